@@ -1,0 +1,126 @@
+"""The one error tree of the project.
+
+    SwarmError                 exit 1    something failed and none of the words below fits better
+    ├── UsageError             exit 2    the command was called wrongly (Typer uses 2 as well)
+    ├── SpecError              exit 3    the run spec is wrong: names key, line, what was found, what would be right
+    ├── InviteError            exit 4    the invite cannot be read, or names another coordinator
+    ├── UnreachableError       exit 5    no answer from the coordinator or the swarm
+    ├── RefusedError           exit 6    the coordinator refused: wrong token, revoked
+    ├── ProtocolError          exit 7    the two sides speak different versions of the protocol
+    ├── UnknownRunError        exit 8    the coordinator has no such run
+    ├── DataError              exit 9    the data is missing, empty, or too short
+    ├── DiskError              exit 10   no space left, or a folder cannot be written
+    ├── PortInUseError         exit 11   another program listens on the port
+    ├── CorruptError           exit 12   a file is torn or altered; it is refused by name
+    ├── NotFoundError          exit 13   a checkpoint, a file, a run folder that does not exist
+    ├── ModelError             exit 14   the model cannot be built or fetched
+    ├── StalledError           exit 15   the swarm waited to the end of its patience; the message says for what
+    └── WorkerCrashError       exit 16   the training process died again and again; its report is kept
+
+Ctrl-C during a join or a launch is a normal end: exit 0.  Ctrl-C elsewhere: exit 130.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SwarmError(Exception):
+    """Something went wrong that the user must know.
+
+    `what` says what happened and what it means; `remedy` says what to do.
+    `code` travels over gRPC (see `swarm.proto.ErrorDetail`), so that no side ever matches message texts.
+    """
+
+    code: ClassVar[str] = "FAILED"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.remedy}".strip()
+
+
+class UsageError(SwarmError):
+    code, exit_code = "USAGE", 2
+
+
+class SpecError(SwarmError):
+    code, exit_code = "SPEC", 3
+
+
+class InviteError(SwarmError):
+    code, exit_code = "INVITE", 4
+
+
+class UnreachableError(SwarmError):
+    code, exit_code = "UNREACHABLE", 5
+
+
+class RefusedError(SwarmError):
+    code, exit_code = "REFUSED", 6
+
+
+class ProtocolError(SwarmError):
+    code, exit_code = "PROTOCOL", 7
+
+
+class UnknownRunError(SwarmError):
+    code, exit_code = "UNKNOWN_RUN", 8
+
+
+class DataError(SwarmError):
+    code, exit_code = "DATA", 9
+
+
+class DiskError(SwarmError):
+    code, exit_code = "DISK", 10
+
+
+class PortInUseError(SwarmError):
+    code, exit_code = "PORT_IN_USE", 11
+
+
+class CorruptError(SwarmError):
+    code, exit_code = "CORRUPT", 12
+
+
+class NotFoundError(SwarmError):
+    code, exit_code = "NOT_FOUND", 13
+
+
+class ModelError(SwarmError):
+    code, exit_code = "MODEL", 14
+
+
+class StalledError(SwarmError):
+    code, exit_code = "STALLED", 15
+
+
+class WorkerCrashError(SwarmError):
+    code, exit_code = "WORKER_CRASH", 16
+
+
+BY_CODE: dict[str, type[SwarmError]] = {
+    error.code: error for error in (SwarmError, *SwarmError.__subclasses__())
+}
+
+
+def from_code(code: str, what: str, remedy: str) -> SwarmError:
+    """The error that another process named by `code`; an unknown code becomes a plain SwarmError."""
+    return BY_CODE.get(code, SwarmError)(what, remedy)
+
+
+def from_os_error(error: OSError, doing: str) -> SwarmError:
+    """`error` in the project's words; `doing` completes "… failed while {doing}"."""
+    import errno
+
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskError(f"The disk is full; {doing} could not finish{where}.", "Free some space and run the command again; nothing that was confirmed is lost.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return DiskError(f"No permission while {doing}{where}.", "Choose a folder that you may write to with --data-dir.")
+    return SwarmError(f"{doing.capitalize()} failed: {error.strerror or error}{where}.")
