@@ -1,0 +1,107 @@
+"""Ranges of sample positions, and where a position's sample lies. Pure.
+
+The run's samples are one endless stream of positions 0, 1, 2, …; each epoch goes through all samples once, in an order drawn
+from (seed, epoch). See "State, files, names" in docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from typing import NamedTuple
+
+
+class Range(NamedTuple):
+    """Positions start ≤ p < stop."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __bool__(self) -> bool:
+        return self.stop > self.start
+
+    def __contains__(self, position: object) -> bool:
+        return isinstance(position, int) and self.start <= position < self.stop
+
+    def covers(self, other: Range) -> bool:
+        return self.start <= other.start and other.stop <= self.stop
+
+    def overlap(self, other: Range) -> Range:
+        start = max(self.start, other.start)
+        return Range(start, max(start, min(self.stop, other.stop)))
+
+
+def merge(ranges: Iterable[Range]) -> list[Range]:
+    """The same positions as sorted, disjoint, non-touching ranges."""
+    merged: list[Range] = []
+    for item in sorted(r for r in ranges if r):
+        if merged and item.start <= merged[-1].stop:
+            merged[-1] = Range(merged[-1].start, max(merged[-1].stop, item.stop))
+        else:
+            merged.append(item)
+    return merged
+
+
+def subtract(ranges: Iterable[Range], gone: Range) -> list[Range]:
+    """`ranges` without the positions of `gone`."""
+    left = []
+    for item in ranges:
+        left += [Range(item.start, min(item.stop, gone.start)), Range(max(item.start, gone.stop), item.stop)]
+    return [item for item in left if item]
+
+
+def total(ranges: Iterable[Range]) -> int:
+    """How many positions `ranges` hold, taken one by one."""
+    return sum(len(item) for item in ranges)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How samples lie in shards: shard i holds shard_samples[i] samples of sequence_length + 1 token ids."""
+
+    shard_samples: tuple[int, ...]
+    sequence_length: int
+    seed: int
+
+    @property
+    def samples_per_epoch(self) -> int:
+        return sum(self.shard_samples)
+
+
+class Location(NamedTuple):
+    """Which sample a position means."""
+
+    epoch: int
+    shard: int
+    index: int
+
+
+def locate(layout: Layout, position: int) -> Location:
+    """The sample at `position`; every sample of an epoch has exactly one position in it."""
+    epoch, offset = divmod(position, layout.samples_per_epoch)
+    shards, starts = _shard_order(layout, epoch)
+    rank = bisect_right(starts, offset) - 1
+    shard = shards[rank]
+    return Location(epoch, shard, _sample_order(layout, epoch, shard)[offset - starts[rank]])
+
+
+@lru_cache(maxsize=8)
+def _shard_order(layout: Layout, epoch: int) -> tuple[list[int], list[int]]:
+    order = list(range(len(layout.shard_samples)))
+    random.Random(f"{layout.seed}/{epoch}").shuffle(order)
+    ends = list(accumulate(layout.shard_samples[shard] for shard in order))
+    return order, [0, *ends[:-1]]
+
+
+@lru_cache(maxsize=64)
+def _sample_order(layout: Layout, epoch: int, shard: int) -> list[int]:
+    order = list(range(layout.shard_samples[shard]))
+    random.Random(f"{layout.seed}/{epoch}/{shard}").shuffle(order)
+    return order
