@@ -1,0 +1,107 @@
+"""How updates become the next θ: the interface that the training loop sees.
+
+One implementation per file: `allreduce.py` (gradient mode in a swarm), `solo.py` (one peer, no network).
+tests/contract/test_exchange.py holds every implementation to what is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Phase(Enum):
+    """What a peer should do now, by the leader's word."""
+
+    OPEN = "open"  # go on accumulating
+    CLOSING = "closing"  # the swarm's target is reached: exchange
+    BEHIND = "behind"  # the swarm is in a later round: fetch its state
+
+
+@dataclass(frozen=True)
+class View:
+    """The swarm as this peer last heard of it; `why` is a sentence for the volunteer."""
+
+    phase: Phase
+    round: int
+    samples: int
+    members: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a peer adds to a round: the mean gradient over `samples` samples at θ_round, fp32, on the CPU.
+
+    `digest` is θ_round's. A peer with no samples may still take part, to receive the result; its tensors are zeros.
+    """
+
+    round: int
+    digest: str
+    samples: int
+    tensors: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The round's result, the same bytes for every member of the group: apply it.
+
+    `mean` is the mean over all samples of the group, `norm` its global L2 norm as the leader measured it.
+    """
+
+    mean: dict[str, Tensor]
+    norm: float
+    samples: int
+    members: int
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Nobody applied anything: keep the update and go on accumulating."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Resync:
+    """The swarm agreed without this update, or on another state: fetch the state; the update is lost."""
+
+    why: str
+
+
+Result = Applied | Retry | Resync
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A state file from the swarm, checked against its SHA-256."""
+
+    path: Path
+    round: int
+    digest: str
+
+
+class Exchange(Protocol):
+    """One peer's side of the rounds. Called from the training thread only, except `report_state_source`."""
+
+    def serve_state(self, source: Callable[[], tuple[Path, int, str]]) -> None:
+        """Let others fetch this peer's state; `source` writes it and says (file, round, digest). Called from other threads."""
+
+    def progress(self, round_: int, samples: int, samples_per_second: float) -> View:
+        """Say how far this peer is; returns at once with the newest view of the swarm."""
+
+    def exchange(self, update: Update) -> Result:
+        """Take part in the end of the round. Waits for the others, at most the spec's timeouts."""
+
+    def fetch_state(self, at_least: int, folder: Path) -> Fetched | None:
+        """Download the state of the furthest member; None when nobody else has round `at_least` or later."""
+
+    def close(self) -> None:
+        """Say goodbye and stop talking; never raises, takes at most two seconds."""

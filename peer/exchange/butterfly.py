@@ -1,0 +1,190 @@
+"""hivemind's butterfly all-reduce, made exact: every member of the group receives the same bytes.
+
+Stock hivemind 1.1.12 returns `average - own` to every sender, rounded (and compressed) for each one separately, so replicas differ in
+the last bits without compression and by quantisation noise with it. It also takes weight, codec and shape from the sender. Here the
+reducer encodes each averaged part once and everyone, itself included, takes what that decodes to; weights and codec come from
+the group. Butterfly all-reduce: Ryabinin et al. 2021, "Moshpit SGD", arXiv:2103.03239, section 3.2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from peer.exchange import guard
+
+guard.prepare()
+
+from hivemind.averaging.allreduce import AllreduceException, AllReduceRunner, AveragingMode  # noqa: E402
+from hivemind.averaging.partition import BannedException  # noqa: E402
+from hivemind.compression import (  # noqa: E402
+    CompressionBase,
+    Float16Compression,
+    NoCompression,
+    Uniform8BitQuantization,
+    deserialize_torch_tensor,
+    serialize_torch_tensor,
+)
+from hivemind.p2p import P2P, PeerID, ServicerBase  # noqa: E402
+from hivemind.proto import averaging_pb2, runtime_pb2  # noqa: E402
+from hivemind.utils.asyncio import amap_in_executor  # noqa: E402
+
+CODECS: dict[str, type[CompressionBase]] = {
+    "none": NoCompression,
+    "fp16": Float16Compression,
+    "8bit": Uniform8BitQuantization,
+}
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One member of the group: its weight is the number of its samples."""
+
+    peer_id: bytes
+    weight: float
+    client_mode: bool
+
+
+class ExactAllReduce(AllReduceRunner):
+    """One exchange in one group. Iterating gives the averaged tensors in order.
+
+    After the iteration, `broken` says why the result must not be used, or is empty.
+    """
+
+    def __init__(
+        self,
+        p2p: P2P,
+        servicer_type: type[ServicerBase],
+        namespace: str,
+        group_id: bytes,
+        seats: Sequence[Seat],
+        tensors: Sequence[Tensor],
+        codec: str,
+        patience: float,
+    ) -> None:
+        modes = [AveragingMode.CLIENT if seat.client_mode else AveragingMode.NODE for seat in seats]
+        super().__init__(
+            p2p=p2p,
+            servicer_type=servicer_type,
+            prefix=namespace,
+            group_id=group_id,
+            tensors=tensors,
+            ordered_peer_ids=[PeerID(seat.peer_id) for seat in seats],
+            peer_fractions=tuple(0.0 if seat.client_mode else 1.0 for seat in seats),
+            modes=modes,
+            sender_timeout=patience,
+            reducer_timeout=2 * patience,
+            compression=CODECS[codec](),
+        )
+        self.tensor_part_container.return_deltas = False
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self._weights = {PeerID(seat.peer_id): seat.weight for seat in seats}
+        self._codec = CODECS[codec].compression_type
+        self._encoded: dict[int, asyncio.Task[runtime_pb2.Tensor]] = {}
+
+    @property
+    def broken(self) -> str:
+        """Why this member's result is incomplete; empty when it is whole."""
+        if self.banned_senders:
+            return f"{len(self.banned_senders)} of {self.group_size} peers stopped sending"
+        if self.tensor_part_container.failed_size:
+            return "a peer that averaged a part of the vector stopped answering"
+        return ""
+
+    async def _communicate_with_peer(self, peer_id: PeerID) -> None:
+        if peer_id != self.peer_id:
+            await super()._communicate_with_peer(peer_id)
+            return
+        peer_index = self.ordered_peer_ids.index(peer_id)
+        sender_index = self.sender_peer_ids.index(peer_id)
+        for index, part in enumerate(self.parts_for_local_averaging):
+            averaged = await self.tensor_part_reducer.accumulate_part(
+                sender_index, index, part, weight=self._weights[peer_id]
+            )
+            received = deserialize_torch_tensor(await self._encode(index, averaged))
+            self.tensor_part_container.register_processed_part(peer_index, index, received)
+
+    async def _generate_input_for_peer(self, peer_index: int) -> AsyncIterator[averaging_pb2.AveragingData]:
+        async for message in super()._generate_input_for_peer(peer_index):
+            size = len(message.tensor_part.buffer)
+            self.bytes_sent += size
+            self.bytes_received += size  # the averaged part comes back in the same encoding
+            yield message
+
+    async def _accumulate_parts_streaming(
+        self, stream: AsyncIterator[averaging_pb2.AveragingData], sender_index: int
+    ) -> AsyncIterator[averaging_pb2.AveragingData]:
+        sender = self.sender_peer_ids[sender_index]
+        index = 0
+        try:
+            async for part in self._decoded(stream):
+                averaged = await self.tensor_part_reducer.accumulate_part(
+                    sender_index, index, part, weight=self._weights[sender]
+                )
+                encoded = await self._encode(index, averaged)
+                index += 1
+                self.bytes_sent += len(encoded.buffer)
+                yield averaging_pb2.AveragingData(code=averaging_pb2.AVERAGED_PART, tensor_part=encoded)
+        except BannedException:
+            return  # the sender was too late: its parts are no longer wanted
+        finally:
+            if index != self.tensor_part_reducer.num_parts:
+                await self._ban_sender(sender)
+
+    async def _decoded(self, stream: AsyncIterator[averaging_pb2.AveragingData]) -> AsyncIterator[Tensor]:
+        """The sender's parts, each checked against what this reducer expects next, before memory is taken."""
+        shapes = iter(self.tensor_part_reducer.part_shapes)
+
+        async def checked() -> AsyncIterator[tuple[runtime_pb2.Tensor, torch.Size]]:
+            async for message in stream:
+                shape = next(shapes, None)
+                self._check(message.tensor_part, shape)
+                self.bytes_received += len(message.tensor_part.buffer)
+                yield message.tensor_part, shape
+
+        async for part in amap_in_executor(lambda pair: _decode(*pair), checked(), max_prefetch=1):
+            yield part
+
+    def _check(self, part: runtime_pb2.Tensor, shape: torch.Size | None) -> None:
+        if shape is None:
+            raise AllreduceException("more parts than were agreed")
+        if part.compression != self._codec:
+            raise AllreduceException("another codec than the run's")
+        if prod(part.size) != prod(shape) or len(part.buffer) > 4 * prod(shape) + 4096:
+            raise AllreduceException("a part of another size than was agreed")
+
+    async def _encode(self, index: int, averaged: Tensor) -> runtime_pb2.Tensor:
+        """The averaged part as everyone receives it; encoded once."""
+        if index not in self._encoded:
+            self._encoded[index] = asyncio.ensure_future(
+                asyncio.to_thread(serialize_torch_tensor, averaged, self._codec)
+            )
+        return await self._encoded[index]
+
+
+def _decode(part: runtime_pb2.Tensor, shape: torch.Size) -> Tensor:
+    tensor = deserialize_torch_tensor(part)
+    if tensor.shape != shape or not bool(torch.isfinite(tensor).all()):
+        raise AllreduceException("a part with another shape, or with values that are not finite")
+    return tensor
+
+
+def vectors(tensors: dict[str, Tensor], codec: str) -> list[Tensor]:
+    """What travels: one flat vector, or, for 8 bit, a tensor each, because a scale is shared by a part of one tensor only."""
+    ordered = [tensors[name].detach().reshape(-1) for name in sorted(tensors)]
+    return ordered if codec == "8bit" else [torch.cat(ordered)]
+
+
+def tensors_from(averaged: Sequence[Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `vectors`: names and shapes of `like` with the averaged values."""
+    flat = torch.cat([tensor.reshape(-1) for tensor in averaged])
+    sizes = [like[name].numel() for name in sorted(like)]
+    pieces: Any = flat.split(sizes)
+    return {name: piece.reshape(like[name].shape) for name, piece in zip(sorted(like), pieces, strict=True)}

@@ -1,0 +1,58 @@
+"""Processes that hivemind starts must end with us, by whatever way we end.
+
+hivemind forks a DHT process, which starts p2pd. After `kill -9` of their parent both would live on as ghosts that still answer the
+swarm, and hivemind's own shutdown prints tracebacks. So: forked children ask the kernel to die with their parent (Linux; uvloop
+runs the same hook before it starts p2pd), and a wanted end is a kill as well: quick and silent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import tempfile
+from functools import cache
+
+import psutil
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+@cache
+def prepare() -> None:
+    """Make hivemind safe to import and to start in this process; call it before the first import of hivemind.
+
+    Its sockets go to the temporary folder of this process (whoever set TMPDIR removes it), shared memory leaves no files, its log
+    lines go to our handlers, and its children die with us.
+    """
+    os.environ.setdefault("HIVEMIND_LOGLEVEL", "ERROR")
+    os.environ.setdefault("HIVEMIND_MEMORY_SHARING_STRATEGY", "file_descriptor")
+    if sys.platform == "linux":
+        os.register_at_fork(after_in_child=_die_with_parent)
+    from hivemind.p2p import P2P
+
+    P2P._UNIX_SOCKET_PREFIX = f"/unix{tempfile.gettempdir()}/"
+    logging.getLogger("hivemind").setLevel(logging.CRITICAL)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def follow_parent() -> None:
+    """Ask the kernel to end this process with SIGTERM when the process that started it ends (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def kill_children() -> None:
+    """Kill every descendant of this process at once and wait for them, two seconds at most."""
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        try:
+            child.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(children, timeout=2)

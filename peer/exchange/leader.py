@@ -1,0 +1,237 @@
+"""The leader's side of a round: who is how far, who is ready, what the group decided.
+
+Every peer has one; it does anything only while this peer is the senior member. Runs in one event loop; the decisions themselves are
+pure (`rounds.py`), this file feeds them and answers those who wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from peer.exchange.rounds import (
+    Abort,
+    Apply,
+    Commit,
+    Form,
+    Member,
+    Ready,
+    Reopen,
+    Wait,
+    decide_group,
+    decide_outcome,
+    swarm_samples,
+)
+from swarm import log
+from swarm.proto import exchange_pb2 as pb
+
+logger = log.get(__name__)
+
+_KEPT_OUTCOMES = 16  # rounds for which a peer that missed the answer may ask again
+_TICK = 0.05  # seconds between looks at the clock while somebody waits
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the run spec says of a round. Seconds."""
+
+    target: int
+    grace: float
+    patience: float
+
+
+@dataclass
+class _Attempt:
+    """One try to form a group and to exchange in it."""
+
+    ready: dict[bytes, Ready] = field(default_factory=dict)
+    group: asyncio.Future[pb.Group] = field(default_factory=asyncio.Future)
+    commits: dict[bytes, Commit] = field(default_factory=dict)
+    outcome: asyncio.Future[pb.Outcome] = field(default_factory=asyncio.Future)
+    formed_at: float = 0.0
+    members: tuple[bytes, ...] = ()
+    resync: tuple[bytes, ...] = ()
+
+
+class Leader:
+    """Sums progress, forms groups, decides outcomes. Times are monotonic seconds."""
+
+    def __init__(
+        self,
+        own: bytes,
+        rules: Rules,
+        members: Callable[[], list[Member]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.round = 0
+        self.behind_of = 0  # a later round that another peer spoke of
+        self.outcomes: dict[bytes, pb.Outcome] = {}
+        self._own = own
+        self._rules = rules
+        self._members = members
+        self._clock = clock
+        self._progress: dict[bytes, int] = {}
+        self._attempts: dict[bytes, _Attempt] = {}
+        self._forming: _Attempt | None = None
+        self._why = ""
+
+    def advance(self, round_: int) -> None:
+        """This peer works on `round_` now; what was said about earlier rounds is void."""
+        if round_ == self.round:
+            return
+        self.round, self._progress, self._why = round_, {}, ""
+        self._dissolve(f"round {round_} has begun")
+
+    def progress(self, peer: bytes, message: pb.Progress) -> pb.SwarmView:
+        """Take a peer's count; say what it should do."""
+        if message.round < self.round:
+            return self._view(pb.BEHIND, f"the swarm is in round {self.round}, this peer in {message.round}")
+        if message.round > self.round:
+            self.behind_of = max(self.behind_of, message.round)
+            return self._view(pb.AHEAD, "the round's leader has to catch up first")
+        self._progress[peer] = message.samples
+        if self.samples >= self._rules.target:
+            return self._view(pb.CLOSING, self._why or "the swarm's samples are complete")
+        return self._view(pb.OPEN, "")
+
+    @property
+    def samples(self) -> int:
+        """All samples of this round so far."""
+        return swarm_samples(self._live_progress(), self._forming.ready if self._forming else {})
+
+    async def ready(self, peer: bytes, request: pb.ReadyRequest) -> pb.Group:
+        """Answered when the group is formed, or with the reason why this peer is not in it."""
+        if request.round < self.round:
+            return pb.Group(verdict=pb.RESYNC, why=f"late: round {request.round} ended without this peer")
+        if request.round > self.round:
+            self.behind_of = max(self.behind_of, request.round)
+            return pb.Group(verdict=pb.RETRY, why="the round's leader has to catch up first")
+        attempt = self._forming = self._forming or _Attempt()
+        attempt.ready[peer] = Ready(request.samples, request.digest, request.client_mode, self._clock())
+        self._progress[peer] = request.samples
+        await self._until(attempt.group, lambda: self._try_to_form(attempt))
+        return self._answer(peer, attempt)
+
+    async def commit(self, peer: bytes, request: pb.CommitRequest) -> pb.Outcome:
+        """Answered when the group's outcome is decided."""
+        if (known := self.outcomes.get(request.group_id)) is not None:
+            return _for_member(known, request.digest)
+        attempt = self._attempts.get(request.group_id)
+        if attempt is None or peer not in attempt.members:
+            return pb.Outcome(verdict=pb.RETRY, why="this group is not known to the leader")
+        attempt.commits[peer] = Commit(request.complete, request.digest, request.norm, request.why)
+        await self._until(attempt.outcome, lambda: self._try_to_decide(request.group_id, attempt))
+        return _for_member(attempt.outcome.result(), request.digest)
+
+    async def _until(self, future: asyncio.Future[object], look: Callable[[], None]) -> None:
+        while not future.done():
+            look()
+            if not future.done():
+                await asyncio.wait([future], timeout=_TICK)
+
+    def _try_to_form(self, attempt: _Attempt) -> None:
+        if attempt.group.done():
+            return
+        decision = decide_group(
+            expected=self._live_progress().keys(),
+            active_members=sum(member.active for member in self._members()),
+            ready=attempt.ready,
+            own=self._own,
+            target=self._rules.target,
+            now=self._clock(),
+            grace=self._rules.grace,
+        )
+        self._say(decision.why)
+        if isinstance(decision, Form):
+            self._form(attempt, decision)
+        elif isinstance(decision, Reopen) or self._waited(attempt) > self._rules.patience:
+            self._forming = None
+            attempt.group.set_result(pb.Group(verdict=pb.RETRY, why=decision.why))
+
+    def _form(self, attempt: _Attempt, decision: Form) -> None:
+        group_id = secrets.token_bytes(16)
+        attempt.members, attempt.resync, attempt.formed_at = decision.members, decision.resync, self._clock()
+        self._attempts[group_id], self._forming = attempt, None
+        seats = [
+            pb.GroupMember(peer_id=peer, samples=attempt.ready[peer].samples, client_mode=attempt.ready[peer].client_mode)
+            for peer in decision.members
+        ]
+        attempt.group.set_result(
+            pb.Group(verdict=pb.GO, why=decision.why, group_id=group_id, members=seats, leader=self._own)
+        )
+
+    def _answer(self, peer: bytes, attempt: _Attempt) -> pb.Group:
+        group = attempt.group.result()
+        if peer in attempt.resync:
+            return pb.Group(verdict=pb.RESYNC, why="this peer's state differs from the majority's")
+        return group
+
+    def _try_to_decide(self, group_id: bytes, attempt: _Attempt) -> None:
+        if attempt.outcome.done():
+            return
+        decision = decide_outcome(
+            group=attempt.members,
+            commits=attempt.commits,
+            own=self._own,
+            waited=self._clock() - attempt.formed_at,
+            patience=self._rules.patience,
+        )
+        if isinstance(decision, Wait):
+            return
+        self._say(decision.why)
+        if isinstance(decision, Abort):
+            for suspect in decision.suspects:
+                self._progress.pop(suspect, None)
+        self._conclude(group_id, attempt, _outcome(decision))
+        if isinstance(decision, Apply):
+            self.advance(self.round + 1)
+
+    def _conclude(self, group_id: bytes, attempt: _Attempt, outcome: pb.Outcome) -> None:
+        self._attempts.pop(group_id, None)
+        self.remember(group_id, outcome)
+        attempt.outcome.set_result(outcome)
+
+    def remember(self, group_id: bytes, outcome: pb.Outcome) -> None:
+        """Keep an outcome for members that did not hear it from the leader."""
+        self.outcomes[group_id] = outcome
+        while len(self.outcomes) > _KEPT_OUTCOMES:
+            self.outcomes.pop(next(iter(self.outcomes)))
+
+    def _dissolve(self, why: str) -> None:
+        if self._forming is not None and not self._forming.group.done():
+            self._forming.group.set_result(pb.Group(verdict=pb.RETRY, why=why))
+        self._forming = None
+        for group_id, attempt in list(self._attempts.items()):
+            self._conclude(group_id, attempt, pb.Outcome(verdict=pb.RETRY, why=why))
+
+    def _live_progress(self) -> dict[bytes, int]:
+        live = {member.peer_id for member in self._members()}
+        return {peer: count for peer, count in self._progress.items() if peer in live}
+
+    def _waited(self, attempt: _Attempt) -> float:
+        return self._clock() - min(word.at for word in attempt.ready.values())
+
+    def _view(self, phase: pb.RoundPhase.ValueType, why: str) -> pb.SwarmView:
+        members = sum(member.active for member in self._members())
+        return pb.SwarmView(phase=phase, round=self.round, samples=self.samples, members=members, why=why)
+
+    def _say(self, why: str) -> None:
+        if why != self._why:
+            logger.debug("round %d: %s", self.round, why)
+            self._why = why
+
+
+def _outcome(decision: Apply | Abort) -> pb.Outcome:
+    if isinstance(decision, Abort):
+        return pb.Outcome(verdict=pb.RETRY, why=decision.why)
+    return pb.Outcome(verdict=pb.GO, digest=decision.digest, norm=decision.norm, why=decision.why)
+
+
+def _for_member(outcome: pb.Outcome, digest: str) -> pb.Outcome:
+    """The outcome as it concerns a member that holds the average `digest`."""
+    if outcome.verdict == pb.GO and outcome.digest != digest:
+        return pb.Outcome(verdict=pb.RESYNC, why="this peer received another average than the majority")
+    return outcome

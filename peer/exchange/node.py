@@ -1,0 +1,163 @@
+"""This machine's place in the swarm: the DHT process, the P2P transport, and who else is there."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from peer.exchange import guard
+from peer.exchange.rounds import Member
+from swarm import log
+from swarm.errors import UnreachableError
+
+guard.prepare()
+
+from hivemind import DHT  # noqa: E402
+from hivemind.p2p import P2P, P2PDaemonError, PeerID  # noqa: E402
+from hivemind.utils import get_dht_time  # noqa: E402
+from hivemind.utils.timed_storage import ValueWithExpiration  # noqa: E402
+
+logger = log.get(__name__)
+
+RECORD_SECONDS = 10.0  # how long a member that fell silent is still counted
+DECLARE_SECONDS = 2.5
+REFRESH_SECONDS = 1.0
+_START_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class NodeOptions:
+    """How the node listens and whom it knows. Multiaddrs are libp2p's, e.g. /ip4/10.0.0.2/tcp/4001/p2p/12D3…"""
+
+    run: str
+    initial_peers: Sequence[str]
+    listen_host: str = "0.0.0.0"  # noqa: S104 - volunteers must be reachable
+    port: int = 0
+    identity_path: str | None = None
+    client_mode: bool = False
+
+
+def start_dht(options: NodeOptions) -> DHT:
+    """Start the DHT process and wait until it answers.
+
+    Raises UnreachableError, with the cause, when no node of the swarm can be reached or the port is taken.
+    """
+    dht = DHT(
+        initial_peers=list(options.initial_peers) or None,
+        start=False,
+        host_maddrs=[f"/ip4/{options.listen_host}/tcp/{options.port}"],
+        identity_path=options.identity_path,
+        check_if_identity_free=False,
+        client_mode=options.client_mode,
+        use_relay=True,
+        use_auto_relay=options.client_mode,
+        startup_timeout=_START_SECONDS,
+    )
+    try:
+        dht.run_in_background(await_ready=True, timeout=_START_SECONDS + 5)
+    except (P2PDaemonError, RuntimeError, TimeoutError) as error:
+        guard.kill_children()
+        raise UnreachableError(
+            f"The swarm's network could not be entered: {_cause(error, options)}.",
+            "Check that the coordinator is running and that no firewall blocks outgoing TCP connections; then join again.",
+        ) from error
+    return dht
+
+
+def _cause(error: Exception, options: NodeOptions) -> str:
+    text = str(error)
+    if "failed to connect to bootstrap peers" in text:
+        return f"none of {len(options.initial_peers)} known peers answered (first: {options.initial_peers[0]})"
+    return text.removeprefix("Daemon failed to start: ") or type(error).__name__
+
+
+@dataclass
+class Node:
+    """A started DHT, its P2P replica in the caller's event loop, and the membership records of one run.
+
+    Every member stores [joined_at, client_mode, active] under its peer id and renews it; a record that is not renewed expires.
+    Members that spoke to us count at once, before their record is seen.
+    """
+
+    dht: DHT
+    p2p: P2P
+    run: str
+    me: Member
+    _members: dict[bytes, Member] = field(default_factory=dict)
+
+    @classmethod
+    async def open(cls, dht: DHT, options: NodeOptions) -> Node:
+        p2p = await dht.replicate_p2p()
+        me = Member(time.time(), p2p.peer_id.to_bytes(), options.client_mode, active=False)
+        return cls(dht, p2p, options.run, me)
+
+    @property
+    def id(self) -> bytes:
+        return self.me.peer_id
+
+    def members(self) -> list[Member]:
+        """All live members that are known, this one included."""
+        return [self.me, *(m for m in self._members.values() if m.peer_id != self.id)]
+
+    def forget(self, peer_id: bytes) -> None:
+        """Do not count a member that does not answer, until its record is seen again."""
+        self._members.pop(peer_id, None)
+
+    def maddrs(self) -> list[str]:
+        """Where others can dial this node; loopback only when there is nothing else."""
+        found = [str(address) for address in self.dht.get_visible_maddrs(latest=True)]
+        return [address for address in found if "/127.0.0.1/" not in address] or found
+
+    async def set_active(self, active: bool) -> None:
+        """Say whether this member holds an agreed state and takes part in rounds."""
+        self.me = Member(self.me.joined_at, self.id, self.me.client_mode, active)
+        await self.declare()
+
+    async def declare(self) -> None:
+        value = [self.me.joined_at, self.me.client_mode, self.me.active]
+        await self._store(value, RECORD_SECONDS)
+
+    async def retire(self) -> None:
+        """Replace the own record by a goodbye, so that nobody waits for this peer."""
+        await self._store(None, 2 * RECORD_SECONDS)
+
+    async def _store(self, value: object, seconds: float) -> None:
+        expires = get_dht_time() + seconds
+        await self.dht.store(self._key, value, expires, subkey=self.id, return_future=True)
+
+    async def refresh(self) -> None:
+        """Read the membership records anew."""
+        found = await self.dht.get(self._key, latest=True, return_future=True)
+        records = found.value if found is not None and isinstance(found.value, dict) else {}
+        members = (_parse(key, record) for key, record in records.items())
+        self._members = {m.peer_id: m for m in members if m is not None}
+
+    async def keep_fresh(self) -> None:
+        """Renew the own record and read the others', for ever."""
+        declared = 0.0
+        while True:
+            try:
+                if time.monotonic() - declared > DECLARE_SECONDS:
+                    await self.declare()
+                    declared = time.monotonic()
+                await self.refresh()
+            except (OSError, EOFError) as error:
+                logger.warning("membership could not be refreshed: %s", error)
+            await asyncio.sleep(REFRESH_SECONDS)
+
+    @property
+    def _key(self) -> str:
+        return f"{self.run}.members"
+
+
+def _parse(key: object, record: ValueWithExpiration) -> Member | None:
+    """A member from the DHT, or None when the record is a goodbye or nonsense: anyone may write there."""
+    match record.value:
+        case [float(joined_at), bool(client_mode), bool(active)] if isinstance(key, bytes):
+            try:
+                return Member(joined_at, PeerID(key).to_bytes(), client_mode, active)
+            except ValueError:
+                return None
+    return None

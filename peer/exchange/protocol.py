@@ -1,0 +1,110 @@
+"""What peers ask of each other over hivemind's P2P: the edge between messages and the leader, the all-reduce, the state file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import AsyncIterator  # noqa: UP035 - hivemind knows a stream by typing's alias only
+
+from peer.exchange import guard
+from peer.exchange.leader import Leader
+from swarm import log
+from swarm.proto import exchange_pb2 as pb
+from swarm.tensorfile import sha256_file
+
+guard.prepare()
+
+from hivemind.p2p import P2PContext, ServicerBase  # noqa: E402
+from hivemind.proto import averaging_pb2  # noqa: E402
+
+logger = log.get(__name__)
+
+CHUNK = 512 * 1024  # bytes
+_GROUP_SECONDS = 10.0  # how long a fast groupmate's first part waits for our own word from the leader
+
+StateSource = Callable[[], tuple[Path, int, str]]
+
+
+class Servicer(ServicerBase):
+    """The handlers of one peer. hivemind derives their names and message types from the annotations."""
+
+    def __init__(self, leader: Leader, redirect: Callable[[], bytes]) -> None:
+        self.runs: dict[bytes, asyncio.Future[ServicerBase]] = {}
+        self.state_source: StateSource | None = None
+        self._leader = leader
+        self._redirect = redirect
+        self._files: dict[str, Path] = {}
+
+    async def rpc_progress(self, request: pb.Progress, context: P2PContext) -> pb.SwarmView:
+        if other := self._redirect():
+            return pb.SwarmView(phase=pb.REDIRECT, leader=other)
+        return self._leader.progress(context.remote_id.to_bytes(), request)
+
+    async def rpc_ready(self, request: pb.ReadyRequest, context: P2PContext) -> pb.Group:
+        if self._redirect():
+            return pb.Group(verdict=pb.RETRY, why="another peer leads the round now")
+        return await self._leader.ready(context.remote_id.to_bytes(), request)
+
+    async def rpc_commit(self, request: pb.CommitRequest, context: P2PContext) -> pb.Outcome:
+        return await self._leader.commit(context.remote_id.to_bytes(), request)
+
+    async def rpc_outcome(self, request: pb.OutcomeQuery, _context: P2PContext) -> pb.OutcomeReply:
+        known = self._leader.outcomes.get(request.group_id)
+        return pb.OutcomeReply(known=known is not None, outcome=known, round=self._leader.round)
+
+    async def rpc_snapshot(self, request: pb.SnapshotRequest, _context: P2PContext) -> pb.Snapshot:
+        if self.state_source is None:
+            return pb.Snapshot(why="this peer has no agreed state yet")
+        path, round_, digest = await asyncio.to_thread(self.state_source)
+        if round_ < request.at_least_round:
+            return pb.Snapshot(round=round_, why=f"this peer is in round {round_}")
+        sha256 = await asyncio.to_thread(sha256_file, path)
+        self._files = {**dict(list(self._files.items())[-1:]), sha256: path}
+        return pb.Snapshot(available=True, round=round_, digest=digest, sha256=sha256, size=path.stat().st_size)
+
+    async def rpc_snapshot_chunks(
+        self, request: pb.SnapshotChunkRequest, _context: P2PContext
+    ) -> AsyncIterator[pb.SnapshotChunk]:
+        path = self._files.get(request.sha256)
+        if path is None or not path.exists():
+            return
+        with path.open("rb") as file:
+            file.seek(request.offset)
+            while chunk := await asyncio.to_thread(file.read, CHUNK):
+                yield pb.SnapshotChunk(data=chunk)
+
+    async def rpc_aggregate_part(
+        self, stream: AsyncIterator[averaging_pb2.AveragingData], context: P2PContext
+    ) -> AsyncIterator[averaging_pb2.AveragingData]:
+        first = await anext(stream)
+        runner = await self._run(first.group_id)
+        if runner is None or context.remote_id not in runner:
+            yield averaging_pb2.AveragingData(code=averaging_pb2.BAD_GROUP_ID)
+            return
+        async for message in runner.rpc_aggregate_part(_chain(first, stream), context):
+            yield message
+
+    async def _run(self, group_id: bytes) -> ServicerBase | None:
+        """The all-reduce of a group. A groupmate may be faster than the leader's word to us: wait for it a while."""
+        future = self.expect(group_id)
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), _GROUP_SECONDS)
+        except TimeoutError:
+            return None
+
+    def expect(self, group_id: bytes) -> asyncio.Future[ServicerBase]:
+        """The future that holds the group's all-reduce once this peer has begun it; the oldest are forgotten."""
+        if group_id not in self.runs:
+            self.runs[group_id] = asyncio.get_running_loop().create_future()
+            while len(self.runs) > 8:
+                self.runs.pop(next(iter(self.runs))).cancel()
+        return self.runs[group_id]
+
+
+async def _chain(
+    first: averaging_pb2.AveragingData, rest: AsyncIterator[averaging_pb2.AveragingData]
+) -> AsyncIterator[averaging_pb2.AveragingData]:
+    yield first
+    async for message in rest:
+        yield message

@@ -1,0 +1,159 @@
+"""The leader's decisions about a round. Pure: time comes in, a decision and its reason come out.
+
+The protocol is a two-phase commit among volunteers: the leader forms one group per attempt (phase one: ready), the group
+averages, and the leader decides once for all whether the average is applied (phase two: commit). What is promised, under which
+assumptions, is in docs/decisions/0002-leader-led-rounds.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Member:
+    """A live peer as the DHT knows it. Ordered by seniority: who joined first, then by id."""
+
+    joined_at: float  # Unix seconds, by its own clock
+    peer_id: bytes
+    client_mode: bool = False  # cannot be dialled
+    active: bool = True  # holds the agreed state; False while it still fetches it
+
+
+def leader_of(members: Collection[Member]) -> Member | None:
+    """The senior member that others can dial; None when there is none."""
+    return min((m for m in members if m.active and not m.client_mode), default=None)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A peer's word that it wants to exchange."""
+
+    samples: int
+    digest: str
+    client_mode: bool
+    at: float  # seconds, the leader's monotonic clock
+
+
+@dataclass(frozen=True)
+class Wait:
+    """No decision yet."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Form:
+    """Exchange in this group; the refused are answered with the reason."""
+
+    members: tuple[bytes, ...]
+    resync: tuple[bytes, ...]
+    why: str
+
+
+@dataclass(frozen=True)
+class Reopen:
+    """All who are ready go on accumulating."""
+
+    why: str
+
+
+def swarm_samples(progress: Mapping[bytes, int], ready: Mapping[bytes, Ready]) -> int:
+    """Samples of the round so far; a peer's ready word is newer than its progress."""
+    return sum({**progress, **{peer: word.samples for peer, word in ready.items()}}.values())
+
+
+def decide_group(
+    *,
+    expected: Collection[bytes],
+    active_members: int,
+    ready: Mapping[bytes, Ready],
+    own: bytes,
+    target: int,
+    now: float,
+    grace: float,
+) -> Wait | Form | Reopen:
+    """Whether the round's group can be formed.
+
+    `expected` are the live peers that work on this round, `active_members` counts all live members that hold an agreed state.
+    Slow peers are waited for at most `grace` seconds from the first ready word.
+    """
+    missing = len(set(expected) - set(ready))
+    waited = now - min((word.at for word in ready.values()), default=now)
+    if missing and waited < grace:
+        return Wait(f"waiting for {missing} of {len(expected)} peers, at most {grace - waited:.0f} s more")
+    if own not in ready:
+        return Wait("waiting for the round's leader to finish its own batch")
+    agreed, resync = _split_by_digest(ready, own)
+    samples = sum(ready[peer].samples for peer in agreed)
+    if samples < target:
+        return Reopen(f"the ready peers have {samples} of {target} samples; the round goes on")
+    if len(agreed) * 2 <= active_members:
+        return Wait(f"only {len(agreed)} of {active_members} members can be reached; more than half must take part")
+    late = f", without {missing} that were not ready in {grace:.0f} s" if missing else ""
+    return Form(agreed, resync, f"{len(agreed)} peers with {samples} samples{late}")
+
+
+def _split_by_digest(ready: Mapping[bytes, Ready], own: bytes) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """The peers with the most common digest, and the others; a tie goes to the leader's side."""
+    votes = Counter(word.digest for word in ready.values())
+    most = max(votes.values())
+    winner = ready[own].digest if votes[ready[own].digest] == most else votes.most_common(1)[0][0]
+    agreed = tuple(sorted(peer for peer, word in ready.items() if word.digest == winner))
+    return agreed, tuple(sorted(set(ready) - set(agreed)))
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What the exchange gave one member."""
+
+    complete: bool
+    digest: str
+    norm: float
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Everyone with this digest applies; the others fetch the state."""
+
+    digest: str
+    norm: float
+    resync: tuple[bytes, ...]
+    why: str
+
+
+@dataclass(frozen=True)
+class Abort:
+    """Nobody applies; all keep their updates. `suspects` are not waited for in the next attempt."""
+
+    suspects: tuple[bytes, ...]
+    why: str
+
+
+def decide_outcome(
+    *, group: Sequence[bytes], commits: Mapping[bytes, Commit], own: bytes, waited: float, patience: float
+) -> Wait | Apply | Abort:
+    """Whether the group's average is applied; `waited` seconds since the group was formed."""
+    missing = tuple(peer for peer in group if peer not in commits)
+    broken = tuple(peer for peer in group if peer in commits and not commits[peer].complete)
+    if broken:
+        return Abort(missing, f"the exchange broke: {commits[broken[0]].why}")
+    if missing and waited < patience:
+        return Wait(f"waiting for {len(missing)} of {len(group)} results")
+    if own not in commits:
+        return Abort(missing, "the leader itself got no result")
+    votes = Counter(commit.digest for commit in commits.values())
+    digest, count = votes.most_common(1)[0]
+    if count * 2 <= len(group):
+        return Abort(missing, f"only {count} of {len(group)} peers hold the same average")
+    differing = tuple(peer for peer, commit in commits.items() if commit.digest != digest)
+    norm = commits[own].norm if own not in differing else _median_norm(commits, digest)
+    return Apply(digest, norm, differing, f"{count} of {len(group)} peers hold the same average")
+
+
+def _median_norm(commits: Mapping[bytes, Commit], digest: str) -> float:
+    norms = sorted(commit.norm for commit in commits.values() if commit.digest == digest)
+    return norms[len(norms) // 2]

@@ -1,0 +1,84 @@
+"""Fetching the agreed state from other peers: from any offset, from whichever donor still answers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from peer.exchange import guard
+from peer.exchange.base import Fetched
+from peer.exchange.node import Node
+from peer.exchange.protocol import Servicer
+from swarm import log
+from swarm.proto import exchange_pb2 as pb
+from swarm.tensorfile import publish, sha256_file, state_digest
+
+guard.prepare()
+
+from hivemind.p2p import P2PDaemonError, P2PHandlerError, PeerID  # noqa: E402
+
+logger = log.get(__name__)
+
+_OFFER_SECONDS = 30.0  # a donor writes its state to disk first
+_SILENCE_SECONDS = 15.0  # a donor that sends nothing for so long is left
+_FAILED = (P2PDaemonError, P2PHandlerError, OSError, EOFError, TimeoutError, asyncio.IncompleteReadError)
+
+
+async def download(node: Node, donors: Sequence[bytes], at_least: int, folder: Path) -> Fetched | None:
+    """The state of the furthest donor, or None when no donor has round `at_least`.
+
+    Equal states are equal files, so a download that breaks off goes on at the same byte with another donor.
+    """
+    offers = await asyncio.gather(*(_offer(node, donor, at_least) for donor in donors))
+    found = [(offer, donor) for offer, donor in zip(offers, donors, strict=True) if offer is not None]
+    if not found:
+        return None
+    best = max((offer for offer, _ in found), key=lambda offer: offer.round)
+    sources = [donor for offer, donor in found if offer.sha256 == best.sha256]
+    random.shuffle(sources)
+    part = folder / f"{best.sha256}.part"
+    for donor in sources:
+        if await _fetch(node, donor, best, part) and await asyncio.to_thread(_verified, part, best):
+            path = folder / f"round-{best.round}.safetensors"
+            publish(part, path)
+            return Fetched(path, best.round, best.digest)
+    return None
+
+
+async def _offer(node: Node, donor: bytes, at_least: int) -> pb.Snapshot | None:
+    stub = Servicer.get_stub(node.p2p, PeerID(donor), namespace=node.run)
+    try:
+        offer: pb.Snapshot = await stub.rpc_snapshot(pb.SnapshotRequest(at_least_round=at_least), timeout=_OFFER_SECONDS)
+    except _FAILED as error:
+        logger.info("a donor did not answer: %r", error)
+        return None
+    return offer if offer.available else None
+
+
+async def _fetch(node: Node, donor: bytes, offer: pb.Snapshot, part: Path) -> bool:
+    """Append what is missing of `part`; True when it has the offered length."""
+    stub = Servicer.get_stub(node.p2p, PeerID(donor), namespace=node.run)
+    with part.open("ab") as file:
+        try:
+            request = pb.SnapshotChunkRequest(sha256=offer.sha256, offset=file.tell())
+            stream = aiter(await stub.rpc_snapshot_chunks(request))
+            while file.tell() < offer.size:
+                chunk = await asyncio.wait_for(anext(stream), _SILENCE_SECONDS)
+                file.write(chunk.data[: offer.size - file.tell()])
+        except (*_FAILED, StopAsyncIteration) as error:
+            logger.info("a donor stopped after %d of %d bytes: %r", file.tell(), offer.size, error)
+            return False
+        file.flush()
+        os.fsync(file.fileno())
+    return True
+
+
+def _verified(part: Path, offer: pb.Snapshot) -> bool:
+    if sha256_file(part) == offer.sha256 and state_digest(part) == offer.digest:
+        return True
+    logger.warning("a donor sent a state that does not match its digest; it is thrown away")
+    part.unlink()
+    return False
