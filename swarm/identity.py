@@ -1,0 +1,163 @@
+"""Who a peer is, and how a coordinator proves that it is the one its invites name.
+
+A peer is an Ed25519 key. A coordinator is a self-made TLS certificate whose fingerprint every invite carries,
+so that no certificate authority is needed. Private keys are files of mode 0600; whichever process writes one
+first wins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    generate_private_key,
+)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
+
+from swarm.errors import CorruptError, from_os_error
+
+SERVER_NAME = "garage-swarm"  # the one name in every coordinator's certificate
+_YEARS_VALID = 20  # the invite's fingerprint is what counts; a run must not end because a date has passed
+
+
+def member_id(public_key: bytes) -> str:
+    """A member's id: the first 16 hex digits of the SHA-256 of its 32-byte public key."""
+    return hashlib.sha256(public_key).hexdigest()[:16]
+
+
+def fingerprint(certificate_der: bytes) -> str:
+    """A certificate's fingerprint: the first 32 hex digits of the SHA-256 of its DER bytes."""
+    return hashlib.sha256(certificate_der).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A peer's key pair."""
+
+    private_key: Ed25519PrivateKey
+
+    @classmethod
+    def load_or_create(cls, folder: Path) -> Identity:
+        """The identity kept in `folder`/identity.pem; made there when there is none.
+
+        Raises CorruptError when the file holds no Ed25519 key, DiskError when it cannot be written.
+        """
+        path = folder / "identity.pem"
+        key = _load_key(_kept(path, lambda: _pem(Ed25519PrivateKey.generate())), path)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise _no_key(path)
+        return cls(key)
+
+    @property
+    def public_key(self) -> bytes:
+        """32 bytes."""
+        return self.private_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+    @property
+    def member_id(self) -> str:
+        return member_id(self.public_key)
+
+
+@dataclass(frozen=True)
+class ServerCertificate:
+    """A coordinator's TLS key and certificate (PEM), and the certificate's fingerprint."""
+
+    key_pem: bytes
+    certificate_pem: bytes
+    fingerprint: str
+
+
+def server_certificate(folder: Path) -> ServerCertificate:
+    """The certificate kept in `folder`/tls.pem (key, then certificate); made there when there is none.
+
+    Raises CorruptError when the file is damaged, DiskError when it cannot be written.
+    """
+    path = folder / "tls.pem"
+    pem = _kept(path, _new_server_pem)
+    key = _load_key(pem, path)
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+    except ValueError as error:
+        raise _no_key(path) from error
+    if not isinstance(key, EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        raise _no_key(path)
+    der = certificate.public_bytes(Encoding.DER)
+    return ServerCertificate(_pem(key), certificate.public_bytes(Encoding.PEM), fingerprint(der))
+
+
+def _new_server_pem() -> bytes:
+    key = generate_private_key(SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, SERVER_NAME)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=2))  # volunteers' clocks may be behind
+        .not_valid_after(now + timedelta(days=365 * _YEARS_VALID))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return _pem(key) + certificate.public_bytes(Encoding.PEM)
+
+
+def _pem(key: Ed25519PrivateKey | EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _load_key(pem: bytes, path: Path) -> object:
+    try:
+        return load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise _no_key(path) from error
+
+
+def _no_key(path: Path) -> CorruptError:
+    return CorruptError(
+        f"{path} is damaged: it does not hold the key that it should.",
+        "Restore it from a backup; or move it away, and a new identity is made. "
+        "Credit and invites of the old one stay with the old one.",
+    )
+
+
+def _kept(path: Path, make: Callable[[], bytes]) -> bytes:
+    """The bytes of `path`; when there is no such file, `make`s and keeps them."""
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_once(path, make())
+        return path.read_bytes()
+    except OSError as error:
+        raise from_os_error(error, "keeping the private key") from error
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    """Write a private file as a whole; when another process was faster, its file stays."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

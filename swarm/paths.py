@@ -1,0 +1,29 @@
+"""Where the project keeps its files on this machine. Nothing here creates a folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+
+def home() -> Path:
+    """The folder of everything: $SWARM_HOME, or `garage-swarm` in the user's data folder."""
+    chosen = os.environ.get("SWARM_HOME")
+    return Path(chosen).expanduser() if chosen else user_data_path("garage-swarm", appauthor=False)
+
+
+def runs() -> Path:
+    """The folder that holds the run folders of the coordinators on this machine."""
+    return home() / "runs"
+
+
+def run_dir(name: str) -> Path:
+    """A coordinator's data directory of the run `name`."""
+    return runs() / name
+
+
+def peer_dir(run: str) -> Path:
+    """A peer's data directory for the run `run`: identity, fetched files, state."""
+    return home() / "peers" / run
