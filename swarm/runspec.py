@@ -1,0 +1,297 @@
+"""The run spec: one TOML file that says what a run is. See docs/run-spec.md.
+
+Every section is a pydantic model: what it may hold is written here once, for the checks, the JSON schema and
+the documentation's test.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
+
+from swarm.errors import SpecError
+from swarm.spec_errors import key_lines, spec_error, syntax_error
+
+T = TypeVar("T")
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_PRESET = re.compile(r"preset:[a-z0-9][a-z0-9-]*")
+_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_REVISION = re.compile(r"[0-9a-f]{40}")
+_BUILTIN = "builtin:pydoc-topics"
+_SUFFIXES = (".txt", ".jsonl", ".parquet")
+
+
+class Section(BaseModel):
+    """Strict (a text is never taken for a number), frozen, and without unknown keys."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+class Run(Section):
+    """What the run is called and how volunteers see it."""
+
+    name: str = Field(description="a slug: names the run in invites and folders")
+    title: str = Field(default="", description="one line for people")
+    description: str = Field(default="", description="what is trained, and what for")
+    license: str = Field(default="", description="of the resulting model, as an SPDX identifier")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="of initial weights and sample order")
+
+    @field_validator("name")
+    @classmethod
+    def _slug(cls, name: str) -> str:
+        return _require(
+            name, bool(_SLUG.fullmatch(name)), "right would be a-z, 0-9 and -, at most 63, such as my-run"
+        )
+
+
+class Model(Section):
+    """Which model is trained."""
+
+    source: str = Field(description='"preset:tiny-llama", a folder ("./folder"), or a hub name ("org/name")')
+    revision: str = Field(default="", description="the commit (40 hex digits) of a hub model")
+    tokenizer: str = Field(
+        description='"bytes", "bpe:N" (trained on the data, N entries), or the model\'s: "model"'
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, source: str) -> str:
+        valid = is_folder(source) or _PRESET.fullmatch(source) or _HUB.fullmatch(source)
+        return _require(source, bool(valid), 'right would be "preset:tiny-llama", "./folder" or "org/name"')
+
+    @field_validator("revision")
+    @classmethod
+    def _pinned(cls, revision: str, info: ValidationInfo) -> str:
+        source = info.data.get("source", "")
+        if not source or is_folder(source) or source.startswith("preset:"):
+            return _require(revision, not (source and revision), "only a hub model has a revision; remove it")
+        valid = bool(_REVISION.fullmatch(revision))
+        return _require(
+            revision, valid, "a hub model needs the commit to use, 40 hex digits, so that it never changes"
+        )
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _known_tokenizer(cls, tokenizer: str, info: ValidationInfo) -> str:
+        preset = info.data.get("source", "").startswith("preset:")
+        trained = re.fullmatch(r"bpe:(\d{3,6})", tokenizer)
+        own = tokenizer == "bytes" or bool(trained and int(trained[1]) > 256)
+        right = '"bytes" or "bpe:1024" (more than 256 entries)'
+        if preset:
+            return _require(tokenizer, own, f"a preset comes without a tokenizer: right would be {right}")
+        return _require(tokenizer, own or tokenizer == "model", f'right would be "model", {right}')
+
+
+class Data(Section):
+    """What the model is trained on."""
+
+    source: str = Field(
+        description='"builtin:pydoc-topics", a path or pattern of .txt, .jsonl or .parquet files, '
+        '(relative to the spec file), or "hf:org/name"'
+    )
+    field: str = Field(default="text", min_length=1, description="which field of a record is the text")
+    template: str = Field(
+        default="", description='instead of field: a pattern over fields, such as "{en}\\n{de}"'
+    )
+    split: str = Field(default="train", min_length=1, description="which split of a hub data set")
+    sequence_length: int = Field(default=128, ge=8, le=1 << 20, description="tokens in a sample")
+    heldout_fraction: float = Field(
+        default=0.05, gt=0, le=0.5, description="part of the documents kept for evaluation"
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, source: str) -> str:
+        if source.startswith("builtin:"):
+            return _require(source, source == _BUILTIN, f'the built-in text is "{_BUILTIN}"')
+        if source.startswith("hf:"):
+            return _require(source, bool(_HUB.fullmatch(source[3:])), 'right would be "hf:org/name"')
+        valid = source.endswith(_SUFFIXES) or is_folder(source)
+        return _require(
+            source, valid, f'right would be {", ".join(_SUFFIXES)} files, "{_BUILTIN}" or "hf:org/name"'
+        )
+
+    @field_validator("template")
+    @classmethod
+    def _plain_fields(cls, template: str, info: ValidationInfo) -> str:
+        if not template:
+            return template
+        alone = info.data.get("field", "text") == "text"
+        _require(template, alone, "data.field and data.template exclude each other: keep one")
+        return _require(
+            template, _plain_template(template), 'right would be names in braces, such as "{en}\\n{de}"'
+        )
+
+
+class Training(Section):
+    """How updates are made."""
+
+    mode: Literal["gradient"] = Field(
+        default="gradient", description="every round is one optimizer step of the whole swarm"
+    )
+    rounds: Count = Field(description="when the run is finished")
+    target_batch_size: Count = Field(description="samples of the whole swarm in one round")
+    micro_batch_size: Count = Field(default=8, description="samples that a peer computes at once")
+    learning_rate: Positive = Field(default=3e-3, description="at its peak")
+    warmup_samples: int = Field(default=0, ge=0, description="samples of the swarm until the peak is reached")
+    schedule: Literal["cosine", "constant", "linear"] = Field(
+        default="cosine", description="after the warm-up"
+    )
+    min_lr_ratio: float = Field(
+        default=0.1, ge=0, le=1, description="learning rate at the end, as a part of the peak"
+    )
+    weight_decay: float = Field(default=0.1, ge=0, description="decoupled, on matrices only")
+    beta1: Fraction = Field(default=0.9, description="AdamW")
+    beta2: Fraction = Field(default=0.95, description="AdamW")
+    eps: Positive = Field(default=1e-8, description="AdamW")
+    clip_norm: float = Field(
+        default=1.0, ge=0, description="largest norm of the averaged gradient; 0 = no limit"
+    )
+
+    @field_validator("micro_batch_size")
+    @classmethod
+    def _fits_target(cls, size: int, info: ValidationInfo) -> int:
+        target = info.data.get("target_batch_size", size)
+        return _require(size, size <= target, f"right would be training.target_batch_size ({target}) or less")
+
+    @field_validator("warmup_samples")
+    @classmethod
+    def _ends_before_run(cls, samples: int, info: ValidationInfo) -> int:
+        if not {"rounds", "target_batch_size"} <= info.data.keys():
+            return samples
+        total = info.data["rounds"] * info.data["target_batch_size"]
+        return _require(samples, samples < total, f"right would be less than the run's samples ({total})")
+
+
+class Exchange(Section):
+    """How updates travel."""
+
+    compression: Literal["none", "fp16", "8bit"] = Field(default="none", description="of averaged gradients")
+    grace_seconds: Positive = Field(
+        default=5.0, description="how long a round waits for members that are not ready"
+    )
+    timeout_seconds: Positive = Field(default=60.0, description="after which an exchange has failed")
+
+    @field_validator("timeout_seconds")
+    @classmethod
+    def _after_grace(cls, timeout: float, info: ValidationInfo) -> float:
+        grace = info.data.get("grace_seconds", 0.0)
+        return _require(
+            timeout, timeout > grace, f"right would be more than exchange.grace_seconds ({grace})"
+        )
+
+
+class Checkpoint(Section):
+    """What is kept."""
+
+    every_rounds: Count = Field(default=20, description="rounds between two checkpoints")
+    keep: Count = Field(
+        default=3, description="how many checkpoints the coordinator keeps, besides the first"
+    )
+
+
+class RunSpec(Section):
+    """A whole run spec."""
+
+    run: Run
+    model: Model
+    data: Data
+    training: Training
+    exchange: Exchange = Field(default_factory=Exchange)
+    checkpoint: Checkpoint = Field(default_factory=Checkpoint)
+
+    def to_toml(self) -> str:
+        """The spec as TOML with every key written out, so that later defaults do not change a run."""
+        sections = self.model_dump().items()
+        return "\n".join(f"[{name}]\n{_assignments(values)}" for name, values in sections)
+
+
+def load(path: Path) -> RunSpec:
+    """The run spec in the file `path`. Raises SpecError that lists everything that is wrong with it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path} is not UTF-8 text (byte {error.start}).", "Save it as UTF-8.") from error
+    except OSError as error:
+        remedy = "Check the path; `swarm run-spec init` writes an example."
+        raise SpecError(f"The run spec {path} cannot be read: {error.strerror}.", remedy) from error
+    return loads(text, str(path))
+
+
+def loads(text: str, origin: str = "run spec") -> RunSpec:
+    """The run spec in `text`; `origin` names it in errors. Raises SpecError as `load` does."""
+    try:
+        raw: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise syntax_error(error, origin) from error
+    try:
+        return RunSpec.model_validate(raw)
+    except ValidationError as error:
+        raise spec_error(error.errors(), key_lines(text), known_keys(), origin) from None
+
+
+def known_keys() -> dict[str, dict[str, str]]:
+    """Every section with its keys and what they mean, in the order of the documentation."""
+    return {name: _meanings(field.annotation) for name, field in RunSpec.model_fields.items()}
+
+
+def _meanings(section: Any) -> dict[str, str]:
+    fields: dict[str, FieldInfo] = section.model_fields
+    return {key: field.description or "" for key, field in fields.items()}
+
+
+def differences(old: RunSpec, new: RunSpec) -> dict[str, tuple[Any, Any]]:
+    """The keys whose values differ, as `section.key`, with the old and the new value."""
+    before, after = old.model_dump(), new.model_dump()
+    return {
+        f"{section}.{key}": (value, after[section][key])
+        for section, values in before.items()
+        for key, value in values.items()
+        if value != after[section][key]
+    }
+
+
+def is_folder(source: str) -> bool:
+    """Whether a model source means a folder on this machine."""
+    return source.startswith(("./", "../", "/", "~/"))
+
+
+def _require(value: T, valid: bool, hint: str) -> T:
+    if not valid:
+        raise ValueError(hint)
+    return value
+
+
+def _plain_template(template: str) -> bool:
+    """Whether all placeholders are plain names: no positions, attributes, conversions or formats."""
+    try:
+        parts = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
+    except ValueError:
+        return False
+    plain = all(
+        name and not set(name) & set(".[]") and not spec and not conversion
+        for name, spec, conversion in parts
+    )
+    return bool(parts) and plain
+
+
+def _assignments(values: dict[str, Any]) -> str:
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in values.items())
+
+
+def _toml(value: str | float) -> str:
+    """A JSON value as TOML; the two differ only in DEL, which TOML wants escaped."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
