@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -14,11 +13,12 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from peer.exchange import guard
-from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, Update, View
+from peer.exchange.average import Average, measure
+from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, StateSource, Update, View
 from peer.exchange.butterfly import ExactAllReduce, Seat, tensors_from, vectors
 from peer.exchange.leader import Leader, Rules
 from peer.exchange.node import Node, NodeOptions, start_dht
-from peer.exchange.protocol import Servicer, StateSource
+from peer.exchange.protocol import Servicer
 from peer.exchange.rounds import leader_of
 from peer.exchange.snapshot import download
 from swarm import log
@@ -31,7 +31,14 @@ from hivemind.p2p import P2PDaemonError, P2PHandlerError, PeerID  # noqa: E402
 logger = log.get(__name__)
 
 T = TypeVar("T")
-NETWORK_ERRORS = (P2PDaemonError, P2PHandlerError, OSError, EOFError, TimeoutError, asyncio.IncompleteReadError)
+NETWORK_ERRORS = (
+    P2PDaemonError,
+    P2PHandlerError,
+    OSError,
+    EOFError,
+    TimeoutError,
+    asyncio.IncompleteReadError,
+)
 _REPORT_SECONDS = 0.2  # how often the leader is asked even when nothing changed
 _CALL_SECONDS = 5.0
 _PHASES = {pb.OPEN: Phase.OPEN, pb.CLOSING: Phase.CLOSING, pb.BEHIND: Phase.BEHIND, pb.AHEAD: Phase.OPEN}
@@ -47,26 +54,12 @@ class ExchangeOptions:
     patience: float
 
 
-@dataclass(frozen=True)
-class _Average:
-    """What the all-reduce gave this member."""
-
-    mean: dict[str, Tensor]
-    digest: str
-    norm: float
-    sent: int
-    received: int
-    broken: str
-
-
-class LeaderLostError(Exception):
-    """The round's leader does not answer; a senior one among the rest will lead. Never leaves this file."""
-
-
 class AllReduceExchange:
     """See `peer.exchange.base.Exchange`. One thread runs the event loop of all network talk."""
 
-    def __init__(self, node: Node, servicer: Servicer, leader: Leader, options: ExchangeOptions, loop: _LoopThread) -> None:
+    def __init__(
+        self, node: Node, servicer: Servicer, leader: Leader, options: ExchangeOptions, loop: _LoopThread
+    ) -> None:
         self._node = node
         self._servicer = servicer
         self._leader = leader
@@ -151,7 +144,9 @@ class AllReduceExchange:
         leader = self._find_leader()
         if leader == self._node.id:
             if self._leader.behind_of > said.round:
-                return pb.SwarmView(phase=pb.BEHIND, round=self._leader.behind_of, why="others are in a later round")
+                return pb.SwarmView(
+                    phase=pb.BEHIND, round=self._leader.behind_of, why="others are in a later round"
+                )
             return self._leader.progress(self._node.id, said)
         return await self._ask(leader, "rpc_progress", said, _CALL_SECONDS)
 
@@ -176,7 +171,7 @@ class AllReduceExchange:
         limit = self._options.grace + 3 * self._options.patience + 2 * _CALL_SECONDS
         try:
             return self._loop.run(self._exchange(update), limit)
-        except (*NETWORK_ERRORS, LeaderLostError, FutureTimeoutError) as error:
+        except (*NETWORK_ERRORS, FutureTimeoutError) as error:
             return Retry(f"the exchange failed: {error or type(error).__name__}")
 
     async def _exchange(self, update: Update) -> Result:
@@ -186,11 +181,18 @@ class AllReduceExchange:
             return Resync(group.why) if group.verdict == pb.RESYNC else Retry(group.why)
         average = await self._average(group, update)
         outcome = await self._commit(leader, group, update.round, average)
-        self._leader.remember(group.group_id, outcome if outcome.verdict == pb.GO else pb.Outcome(verdict=outcome.verdict))
+        self._leader.remember(
+            group.group_id, outcome if outcome.verdict == pb.GO else pb.Outcome(verdict=outcome.verdict)
+        )
         if outcome.verdict == pb.GO:
             samples = sum(member.samples for member in group.members)
             return Applied(
-                average.mean, outcome.norm, samples, len(group.members), average.sent, average.received
+                average.mean,
+                outcome.norm,
+                samples,
+                len(group.members),
+                average.bytes_sent,
+                average.bytes_received,
             )
         return Resync(outcome.why) if outcome.verdict == pb.RESYNC else Retry(outcome.why)
 
@@ -207,9 +209,9 @@ class AllReduceExchange:
         group: pb.Group = await self._ask(leader, "rpc_ready", request, seconds)
         return group
 
-    async def _average(self, group: pb.Group, update: Update) -> _Average:
+    async def _average(self, group: pb.Group, update: Update) -> Average:
         if len(group.members) == 1:
-            return await asyncio.to_thread(_measure, update.tensors, 0, 0, "")
+            return await asyncio.to_thread(measure, update.tensors)
         run = ExactAllReduce(
             self._node.p2p,
             Servicer,
@@ -229,11 +231,11 @@ class AllReduceExchange:
         except Exception as error:  # hivemind raises many kinds here; each means the same: no average
             broken = f"{type(error).__name__}: {error}"
         if broken or run.broken:
-            return _Average({}, "", 0.0, run.bytes_sent, run.bytes_received, broken or run.broken)
+            return Average(broken=broken or run.broken)
         mean = tensors_from(averaged, update.tensors)
-        return await asyncio.to_thread(_measure, mean, run.bytes_sent, run.bytes_received, "")
+        return await asyncio.to_thread(measure, mean, run.bytes_sent, run.bytes_received)
 
-    async def _commit(self, leader: bytes, group: pb.Group, round_: int, average: _Average) -> pb.Outcome:
+    async def _commit(self, leader: bytes, group: pb.Group, round_: int, average: Average) -> pb.Outcome:
         request = pb.CommitRequest(
             group_id=group.group_id,
             round=round_,
@@ -263,13 +265,19 @@ class AllReduceExchange:
                 continue
             if reply.known and reply.outcome.verdict == pb.GO:
                 same = reply.outcome.digest == request.digest
-                return reply.outcome if same else pb.Outcome(verdict=pb.RESYNC, why="another average was agreed")
+                return (
+                    reply.outcome if same else pb.Outcome(verdict=pb.RESYNC, why="another average was agreed")
+                )
         return pb.Outcome(verdict=pb.RETRY, why="the round's leader left before the outcome was known")
 
     # ── state and end ────────────────────────────────────────────────────────────────────────
 
     def fetch_state(self, at_least: int, folder: Path) -> Fetched | None:
-        donors = [m.peer_id for m in self._node.members() if m.active and m.peer_id != self._node.id and not m.client_mode]
+        donors = [
+            m.peer_id
+            for m in self._node.members()
+            if m.active and m.peer_id != self._node.id and not m.client_mode
+        ]
         return self._loop.run(download(self._node, donors, at_least, folder), None)
 
     def close(self) -> None:
@@ -289,17 +297,6 @@ def _other_leader(node: Node) -> bytes:
 def _read(view: pb.SwarmView, said: pb.Progress) -> View:
     phase = _PHASES.get(view.phase, Phase.OPEN)
     return View(phase, max(view.round, said.round), view.samples, view.members, view.why)
-
-
-def _measure(mean: dict[str, Tensor], sent: int, received: int, broken: str) -> _Average:
-    """Digest and norm of an average. The norm is taken in float64 and sent to all by the leader: sums differ between machines."""
-    digest = hashlib.sha256()
-    squares = 0.0
-    for name in sorted(mean):
-        digest.update(mean[name].contiguous().numpy().data)
-        squares += float(mean[name].double().square().sum())
-    broken = broken or ("" if squares < float("inf") else "the average is not finite")
-    return _Average(mean, digest.hexdigest(), squares**0.5, sent, received, broken)
 
 
 class _LoopThread:
@@ -330,5 +327,3 @@ class _LoopThread:
 
     def later(self, seconds: float, call: Any) -> None:
         self._loop.call_later(seconds, call)
-
-

@@ -88,11 +88,15 @@ class Fetched:
     digest: str
 
 
-class Exchange(Protocol):
-    """One peer's side of the rounds. Called from the training thread only, except `report_state_source`."""
+# Writes this peer's state and says (file, round, digest); called from other threads.
+StateSource = Callable[[], tuple[Path, int, str]]
 
-    def serve_state(self, source: Callable[[], tuple[Path, int, str]]) -> None:
-        """Let others fetch this peer's state; `source` writes it and says (file, round, digest). Called from other threads."""
+
+class Exchange(Protocol):
+    """One peer's side of the rounds. Called from the training thread only."""
+
+    def serve_state(self, source: StateSource) -> None:
+        """Let others fetch this peer's state, and count as a member that holds it."""
 
     def progress(self, round_: int, samples: int, samples_per_second: float) -> View:
         """Say how far this peer is; returns at once with the newest view of the swarm."""

@@ -156,7 +156,9 @@ class Leader:
         attempt.members, attempt.resync, attempt.formed_at = decision.members, decision.resync, self._clock()
         self._attempts[group_id], self._forming = attempt, None
         seats = [
-            pb.GroupMember(peer_id=peer, samples=attempt.ready[peer].samples, client_mode=attempt.ready[peer].client_mode)
+            pb.GroupMember(
+                peer_id=peer, samples=attempt.ready[peer].samples, client_mode=attempt.ready[peer].client_mode
+            )
             for peer in decision.members
         ]
         attempt.group.set_result(

@@ -69,7 +69,9 @@ def start_dht(options: NodeOptions) -> DHT:
 def _cause(error: Exception, options: NodeOptions) -> str:
     text = str(error)
     if "failed to connect to bootstrap peers" in text:
-        return f"none of {len(options.initial_peers)} known peers answered (first: {options.initial_peers[0]})"
+        return (
+            f"none of {len(options.initial_peers)} known peers answered (first: {options.initial_peers[0]})"
+        )
     return text.removeprefix("Daemon failed to start: ") or type(error).__name__
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import AsyncIterator  # noqa: UP035 - hivemind knows a stream by typing's alias only
 
 from peer.exchange import guard
+from peer.exchange.base import StateSource
 from peer.exchange.leader import Leader
 from swarm import log
 from swarm.proto import exchange_pb2 as pb
@@ -22,8 +23,6 @@ logger = log.get(__name__)
 
 CHUNK = 512 * 1024  # bytes
 _GROUP_SECONDS = 10.0  # how long a fast groupmate's first part waits for our own word from the leader
-
-StateSource = Callable[[], tuple[Path, int, str]]
 
 
 class Servicer(ServicerBase):
@@ -61,7 +60,9 @@ class Servicer(ServicerBase):
             return pb.Snapshot(round=round_, why=f"this peer is in round {round_}")
         sha256 = await asyncio.to_thread(sha256_file, path)
         self._files = {**dict(list(self._files.items())[-1:]), sha256: path}
-        return pb.Snapshot(available=True, round=round_, digest=digest, sha256=sha256, size=path.stat().st_size)
+        return pb.Snapshot(
+            available=True, round=round_, digest=digest, sha256=sha256, size=path.stat().st_size
+        )
 
     async def rpc_snapshot_chunks(
         self, request: pb.SnapshotChunkRequest, _context: P2PContext

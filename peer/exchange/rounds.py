@@ -91,7 +91,9 @@ def decide_group(
     if samples < target:
         return Reopen(f"the ready peers have {samples} of {target} samples; the round goes on")
     if len(agreed) * 2 <= active_members:
-        return Wait(f"only {len(agreed)} of {active_members} members can be reached; more than half must take part")
+        return Wait(
+            f"only {len(agreed)} of {active_members} members can be reached; more than half must take part"
+        )
     late = f", without {missing} that were not ready in {grace:.0f} s" if missing else ""
     return Form(agreed, resync, f"{len(agreed)} peers with {samples} samples{late}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +29,7 @@ _FAILED = (P2PDaemonError, P2PHandlerError, OSError, EOFError, TimeoutError, asy
 
 
 async def download(node: Node, donors: Sequence[bytes], at_least: int, folder: Path) -> Fetched | None:
-    """The state of the furthest donor, or None when no donor has round `at_least`.
+    """The state of the furthest donors, the majority's among them, or None when no donor has round `at_least`.
 
     Equal states are equal files, so a download that breaks off goes on at the same byte with another donor.
     """
@@ -36,7 +37,8 @@ async def download(node: Node, donors: Sequence[bytes], at_least: int, folder: P
     found = [(offer, donor) for offer, donor in zip(offers, donors, strict=True) if offer is not None]
     if not found:
         return None
-    best = max((offer for offer, _ in found), key=lambda offer: offer.round)
+    votes = Counter(offer.sha256 for offer, _ in found)
+    best = max((offer for offer, _ in found), key=lambda offer: (offer.round, votes[offer.sha256]))
     sources = [donor for offer, donor in found if offer.sha256 == best.sha256]
     random.shuffle(sources)
     part = folder / f"{best.sha256}.part"
@@ -51,7 +53,9 @@ async def download(node: Node, donors: Sequence[bytes], at_least: int, folder: P
 async def _offer(node: Node, donor: bytes, at_least: int) -> pb.Snapshot | None:
     stub = Servicer.get_stub(node.p2p, PeerID(donor), namespace=node.run)
     try:
-        offer: pb.Snapshot = await stub.rpc_snapshot(pb.SnapshotRequest(at_least_round=at_least), timeout=_OFFER_SECONDS)
+        offer: pb.Snapshot = await stub.rpc_snapshot(
+            pb.SnapshotRequest(at_least_round=at_least), timeout=_OFFER_SECONDS
+        )
     except _FAILED as error:
         logger.info("a donor did not answer: %r", error)
         return None

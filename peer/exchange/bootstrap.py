@@ -1,0 +1,118 @@
+"""The DHT's bootstrap node: `python -m peer.exchange.bootstrap`, started and watched by the coordinator.
+
+Prints one JSON line {"maddrs": [...]} when it answers, then lives until SIGTERM. Its key and port are kept, so that peers find it
+again after a restart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hivemind import DHT
+
+
+def main() -> None:
+    """Entry point; exit code 5 with a sentence on stderr when the network cannot be entered."""
+    options = _arguments()
+    folder = tempfile.mkdtemp(prefix="swarm-")
+    tempfile.tempdir = os.environ["TMPDIR"] = folder
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    code = 0
+    try:
+        _serve(options, ended)
+    except Exception as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the coordinator shows it
+        code = getattr(error, "exit_code", 1)
+    _end(folder, code)
+
+
+def _serve(options: argparse.Namespace, ended: threading.Event) -> None:
+    from peer.exchange import guard
+
+    guard.follow_parent()
+    if os.getppid() == 1 and not options.orphan:
+        return  # the coordinator ended before we could ask to follow it
+    dht = _start(options)
+    maddrs = [str(address) for address in dht.get_visible_maddrs()]
+    advertised = [_with_host(address, options.advertise_host) for address in maddrs[:1]] if options.advertise_host else []
+    print(json.dumps({"maddrs": list(dict.fromkeys([*advertised, *maddrs]))}), flush=True)  # noqa: T201
+    while not ended.wait(1.0) and dht.is_alive():
+        pass
+
+
+def _start(options: argparse.Namespace) -> DHT:
+    from peer.exchange.node import NodeOptions, start_dht
+    from swarm.errors import UnreachableError
+
+    port = _kept_port(options.data_dir, options.host)
+    key = str(options.data_dir / "p2p.key")
+    try:
+        return start_dht(NodeOptions("", options.initial_peers, options.host, port, key))
+    except UnreachableError:
+        if not options.initial_peers:
+            raise
+        return start_dht(NodeOptions("", (), options.host, port, key))  # the members of last time are gone
+
+
+def _kept_port(data_dir: Path, host: str) -> int:
+    """The port of last time when it is free, else a free one, kept for next time."""
+    note = data_dir / "p2p.port"
+    wanted = int(note.read_text()) if note.exists() else 0
+    for port in (wanted, 0):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            note.write_text(str(probe.getsockname()[1]))
+            return int(note.read_text())
+    return 0
+
+
+def _with_host(maddr: str, host: str) -> str:
+    parts = maddr.split("/")
+    parts[1], parts[2] = _kind(host), host
+    return "/".join(parts)
+
+
+def _kind(host: str) -> str:
+    if ":" in host:
+        return "ip6"
+    return "ip4" if host.replace(".", "").isdigit() else "dns"
+
+
+def _end(folder: str, code: int) -> None:
+    from peer.exchange import guard
+
+    guard.kill_children()
+    shutil.rmtree(folder, ignore_errors=True)
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m peer.exchange.bootstrap")
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--host", default="0.0.0.0")  # noqa: S104 - volunteers must reach it
+    parser.add_argument("--advertise-host", default="")
+    parser.add_argument("--initial-peers", nargs="*", default=[])
+    parser.add_argument("--orphan", action="store_true", help="may run without a parent")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Leased samples for the training loop, fetched ahead so that training does not wait for the coordinator."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from swarm import log
+from swarm.errors import SwarmError
+from swarm.ranges import Range
+
+logger = log.get(__name__)
+
+_ASK_AGAIN_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class LeasedRange:
+    """Positions of one lease."""
+
+    lease_id: str
+    range: Range
+
+
+@dataclass(frozen=True)
+class Leased:
+    """The coordinator's answer: a lease, or why there is none."""
+
+    lease: LeasedRange | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Token ids [samples, sequence_length + 1] and where they come from."""
+
+    source: LeasedRange
+    tokens: Tensor
+
+
+class Samples(Protocol):
+    """Where token ids come from; may download a shard first."""
+
+    def load(self, positions: Range) -> Tensor:
+        """Token ids [len(positions), sequence_length + 1], int64, on the CPU."""
+
+
+class Feed:
+    """Keeps about `wish()` samples leased; `take` never waits, `why` says what it would wait for."""
+
+    def __init__(self, ask: Callable[[int], Leased], samples: Samples, wish: Callable[[], int]) -> None:
+        self.why = "asking for a first lease"
+        self._ask = ask
+        self._samples = samples
+        self._wish = wish
+        self._leases: deque[LeasedRange] = deque()
+        self._lock = threading.Lock()
+        self._low = threading.Event()
+        self._ended = threading.Event()
+
+    def start(self) -> None:
+        """Begin to ask for leases in a thread of its own."""
+        self._low.set()
+        threading.Thread(target=self._keep_leased, name="feed", daemon=True).start()
+
+    def take(self, count: int) -> Batch | None:
+        """The next batch of at most `count` samples, or None when nothing is leased."""
+        source = self._next(count)
+        if self.left() < self._wish() // 2:
+            self._low.set()
+        return Batch(source, self._samples.load(source.range)) if source else None
+
+    def left(self) -> int:
+        """Leased samples that were not taken yet."""
+        with self._lock:
+            return sum(len(lease.range) for lease in self._leases)
+
+    def forget(self) -> None:
+        """Drop all leases: the coordinator took them back."""
+        with self._lock:
+            self._leases.clear()
+        self._low.set()
+
+    def close(self) -> None:
+        """Ask for nothing more."""
+        self._ended.set()
+        self._low.set()
+
+    def _next(self, count: int) -> LeasedRange | None:
+        with self._lock:
+            if not self._leases:
+                return None
+            lease_id, (start, stop) = self._leases[0].lease_id, self._leases[0].range
+            middle = min(start + count, stop)
+            if middle == stop:
+                self._leases.popleft()
+            else:
+                self._leases[0] = LeasedRange(lease_id, Range(middle, stop))
+            return LeasedRange(lease_id, Range(start, middle))
+
+    def _keep_leased(self) -> None:
+        while not self._ended.is_set():
+            self._low.wait()
+            self._low.clear()
+            while not self._ended.is_set() and self.left() < self._wish():
+                if not self._lease_more():
+                    self._ended.wait(_ASK_AGAIN_SECONDS)
+
+    def _lease_more(self) -> bool:
+        try:
+            answer = self._ask(self._wish())
+        except SwarmError as error:
+            self.why = f"no lease: {error.what}"
+            return False
+        self.why = answer.why
+        if answer.lease is None:
+            return False
+        with self._lock:
+            self._leases.append(answer.lease)
+        return True

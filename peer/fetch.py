@@ -1,0 +1,56 @@
+"""A run's files on this machine: fetched from the coordinator once, verified, kept for the next evening."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from swarm.client import CoordinatorClient
+from swarm.errors import CorruptError
+from swarm.proto import coordinator_pb2 as pb
+from swarm.tensorfile import sha256_file
+
+Progress = Callable[[str], None]
+
+
+class Files:
+    """Blobs by their SHA-256 below `folder`; a file that is there and whole is not fetched again."""
+
+    def __init__(self, client: CoordinatorClient, folder: Path, say: Progress) -> None:
+        self._client = client
+        self._folder = folder
+        self._say = say
+
+    def blob(self, blob: pb.Blob) -> Path:
+        """The path of a blob, fetched if need be. Raises UnreachableError, CorruptError, DiskError."""
+        path = self._folder / blob.sha256
+        if not _whole(path, blob.size, blob.sha256):
+            self._say(f"fetching {blob.name or 'a file'} ({_size(blob.size)})")
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._client.download(blob.sha256, blob.size, path)
+        return path
+
+    def model_folder(self, blobs: list[pb.Blob]) -> Path:
+        """A folder with the model's configuration and tokenizer under their own names, as transformers reads it."""
+        folder = self._folder.parent / "model"
+        folder.mkdir(parents=True, exist_ok=True)
+        for blob in blobs:
+            if "/" in blob.name or blob.name in ("", ".", ".."):
+                raise CorruptError(f"The coordinator sent a file with the name {blob.name!r}.", "Do not join this run.")
+            link = folder / blob.name
+            link.unlink(missing_ok=True)
+            link.hardlink_to(self.blob(blob))
+        return folder
+
+    def checkpoint(self, checkpoint: pb.Checkpoint) -> Path:
+        """The file of a checkpoint."""
+        name = f"the model at round {checkpoint.round}"
+        return self.blob(pb.Blob(name=name, sha256=checkpoint.sha256, size=checkpoint.size))
+
+
+def _whole(path: Path, size: int, sha256: str) -> bool:
+    return path.exists() and path.stat().st_size == size and sha256_file(path) == sha256
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"

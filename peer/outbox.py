@@ -1,0 +1,67 @@
+"""What the coordinator has not acknowledged yet: kept on disk, sent again until it is.
+
+SQLite (stdlib) with synchronous=FULL: what is in the box survives a crash of the program and of the machine.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+REPORT = "report"
+CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to send: a serialized RoundReport or Checkpoint."""
+
+    id: int
+    kind: str
+    body: bytes
+
+
+class Outbox:
+    """A durable first-in first-out box, usable from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._db: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Open or create the box. Raises OSError or sqlite3.Error when the folder cannot be written."""
+        self._db = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY, kind TEXT, body BLOB)")
+
+    def put(self, kind: str, body: bytes) -> None:
+        """Keep `body` until it is removed; on disk when this returns."""
+        self._run("INSERT INTO outbox (kind, body) VALUES (?, ?)", (kind, body))
+
+    def first(self, count: int) -> list[Item]:
+        """The oldest `count` items."""
+        return [Item(*row) for row in self._run("SELECT id, kind, body FROM outbox ORDER BY id LIMIT ?", (count,))]
+
+    def remove(self, items: list[Item]) -> None:
+        """Forget acknowledged items."""
+        for item in items:
+            self._run("DELETE FROM outbox WHERE id = ?", (item.id,))
+
+    def __len__(self) -> int:
+        return int(self._run("SELECT COUNT(*) FROM outbox")[0][0])
+
+    def close(self) -> None:
+        """Close the file; later calls fail."""
+        with self._lock:
+            if self._db is not None:
+                self._db.close()
+
+    def _run(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[int, str, bytes]]:
+        if self._db is None:
+            raise RuntimeError("the outbox is not open")
+        with self._lock:
+            return self._db.execute(statement, values).fetchall()

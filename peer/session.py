@@ -1,0 +1,183 @@
+"""A peer's membership: heartbeats, leases, and the reports that the coordinator must not miss.
+
+Training never waits for this file: without a coordinator the leases that are here are used up, reports stay in the outbox.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from peer.feed import Leased, LeasedRange
+from peer.outbox import CHECKPOINT, REPORT, Item, Outbox
+from swarm import log
+from swarm.client import CoordinatorClient
+from swarm.errors import RefusedError, SwarmError, UnreachableError
+from swarm.proto import coordinator_pb2 as pb
+from swarm.ranges import Range
+from swarm.tensorfile import sha256_file
+
+logger = log.get(__name__)
+
+_REPORTS_AT_ONCE = 100
+_OFFER_AGAIN_SECONDS = 1.0
+
+
+@dataclass
+class Standing:
+    """What the coordinator said about this peer's samples."""
+
+    counted: int = 0
+    rejected: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Who:
+    """How this peer introduces itself."""
+
+    public_key: bytes
+    name: str
+
+
+class Session:
+    """Keeps one membership alive in a thread of its own."""
+
+    def __init__(self, client: CoordinatorClient, who: Who, outbox: Outbox, checkpoints: Path) -> None:
+        self.standing = Standing()
+        self.unreachable_since: float | None = None
+        self.refused: SwarmError | None = None
+        self.on_lost: Callable[[], None] = lambda: None
+        self._client = client
+        self._who = who
+        self._outbox = outbox
+        self._checkpoints = checkpoints
+        self._member_id = ""
+        self._interval = 5.0
+        self._doing = pb.HeartbeatRequest(phase="starting")
+        self._due = threading.Event()
+        self._ended = threading.Event()
+        self._flushing = threading.Lock()
+
+    def join(self) -> None:
+        """Become a member. Raises UnreachableError, RefusedError, …"""
+        answer = self._client.join(self._who.public_key, self._who.name)
+        self._member_id, self._interval = answer.member_id, answer.heartbeat_seconds
+
+    def start(self) -> None:
+        """Begin heartbeats and sending."""
+        threading.Thread(target=self._keep_alive, name="session", daemon=True).start()
+
+    def doing(self, request: pb.HeartbeatRequest) -> None:
+        """What the next heartbeat says; a new phase is said at once."""
+        changed = (request.phase, request.why) != (self._doing.phase, self._doing.why)
+        self._doing = request
+        if changed and request.phase in ("waiting", "syncing"):
+            self._due.set()
+
+    def lease(self, samples: int) -> Leased:
+        """Ask for samples to train on. Raises UnreachableError."""
+        answer = self._client.take_lease(self._member_id, samples)
+        if not answer.lease_id:
+            return Leased(None, answer.why)
+        return Leased(LeasedRange(answer.lease_id, Range(answer.range.start, answer.range.stop)))
+
+    def report(self, report: pb.RoundReport) -> None:
+        """Keep a report until the coordinator has it."""
+        self._outbox.put(REPORT, report.SerializeToString())
+        self._due.set()
+
+    def offer(self, checkpoint: pb.Checkpoint) -> None:
+        """Keep a checkpoint, whose file is in the outbox's folder, until the coordinator has it or does not want it."""
+        self._outbox.put(CHECKPOINT, checkpoint.SerializeToString())
+        self._due.set()
+
+    def flush(self, seconds: float) -> bool:
+        """Send what is in the outbox, at most so long. True when it is empty."""
+        end = time.monotonic() + seconds
+        while len(self._outbox) and time.monotonic() < end:
+            try:
+                self._send_outbox()
+            except SwarmError as error:
+                logger.info("outbox: %s", error)
+                self._ended.wait(0.3)
+        return not len(self._outbox)
+
+    def leave(self, reason: str) -> None:
+        """End the membership; an unreachable coordinator will notice by itself."""
+        self._ended.set()
+        self._due.set()
+        try:
+            self._client.leave(self._member_id, reason)
+        except SwarmError as error:
+            logger.info("goodbye was not heard: %s", error)
+
+    def _keep_alive(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self._beat()
+                self._send_outbox()
+            except UnreachableError as error:
+                self.unreachable_since = self.unreachable_since or time.time()
+                logger.info("%s", error)
+            except RefusedError as error:
+                self._rejoin(error)
+            except SwarmError as error:
+                logger.warning("%s", error)
+            self._due.wait(self._interval)
+            self._due.clear()
+
+    def _beat(self) -> None:
+        self._client.heartbeat(self._member_id, self._doing)
+        self.unreachable_since = None
+
+    def _rejoin(self, error: SwarmError) -> None:
+        """The coordinator does not know this membership any more; its leases are gone with it."""
+        logger.warning("%s Joining again.", error)
+        try:
+            self.join()
+            self.on_lost()
+        except RefusedError as final:
+            self.refused = final
+        except SwarmError as later:
+            logger.info("%s", later)
+
+    def _send_outbox(self) -> None:
+        with self._flushing:
+            while items := self._outbox.first(_REPORTS_AT_ONCE):
+                if items[0].kind == CHECKPOINT:
+                    self._send_checkpoint(items[0])
+                else:
+                    self._send_reports([item for item in items if item.kind == REPORT])
+
+    def _send_reports(self, items: list[Item]) -> None:
+        reports = [pb.RoundReport.FromString(item.body) for item in items]
+        receipts = self._client.report_rounds(self._member_id, reports)
+        self._outbox.remove(items)
+        for receipt in receipts:
+            size = receipt.range.stop - receipt.range.start
+            if receipt.counted:
+                self.standing.counted += size
+            else:
+                self.standing.rejected += size
+                self.standing.why = f"round {receipt.round}: {receipt.why}"
+
+    def _send_checkpoint(self, item: Item) -> None:
+        """Offer, upload from where the coordinator stands, forget. Another peer may be faster; then ours is not wanted."""
+        checkpoint = pb.Checkpoint.FromString(item.body)
+        path = self.checkpoint_path(checkpoint.round)
+        if path.exists():
+            checkpoint.sha256, checkpoint.size = sha256_file(path), path.stat().st_size
+            answer = self._client.offer_checkpoint(self._member_id, checkpoint)
+            if answer.wanted:
+                self._client.upload(self._member_id, path, checkpoint.sha256, answer.offset)
+            logger.info("checkpoint of round %d: %s", checkpoint.round, answer.why or "uploaded")
+        self._outbox.remove([item])
+        path.unlink(missing_ok=True)
+
+    def checkpoint_path(self, round_: int) -> Path:
+        """Where the file of an offered checkpoint waits."""
+        return self._checkpoints / f"round-{round_}.safetensors"

@@ -1,0 +1,127 @@
+"""Starting the worker, and making sure that nothing of it is left, by whatever way it ended."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from swarm import log
+from swarm.errors import UsageError, from_os_error
+
+logger = log.get(__name__)
+
+_OURS = ("peer.worker", "p2pd")
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A started worker: the leader of its own process group, with a temporary folder that is its TMPDIR."""
+
+    process: subprocess.Popen[bytes]
+    line: socket.socket
+    folder: Path
+    note: Path
+
+    def ended(self) -> int | None:
+        """The exit code, or None while it runs."""
+        return self.process.poll()
+
+    def end(self, seconds: float) -> None:
+        """Wait for it at most so long, then kill it with everything it started; remove its folder."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+        kill_group(self.process.pid)
+        self.process.wait()
+        _clean(self.folder, self.note)
+
+
+def start_worker(data_dir: Path, threads: int) -> Worker:
+    """Start `python -m peer.worker` in a process group of its own, so that Ctrl-C reaches the supervisor only."""
+    folder = Path(tempfile.mkdtemp(prefix="swarm-"))
+    ours, theirs = socket.socketpair()
+    with theirs, (data_dir / "worker.out").open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "peer.worker", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": str(threads)},
+            start_new_session=True,
+        )
+    note = data_dir / "worker.json"
+    note.write_text(json.dumps({"group": process.pid, "folder": str(folder)}))
+    return Worker(process, ours, folder, note)
+
+
+def reap_leftovers(data_dir: Path) -> None:
+    """End what an earlier peer in this data directory left behind when it was killed together with its supervisor."""
+    note = data_dir / "worker.json"
+    with suppress(OSError, ValueError, KeyError):
+        left = json.loads(note.read_text())
+        if kill_group(int(left["group"])):
+            logger.warning("processes of an earlier peer were still running; they were ended")
+        _clean(Path(left["folder"]), note)
+
+
+def kill_group(group: int) -> bool:
+    """Kill the worker's process group, but only processes that are ours: ids are used again. True when there was one."""
+    found = [process for process in psutil.process_iter() if _belongs(process, group)]
+    for process in found:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
+    psutil.wait_procs(found, timeout=2)
+    return bool(found)
+
+
+def _belongs(process: psutil.Process, group: int) -> bool:
+    try:
+        same_group = os.getpgid(process.pid) == group
+        return same_group and any(name in part for part in process.cmdline() for name in _OURS)
+    except (psutil.Error, OSError):
+        return False
+
+
+def _clean(folder: Path, note: Path) -> None:
+    if folder.name.startswith("swarm-"):
+        shutil.rmtree(folder, ignore_errors=True)
+    note.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_peer(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory for this process; the lock ends with the process, however it ends.
+
+    Raises UsageError when another peer uses it, DiskError when it cannot be written.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        file = (data_dir / "peer.lock").open("a+")
+    except OSError as error:
+        raise from_os_error(error, "opening the peer's folder") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise UsageError(
+                f"Another peer (process {file.read().strip() or '?'}) already works in {data_dir}.",
+                "Stop it first, or give this one a folder of its own with --data-dir.",
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

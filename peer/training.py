@@ -1,0 +1,179 @@
+"""The training loop, one for every mode: accumulate an update, exchange it, apply the result."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from peer.exchange.base import Applied, Exchange, Phase, Resync, Update
+from peer.feed import Batch, LeasedRange
+from peer.learner import Learner
+
+_IDLE_SECONDS = 0.05  # between looks while there is nothing to train on
+_RETRY_SECONDS = 0.1
+
+
+class Source(Protocol):
+    """Where batches come from: a `peer.feed.Feed`, or a script of batches in a test."""
+
+    why: str
+
+    def take(self, count: int) -> Batch | None:
+        """At most `count` samples, or None when there is nothing now."""
+
+
+@dataclass
+class Work:
+    """What this peer did in the current round. Seconds."""
+
+    started: float
+    samples: int = 0
+    loss: float = 0.0  # summed over samples
+    compute: float = 0.0
+    used: list[LeasedRange] = field(default_factory=list)
+
+    @property
+    def mean_loss(self) -> float:
+        return self.loss / self.samples if self.samples else float("nan")
+
+
+@dataclass(frozen=True)
+class RoundDone:
+    """A finished round as this peer saw it; `dropped_why` is set when its own samples did not make it."""
+
+    round: int
+    digest: str
+    swarm_samples: int
+    global_samples: int
+    members: int
+    work: Work
+    seconds: float
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    dropped_why: str = ""
+
+
+class Listener(Protocol):
+    """Who wants to know: the worker passes it on to the supervisor."""
+
+    def phase(self, phase: str, why: str, work: Work, members: int, rate: float) -> None:
+        """What the peer does now; `why` is empty when it simply trains, `rate` is in samples per second."""
+
+    def round_done(self, done: RoundDone) -> None:
+        """A round ended, with or without this peer's samples."""
+
+
+@dataclass
+class Peer:
+    """Everything that the loop works with."""
+
+    learner: Learner
+    exchange: Exchange
+    source: Source
+    listener: Listener
+    state_folder: Path
+    latest_checkpoint: Callable[[], Path | None]  # the coordinator's, when no peer can give its state
+    stop: threading.Event = field(default_factory=threading.Event)
+    work: Work = field(default_factory=lambda: Work(time.monotonic()))
+    rate: float = 0.0  # samples per second of compute, smoothed
+
+    @property
+    def finished(self) -> bool:
+        return self.learner.round >= self.learner.spec.training.rounds
+
+
+def train(peer: Peer) -> None:
+    """Train until the run's last round is done or `peer.stop` is set."""
+    while not peer.finished and not peer.stop.is_set():
+        view = peer.exchange.progress(peer.learner.round, peer.work.samples, peer.rate)
+        if view.phase is Phase.BEHIND:
+            _catch_up(peer, view.why)
+        elif view.phase is Phase.CLOSING:
+            _end_round(peer, view.members)
+        elif batch := peer.source.take(peer.learner.spec.training.micro_batch_size):
+            _learn(peer, batch, view.members)
+        else:
+            _tell(peer, "waiting", peer.source.why, view.members)
+            time.sleep(_IDLE_SECONDS)
+
+
+def _learn(peer: Peer, batch: Batch, members: int) -> None:
+    started = time.perf_counter()
+    peer.work.loss += peer.learner.accumulate(batch.tokens)
+    seconds = time.perf_counter() - started
+    peer.work.samples += len(batch.tokens)
+    peer.work.compute += seconds
+    peer.work.used.append(batch.source)
+    peer.rate = _smooth(peer.rate, len(batch.tokens) / seconds)
+    _tell(peer, "training", "", members)
+
+
+def _end_round(peer: Peer, members: int) -> None:
+    _tell(peer, "exchanging", "the swarm's samples are complete", members)
+    learner, work = peer.learner, peer.work
+    update = Update(learner.round, learner.digest, work.samples, learner.mean_gradient(work.samples))
+    result = peer.exchange.exchange(update)
+    if isinstance(result, Applied):
+        learner.apply(result)
+        _finish(peer, result)
+    elif isinstance(result, Resync):
+        _catch_up(peer, result.why)
+    else:
+        _tell(peer, "waiting", result.why, members)
+        peer.stop.wait(_RETRY_SECONDS)
+
+
+def _finish(peer: Peer, result: Applied) -> None:
+    learner, work = peer.learner, peer.work
+    peer.work = Work(time.monotonic())
+    peer.listener.round_done(
+        RoundDone(
+            round=learner.round - 1,
+            digest=learner.digest,
+            swarm_samples=result.samples,
+            global_samples=learner.global_samples,
+            members=result.members,
+            work=work,
+            seconds=peer.work.started - work.started,
+            bytes_sent=result.bytes_sent,
+            bytes_received=result.bytes_received,
+        )
+    )
+
+
+def _catch_up(peer: Peer, why: str) -> None:
+    """Fetch the agreed state; what was accumulated at the old one is dropped and said so."""
+    _tell(peer, "syncing", why, 0)
+    path = _newer_state(peer)
+    if path is None:
+        peer.stop.wait(1.0)
+        return
+    missed, work = peer.learner.round, peer.work
+    peer.learner.load(path)
+    peer.work = Work(time.monotonic())
+    if work.samples:
+        peer.listener.round_done(_dropped(peer, missed, work, why))
+
+
+def _newer_state(peer: Peer) -> Path | None:
+    fetched = peer.exchange.fetch_state(peer.learner.round, peer.state_folder)
+    if fetched and (fetched.round > peer.learner.round or fetched.digest != peer.learner.digest):
+        return fetched.path
+    return peer.latest_checkpoint()
+
+
+def _dropped(peer: Peer, round_: int, work: Work, why: str) -> RoundDone:
+    seconds = peer.work.started - work.started
+    return RoundDone(round_, "", 0, peer.learner.global_samples, 0, work, seconds, dropped_why=why)
+
+
+def _tell(peer: Peer, phase: str, why: str, members: int) -> None:
+    peer.listener.phase(phase, why, peer.work, members, peer.rate)
+
+
+def _smooth(old: float, new: float) -> float:
+    return 0.8 * old + 0.2 * new if old else new

@@ -1,0 +1,281 @@
+"""The worker: the process that holds torch and hivemind. join → sync → train → exchange → leave.
+
+Started by the supervisor as `python -m peer.worker FD`; speaks with it over the socket FD and ends when that closes.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from peer.bridge import Bridge
+from swarm import log
+from swarm.errors import SwarmError
+from swarm.ranges import Layout, Range
+from swarm.runspec import RunSpec, loads
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from peer.exchange.allreduce import AllReduceExchange
+    from peer.learner import Learner
+    from peer.training import Peer, RoundDone, Work
+
+logger = log.get(__name__)
+
+TOLD = 3  # exit code: the supervisor was told why
+_SAY_SECONDS = 0.5
+_OTHERS_SECONDS = 10.0
+_LINGER_SECONDS = 1.0  # after the last round: others may still ask for its outcome
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the supervisor hands over."""
+
+    spec_toml: str
+    model_folder: str
+    layout: dict[str, Any]
+    checkpoint: str  # path of a state file
+    folder: str
+    initial_peers: list[str]
+    live_members: int
+    listen_host: str
+    device: str
+    threads: int
+
+    @property
+    def spec(self) -> RunSpec:
+        return loads(self.spec_toml)
+
+
+class Shards:
+    """Samples by position; a missing shard is asked of the supervisor."""
+
+    def __init__(self, bridge: Bridge, layout: Layout) -> None:
+        from peer.data import Batches
+
+        self._bridge = bridge
+        self._batches = Batches(layout, self._fetch)
+
+    def load(self, positions: Range) -> Tensor:
+        return self._batches.load(positions)
+
+    def _fetch(self, index: int) -> Path:
+        return Path(self._bridge.call("shard", index=index, seconds=600.0))
+
+
+@dataclass
+class Teller:
+    """Passes on what happens to the supervisor; the same phase at most twice a second."""
+
+    bridge: Bridge
+    exchange: AllReduceExchange
+    learner: Learner
+    last: tuple[str, str] = ("", "")
+    said: float = 0.0
+    checkpointed: int = field(default=0)
+
+    def phase(self, phase: str, why: str, work: Work, members: int, rate: float) -> None:
+        now = time.monotonic()
+        if (phase, why) == self.last and now - self.said < _SAY_SECONDS:
+            return
+        if phase == "exchanging" or now - self.said >= _SAY_SECONDS or phase != self.last[0]:
+            self.last, self.said = (phase, why), now
+            loss = work.mean_loss if work.samples else None
+            self.bridge.notify(
+                "phase",
+                phase=phase,
+                why=why,
+                round=self.learner.round,
+                samples=work.samples,
+                loss=loss,
+                members=members,
+                rate=rate,
+            )
+
+    def round_done(self, done: RoundDone) -> None:
+        used = [[item.lease_id, *item.range] for item in done.work.used]
+        self.bridge.notify(
+            "round",
+            round=done.round,
+            digest=done.digest,
+            swarm_samples=done.swarm_samples,
+            global_samples=done.global_samples,
+            members=done.members,
+            used=used,
+            samples=done.work.samples,
+            loss=done.work.mean_loss if done.work.samples else None,
+            compute=done.work.compute,
+            seconds=done.seconds,
+            sent=done.bytes_sent,
+            received=done.bytes_received,
+            dropped_why=done.dropped_why,
+        )
+        every = self.learner.spec.checkpoint.every_rounds
+        if not done.dropped_why and self.learner.round % every == 0 and self.exchange.leads():
+            self.checkpoint(Path(tempfile.gettempdir()))
+
+    def checkpoint(self, folder: Path) -> None:
+        """Hand the agreed state to the supervisor, for the coordinator; it moves the file away."""
+        if self.checkpointed == self.learner.round:
+            return
+        path, round_, digest = self.learner.snapshot(folder)
+        self.checkpointed = round_
+        self.bridge.call(
+            "checkpoint",
+            path=str(path),
+            round=round_,
+            digest=digest,
+            global_samples=self.learner.global_samples,
+        )
+
+
+def main() -> None:
+    """Entry point; never returns, because hivemind's processes and threads must not delay or disturb the exit."""
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    peers: list[Peer] = []
+    bridge = Bridge(
+        socket.socket(fileno=int(sys.argv[1])),
+        {"stop": lambda: [peer.stop.set() for peer in peers], "leases_lost": lambda: _forget(peers)},
+        on_closed=lambda: _end(1),
+    )
+    bridge.start()
+    try:
+        _work(bridge, peers)
+    except SwarmError as error:
+        bridge.call("failed", code=error.code, what=error.what, remedy=error.remedy)
+        _end(TOLD)
+    except BaseException:
+        logger.exception("the worker failed")
+        _end(1)
+    _end(0)
+
+
+def _end(code: int) -> None:
+    """Leave at once: what hivemind started is killed, what it wrote is removed."""
+    from peer.exchange import guard
+
+    guard.kill_children()
+    shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _forget(peers: list[Peer]) -> None:
+    for peer in peers:
+        peer.source.forget()
+
+
+def _work(bridge: Bridge, peers: list[Peer]) -> None:
+    setup = Setup(**bridge.call("setup", seconds=3600.0))
+    log.setup(Path(setup.folder) / "worker.log")
+    exchange = _enter(setup)
+    bridge.notify("maddrs", maddrs=exchange.maddrs())
+    peer = _prepare(bridge, setup, exchange)
+    peers.append(peer)
+    _await_others(bridge, setup, exchange)
+    exchange.serve_state(lambda: peer.learner.snapshot(peer.state_folder))
+    _train(peer)
+    _leave(peer)
+
+
+def _enter(setup: Setup) -> AllReduceExchange:
+    """Start hivemind first: it forks, and must do so before CUDA is touched."""
+    from peer.exchange.allreduce import AllReduceExchange, ExchangeOptions
+    from peer.exchange.node import NodeOptions
+
+    spec = setup.spec
+    options = ExchangeOptions(
+        codec=spec.exchange.compression,
+        target=spec.training.target_batch_size,
+        grace=spec.exchange.grace_seconds,
+        patience=spec.exchange.timeout_seconds,
+    )
+    return AllReduceExchange.start(NodeOptions(spec.run.name, setup.initial_peers, setup.listen_host), options)
+
+
+def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange) -> Peer:
+    from peer.feed import Feed, Leased, LeasedRange
+    from peer.learner import Learner
+    from peer.training import Peer
+
+    spec = setup.spec
+    learner = _learner(setup, spec)
+    layout = Layout(tuple(setup.layout["shard_samples"]), setup.layout["sequence_length"], setup.layout["seed"])
+
+    def ask(samples: int) -> Leased:
+        answer = bridge.call("lease", samples=samples)
+        lease = answer["lease"]
+        return Leased(LeasedRange(lease[0], Range(*lease[1:])) if lease else None, answer["why"])
+
+    feed = Feed(ask, Shards(bridge, layout), lambda: _wish(peer, spec))
+    teller = Teller(bridge, exchange, learner, checkpointed=learner.round)
+    folder = Path(setup.folder) / "state"
+    folder.mkdir(exist_ok=True)
+    peer = Peer(learner, exchange, feed, teller, folder, lambda: _latest(bridge, learner))
+    return peer
+
+
+def _learner(setup: Setup, spec: RunSpec) -> Learner:
+    from peer.device import choose_device
+    from peer.learner import Learner
+    from peer.model import load_model, trainable
+
+    device: torch.device = choose_device(setup.device, setup.threads)
+    model = load_model(Path(setup.model_folder)).to(device)
+    learner = Learner(spec, model, trainable(model), device)
+    learner.load(Path(setup.checkpoint))
+    return learner
+
+
+def _wish(peer: Peer, spec: RunSpec) -> int:
+    """Lease a minute of work ahead, two rounds at least: then a restart of the coordinator is not felt."""
+    return max(2 * spec.training.target_batch_size, int(60 * peer.rate))
+
+
+def _latest(bridge: Bridge, learner: Learner) -> Path | None:
+    path = bridge.call("latest_checkpoint", seconds=600.0, newer_than=learner.round)
+    return Path(path) if path else None
+
+
+def _await_others(bridge: Bridge, setup: Setup, exchange: AllReduceExchange) -> None:
+    """The coordinator knows live members: see them before training, or two swarms would begin."""
+    end = time.monotonic() + _OTHERS_SECONDS
+    while setup.live_members and not exchange.others() and time.monotonic() < end:
+        bridge.notify("phase", phase="syncing", why=f"looking for {setup.live_members} other members")
+        time.sleep(0.2)
+
+
+def _train(peer: Peer) -> None:
+    from peer.training import train
+
+    peer.source.start()
+    train(peer)
+    peer.source.close()
+
+
+def _leave(peer: Peer) -> None:
+    """Hand over the newest state when nobody else will; then say goodbye."""
+    teller = peer.listener
+    if peer.finished or peer.exchange.leads():
+        teller.phase("leaving", "handing over the newest state", peer.work, 0, peer.rate)
+        teller.checkpoint(Path(tempfile.gettempdir()))
+    if peer.finished and not peer.stop.is_set():
+        time.sleep(_LINGER_SECONDS)
+    peer.exchange.close()
+
+
+if __name__ == "__main__":
+    main()
