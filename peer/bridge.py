@@ -1,6 +1,7 @@
 """The line between supervisor and worker: JSON lines over a socket pair.
 
-The supervisor holds gRPC, the worker holds torch and hivemind, because gRPC and fork do not mix. Either side may call the other
+The supervisor holds gRPC, the worker holds torch and hivemind, because gRPC and fork do not mix.
+Either side may call the other
 (and wait for the answer) or notify it.
 """
 
@@ -26,9 +27,7 @@ Handler = Callable[..., Any]
 class Bridge:
     """One end of the line. Handlers run in a small pool, so a slow one does not hold back the others."""
 
-    def __init__(
-        self, sock: socket.socket, handlers: Mapping[str, Handler], on_closed: Callable[[], None]
-    ) -> None:
+    def __init__(self, sock: socket.socket, handlers: Mapping[str, Handler], on_closed: Callable[[], None]) -> None:
         self._sock = sock
         self._handlers = handlers
         self._on_closed = on_closed
@@ -56,9 +55,7 @@ class Bridge:
             self._send({"method": method, "params": params, "id": number})
             answer = answers.get(timeout=seconds)
         except (OSError, queue.Empty) as error:
-            raise UnreachableError(
-                f"The other process did not answer ({method}).", "It is being restarted."
-            ) from error
+            raise UnreachableError(f"The other process did not answer ({method}).", "It is being restarted.") from error
         finally:
             del self._answers[number]
         if "error" in answer:

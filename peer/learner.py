@@ -26,7 +26,9 @@ class Learner:
     θ changes under `lock` only, so that another thread may write a snapshot of it.
     """
 
-    def __init__(self, spec: RunSpec, model: nn.Module, parameters: dict[str, nn.Parameter], device: torch.device) -> None:
+    def __init__(
+        self, spec: RunSpec, model: nn.Module, parameters: dict[str, nn.Parameter], device: torch.device
+    ) -> None:
         self.spec = spec
         self.model = model
         self.parameters = parameters
@@ -38,7 +40,9 @@ class Learner:
         self.lock = threading.Lock()
 
     def accumulate(self, tokens: Tensor) -> float:
-        """Add the gradients of a batch [n, sequence_length + 1] to those of this round; the summed loss of its samples."""
+        """Add the gradients of a batch [n, sequence_length + 1] to those of this round; the summed
+        loss of its samples.
+        """
         loss = loss_sum(self.model, tokens.to(self.device))
         loss.backward()
         return float(loss.detach())
@@ -108,7 +112,9 @@ class Learner:
 def _fitting(path: Path, tensors: dict[str, Tensor], name: str, like: Tensor) -> Tensor:
     found = tensors.get(name)
     if found is None or found.shape != like.shape:
-        raise CorruptError(f"{path.name} does not fit the run's model ({name}).", "Fetch it again from the coordinator.")
+        raise CorruptError(
+            f"{path.name} does not fit the run's model ({name}).", "Fetch it again from the coordinator."
+        )
     return found
 
 

@@ -1,6 +1,7 @@
 """A peer's membership: heartbeats, leases, and the reports that the coordinator must not miss.
 
-Training never waits for this file: without a coordinator the leases that are here are used up, reports stay in the outbox.
+Training never waits for this file: without a coordinator the leases that are here are used up,
+reports stay in the outbox.
 """
 
 from __future__ import annotations
@@ -131,7 +132,10 @@ class Session:
             self._due.clear()
 
     def _beat(self) -> None:
-        self._client.heartbeat(self._member_id, self._doing)
+        beat = pb.HeartbeatRequest()
+        beat.CopyFrom(self._doing)
+        beat.member_id = self._member_id
+        self._client.heartbeat(beat)
         self.unreachable_since = None
 
     def _rejoin(self, error: SwarmError) -> None:
@@ -166,7 +170,9 @@ class Session:
                 self.standing.why = f"round {receipt.round}: {receipt.why}"
 
     def _send_checkpoint(self, item: Item) -> None:
-        """Offer, upload from where the coordinator stands, forget. Another peer may be faster; then ours is not wanted."""
+        """Offer, upload from where the coordinator stands, forget. Another peer may be faster; then
+        ours is not wanted.
+        """
         checkpoint = pb.Checkpoint.FromString(item.body)
         path = self.checkpoint_path(checkpoint.round)
         if path.exists():

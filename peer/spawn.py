@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from peer import processes
 from swarm import log
 from swarm.errors import UsageError, from_os_error
 
@@ -78,12 +78,11 @@ def reap_leftovers(data_dir: Path) -> None:
 
 
 def kill_group(group: int) -> bool:
-    """Kill the worker's process group, but only processes that are ours: ids are used again. True when there was one."""
+    """Kill the worker's process group, but only processes that are ours: ids are used again. True
+    when there was one.
+    """
     found = [process for process in psutil.process_iter() if _belongs(process, group)]
-    for process in found:
-        with suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGKILL)
-    psutil.wait_procs(found, timeout=2)
+    processes.kill(found)
     return bool(found)
 
 

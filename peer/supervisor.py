@@ -1,6 +1,7 @@
 """The peer's parent process: fetches what the run needs, starts and watches the worker, reports, and cleans up.
 
-Holds gRPC and no torch. Every end of a join passes through `Supervisor.run`, which leaves no process and no temporary folder.
+Holds gRPC and no torch. Every end of a join passes through `Supervisor.run`, which leaves no
+process and no temporary folder.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from peer.worker import TOLD, Setup
 from swarm import log
 from swarm.client import CoordinatorClient
 from swarm.errors import SwarmError, UnreachableError, WorkerCrashError, from_code, from_os_error
-from swarm.identity import Identity, load_or_create
+from swarm.identity import Identity
 from swarm.invite import Invite
 from swarm.proto import coordinator_pb2 as pb
 from swarm.runspec import RunSpec, loads
@@ -106,9 +107,11 @@ class Supervisor:
         self._run = self._client.get_run()
         self._spec = loads(self._run.spec_toml, "the coordinator's run spec")
         if self._run.finished:
-            self._note(f"The run {self._run.name} is finished after {self._run.round} rounds; there is nothing to train.")
+            self._note(
+                f"The run {self._run.name} is finished after {self._run.round} rounds; there is nothing to train."
+            )
             return False
-        identity: Identity = load_or_create(self._options.data_dir)
+        identity = Identity.load_or_create(self._options.data_dir)
         who = Who(identity.public_key, self._options.name)
         self._session = Session(self._client, who, self._outbox, self._checkpoints)
         self._session.join()
@@ -153,7 +156,9 @@ class Supervisor:
         return code
 
     def _after_crash(self, code: int) -> None:
-        """Decide whether to try again. Raises the worker's own error, or WorkerCrashError when it crashes again and again."""
+        """Decide whether to try again. Raises the worker's own error, or WorkerCrashError when it
+        crashes again and again.
+        """
         failure, self._failure = self._failure, None
         if code == TOLD and failure is not None and not isinstance(failure, UnreachableError):
             raise failure
@@ -180,10 +185,19 @@ class Supervisor:
     def _depart(self) -> None:
         stopped = self._stopping.is_set()
         if not self._session.flush(_GOODBYE_SECONDS if stopped else _FINAL_SECONDS):
-            self._note("The coordinator was not reached; what it has not heard is kept and will be sent at the next join.")
+            self._note(
+                "The coordinator was not reached; what it has not heard is kept and will be sent at the next join."
+            )
         self._session.leave("stopped by the volunteer" if stopped else "the run is finished")
         standing = self._session.standing
-        self._say({"event": "end", "counted": standing.counted, "rejected": standing.rejected, "finished": not stopped})
+        self._say(
+            {
+                "event": "end",
+                "counted": standing.counted,
+                "rejected": standing.rejected,
+                "finished": not stopped,
+            }
+        )
 
     # ── what the worker asks and tells ────────────────────────────────────────────────────────
 
@@ -198,6 +212,7 @@ class Supervisor:
             "round": self._round,
             "checkpoint": self._checkpoint,
             "failed": self._failed,
+            "note": self._note,
         }
 
     def _setup(self) -> dict[str, Any]:
@@ -211,11 +226,12 @@ class Supervisor:
                     "sequence_length": layout.sequence_length,
                     "seed": layout.seed,
                 },
+                shards=[shard.sha256 for shard in self._run.shards],
                 checkpoint=str(self._files.checkpoint(self._run.latest)),
                 folder=str(self._options.data_dir),
                 initial_peers=list(self._run.bootstrap),
                 live_members=len({address.rsplit("/", 1)[-1] for address in self._run.bootstrap}) - 1,
-                listen_host="127.0.0.1" if _is_loopback(self._options.invite.host) else "0.0.0.0",  # noqa: S104
+                listen_host="127.0.0.1" if _is_loopback(self._options.invite.host) else "0.0.0.0",
                 device=self._options.device,
                 threads=self._options.threads,
             )
@@ -250,7 +266,8 @@ class Supervisor:
 
     def _round(self, **done: Any) -> None:
         ranges = [
-            pb.LeasedRange(lease_id=lease, range=pb.Range(start=start, stop=stop)) for lease, start, stop in done["used"]
+            pb.LeasedRange(lease_id=lease, range=pb.Range(start=start, stop=stop))
+            for lease, start, stop in done["used"]
         ]
         dropped = done["dropped_why"]
         self._session.report(

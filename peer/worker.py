@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,10 +25,10 @@ from swarm.ranges import Layout, Range
 from swarm.runspec import RunSpec, loads
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from peer.exchange.allreduce import AllReduceExchange
+    from peer.feed import Feed
     from peer.learner import Learner
     from peer.training import Peer, RoundDone, Work
 
@@ -46,6 +47,7 @@ class Setup:
     spec_toml: str
     model_folder: str
     layout: dict[str, Any]
+    shards: list[str]  # SHA-256 of each
     checkpoint: str  # path of a state file
     folder: str
     initial_peers: list[str]
@@ -62,11 +64,13 @@ class Setup:
 class Shards:
     """Samples by position; a missing shard is asked of the supervisor."""
 
-    def __init__(self, bridge: Bridge, layout: Layout) -> None:
+    def __init__(self, bridge: Bridge, setup: Setup) -> None:
         from peer.data import Batches
 
         self._bridge = bridge
-        self._batches = Batches(layout, self._fetch)
+        layout = setup.layout
+        shape = Layout(tuple(layout["shard_samples"]), layout["sequence_length"], layout["seed"])
+        self._batches = Batches(shape, tuple(setup.shards), self._fetch)
 
     def load(self, positions: Range) -> Tensor:
         return self._batches.load(positions)
@@ -141,19 +145,30 @@ class Teller:
         )
 
 
+@dataclass(frozen=True)
+class Job:
+    """The parts of one worker's life."""
+
+    peer: Peer
+    feed: Feed
+    teller: Teller
+    exchange: AllReduceExchange
+
+
 def main() -> None:
     """Entry point; never returns, because hivemind's processes and threads must not delay or disturb the exit."""
     faulthandler.enable()
+    stop = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    peers: list[Peer] = []
+    jobs: list[Job] = []
     bridge = Bridge(
         socket.socket(fileno=int(sys.argv[1])),
-        {"stop": lambda: [peer.stop.set() for peer in peers], "leases_lost": lambda: _forget(peers)},
+        {"stop": stop.set, "leases_lost": lambda: _forget(jobs)},
         on_closed=lambda: _end(1),
     )
     bridge.start()
     try:
-        _work(bridge, peers)
+        _work(bridge, stop, jobs)
     except SwarmError as error:
         bridge.call("failed", code=error.code, what=error.what, remedy=error.remedy)
         _end(TOLD)
@@ -173,22 +188,26 @@ def _end(code: int) -> None:
     os._exit(code)
 
 
-def _forget(peers: list[Peer]) -> None:
-    for peer in peers:
-        peer.source.forget()
+def _forget(jobs: list[Job]) -> None:
+    for job in jobs:
+        job.feed.forget()
 
 
-def _work(bridge: Bridge, peers: list[Peer]) -> None:
+def _work(bridge: Bridge, stop: threading.Event, jobs: list[Job]) -> None:
+    from peer.training import train
+
     setup = Setup(**bridge.call("setup", seconds=3600.0))
     log.setup(Path(setup.folder) / "worker.log")
     exchange = _enter(setup)
     bridge.notify("maddrs", maddrs=exchange.maddrs())
-    peer = _prepare(bridge, setup, exchange)
-    peers.append(peer)
+    job = _prepare(bridge, setup, exchange, stop)
+    jobs.append(job)
     _await_others(bridge, setup, exchange)
-    exchange.serve_state(lambda: peer.learner.snapshot(peer.state_folder))
-    _train(peer)
-    _leave(peer)
+    exchange.serve_state(lambda: job.peer.learner.snapshot(job.peer.state_folder))
+    job.feed.start()
+    train(job.peer)
+    job.feed.close()
+    _leave(job)
 
 
 def _enter(setup: Setup) -> AllReduceExchange:
@@ -206,34 +225,37 @@ def _enter(setup: Setup) -> AllReduceExchange:
     return AllReduceExchange.start(NodeOptions(spec.run.name, setup.initial_peers, setup.listen_host), options)
 
 
-def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange) -> Peer:
+def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange, stop: threading.Event) -> Job:
     from peer.feed import Feed, Leased, LeasedRange
-    from peer.learner import Learner
     from peer.training import Peer
 
     spec = setup.spec
-    learner = _learner(setup, spec)
-    layout = Layout(tuple(setup.layout["shard_samples"]), setup.layout["sequence_length"], setup.layout["seed"])
+    learner = _learner(bridge, setup, spec)
 
     def ask(samples: int) -> Leased:
         answer = bridge.call("lease", samples=samples)
         lease = answer["lease"]
         return Leased(LeasedRange(lease[0], Range(*lease[1:])) if lease else None, answer["why"])
 
-    feed = Feed(ask, Shards(bridge, layout), lambda: _wish(peer, spec))
+    feed = Feed(ask, Shards(bridge, setup), lambda: _wish(peer, spec))
     teller = Teller(bridge, exchange, learner, checkpointed=learner.round)
     folder = Path(setup.folder) / "state"
     folder.mkdir(exist_ok=True)
-    peer = Peer(learner, exchange, feed, teller, folder, lambda: _latest(bridge, learner))
-    return peer
+    peer = Peer(learner, exchange, feed, teller, folder, lambda: _latest(bridge, learner), stop)
+    return Job(peer, feed, teller, exchange)
 
 
-def _learner(setup: Setup, spec: RunSpec) -> Learner:
-    from peer.device import choose_device
+def _learner(bridge: Bridge, setup: Setup, spec: RunSpec) -> Learner:
+    import torch
+
+    from peer.device import pick, use_threads
     from peer.learner import Learner
     from peer.model import load_model, trainable
 
-    device: torch.device = choose_device(setup.device, setup.threads)
+    use_threads(setup.threads)
+    choice = pick(setup.device)
+    bridge.notify("note", text=choice.why)
+    device = torch.device(choice.device)
     model = load_model(Path(setup.model_folder)).to(device)
     learner = Learner(spec, model, trainable(model), device)
     learner.load(Path(setup.checkpoint))
@@ -258,23 +280,15 @@ def _await_others(bridge: Bridge, setup: Setup, exchange: AllReduceExchange) -> 
         time.sleep(0.2)
 
 
-def _train(peer: Peer) -> None:
-    from peer.training import train
-
-    peer.source.start()
-    train(peer)
-    peer.source.close()
-
-
-def _leave(peer: Peer) -> None:
+def _leave(job: Job) -> None:
     """Hand over the newest state when nobody else will; then say goodbye."""
-    teller = peer.listener
-    if peer.finished or peer.exchange.leads():
-        teller.phase("leaving", "handing over the newest state", peer.work, 0, peer.rate)
-        teller.checkpoint(Path(tempfile.gettempdir()))
+    peer = job.peer
+    if peer.finished or job.exchange.leads():
+        job.teller.phase("leaving", "handing over the newest state", peer.work, 0, peer.rate)
+        job.teller.checkpoint(Path(tempfile.gettempdir()))
     if peer.finished and not peer.stop.is_set():
         time.sleep(_LINGER_SECONDS)
-    peer.exchange.close()
+    job.exchange.close()
 
 
 if __name__ == "__main__":

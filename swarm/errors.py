@@ -22,6 +22,7 @@ Ctrl-C during a join or a launch is a normal end: exit 0.  Ctrl-C elsewhere: exi
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -104,9 +105,8 @@ class WorkerCrashError(SwarmError):
     code, exit_code = "WORKER_CRASH", 16
 
 
-BY_CODE: dict[str, type[SwarmError]] = {
-    error.code: error for error in (SwarmError, *SwarmError.__subclasses__())
-}
+TREE: tuple[type[SwarmError], ...] = (SwarmError, *SwarmError.__subclasses__())
+BY_CODE: dict[str, type[SwarmError]] = {error.code: error for error in TREE}
 
 
 def from_code(code: str, what: str, remedy: str) -> SwarmError:
@@ -116,11 +116,14 @@ def from_code(code: str, what: str, remedy: str) -> SwarmError:
 
 def from_os_error(error: OSError, doing: str) -> SwarmError:
     """`error` in the project's words; `doing` completes "… failed while {doing}"."""
-    import errno
-
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskError(f"The disk is full; {doing} could not finish{where}.", "Free some space and run the command again; nothing that was confirmed is lost.")
+        return DiskError(
+            f"The disk is full; {doing} could not finish{where}.",
+            "Free some space and run the command again; nothing that was confirmed is lost.",
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return DiskError(f"No permission while {doing}{where}.", "Choose a folder that you may write to with --data-dir.")
+        return DiskError(
+            f"No permission while {doing}{where}.", "Choose a folder that you may write to with --data-dir."
+        )
     return SwarmError(f"{doing.capitalize()} failed: {error.strerror or error}{where}.")

@@ -27,9 +27,6 @@ class Range(NamedTuple):
     def __bool__(self) -> bool:
         return self.stop > self.start
 
-    def __contains__(self, position: object) -> bool:
-        return isinstance(position, int) and self.start <= position < self.stop
-
     def covers(self, other: Range) -> bool:
         return self.start <= other.start and other.stop <= self.stop
 
@@ -80,7 +77,7 @@ class Location(NamedTuple):
 
     epoch: int
     shard: int
-    index: int
+    row: int
 
 
 def locate(layout: Layout, position: int) -> Location:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -128,10 +129,8 @@ class AllReduceExchange:
     async def _keep_reporting(self) -> None:
         """Tell the leader our newest count and keep its newest view, for ever."""
         while True:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._spoken.wait(), _REPORT_SECONDS)
-            except TimeoutError:
-                pass
             self._spoken.clear()
             if not self._node.me.active:
                 continue
@@ -144,11 +143,10 @@ class AllReduceExchange:
         leader = self._find_leader()
         if leader == self._node.id:
             if self._leader.behind_of > said.round:
-                return pb.SwarmView(
-                    phase=pb.BEHIND, round=self._leader.behind_of, why="others are in a later round"
-                )
+                return pb.SwarmView(phase=pb.BEHIND, round=self._leader.behind_of, why="others are in a later round")
             return self._leader.progress(self._node.id, said)
-        return await self._ask(leader, "rpc_progress", said, _CALL_SECONDS)
+        view: pb.SwarmView = await self._ask(leader, "rpc_progress", said, _CALL_SECONDS)
+        return view
 
     def _find_leader(self) -> bytes:
         known = [member for member in self._node.members() if member.peer_id not in self._lost]
@@ -254,7 +252,9 @@ class AllReduceExchange:
             return await self._ask_the_others(group, request)
 
     async def _ask_the_others(self, group: pb.Group, request: pb.CommitRequest) -> pb.Outcome:
-        """The leader fell silent between commit and outcome: whoever heard it passes it on; nobody heard it: nobody applied."""
+        """The leader fell silent between commit and outcome: whoever heard it passes it on; nobody
+        heard it: nobody applied.
+        """
         query = pb.OutcomeQuery(group_id=request.group_id, round=request.round)
         for member in group.members:
             if member.peer_id in (self._node.id, group.leader):
@@ -265,18 +265,14 @@ class AllReduceExchange:
                 continue
             if reply.known and reply.outcome.verdict == pb.GO:
                 same = reply.outcome.digest == request.digest
-                return (
-                    reply.outcome if same else pb.Outcome(verdict=pb.RESYNC, why="another average was agreed")
-                )
+                return reply.outcome if same else pb.Outcome(verdict=pb.RESYNC, why="another average was agreed")
         return pb.Outcome(verdict=pb.RETRY, why="the round's leader left before the outcome was known")
 
     # ── state and end ────────────────────────────────────────────────────────────────────────
 
     def fetch_state(self, at_least: int, folder: Path) -> Fetched | None:
         donors = [
-            m.peer_id
-            for m in self._node.members()
-            if m.active and m.peer_id != self._node.id and not m.client_mode
+            m.peer_id for m in self._node.members() if m.active and m.peer_id != self._node.id and not m.client_mode
         ]
         return self._loop.run(download(self._node, donors, at_least, folder), None)
 

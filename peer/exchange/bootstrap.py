@@ -1,6 +1,7 @@
 """The DHT's bootstrap node: `python -m peer.exchange.bootstrap`, started and watched by the coordinator.
 
-Prints one JSON line {"maddrs": [...]} when it answers, then lives until SIGTERM. Its key and port are kept, so that peers find it
+Prints one JSON line {"maddrs": [...]} when it answers, then lives until SIGTERM. Its key and port
+are kept, so that peers find it
 again after a restart.
 """
 
@@ -47,7 +48,9 @@ def _serve(options: argparse.Namespace, ended: threading.Event) -> None:
         return  # the coordinator ended before we could ask to follow it
     dht = _start(options)
     maddrs = [str(address) for address in dht.get_visible_maddrs()]
-    advertised = [_with_host(address, options.advertise_host) for address in maddrs[:1]] if options.advertise_host else []
+    advertised = (
+        [_with_host(address, options.advertise_host) for address in maddrs[:1]] if options.advertise_host else []
+    )
     print(json.dumps({"maddrs": list(dict.fromkeys([*advertised, *maddrs]))}), flush=True)  # noqa: T201
     while not ended.wait(1.0) and dht.is_alive():
         pass
@@ -107,7 +110,7 @@ def _end(folder: str, code: int) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m peer.exchange.bootstrap")
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--host", default="0.0.0.0")  # noqa: S104 - volunteers must reach it
+    parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--advertise-host", default="")
     parser.add_argument("--initial-peers", nargs="*", default=[])
     parser.add_argument("--orphan", action="store_true", help="may run without a parent")

@@ -1,8 +1,11 @@
 """hivemind's butterfly all-reduce, made exact: every member of the group receives the same bytes.
 
-Stock hivemind 1.1.12 returns `average - own` to every sender, rounded (and compressed) for each one separately, so replicas differ in
-the last bits without compression and by quantisation noise with it. It also takes weight, codec and shape from the sender. Here the
-reducer encodes each averaged part once and everyone, itself included, takes what that decodes to; weights and codec come from
+Stock hivemind 1.1.12 returns `average - own` to every sender, rounded (and compressed) for each one
+separately, so replicas differ in
+the last bits without compression and by quantisation noise with it. It also takes weight, codec and
+shape from the sender. Here the
+reducer encodes each averaged part once and everyone, itself included, takes what that decodes to;
+weights and codec come from
 the group. Butterfly all-reduce: Ryabinin et al. 2021, "Moshpit SGD", arXiv:2103.03239, section 3.2.
 """
 
@@ -12,7 +15,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -144,21 +146,21 @@ class ExactAllReduce(AllReduceRunner):
 
         async def checked() -> AsyncIterator[tuple[runtime_pb2.Tensor, torch.Size]]:
             async for message in stream:
-                shape = next(shapes, None)
-                self._check(message.tensor_part, shape)
+                shape = self._check(message.tensor_part, next(shapes, None))
                 self.bytes_received += len(message.tensor_part.buffer)
                 yield message.tensor_part, shape
 
         async for part in amap_in_executor(lambda pair: _decode(*pair), checked(), max_prefetch=1):
             yield part
 
-    def _check(self, part: runtime_pb2.Tensor, shape: torch.Size | None) -> None:
+    def _check(self, part: runtime_pb2.Tensor, shape: torch.Size | None) -> torch.Size:
         if shape is None:
             raise AllreduceException("more parts than were agreed")
         if part.compression != self._codec:
             raise AllreduceException("another codec than the run's")
         if prod(part.size) != prod(shape) or len(part.buffer) > 4 * prod(shape) + 4096:
             raise AllreduceException("a part of another size than was agreed")
+        return shape
 
     async def _encode(self, index: int, averaged: Tensor) -> runtime_pb2.Tensor:
         """The averaged part as everyone receives it; encoded once."""
@@ -170,14 +172,16 @@ class ExactAllReduce(AllReduceRunner):
 
 
 def _decode(part: runtime_pb2.Tensor, shape: torch.Size) -> Tensor:
-    tensor = deserialize_torch_tensor(part)
+    tensor: Tensor = deserialize_torch_tensor(part)
     if tensor.shape != shape or not bool(torch.isfinite(tensor).all()):
         raise AllreduceException("a part with another shape, or with values that are not finite")
     return tensor
 
 
 def vectors(tensors: dict[str, Tensor], codec: str) -> list[Tensor]:
-    """What travels: one flat vector, or, for 8 bit, a tensor each, because a scale is shared by a part of one tensor only."""
+    """What travels: one flat vector, or, for 8 bit, a tensor each, because a scale is shared by a
+    part of one tensor only.
+    """
     ordered = [tensors[name].detach().reshape(-1) for name in sorted(tensors)]
     return ordered if codec == "8bit" else [torch.cat(ordered)]
 
@@ -185,6 +189,5 @@ def vectors(tensors: dict[str, Tensor], codec: str) -> list[Tensor]:
 def tensors_from(averaged: Sequence[Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:
     """The inverse of `vectors`: names and shapes of `like` with the averaged values."""
     flat = torch.cat([tensor.reshape(-1) for tensor in averaged])
-    sizes = [like[name].numel() for name in sorted(like)]
-    pieces: Any = flat.split(sizes)
+    pieces = torch.split(flat, [like[name].numel() for name in sorted(like)])
     return {name: piece.reshape(like[name].shape) for name, piece in zip(sorted(like), pieces, strict=True)}

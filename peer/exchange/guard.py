@@ -1,7 +1,9 @@
 """Processes that hivemind starts must end with us, by whatever way we end.
 
-hivemind forks a DHT process, which starts p2pd. After `kill -9` of their parent both would live on as ghosts that still answer the
-swarm, and hivemind's own shutdown prints tracebacks. So: forked children ask the kernel to die with their parent (Linux; uvloop
+hivemind forks a DHT process, which starts p2pd. After `kill -9` of their parent both would live on
+as ghosts that still answer the
+swarm, and hivemind's own shutdown prints tracebacks. So: forked children ask the kernel to die with
+their parent (Linux; uvloop
 runs the same hook before it starts p2pd), and a wanted end is a kill as well: quick and silent.
 """
 
@@ -17,6 +19,8 @@ from functools import cache
 
 import psutil
 
+from peer import processes
+
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
@@ -24,7 +28,8 @@ _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 def prepare() -> None:
     """Make hivemind safe to import and to start in this process; call it before the first import of hivemind.
 
-    Its sockets go to the temporary folder of this process (whoever set TMPDIR removes it), shared memory leaves no files, its log
+    Its sockets go to the temporary folder of this process (whoever set TMPDIR removes it), shared
+    memory leaves no files, its log
     lines go to our handlers, and its children die with us.
     """
     os.environ.setdefault("HIVEMIND_LOGLEVEL", "ERROR")
@@ -48,11 +53,5 @@ def follow_parent() -> None:
 
 
 def kill_children() -> None:
-    """Kill every descendant of this process at once and wait for them, two seconds at most."""
-    children = psutil.Process().children(recursive=True)
-    for child in children:
-        try:
-            child.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(children, timeout=2)
+    """Kill every descendant of this process at once."""
+    processes.kill(psutil.Process().children(recursive=True))

@@ -1,6 +1,7 @@
 """The leader's side of a round: who is how far, who is ready, what the group decided.
 
-Every peer has one; it does anything only while this peer is the senior member. Runs in one event loop; the decisions themselves are
+Every peer has one; it does anything only while this peer is the senior member. Runs in one event
+loop; the decisions themselves are
 pure (`rounds.py`), this file feeds them and answers those who wait.
 """
 
@@ -11,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from peer.exchange.rounds import (
     Abort,
@@ -126,7 +128,7 @@ class Leader:
         await self._until(attempt.outcome, lambda: self._try_to_decide(request.group_id, attempt))
         return _for_member(attempt.outcome.result(), request.digest)
 
-    async def _until(self, future: asyncio.Future[object], look: Callable[[], None]) -> None:
+    async def _until(self, future: asyncio.Future[Any], look: Callable[[], None]) -> None:
         while not future.done():
             look()
             if not future.done():

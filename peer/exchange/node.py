@@ -33,7 +33,7 @@ class NodeOptions:
 
     run: str
     initial_peers: Sequence[str]
-    listen_host: str = "0.0.0.0"  # noqa: S104 - volunteers must be reachable
+    listen_host: str = "0.0.0.0"
     port: int = 0
     identity_path: str | None = None
     client_mode: bool = False
@@ -61,7 +61,7 @@ def start_dht(options: NodeOptions) -> DHT:
         guard.kill_children()
         raise UnreachableError(
             f"The swarm's network could not be entered: {_cause(error, options)}.",
-            "Check that the coordinator is running and that no firewall blocks outgoing TCP connections; then join again.",
+            "Check that the coordinator runs and that no firewall blocks outgoing TCP connections; then join again.",
         ) from error
     return dht
 
@@ -69,9 +69,7 @@ def start_dht(options: NodeOptions) -> DHT:
 def _cause(error: Exception, options: NodeOptions) -> str:
     text = str(error)
     if "failed to connect to bootstrap peers" in text:
-        return (
-            f"none of {len(options.initial_peers)} known peers answered (first: {options.initial_peers[0]})"
-        )
+        return f"none of {len(options.initial_peers)} known peers answered (first: {options.initial_peers[0]})"
     return text.removeprefix("Daemon failed to start: ") or type(error).__name__
 
 
@@ -79,7 +77,8 @@ def _cause(error: Exception, options: NodeOptions) -> str:
 class Node:
     """A started DHT, its P2P replica in the caller's event loop, and the membership records of one run.
 
-    Every member stores [joined_at, client_mode, active] under its peer id and renews it; a record that is not renewed expires.
+    Every member stores [joined_at, client_mode, active] under its peer id and renews it; a record
+    that is not renewed expires.
     Members that spoke to us count at once, before their record is seen.
     """
 

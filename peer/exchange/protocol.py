@@ -1,4 +1,6 @@
-"""What peers ask of each other over hivemind's P2P: the edge between messages and the leader, the all-reduce, the state file."""
+"""What peers ask of each other over hivemind's P2P: the edge between messages and the leader, the
+all-reduce, the state file.
+"""
 
 from __future__ import annotations
 
@@ -60,9 +62,7 @@ class Servicer(ServicerBase):
             return pb.Snapshot(round=round_, why=f"this peer is in round {round_}")
         sha256 = await asyncio.to_thread(sha256_file, path)
         self._files = {**dict(list(self._files.items())[-1:]), sha256: path}
-        return pb.Snapshot(
-            available=True, round=round_, digest=digest, sha256=sha256, size=path.stat().st_size
-        )
+        return pb.Snapshot(available=True, round=round_, digest=digest, sha256=sha256, size=path.stat().st_size)
 
     async def rpc_snapshot_chunks(
         self, request: pb.SnapshotChunkRequest, _context: P2PContext

@@ -1,7 +1,9 @@
 """The leader's decisions about a round. Pure: time comes in, a decision and its reason come out.
 
-The protocol is a two-phase commit among volunteers: the leader forms one group per attempt (phase one: ready), the group
-averages, and the leader decides once for all whether the average is applied (phase two: commit). What is promised, under which
+The protocol is a two-phase commit among volunteers: the leader forms one group per attempt (phase
+one: ready), the group
+averages, and the leader decides once for all whether the average is applied (phase two: commit).
+What is promised, under which
 assumptions, is in docs/decisions/0002-leader-led-rounds.md.
 """
 
@@ -77,7 +79,8 @@ def decide_group(
 ) -> Wait | Form | Reopen:
     """Whether the round's group can be formed.
 
-    `expected` are the live peers that work on this round, `active_members` counts all live members that hold an agreed state.
+    `expected` are the live peers that work on this round, `active_members` counts all live members
+    that hold an agreed state.
     Slow peers are waited for at most `grace` seconds from the first ready word.
     """
     missing = len(set(expected) - set(ready))
@@ -91,9 +94,7 @@ def decide_group(
     if samples < target:
         return Reopen(f"the ready peers have {samples} of {target} samples; the round goes on")
     if len(agreed) * 2 <= active_members:
-        return Wait(
-            f"only {len(agreed)} of {active_members} members can be reached; more than half must take part"
-        )
+        return Wait(f"only {len(agreed)} of {active_members} members can be reached; more than half must take part")
     late = f", without {missing} that were not ready in {grace:.0f} s" if missing else ""
     return Form(agreed, resync, f"{len(agreed)} peers with {samples} samples{late}")
 

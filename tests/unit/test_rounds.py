@@ -1,0 +1,168 @@
+"""The leader's decisions: every one with its reason, and laws that hold whatever the peers say."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from peer.exchange.rounds import (
+    Abort,
+    Apply,
+    Commit,
+    Form,
+    Member,
+    Ready,
+    Reopen,
+    Wait,
+    decide_group,
+    decide_outcome,
+    leader_of,
+)
+
+A, B, C, D = b"a", b"b", b"c", b"d"
+
+
+def ready(samples: int = 40, digest: str = "x", at: float = 0.0) -> Ready:
+    return Ready(samples, digest, client_mode=False, at=at)
+
+
+def group(words: dict[bytes, Ready], **changes: object):
+    facts = {
+        "expected": set(words),
+        "active_members": len(words),
+        "ready": words,
+        "own": A,
+        "target": 80,
+        "now": 0.0,
+        "grace": 5.0,
+    }
+    return decide_group(**{**facts, **changes})  # type: ignore[arg-type]
+
+
+def test_all_ready_forms_at_once() -> None:
+    decision = group({A: ready(), B: ready(), C: ready()})
+    assert decision == Form((A, B, C), (), "3 peers with 120 samples")
+
+
+def test_waits_for_the_slow_and_says_for_how_many() -> None:
+    decision = group({A: ready(), B: ready()}, expected={A, B, C}, active_members=3, now=2.0)
+    assert decision == Wait("waiting for 1 of 3 peers, at most 3 s more")
+
+
+def test_goes_without_the_slow_after_grace() -> None:
+    decision = group({A: ready(), B: ready()}, expected={A, B, C}, active_members=3, now=5.0)
+    assert isinstance(decision, Form)
+    assert decision.members == (A, B)
+    assert "without 1" in decision.why
+
+
+def test_round_reopens_when_the_ready_peers_lack_samples() -> None:
+    decision = group({A: ready(30), B: ready(30)}, expected={A, B, C}, active_members=3, now=5.0)
+    assert decision == Reopen("the ready peers have 60 of 80 samples; the round goes on")
+
+
+def test_a_minority_never_advances_the_run() -> None:
+    decision = group({A: ready(50), B: ready(50)}, active_members=4)
+    assert decision == Wait("only 2 of 4 members can be reached; more than half must take part")
+
+
+def test_a_minority_digest_is_sent_to_fetch_the_state() -> None:
+    decision = group({A: ready(), B: ready(digest="other"), C: ready()})
+    assert isinstance(decision, Form)
+    assert (decision.members, decision.resync) == ((A, C), (B,))
+
+
+def test_the_leader_follows_the_majority_too() -> None:
+    decision = group({A: ready(digest="mine"), B: ready(), C: ready()})
+    assert isinstance(decision, Form)
+    assert decision.resync == (A,)
+
+
+def test_a_tie_goes_to_the_leaders_side() -> None:
+    decision = group({A: ready(80, "mine"), B: ready(80)}, active_members=1)
+    assert isinstance(decision, Form)
+    assert decision.members == (A,)
+
+
+peers = st.sampled_from([bytes([number]) for number in range(8)])
+words = st.builds(
+    Ready, st.integers(0, 100), st.sampled_from(["x", "y", "z"]), st.booleans(), st.floats(0, 100)
+)
+
+
+@given(
+    st.dictionaries(peers, words, min_size=1),
+    st.sets(peers),
+    st.integers(1, 8),
+    st.integers(1, 300),
+    st.floats(0, 200),
+)
+def test_whatever_is_formed_is_agreed_large_enough_and_a_majority(
+    said: dict[bytes, Ready], expected: set[bytes], active: int, target: int, now: float
+) -> None:
+    own = min(said)
+    decision = group(said, expected=expected, active_members=active, own=own, target=target, now=now)
+    assert decision.why
+    if isinstance(decision, Form):
+        assert len({said[peer].digest for peer in decision.members}) == 1
+        assert sum(said[peer].samples for peer in decision.members) >= target
+        assert len(decision.members) * 2 > active
+        assert set(decision.members) | set(decision.resync) == set(said)
+        assert not set(decision.members) & set(decision.resync)
+
+
+def commit(digest: str = "g", norm: float = 1.0, complete: bool = True, why: str = "") -> Commit:
+    return Commit(complete, digest, norm, why)
+
+
+def outcome(commits: dict[bytes, Commit], members: tuple[bytes, ...] = (A, B, C), waited: float = 0.0):
+    return decide_outcome(group=members, commits=commits, own=A, waited=waited, patience=10.0)
+
+
+def test_applies_when_all_hold_the_same_average() -> None:
+    decision = outcome({A: commit(norm=2.0), B: commit(norm=2.1), C: commit()})
+    assert decision == Apply("g", 2.0, (), "3 of 3 peers hold the same average")
+
+
+def test_one_broken_exchange_aborts_for_all_with_its_reason() -> None:
+    decision = outcome({A: commit(), B: commit(complete=False, why="c stopped sending")})
+    assert decision == Abort((C,), "the exchange broke: c stopped sending")
+
+
+def test_a_silent_member_does_not_stop_the_others_for_ever() -> None:
+    said = {A: commit(), B: commit()}
+    assert isinstance(outcome(said, waited=9.9), Wait)
+    assert isinstance(outcome(said, waited=10.0), Apply)
+
+
+def test_no_majority_for_one_average_aborts() -> None:
+    decision = outcome({A: commit("g"), B: commit("h"), C: commit("i")})
+    assert isinstance(decision, Abort)
+
+
+def test_who_holds_another_average_fetches_the_state() -> None:
+    decision = outcome({A: commit("g"), B: commit("g"), C: commit("h")})
+    assert isinstance(decision, Apply)
+    assert decision.resync == (C,)
+
+
+@given(
+    st.lists(peers, min_size=1, unique=True),
+    st.dictionaries(peers, st.builds(Commit, st.booleans(), st.sampled_from("gh"), st.floats(0, 9))),
+    st.floats(0, 20),
+)
+def test_nothing_is_applied_without_more_than_half_of_the_group(
+    members: list[bytes], said: dict[bytes, Commit], waited: float
+) -> None:
+    said = {peer: word for peer, word in said.items() if peer in members}
+    decision = decide_outcome(group=members, commits=said, own=members[0], waited=waited, patience=10.0)
+    if isinstance(decision, Apply):
+        agreeing = [peer for peer, word in said.items() if word.digest == decision.digest]
+        assert len(agreeing) * 2 > len(members)
+        assert all(said[peer].complete for peer in agreeing)
+
+
+def test_the_senior_reachable_member_leads() -> None:
+    young, old = Member(20.0, A), Member(10.0, B)
+    hidden = Member(1.0, C, client_mode=True)
+    syncing = Member(2.0, D, active=False)
+    assert leader_of([young, old, hidden, syncing]) == old
+    assert leader_of([hidden]) is None
