@@ -40,7 +40,7 @@ class Invite:
             port=_port(url),
             run=_matching("run", url.path.removeprefix("/"), _RUN),
             fingerprint=_matching("fingerprint (fp=…)", query.get("fp", [""])[0], _FINGERPRINT),
-            token=_matching("token (token=…)", query.get("token", [""])[0], re.compile(r"\S+")),
+            token=_matching("token (token=…)", query.get("token", [""])[0], re.compile(r"[!-~]+")),
         )
 
     def __str__(self) -> str:

@@ -1,0 +1,216 @@
+"""What peers and tools ask of a coordinator: one typed method per call, each with its time-out in seconds.
+
+Every method raises swarm.errors only: what the coordinator said, or UnreachableError when it said nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from swarm.errors import (
+    ProtocolError,
+    RefusedError,
+    SwarmError,
+    UnreachableError,
+    from_code,
+    from_os_error,
+)
+from swarm.identity import SERVER_NAME
+from swarm.invite import Invite
+from swarm.proto import coordinator_pb2 as pb
+from swarm.proto.coordinator_pb2_grpc import CoordinatorStub
+from swarm.tls import certificate
+from swarm.transfer import Progress, receive
+from swarm.version import PROTOCOL_VERSION, __version__
+
+_QUICK = 10.0
+_LEDGER = 60.0  # a long run's ledger has many rows
+_GOODBYE = 2.0  # leaving must not hold up an exit
+_SLICE = 60.0  # a download goes on in a new call after this; a call without a byte has failed
+_CHUNK = 256 << 10  # bytes
+_SLOWEST = 32 << 10  # bytes per second; an upload that is slower is given up
+_MAX_MESSAGE = 64 << 20  # bytes
+
+_Response = TypeVar("_Response")
+
+
+class CoordinatorClient:
+    """A coordinator, for the run of one invite. Threads may share it. `close` it, or use it in a `with`."""
+
+    def __init__(self, invite: Invite, channel: grpc.Channel) -> None:
+        self.invite = invite
+        self._channel = channel
+        self._stub = CoordinatorStub(channel)
+        self._metadata = (
+            ("swarm-protocol", str(PROTOCOL_VERSION)),
+            ("authorization", f"Bearer {invite.token}"),
+        )
+
+    @classmethod
+    def connect(cls, invite: Invite, timeout: float = 5.0) -> CoordinatorClient:
+        """A client whose coordinator is the one that the invite names, and serves.
+
+        Raises InviteError, UnreachableError, RefusedError, ProtocolError.
+        """
+        pem = certificate(invite, timeout)
+        client = cls(invite, _channel(invite, pem))
+        try:
+            client._check_health(timeout)
+        except SwarmError:
+            client.close()
+            raise
+        return client
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def __enter__(self) -> CoordinatorClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def get_run(self) -> pb.Run:
+        """Everything that a volunteer needs to take part. Raises UnknownRunError."""
+        return self._call(self._stub.GetRun, pb.GetRunRequest(run=self.invite.run))
+
+    def list_runs(self) -> list[pb.RunSummary]:
+        """The runs of this coordinator."""
+        return list(self._call(self._stub.ListRuns, pb.ListRunsRequest()).runs)
+
+    def status(self) -> pb.Status:
+        """What goes on in the run."""
+        return self._call(self._stub.GetStatus, pb.GetStatusRequest(run=self.invite.run))
+
+    def join(self, public_key: bytes, name: str) -> pb.JoinResponse:
+        """Become a member, or renew the membership; `public_key` has 32 bytes, `name` is what others see."""
+        request = pb.JoinRequest(run=self.invite.run, public_key=public_key, name=name, version=__version__)
+        return self._call(self._stub.Join, request)
+
+    def heartbeat(self, member_id: str, doing: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
+        """Say what this member does; run and member id are filled in. Raises RefusedError: join again."""
+        request = pb.HeartbeatRequest()
+        request.CopyFrom(doing)
+        request.run, request.member_id = self.invite.run, member_id
+        return self._call(self._stub.Heartbeat, request)
+
+    def leave(self, member_id: str, reason: str) -> None:
+        """End the membership; its leases become free at once."""
+        request = pb.LeaveRequest(run=self.invite.run, member_id=member_id, reason=reason)
+        self._call(self._stub.Leave, request, _GOODBYE)
+
+    def take_lease(self, member_id: str, samples: int) -> pb.TakeLeaseResponse:
+        """Up to `samples` positions to train on; without a lease id there are none, and `why` says why."""
+        request = pb.TakeLeaseRequest(run=self.invite.run, member_id=member_id, samples=samples)
+        return self._call(self._stub.TakeLease, request)
+
+    def report_rounds(self, member_id: str, reports: Iterable[pb.RoundReport]) -> list[pb.Receipt]:
+        """Report finished rounds; the receipts say what counted. Sending a report twice changes nothing."""
+        request = pb.ReportRoundsRequest(run=self.invite.run, member_id=member_id, reports=reports)
+        return list(self._call(self._stub.ReportRounds, request).receipts)
+
+    def ledger(self, from_round: int = 0, to_round: int = 0) -> list[pb.LedgerEntry]:
+        """The ledger of the rounds from_round ≤ r < to_round; to_round 0 means all."""
+        request = pb.GetLedgerRequest(run=self.invite.run, from_round=from_round, to_round=to_round)
+        return list(self._call(self._stub.GetLedger, request, _LEDGER).entries)
+
+    def checkpoints(self) -> list[pb.Checkpoint]:
+        """The checkpoints that the coordinator keeps."""
+        request = pb.ListCheckpointsRequest(run=self.invite.run)
+        return list(self._call(self._stub.ListCheckpoints, request).checkpoints)
+
+    def offer_checkpoint(self, member_id: str, checkpoint: pb.Checkpoint) -> pb.OfferCheckpointResponse:
+        """Whether the coordinator wants this checkpoint, and from which byte on."""
+        request = pb.OfferCheckpointRequest(run=self.invite.run, member_id=member_id, checkpoint=checkpoint)
+        return self._call(self._stub.OfferCheckpoint, request)
+
+    def upload(self, member_id: str, path: Path, sha256: str, offset: int) -> pb.UploadResponse:
+        """Send the file `path` from byte `offset` on. Raises DiskError, CorruptError."""
+        first = pb.UploadChunk(run=self.invite.run, member_id=member_id, sha256=sha256, offset=offset)
+        try:
+            with path.open("rb") as file:
+                timeout = _QUICK + _SLICE + (path.stat().st_size - offset) / _SLOWEST
+                file.seek(offset)
+                return self._call(self._stub.Upload, _chunks(first, file), timeout)
+        except OSError as error:
+            raise from_os_error(error, f"sending {path.name}") from error
+
+    def download(self, sha256: str, size: int, target: Path, progress: Progress | None = None) -> None:
+        """Fetch the blob `sha256` of `size` bytes to `target`, as `swarm.transfer.receive` does.
+
+        Raises NotFoundError when the run has no such blob.
+        """
+        receive(lambda offset: self._stream(sha256, offset), sha256, size, target, progress)
+
+    def _stream(self, sha256: str, offset: int) -> Iterator[bytes]:
+        request = pb.DownloadRequest(run=self.invite.run, sha256=sha256, offset=offset)
+        try:
+            for chunk in self._stub.Download(request, timeout=_SLICE, metadata=self._metadata):
+                yield chunk.data
+        except grpc.RpcError as error:
+            raise _translated(error, self.invite) from error
+
+    def _check_health(self, timeout: float) -> None:
+        check = self._channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            health_pb2.HealthCheckRequest.SerializeToString,
+            health_pb2.HealthCheckResponse.FromString,
+        )
+        answer = self._call(check, health_pb2.HealthCheckRequest(), timeout)
+        if answer.status != health_pb2.HealthCheckResponse.SERVING:
+            raise UnreachableError(
+                f"The coordinator at {self.invite.address} is starting or stopping.", "Try again in a minute."
+            )
+
+    def _call(self, call: Callable[..., _Response], request: object, timeout: float = _QUICK) -> _Response:
+        try:
+            return call(request, timeout=timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise _translated(error, self.invite) from error
+        except ValueError as error:  # grpc's word for a closed channel
+            raise UnreachableError(f"The connection to {self.invite.address} is closed.") from error
+
+
+def _channel(invite: Invite, pem: str) -> grpc.Channel:
+    options = [
+        ("grpc.ssl_target_name_override", SERVER_NAME),
+        ("grpc.max_receive_message_length", _MAX_MESSAGE),
+        ("grpc.max_reconnect_backoff_ms", 5000),  # a restarted coordinator is found again within seconds
+        ("grpc.enable_http_proxy", 0),  # the certificate was fetched without one
+    ]
+    return grpc.secure_channel(invite.address, grpc.ssl_channel_credentials(pem.encode()), options)
+
+
+def _chunks(first: pb.UploadChunk, file: BinaryIO) -> Iterator[pb.UploadChunk]:
+    yield first
+    while data := file.read(_CHUNK):
+        yield pb.UploadChunk(data=data)
+
+
+def _translated(error: grpc.RpcError, invite: Invite) -> SwarmError:
+    """The coordinator's own word when it sent one; otherwise what the status means."""
+    if not isinstance(error, grpc.Call):
+        return SwarmError(f"The call to {invite.address} failed: {error}.")
+    for key, value in error.trailing_metadata() or ():
+        if key == "swarm-error-bin":
+            detail = pb.ErrorDetail.FromString(bytes(value))
+            return from_code(detail.code, detail.what, detail.remedy)
+    return _from_status(error.code(), error.details() or "", invite)
+
+
+def _from_status(status: grpc.StatusCode, details: str, invite: Invite) -> SwarmError:
+    where = f"The coordinator at {invite.address}"
+    if status is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return UnreachableError(f"{where} did not answer in time.", "Try again; its machine or line may be overloaded.")
+    if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        return UnreachableError(f"{where} does not answer.", "Check the network; ask whether the run is stopped.")
+    if status in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        return RefusedError(f"{where} refused the call.", "Ask the maintainer for a new invite.")
+    if status is grpc.StatusCode.UNIMPLEMENTED:
+        return ProtocolError(f"{where} does not know this call.", "Use the same version of garage-swarm on both sides.")
+    return SwarmError(f"{where} failed ({status.name}): {details}.", "Its log says more; tell the maintainer.")
