@@ -74,8 +74,8 @@ def state_digest(tensors: dict[str, Tensor]) -> str:
 
 
 def _header(tensors: Iterable[tuple[str, Tensor]], metadata: dict[str, str]) -> bytes:
-    """Length and JSON. The data begins at a multiple of 8 bytes and `tensors` come with the widest types first,
-    so each tensor is aligned to its type."""
+    """Length and JSON. The data begins at a multiple of 8 bytes and `tensors` have the widest types first, so each
+    is aligned to its type."""
     header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
     end = 0
     for name, tensor in tensors:

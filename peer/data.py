@@ -19,7 +19,7 @@ _SHARDS_IN_MEMORY = 8
 
 
 class Batches:
-    """Samples of a run. `shard(i)` is the path of shard i and may fetch it first; `digests[i]` is its SHA-256.
+    """Samples of a run. `shard(i)` is the path of shard i, perhaps fetched first; `digests[i]` is its SHA-256.
 
     A shard is read when first needed and checked then; the last few stay in memory. For use by one thread.
     """
@@ -48,19 +48,19 @@ class Batches:
 
     def _read(self, shard: int) -> Tensor:
         path = self._shard(shard)
-        tokens = read_tokens(path, self._digests[shard])
+        if sha256_file(path) != self._digests[shard]:
+            raise _unusable(path, "its SHA-256 is not the one that the run names")
+        tokens = read_tokens(path)
         if tokens.shape != (self._layout.shard_samples[shard], self._layout.sequence_length + 1):
             raise _unusable(path, "it does not have the shape that the run names")
         return tokens
 
 
-def read_tokens(path: Path, sha256: str) -> Tensor:
+def read_tokens(path: Path) -> Tensor:
     """Token ids [samples, sequence_length + 1], int32, of a shard or of the held-out file.
 
-    Raises CorruptError, naming the file, when its SHA-256 is another or it holds something else.
+    Raises CorruptError, naming the file, when it is torn or holds something else.
     """
-    if sha256_file(path) != sha256:
-        raise _unusable(path, "its SHA-256 is not the one that the run names")
     try:
         tokens: Tensor = load_file(path)["tokens"]
     except (SafetensorError, KeyError) as error:

@@ -83,5 +83,5 @@ def _none(name: str, found: Hardware) -> UsageError:
     graphics = [f"cuda:{index}" for index in range(len(found.cuda))] + ["mps"] * found.mps
     return UsageError(
         f"There is no device {name!r} that torch {torch.__version__} can use on this machine.",
-        f"Choose one of {', '.join(['auto', 'cpu', *graphics])}; for a missing GPU, check its driver and torch's build.",
+        f"Choose one of {', '.join(['auto', 'cpu', *graphics])}; for another GPU, check driver and torch build.",
     )

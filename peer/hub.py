@@ -1,0 +1,38 @@
+"""Is the model hub there? Asked before any call that would try again for half a minute without a network."""
+
+from __future__ import annotations
+
+from huggingface_hub import HfApi, constants
+
+# The hub's HTTP library has changed before; its errors module imports the base error of the one in use.
+from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
+
+from swarm.errors import SwarmError
+
+_SECONDS = 5.0
+
+
+def require_model(name: str, revision: str, error: type[SwarmError]) -> None:
+    """Raise `error` in plain words when the hub is out of reach or has no such model or revision."""
+    _require("model", name, revision, error)
+
+
+def require_dataset(name: str, error: type[SwarmError]) -> None:
+    """Raise `error` in plain words when the hub is out of reach or has no such data set."""
+    _require("dataset", name, None, error)
+
+
+def _require(kind: str, name: str, revision: str | None, error: type[SwarmError]) -> None:
+    if constants.HF_HUB_OFFLINE:
+        return  # only the local cache is asked then, and that answers at once
+    try:
+        HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=_SECONDS)
+    except HfHubHTTPError as refusal:
+        where = f"{kind} {name}" + (f" at revision {revision}" if revision else "")
+        remedy = "Check the name; for a private or gated one, log in with `hf auth login` first."
+        raise error(f"The hub gives no {where} (HTTP {refusal.response.status_code}).", remedy) from refusal
+    except (HTTPError, OSError) as failure:
+        raise error(
+            f"The hub {constants.ENDPOINT} is out of reach, so the {kind} {name} cannot be fetched: {failure}.",
+            "Check the network; if it was fetched before, set HF_HUB_OFFLINE=1; or give a local path instead.",
+        ) from failure

@@ -1,0 +1,216 @@
+"""The model: built once from a run spec, loaded by every peer from its configuration, trained, evaluated, sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig
+
+from peer import hub
+from peer.data import read_tokens
+from swarm.errors import ModelError
+from swarm.runspec import RunSpec, is_folder
+
+# Shapes of Llama models by the name after "preset:"; the vocabulary comes from the tokenizer.
+PRESETS: dict[str, dict[str, int]] = {
+    "tiny-llama": {
+        "hidden_size": 128,
+        "intermediate_size": 384,
+        "num_hidden_layers": 5,
+        "num_attention_heads": 4,
+    },
+    "llama-10m": {
+        "hidden_size": 320,
+        "intermediate_size": 896,
+        "num_hidden_layers": 8,
+        "num_attention_heads": 5,
+    },
+    "llama-100m": {
+        "hidden_size": 768,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 14,
+        "num_attention_heads": 12,
+    },
+}
+
+
+def initial_model(spec: RunSpec, tokenizer_folder: Path, base: Path) -> nn.Module:
+    """The run's model at round 0 in fp32; the same on every machine with this torch.
+
+    A preset, and a folder without weights, is initialised from run.seed; other folders and hub models bring their
+    weights (safetensors only, never code). Folders are relative to `base`. Raises ModelError.
+    """
+    tokenizer = load_tokenizer(tokenizer_folder)
+    with _seeded(spec.run.seed):
+        model = _preset(spec, tokenizer) if spec.model.source.startswith("preset:") else _existing(spec, base)
+    _require_room(spec, model, len(tokenizer))
+    return model
+
+
+def load_model(folder: Path) -> nn.Module:
+    """The model that `folder` describes, fp32, in training mode. Its weights mean nothing: they come from a state
+    file. Raises ModelError."""
+    with _seeded(0):
+        config = _built(
+            folder, lambda: AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        )
+        return _from_config(folder, config)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in `folder`. Raises ModelError."""
+    return _built(folder, lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """What is trained, by name and sorted by it; tied weights once."""
+    return {name: p for name, p in sorted(model.named_parameters()) if p.requires_grad}
+
+
+def loss_sum(model: nn.Module, tokens: Tensor) -> Tensor:
+    """The mean cross-entropy per token of each sample, summed over the samples; scalar, nats.
+
+    `tokens` is [samples, sequence_length + 1]. A sum, so that the gradients of micro-batches and peers add up.
+    """
+    logits = model(input_ids=tokens[:, :-1], use_cache=False).logits
+    targets = tokens[:, 1:]
+    return cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum") / targets.shape[1]
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, heldout: Path, batch: int) -> float:
+    """Mean loss per token on the held-out file, in nats, `batch` samples at a time."""
+    tokens = read_tokens(heldout).long()
+    device = next(model.parameters()).device
+    with _evaluating(model):
+        losses = [float(loss_sum(model, part.to(device))) for part in torch.split(tokens, batch)]
+    return sum(losses) / len(tokens)
+
+
+def sample_text(model: nn.Module, tokenizer: Any, prompt: str, tokens: int, seed: int) -> str:
+    """`prompt` continued by at most `tokens` tokens, drawn from the 40 likeliest at temperature 0.8."""
+    ids = tokenizer(prompt, return_tensors="pt")["input_ids"] if prompt else [[tokenizer.eos_token_id]]
+    ids = torch.as_tensor(ids, device=next(model.parameters()).device)
+    generate: Callable[..., Tensor] = model.generate  # type: ignore[assignment]
+    with _seeded(seed), _evaluating(model):
+        drawn = generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=tokens,
+            do_sample=True,
+            temperature=0.8,
+            top_k=40,
+            pad_token_id=tokenizer.eos_token_id,
+        )
+    return str(tokenizer.decode(drawn[0], skip_special_tokens=True))
+
+
+def _preset(spec: RunSpec, tokenizer: Any) -> nn.Module:
+    name = spec.model.source.removeprefix("preset:")
+    if name not in PRESETS:
+        raise ModelError(f"There is no model preset {name!r}.", f"Known are {', '.join(PRESETS)}.")
+    end = tokenizer.eos_token_id
+    config = LlamaConfig(
+        **PRESETS[name],
+        vocab_size=len(tokenizer),
+        max_position_embeddings=max(512, spec.data.sequence_length),
+        tie_word_embeddings=True,
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+    )
+    return _from_config(spec.model.source, config)
+
+
+def _existing(spec: RunSpec, base: Path) -> nn.Module:
+    source, revision = model_location(spec, base)
+    config = _built(source, lambda: AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False))
+    if isinstance(source, Path) and not any(source.glob("*.safetensors")):
+        return _from_config(source, config)
+    model: nn.Module = _built(
+        source,
+        lambda: AutoModelForCausalLM.from_pretrained(
+            source,
+            config=config,
+            revision=revision,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+        ),
+    )
+    return model.train()
+
+
+def model_location(spec: RunSpec, base: Path) -> tuple[Path | str, str | None]:
+    """The model's folder and no revision, or its hub name and revision. Raises ModelError when it is not there."""
+    source = spec.model.source
+    if not is_folder(source):
+        hub.require_model(source, spec.model.revision, ModelError)
+        return source, spec.model.revision
+    folder = base / Path(source).expanduser()
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"The model folder {folder} does not exist or holds no config.json.", "Check model.source in the run spec."
+        )
+    return folder, None
+
+
+def _from_config(source: object, config: Any) -> nn.Module:
+    build = lambda: AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)  # noqa: E731
+    model: nn.Module = _built(source, build)
+    return model.train()
+
+
+def _built(source: object, build: Callable[[], Any]) -> Any:
+    try:
+        return build()
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+        raise ModelError(
+            f"The model or tokenizer {source} cannot be loaded: {_first_line(error)}",
+            "It must be a causal language model that transformers knows, with safetensors weights and no own code.",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _require_room(spec: RunSpec, model: nn.Module, vocabulary: int) -> None:
+    config: Any = model.config
+    rows = config.get_text_config().vocab_size
+    if vocabulary > rows:
+        raise ModelError(
+            f"The tokenizer {spec.model.tokenizer} has {vocabulary} entries, but {spec.model.source} only {rows}.",
+            'Choose a smaller tokenizer, or tokenizer = "model".',
+        )
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if positions and spec.data.sequence_length > positions:
+        raise ModelError(
+            f"data.sequence_length = {spec.data.sequence_length}, but {spec.model.source} takes {positions} tokens.",
+            f"Set data.sequence_length to {positions} or less.",
+        )
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draw from `seed` inside, and leave the process's own random numbers as they were."""
+    with torch.random.fork_rng(devices=[]):  # no word to CUDA: hivemind forks before it is touched
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
