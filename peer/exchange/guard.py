@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import tempfile
+import warnings
 from functools import cache
 
 import psutil
@@ -40,6 +41,7 @@ def prepare() -> None:
 
     P2P._UNIX_SOCKET_PREFIX = f"/unix{tempfile.gettempdir()}/"
     logging.getLogger("hivemind").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", message="torch.quantize_per_tensor")  # of the 8-bit codec, for users of torch
 
 
 def _die_with_parent() -> None:

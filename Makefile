@@ -1,0 +1,51 @@
+# Every target does its own set-up; it needs only Python >= 3.11 and make. `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+VENV := .venv
+BIN := $(VENV)/bin
+TEST_VENV := .venv-test
+export PYTHONDONTWRITEBYTECODE = 1
+
+.PHONY: help demo test test-long lint check protos constraints bench bench-quick clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/swarm: pyproject.toml constraints.txt
+	@echo "Installing Garage Swarm into $(VENV) (once; some minutes) …"
+	@scripts/make_env.sh $(VENV) dev,hub,postgresql
+	@touch $@
+
+demo: $(BIN)/swarm ## a whole swarm on this machine: train a tiny model together, in under three minutes
+	@$(BIN)/swarm demo
+
+test: ## all tests but the long ones, in an environment made anew
+	@scripts/debian_packages.sh
+	@echo "Installing into $(TEST_VENV), from nothing …"
+	@scripts/make_env.sh $(TEST_VENV) dev,hub,postgresql
+	@$(TEST_VENV)/bin/python -m pytest -m "not long"
+
+test-long: $(BIN)/swarm ## the tests that take minutes
+	@$(BIN)/python -m pytest -m long --timeout 900
+
+check: $(BIN)/swarm ## tests in the environment that is there: for work in progress
+	@$(BIN)/python -m pytest -m "not long" -x
+
+lint: $(BIN)/swarm ## ruff, mypy, import directions, generated code
+	@scripts/lint.sh $(BIN)
+
+protos: $(BIN)/swarm ## generate swarm/proto from protos/
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/generate_protos.sh
+
+constraints: ## find the newest permitted versions and write them to constraints.txt
+	@scripts/make_constraints.sh
+
+bench: $(BIN)/swarm ## the benchmarks; results go to docs/results
+	@for name in benchmarks/bench_*.py; do $(BIN)/python $$name || exit 1; done
+
+bench-quick: $(BIN)/swarm ## the same, each under a minute, results only shown
+	@for name in benchmarks/bench_*.py; do $(BIN)/python $$name --quick || exit 1; done
+
+clean: ## remove what the targets made
+	@rm -rf $(VENV) $(TEST_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,13 @@
+#!/bin/sh
+# Resolve pyproject.toml anew and write the exact versions that a fresh install gives to constraints.txt.
+set -eu
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+python3 -m venv "$work/venv"
+"$work/venv/bin/pip" install --quiet --disable-pip-version-check "torch==2.13.0" -e ".[dev,hub,postgresql]"
+{
+    echo "# Exact versions of an install with all extras; made by 'make constraints'."
+    "$work/venv/bin/pip" freeze --exclude-editable | grep -v '^garage-swarm' | sed 's/+cpu$//'
+} >"$work/constraints.txt"
+mv "$work/constraints.txt" constraints.txt

@@ -1,0 +1,135 @@
+"""A real peer of the exchange without model or coordinator: `python -m tests.exchange_peer`. Used by tests and benchmarks.
+
+Reads one JSON object from the command line, prints one JSON line per event.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from peer.checkpoint import state_digest, write_state
+from peer.exchange.allreduce import AllReduceExchange, ExchangeOptions
+from peer.exchange.base import Applied, Phase, Resync, Update
+from peer.exchange.node import NodeOptions
+
+
+def say(event: str, **facts: Any) -> None:
+    print(json.dumps({"event": event, **facts}), flush=True)
+
+
+def tensors(seed: int, size: int) -> dict[str, torch.Tensor]:
+    """The same values for the same seed in every process."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {"a": (size // 2,), "b": (size // 8, 2), "c": (size // 4,)}
+    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+class Walker:
+    """State: the running sum of the averages, so that one wrong bit shows in every later digest."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self.round = 0
+        self.state = {name: torch.zeros_like(t) for name, t in tensors(0, settings["size"]).items()}
+        self.folder = Path(tempfile.gettempdir())
+        self.lock = threading.Lock()
+
+    def digest(self) -> str:
+        return state_digest(self.state)
+
+    def snapshot(self) -> tuple[Path, int, str]:
+        with self.lock:
+            path, digest = self.folder / f"round-{self.round}.safetensors", self.digest()
+            write_state(path, self.state, {"digest": digest, "round": str(self.round)})
+            return path, self.round, digest
+
+    def load(self, path: Path, round_: int) -> None:
+        from peer.checkpoint import read_state
+
+        with self.lock:
+            self.state, self.round = read_state(path)[0], round_
+
+
+def walk(walker: Walker, exchange: AllReduceExchange) -> None:
+    settings = walker.settings
+    count = 0
+    while walker.round < settings["rounds"]:
+        view = exchange.progress(walker.round, count, 1.0)
+        if view.phase is Phase.BEHIND:
+            count = resync(walker, exchange, view.why)
+        elif view.phase is Phase.CLOSING:
+            if settings.get("freeze_at") == walker.round:
+                os.kill(os.getpid(), signal.SIGSTOP)
+            count = end_round(walker, exchange, count)
+        else:
+            time.sleep(settings.get("pace", 0.01))
+            count += 4
+
+
+def end_round(walker: Walker, exchange: AllReduceExchange, count: int) -> int:
+    settings = walker.settings
+    mine = tensors(settings["seed"] * 1000 + walker.round, settings["size"])
+    if settings.get("lie_at") == walker.round:
+        walker.state["a"] += 1.0
+    started = time.perf_counter()
+    result = exchange.exchange(Update(walker.round, walker.digest(), count, mine))
+    seconds = time.perf_counter() - started
+    if isinstance(result, Applied):
+        with walker.lock:
+            for name, mean in result.mean.items():
+                walker.state[name] = walker.state[name] + mean
+            walker.round += 1
+        average = hashlib.sha256(b"".join(t.numpy().tobytes() for _, t in sorted(result.mean.items()))).hexdigest()
+        facts = {"members": result.members, "samples": result.samples, "own": count, "average": average}
+        say("applied", round=walker.round, digest=walker.digest(), seconds=seconds, norm=result.norm, **facts)
+        return 0
+    say("not_applied", kind=type(result).__name__, why=result.why, seconds=seconds, round=walker.round)
+    return resync(walker, exchange, result.why) if isinstance(result, Resync) else count
+
+
+def resync(walker: Walker, exchange: AllReduceExchange, why: str) -> int:
+    fetched = exchange.fetch_state(walker.round, walker.folder)
+    if fetched is None:
+        time.sleep(0.1)
+        return 0
+    walker.load(fetched.path, fetched.round)
+    say("synced", round=fetched.round, digest=fetched.digest, why=why)
+    return 0
+
+
+def main() -> None:
+    settings = json.loads(sys.argv[1])
+    torch.set_num_threads(1)
+    options = ExchangeOptions(
+        settings.get("codec", "none"), settings["target"], settings.get("grace", 2.0), settings.get("patience", 10.0)
+    )
+    client = settings.get("client_mode", False)
+    node = NodeOptions("test", settings["initial_peers"], "127.0.0.1", client_mode=client)
+    exchange = AllReduceExchange.start(node, options)
+    say("started", maddrs=exchange.maddrs())
+    walker = Walker(settings)
+    exchange.serve_state(walker.snapshot)
+    deadline = time.monotonic() + 15
+    while exchange.others() < settings.get("await_others", 0) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    walk(walker, exchange)
+    time.sleep(settings.get("linger", 1.0))
+    exchange.close()
+    shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

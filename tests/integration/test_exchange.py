@@ -1,0 +1,115 @@
+"""The exchange between real processes: hivemind's DHT, P2P and all-reduce on loopback."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.harness import digests, exchange_peers
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(90)]
+
+
+@pytest.mark.parametrize("codec", ["none", "fp16", "8bit"])
+def test_every_member_holds_the_same_bytes_after_every_round(codec: str) -> None:
+    """Stock hivemind rounds (and compresses) the difference for every receiver on its own, and fails this."""
+    with exchange_peers(codec=codec, await_others=2) as swarm:
+        for _ in range(3):
+            swarm.start()
+        peers = swarm.finish()
+        found = digests(peers)
+        assert sorted(found) == [1, 2, 3, 4, 5]
+        assert all(len(kinds) == 1 for kinds in found.values()), found
+        assert any(event["members"] == 3 for event in peers[0].every("applied"))
+        assert [peer.stderr for peer in peers] == ["", "", ""]
+
+
+def test_the_average_is_weighted_by_samples() -> None:
+    """Fast and slow peers: what is applied is the mean over all samples of the group."""
+    import torch
+
+    from tests.exchange_peer import tensors
+
+    with exchange_peers(await_others=1, rounds=2, target=40) as swarm:
+        swarm.start(pace=0.005)
+        swarm.start(pace=0.02)
+        fast, slow = swarm.finish()
+    both = [e for e in fast.every("applied") if e["members"] == 2]
+    assert both
+    for event in both:
+        index = event["round"] - 1
+        other = next(e for e in slow.every("applied") if e["round"] == event["round"])
+        mine, theirs = (tensors(seed * 1000 + index, 40_000) for seed in (0, 1))
+        mean = {n: (mine[n] * event["own"] + theirs[n] * other["own"]) / event["samples"] for n in mine}
+        norm = float(torch.cat([t.reshape(-1) for t in mean.values()]).double().norm())
+        assert event["own"] + other["own"] == event["samples"]
+        assert event["norm"] == pytest.approx(norm, rel=1e-5)
+
+
+def test_a_late_joiner_fetches_the_state_and_takes_part() -> None:
+    with exchange_peers(rounds=40, pace=0.05) as swarm:
+        first, second = swarm.start(await_others=1), swarm.start(await_others=1)
+        first.wait_for(lambda e: e["event"] == "applied" and e["round"] == 3)
+        late = swarm.start()
+        peers = swarm.finish()
+        assert late.every("synced")
+        assert late.every("applied")[0]["round"] > 3
+        assert all(len(kinds) == 1 for kinds in digests(peers).values())
+        assert second.every("applied")[-1]["members"] == 3
+
+
+def test_a_peer_with_another_digest_is_told_to_resync_before_it_goes_on() -> None:
+    with exchange_peers(rounds=6, await_others=2) as swarm:
+        swarm.start()
+        swarm.start()
+        liar = swarm.start(lie_at=2)
+        peers = swarm.finish()
+        refused = liar.every("not_applied")
+        assert any("differs from the majority" in event["why"] for event in refused)
+        assert liar.every("synced")
+        assert all(len(kinds) == 1 for kinds in digests(peers).values())
+
+
+def test_kill_9_of_a_follower_in_the_middle_costs_the_others_seconds_and_no_digest() -> None:
+    with exchange_peers(rounds=30, pace=0.05, await_others=2, patience=6.0) as swarm:
+        one, two, victim = (swarm.start() for _ in range(3))
+        victim.wait_for(lambda e: e["event"] == "applied" and e["round"] == 4)
+        victim.kill()
+        for peer in (one, two):
+            assert peer.finish(40) == 0, peer.stderr
+        found = digests([one, two])
+        assert max(found) == 30
+        assert all(len(kinds) == 1 for kinds in found.values())
+        assert max(event["seconds"] for event in one.every("applied")) < 10
+
+
+def test_kill_9_of_the_leader_and_the_next_senior_member_leads() -> None:
+    with exchange_peers(rounds=25, pace=0.05, await_others=2, patience=6.0) as swarm:
+        leader, two, three = (swarm.start() for _ in range(3))
+        leader.wait_for(lambda e: e["event"] == "applied" and e["round"] == 4)
+        leader.kill()
+        for peer in (two, three):
+            assert peer.finish(50) == 0, peer.stderr
+        found = digests([two, three])
+        assert max(found) == 25
+        assert all(len(kinds) == 1 for kinds in found.values())
+
+
+def test_a_frozen_peer_holds_a_round_back_by_the_grace_time_at_most() -> None:
+    with exchange_peers(rounds=8, pace=0.05, await_others=2, grace=2.0, patience=6.0) as swarm:
+        one, two = swarm.start(), swarm.start()
+        frozen = swarm.start(freeze_at=3)
+        for peer in (one, two):
+            assert peer.finish(40) == 0, peer.stderr
+        assert max(event["seconds"] for event in one.every("applied")) < 2.0 + 3.0
+        frozen.process.send_signal(signal.SIGCONT)
+
+
+def test_nothing_survives_kill_9_of_a_peer() -> None:
+    """Its DHT process and p2pd would answer the swarm as ghosts; the fixture looks for them."""
+    with exchange_peers(rounds=1000) as swarm:
+        peer = swarm.start()
+        peer.wait_for(lambda e: e["event"] == "applied")
+        peer.kill()
+        peer.process.wait()
