@@ -92,12 +92,10 @@ class CoordinatorClient:
         request = pb.JoinRequest(run=self.invite.run, public_key=public_key, name=name, version=__version__)
         return self._call(self._stub.Join, request)
 
-    def heartbeat(self, member_id: str, doing: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
-        """Say what this member does; run and member id are filled in. Raises RefusedError: join again."""
-        request = pb.HeartbeatRequest()
-        request.CopyFrom(doing)
-        request.run, request.member_id = self.invite.run, member_id
-        return self._call(self._stub.Heartbeat, request)
+    def heartbeat(self, beat: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
+        """Say what this member does; `beat.run` is filled in. Raises RefusedError when it must join again."""
+        beat.run = self.invite.run
+        return self._call(self._stub.Heartbeat, beat)
 
     def leave(self, member_id: str, reason: str) -> None:
         """End the membership; its leases become free at once."""

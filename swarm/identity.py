@@ -56,6 +56,18 @@ class Identity:
 
     private_key: Ed25519PrivateKey
 
+    @classmethod
+    def load_or_create(cls, folder: Path) -> Identity:
+        """The identity kept in `folder`/identity.pem; made there when there is none.
+
+        Raises CorruptError when the file holds no Ed25519 key, DiskError when it cannot be written.
+        """
+        path = folder / "identity.pem"
+        key = _load_key(_kept(path, lambda: _pem(Ed25519PrivateKey.generate())), path)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise _no_key(path)
+        return cls(key)
+
     @property
     def public_key(self) -> bytes:
         """32 bytes."""
@@ -64,18 +76,6 @@ class Identity:
     @property
     def member_id(self) -> str:
         return member_id(self.public_key)
-
-
-def load_or_create(folder: Path) -> Identity:
-    """The identity kept in `folder`/identity.pem; made there when there is none.
-
-    Raises CorruptError when the file holds no Ed25519 key, DiskError when it cannot be written.
-    """
-    path = folder / "identity.pem"
-    key = _load_key(_kept(path, lambda: _pem(Ed25519PrivateKey.generate())), path)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise _no_key(path)
-    return Identity(key)
 
 
 @dataclass(frozen=True)

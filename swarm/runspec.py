@@ -35,9 +35,7 @@ _SUFFIXES = (".txt", ".jsonl", ".parquet")
 class Section(BaseModel):
     """Strict (a text is never taken for a number), frozen, and without unknown keys."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
 
 
 class Run(Section):
@@ -52,9 +50,7 @@ class Run(Section):
     @field_validator("name")
     @classmethod
     def _slug(cls, name: str) -> str:
-        return _require(
-            name, bool(_SLUG.fullmatch(name)), "right would be a-z, 0-9 and -, at most 63, such as my-run"
-        )
+        return _require(name, bool(_SLUG.fullmatch(name)), "right would be a-z, 0-9 and -, at most 63, such as my-run")
 
 
 class Model(Section):
@@ -62,9 +58,7 @@ class Model(Section):
 
     source: str = Field(description='"preset:tiny-llama", a folder ("./folder"), or a hub name ("org/name")')
     revision: str = Field(default="", description="the commit (40 hex digits) of a hub model")
-    tokenizer: str = Field(
-        description='"bytes", "bpe:N" (trained on the data, N entries), or the model\'s: "model"'
-    )
+    tokenizer: str = Field(description='"bytes", "bpe:N" (trained on the data, N entries), or the model\'s: "model"')
 
     @field_validator("source")
     @classmethod
@@ -79,9 +73,7 @@ class Model(Section):
         if not source or is_folder(source) or source.startswith("preset:"):
             return _require(revision, not (source and revision), "only a hub model has a revision; remove it")
         valid = bool(_REVISION.fullmatch(revision))
-        return _require(
-            revision, valid, "a hub model needs the commit to use, 40 hex digits, so that it never changes"
-        )
+        return _require(revision, valid, "a hub model needs the commit to use, 40 hex digits, so that it never changes")
 
     @field_validator("tokenizer")
     @classmethod
@@ -103,14 +95,10 @@ class Data(Section):
         '(relative to the spec file), or "hf:org/name"'
     )
     field: str = Field(default="text", min_length=1, description="which field of a record is the text")
-    template: str = Field(
-        default="", description='instead of field: a pattern over fields, such as "{en}\\n{de}"'
-    )
+    template: str = Field(default="", description='instead of field: a pattern over fields, such as "{en}\\n{de}"')
     split: str = Field(default="train", min_length=1, description="which split of a hub data set")
     sequence_length: int = Field(default=128, ge=8, le=1 << 20, description="tokens in a sample")
-    heldout_fraction: float = Field(
-        default=0.05, gt=0, le=0.5, description="part of the documents kept for evaluation"
-    )
+    heldout_fraction: float = Field(default=0.05, gt=0, le=0.5, description="part of the documents kept for evaluation")
 
     @field_validator("source")
     @classmethod
@@ -120,9 +108,7 @@ class Data(Section):
         if source.startswith("hf:"):
             return _require(source, bool(_HUB.fullmatch(source[3:])), 'right would be "hf:org/name"')
         valid = source.endswith(_SUFFIXES) or is_folder(source)
-        return _require(
-            source, valid, f'right would be {", ".join(_SUFFIXES)} files, "{_BUILTIN}" or "hf:org/name"'
-        )
+        return _require(source, valid, f'right would be {", ".join(_SUFFIXES)} files, "{_BUILTIN}" or "hf:org/name"')
 
     @field_validator("template")
     @classmethod
@@ -131,9 +117,7 @@ class Data(Section):
             return template
         alone = info.data.get("field", "text") == "text"
         _require(template, alone, "data.field and data.template exclude each other: keep one")
-        return _require(
-            template, _plain_template(template), 'right would be names in braces, such as "{en}\\n{de}"'
-        )
+        return _require(template, _plain_template(template), 'right would be names in braces, such as "{en}\\n{de}"')
 
 
 class Training(Section):
@@ -147,19 +131,13 @@ class Training(Section):
     micro_batch_size: Count = Field(default=8, description="samples that a peer computes at once")
     learning_rate: Positive = Field(default=3e-3, description="at its peak")
     warmup_samples: int = Field(default=0, ge=0, description="samples of the swarm until the peak is reached")
-    schedule: Literal["cosine", "constant", "linear"] = Field(
-        default="cosine", description="after the warm-up"
-    )
-    min_lr_ratio: float = Field(
-        default=0.1, ge=0, le=1, description="learning rate at the end, as a part of the peak"
-    )
+    schedule: Literal["cosine", "constant", "linear"] = Field(default="cosine", description="after the warm-up")
+    min_lr_ratio: float = Field(default=0.1, ge=0, le=1, description="learning rate at the end, as a part of the peak")
     weight_decay: float = Field(default=0.1, ge=0, description="decoupled, on matrices only")
     beta1: Fraction = Field(default=0.9, description="AdamW")
     beta2: Fraction = Field(default=0.95, description="AdamW")
     eps: Positive = Field(default=1e-8, description="AdamW")
-    clip_norm: float = Field(
-        default=1.0, ge=0, description="largest norm of the averaged gradient; 0 = no limit"
-    )
+    clip_norm: float = Field(default=1.0, ge=0, description="largest norm of the averaged gradient; 0 = no limit")
 
     @field_validator("micro_batch_size")
     @classmethod
@@ -180,27 +158,21 @@ class Exchange(Section):
     """How updates travel."""
 
     compression: Literal["none", "fp16", "8bit"] = Field(default="none", description="of averaged gradients")
-    grace_seconds: Positive = Field(
-        default=5.0, description="how long a round waits for members that are not ready"
-    )
+    grace_seconds: Positive = Field(default=5.0, description="how long a round waits for members that are not ready")
     timeout_seconds: Positive = Field(default=60.0, description="after which an exchange has failed")
 
     @field_validator("timeout_seconds")
     @classmethod
     def _after_grace(cls, timeout: float, info: ValidationInfo) -> float:
         grace = info.data.get("grace_seconds", 0.0)
-        return _require(
-            timeout, timeout > grace, f"right would be more than exchange.grace_seconds ({grace})"
-        )
+        return _require(timeout, timeout > grace, f"right would be more than exchange.grace_seconds ({grace})")
 
 
 class Checkpoint(Section):
     """What is kept."""
 
     every_rounds: Count = Field(default=20, description="rounds between two checkpoints")
-    keep: Count = Field(
-        default=3, description="how many checkpoints the coordinator keeps, besides the first"
-    )
+    keep: Count = Field(default=3, description="how many checkpoints the coordinator keeps, besides the first")
 
 
 class RunSpec(Section):
@@ -213,10 +185,24 @@ class RunSpec(Section):
     exchange: Exchange = Field(default_factory=Exchange)
     checkpoint: Checkpoint = Field(default_factory=Checkpoint)
 
-    def to_toml(self) -> str:
-        """The spec as TOML with every key written out, so that later defaults do not change a run."""
+    def to_toml(self, explained: bool = False) -> str:
+        """The spec as TOML with every key written out, so that later defaults do not change a run.
+
+        `explained` adds to every key a comment that says what it means.
+        """
+        meanings = known_keys() if explained else {}
         sections = self.model_dump().items()
-        return "\n".join(f"[{name}]\n{_assignments(values)}" for name, values in sections)
+        return "\n".join(f"[{name}]\n{_assignments(values, meanings.get(name, {}))}" for name, values in sections)
+
+
+def example() -> RunSpec:
+    """A spec to begin with."""
+    return RunSpec(
+        run=Run(name="my-run", title="My run"),
+        model=Model(source="preset:tiny-llama", tokenizer="bpe:1024"),
+        data=Data(source=_BUILTIN),
+        training=Training(rounds=200, target_batch_size=64),
+    )
 
 
 def load(path: Path) -> RunSpec:
@@ -281,15 +267,14 @@ def _plain_template(template: str) -> bool:
         parts = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
     except ValueError:
         return False
-    plain = all(
-        name and not set(name) & set(".[]") and not spec and not conversion
-        for name, spec, conversion in parts
-    )
+    plain = all(name and not set(name) & set(".[]") and not spec and not conversion for name, spec, conversion in parts)
     return bool(parts) and plain
 
 
-def _assignments(values: dict[str, Any]) -> str:
-    return "".join(f"{key} = {_toml(value)}\n" for key, value in values.items())
+def _assignments(values: dict[str, Any], meanings: dict[str, str]) -> str:
+    lines = {key: f"{key} = {_toml(value)}" for key, value in values.items()}
+    explained = {key: f"{line:<38}# {meanings[key]}" if key in meanings else line for key, line in lines.items()}
+    return "".join(f"{line}\n" for line in explained.values())
 
 
 def _toml(value: str | float) -> str:

@@ -67,9 +67,7 @@ def syntax_error(error: tomllib.TOMLDecodeError, origin: str) -> SpecError:
     )
 
 
-def spec_error(
-    errors: Iterable[ErrorDetails], lines: Mapping[Path, int], known: Known, origin: str
-) -> SpecError:
+def spec_error(errors: Iterable[ErrorDetails], lines: Mapping[Path, int], known: Known, origin: str) -> SpecError:
     """One error that lists all `errors`, in the order of their lines; `known` says what keys there are."""
     located = sorted((_line(error["loc"], lines), _sentence(error, known)) for error in errors)
     listed = [f"  {f'line {line}: ' if line else ''}{sentence}" for line, sentence in located]

@@ -1,0 +1,73 @@
+"""The command `swarm`. One file per command; each imports what it needs when it runs, so that help is instant."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from swarm import lifetime
+from swarm.cli import checkpoints, join, launch, run_spec, runs, status
+from swarm.errors import SwarmError, from_os_error
+from swarm.version import __version__
+
+app = typer.Typer(
+    name="swarm",
+    help="Train one model together on volunteers' GPUs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # main() says errors in one line
+)
+app.command("launch")(launch.launch)
+app.command("join")(join.join)
+app.command("status")(status.status)
+app.command("runs")(runs.runs)
+app.add_typer(checkpoints.app)
+app.add_typer(run_spec.app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"garage-swarm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error (also: SWARM_DEBUG=1).")
+    ] = False,
+) -> None:
+    if debug:
+        os.environ["SWARM_DEBUG"] = "1"  # also for the processes that the command starts
+
+
+def main() -> None:
+    """Run the command line; an error becomes one line on stderr and its exit code (docs/exit-codes.md)."""
+    lifetime.follow_parent()
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own lines say nothing that our errors do not
+    try:
+        app(prog_name="swarm")
+    except Exception as error:
+        if os.environ.get("SWARM_DEBUG"):
+            raise
+        failure = _in_our_words(error)
+        separator = "\n" if "\n" in failure.what else " "
+        typer.echo(f"swarm: {failure.what}{separator}{failure.remedy}".rstrip(), err=True)
+        sys.exit(failure.exit_code)
+
+
+def _in_our_words(error: Exception) -> SwarmError:
+    if isinstance(error, SwarmError):
+        return error
+    if isinstance(error, OSError):
+        return from_os_error(error, "running the command")
+    return SwarmError(
+        f"An error that should not happen: {type(error).__name__}: {error}.",
+        "Please report it with the output of the same command with --debug after `swarm`.",
+    )

@@ -1,0 +1,49 @@
+"""`swarm join`: lend this machine to a run."""
+
+from __future__ import annotations
+
+import platform
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+
+from swarm.cli.options import AsJson, DataDir, InviteText
+
+
+def join(
+    invite: InviteText,
+    data_dir: DataDir = None,
+    name: Annotated[
+        str, typer.Option("--name", help="What others see; by default this machine's name.", show_default=False)
+    ] = "",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    threads: Annotated[
+        int,
+        typer.Option("--threads", min=1, help="CPU threads; by default one per core.", show_default=False),
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train with others until the run is finished or Ctrl-C; needs nothing but the invite."""
+    from peer import supervisor
+    from swarm import paths
+    from swarm.cli.screen import open_screen
+    from swarm.invite import Invite
+
+    parsed = Invite.parse(invite)
+    with suppress(KeyboardInterrupt), open_screen(as_json) as show:
+        options = supervisor.JoinOptions(
+            invite=parsed,
+            data_dir=data_dir or paths.peer_dir(parsed.run),
+            name=name or platform.node() or "unnamed",
+            device=device,
+            threads=threads or _cores(),
+            screen=show,
+        )
+        supervisor.run(options)
+
+
+def _cores() -> int:
+    import psutil
+
+    return psutil.cpu_count(logical=False) or 1

@@ -1,0 +1,151 @@
+"""`swarm launch`: start a run, or go on with one that was stopped."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from swarm.cli.options import DataDir
+from swarm.errors import SwarmError
+
+if TYPE_CHECKING:
+    from coordinator.server import Coordinator, Settings
+
+    from swarm.client import CoordinatorClient
+    from swarm.invite import Invite
+    from swarm.proto import coordinator_pb2 as pb
+    from swarm.runspec import RunSpec
+
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_BOOTSTRAP = (sys.executable, "-m", "peer.exchange.bootstrap")
+_EVERY_SECONDS = 1.0
+
+
+def launch(
+    spec_path: Annotated[Path, typer.Argument(metavar="RUN.toml", help="The run spec.")],
+    data_dir: DataDir = None,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "0.0.0.0",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes a free one.")] = 7700,
+    advertise_host: Annotated[
+        str,
+        typer.Option(
+            "--advertise-host",
+            help="The address in the invite; by default this machine's on the default route.",
+            show_default=False,
+        ),
+    ] = "",
+) -> None:
+    """Start the run that RUN.toml describes, print its invite, and coordinate it until Ctrl-C."""
+    from coordinator.server import Settings
+
+    from swarm import paths, runspec
+
+    spec = runspec.load(spec_path)
+    folder = data_dir or paths.run_dir(spec.run.name)
+    settings = Settings(folder, host, port, advertise_host or reachable_host(host), spec, _BOOTSTRAP)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        _make_ready(folder, spec_path, spec)
+        _coordinate(settings)
+
+
+def reachable_host(host: str) -> str:
+    """The address that others use for a server listening on `host`, as far as this machine can know."""
+    if host not in _LOOPBACK:
+        return host
+    target, family = ("192.0.2.1", socket.AF_INET) if host == "0.0.0.0" else ("2001:db8::1", socket.AF_INET6)
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((target, 9))  # sends nothing: it only asks which interface has the default route
+        except OSError:
+            return _LOOPBACK[host]
+        return str(probe.getsockname()[0])
+
+
+def _make_ready(folder: Path, spec_path: Path, spec: RunSpec) -> None:
+    from swarm.cli import rundir
+    from swarm.cli.preparation import prepare
+
+    rundir.check_same_run(folder, spec)
+    if not rundir.is_prepared(folder):
+        prepare(spec_path, folder, typer.echo)
+
+
+def _coordinate(settings: Settings) -> None:
+    """Serve until KeyboardInterrupt; leaves no process."""
+    from coordinator.server import Coordinator
+
+    from swarm import log
+    from swarm.cli import rundir
+
+    log.setup(settings.data_dir / "coordinator.log")
+    coordinator = Coordinator(settings)
+    try:
+        coordinator.start()
+        rundir.remember(settings.data_dir, settings.spec, coordinator.invite)
+        _greet(coordinator, settings)
+        _follow(_from_here(coordinator.invite, settings.host))
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
+        coordinator.stop()
+
+
+def _greet(coordinator: Coordinator, settings: Settings) -> None:
+    typer.echo(f"{settings.spec.run.name} is running; its files are in {settings.data_dir}. Ctrl-C stops it.")
+    typer.echo(_reach(settings.advertise_host, coordinator.invite.port))
+    typer.echo("Share this invite; volunteers run: swarm join 'INVITE'\n")
+    typer.echo(f"{coordinator.invite}\n")
+
+
+def _reach(host: str, port: int) -> str:
+    """Who can use an invite with the address `host`."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return f"Volunteers reach it at {host}:{port}."
+    if address.is_loopback:
+        return f"The invite names {host}: it works on this machine only; see --advertise-host."
+    if address.is_private:
+        return (
+            f"The invite names {host}: it works in this network. For volunteers elsewhere forward port {port} "
+            "and give your public address with --advertise-host."
+        )
+    return f"Volunteers reach it at {host}, port {port}."
+
+
+def _from_here(invite: Invite, host: str) -> Invite:
+    """The same coordinator by an address that surely works on this machine."""
+    return replace(invite, host=_LOOPBACK.get(host, host))
+
+
+def _follow(invite: Invite) -> None:
+    """Say what happens, a line each, until KeyboardInterrupt."""
+    from swarm.cli.show import news
+    from swarm.client import CoordinatorClient
+
+    with CoordinatorClient.connect(invite) as client:
+        seen = client.status()
+        typer.echo(f"At round {seen.round} of {seen.total_rounds}.")
+        while True:
+            time.sleep(_EVERY_SECONDS)
+            now = _status(client) or seen
+            for line in news(seen, now):
+                typer.echo(line)
+            seen = now
+
+
+def _status(client: CoordinatorClient) -> pb.Status | None:
+    """The status, or None for once: a slow answer must not end a run."""
+    with suppress(SwarmError):
+        return client.status()
+    return None

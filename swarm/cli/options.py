@@ -1,0 +1,17 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+InviteText = Annotated[
+    str, typer.Argument(metavar="INVITE", help="The invite: swarm://HOST:PORT/RUN?fp=…&token=…, in quotes.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Where the files are kept; by default below $SWARM_HOME.", show_default=False),
+]

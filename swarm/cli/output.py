@@ -1,0 +1,47 @@
+"""How values are written for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import typer
+
+
+def echo_json(value: object) -> None:
+    """Print `value`, which may hold protobuf messages, as JSON."""
+    typer.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON knows it. Unlike protobuf's own conversion: every field, in its name, integers as numbers."""
+    if hasattr(value, "DESCRIPTOR"):
+        return {field.name: plain(getattr(value, field.name)) for field in value.DESCRIPTOR.fields}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return [plain(item) for item in value]
+
+
+def count(number: float) -> str:
+    """12,345"""
+    return f"{number:,.0f}"
+
+
+def megabytes(size: int) -> str:
+    """A size in bytes, in MB."""
+    return f"{size / 1e6:.1f} MB"
+
+
+def rate(samples_per_second: float) -> str:
+    """A throughput; three digits are enough."""
+    return f"{samples_per_second:.3g}/s" if samples_per_second < 100 else f"{samples_per_second:,.0f}/s"
+
+
+def duration(seconds: float) -> str:
+    """12 s, 3 min, 2 h, 4 d: the largest unit that fits."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0.0):.0f} s"

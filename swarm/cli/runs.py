@@ -1,0 +1,88 @@
+"""`swarm runs`: the runs on this machine, or those of a coordinator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from swarm.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from swarm.proto import coordinator_pb2 as pb
+
+
+def runs(
+    invite: Annotated[
+        str | None, typer.Argument(metavar="[INVITE]", help="Ask this coordinator instead of looking on this machine.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs on this machine, or those of the coordinator that INVITE names."""
+    from swarm.cli.output import echo_json
+
+    rows = _remote(invite) if invite else _local()
+    if as_json:
+        echo_json(rows)
+    elif rows:
+        _print(rows)
+    else:
+        typer.echo("No run here yet; swarm launch RUN.toml starts one.")
+
+
+def _remote(invite: str) -> list[dict[str, Any]]:
+    from swarm.cli.output import plain
+    from swarm.client import CoordinatorClient
+    from swarm.invite import Invite
+
+    with CoordinatorClient.connect(Invite.parse(invite)) as client:
+        found: list[dict[str, Any]] = plain(client.list_runs())
+        return found
+
+
+def _local() -> list[dict[str, Any]]:
+    from swarm import paths
+
+    return [_describe(spec.parent) for spec in sorted(paths.runs().glob("*/run.toml"))]
+
+
+def _describe(folder: Path) -> dict[str, Any]:
+    status = _ask(folder)
+    return {
+        "name": folder.name,
+        "state": _state(status),
+        "round": status.round if status else None,
+        "total_rounds": status.total_rounds if status else None,
+        "folder": str(folder),
+    }
+
+
+def _state(status: pb.Status | None) -> str:
+    if status is None:
+        return "stopped"
+    return "finished" if status.finished else "running"
+
+
+def _ask(folder: Path) -> pb.Status | None:
+    """What the folder's coordinator says; None when it does not run."""
+    from swarm.client import CoordinatorClient
+    from swarm.errors import SwarmError
+    from swarm.invite import Invite
+
+    try:
+        with CoordinatorClient.connect(Invite.parse((folder / "invite").read_text()), timeout=1.0) as client:
+            return client.status()
+    except (SwarmError, OSError):
+        return None
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = [key for key in rows[0] if key != "title"]
+    table = Table(*(key.replace("_", " ").capitalize() for key in columns), box=None, padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*("" if row[key] is None else str(row[key]) for key in columns))
+    Console().print(table)

@@ -1,0 +1,118 @@
+"""A run's status for people. Pure: messages in, renderables and lines out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from swarm.cli.output import count, duration, rate
+from swarm.proto import coordinator_pb2 as pb
+
+_ROUNDS = 8
+_DECISIONS = 6
+
+
+def status_view(status: pb.Status, now: float) -> RenderableType:
+    """Everything that `swarm status` shows; `now` in Unix seconds."""
+    parts: list[RenderableType] = [_head(status), _members(status.members, now)]
+    if status.rounds:
+        parts += [Text(), _rounds(status.rounds)]
+    if status.decisions:
+        parts += [Text(), Text("Last decisions", style="bold")]
+        parts += [Text(f"· {line}", style="dim") for line in status.decisions[:_DECISIONS]]
+    return Group(*parts)
+
+
+def _head(status: pb.Status) -> Text:
+    state = "finished" if status.finished else _progress(status)
+    head = Text(status.run, style="bold")
+    head.append(f"  {status.title}\n" if status.title else "\n", style="not bold")
+    head.append(f"{state}\n", style="not bold")
+    samples = f"{count(status.global_samples)} samples, epoch {status.epoch}"
+    head.append(f"{samples} ({status.epoch_fraction:.0%} done), {rate(status.samples_per_second)}", style="not bold")
+    if status.HasField("latest"):
+        head.append(f", checkpoint of round {status.latest.round}", style="not bold")
+    return head.append("\n")
+
+
+def _progress(status: pb.Status) -> str:
+    live = sum(member.live for member in status.members)
+    return f"round {count(status.round)} of {count(status.total_rounds)}, {live} live member{'' if live == 1 else 's'}"
+
+
+def _members(members: Sequence[pb.Member], now: float) -> RenderableType:
+    if not members:
+        return Text("No member yet; share the invite.")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("Member", max_width=16, overflow="ellipsis", no_wrap=True)
+    table.add_column("Counted", justify="right")
+    table.add_column("Rejected", justify="right")
+    table.add_column("Speed", justify="right")
+    table.add_column("Loss", justify="right")
+    table.add_column("Does")
+    for member in sorted(members, key=lambda member: (not member.live, member.name)):
+        table.add_row(*_member(member, now), style="" if member.live else "dim")
+    return table
+
+
+def _member(member: pb.Member, now: float) -> tuple[str, ...]:
+    return (
+        member.name or member.member_id,
+        count(member.counted_samples),
+        count(member.rejected_samples),
+        rate(member.samples_per_second) if member.live else "",
+        f"{member.loss:.3f}" if member.loss and member.live else "",
+        doing(member) if member.live else f"gone for {duration(now - member.last_seen)}",
+    )
+
+
+def doing(member: pb.Member) -> str:
+    """What a member does, and why it waits when it does."""
+    work = f"round {member.round}, {count(member.samples_in_round)} samples"
+    return f"{member.phase}: {member.why}" if member.why else f"{member.phase} ({work})"
+
+
+def _rounds(rounds: Sequence[pb.Round]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("Round", "Loss", "Samples", "Members", "Compute", "Exchange"):
+        table.add_column(title, justify="right")
+    table.add_column("Digest")
+    for done in rounds[:_ROUNDS]:
+        agreed = "agreed" if done.agreed else "DISAGREED"
+        table.add_row(
+            str(done.round),
+            f"{done.loss:.3f}",
+            count(done.samples),
+            str(done.members),
+            f"{done.compute_seconds:.1f} s",
+            f"{done.exchange_seconds:.1f} s",
+            f"{done.digest[:8]} {agreed}",
+        )
+    return table
+
+
+def news(before: pb.Status | None, now: pb.Status) -> list[str]:
+    """What happened between two looks, oldest first: one line per round and per decision."""
+    known = before.rounds[0].round if before and before.rounds else -1
+    rounds = [round_line(done, now.total_rounds) for done in reversed(now.rounds) if done.round > known]
+    fresh = _fresh(list(before.decisions) if before else [], list(now.decisions))
+    return list(reversed(fresh)) + rounds
+
+
+def round_line(done: pb.Round, total: int) -> str:
+    """One finished round in one line."""
+    seconds = done.compute_seconds + done.exchange_seconds
+    agreed = "" if done.agreed else "  DIGESTS DIFFER"
+    return (
+        f"round {done.round + 1}/{total}  loss {done.loss:.3f}  {count(done.samples)} samples  "
+        f"{done.members} member{'' if done.members == 1 else 's'}  {seconds:.1f} s{agreed}"
+    )
+
+
+def _fresh(before: list[str], now: list[str]) -> list[str]:
+    """The part of `now` (newest first, bounded) that is newer than `before`."""
+    shift = next((i for i in range(len(now)) if now[i:] == before[: len(now) - i]), len(now))
+    return now[:shift]
