@@ -33,6 +33,20 @@ _DTYPES = {
 }
 
 
+STATE_FORMAT = "garage-swarm-state-1"
+
+
+def state_metadata(run: str, round_number: int, global_samples: int, digest: str) -> dict[str, str]:
+    """The metadata of a state file."""
+    return {
+        "format": STATE_FORMAT,
+        "run": run,
+        "round": str(round_number),
+        "global_samples": str(global_samples),
+        "digest": digest,
+    }
+
+
 def write_state(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a safetensors file: whole or not at all, and equal content as equal bytes.
 

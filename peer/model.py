@@ -58,7 +58,7 @@ def load_model(folder: Path) -> nn.Module:
     """The model that `folder` describes, fp32, in training mode. Its weights mean nothing: they come from a state
     file. Raises ModelError."""
     with _seeded(0):
-        config = _built(
+        config = built(
             folder, lambda: AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         )
         return _from_config(folder, config)
@@ -66,7 +66,7 @@ def load_model(folder: Path) -> nn.Module:
 
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer in `folder`. Raises ModelError."""
-    return _built(folder, lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
+    return built(folder, lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -112,6 +112,31 @@ def sample_text(model: nn.Module, tokenizer: Any, prompt: str, tokens: int, seed
     return str(tokenizer.decode(drawn[0], skip_special_tokens=True))
 
 
+def model_location(spec: RunSpec, base: Path) -> tuple[Path | str, str | None]:
+    """The model's folder and no revision, or its hub name and revision. Raises ModelError when it is not there."""
+    source = spec.model.source
+    if not is_folder(source):
+        hub.require_model(source, spec.model.revision, ModelError)
+        return source, spec.model.revision
+    folder = base / Path(source).expanduser()
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"The model folder {folder} does not exist or holds no config.json.", "Check model.source in the run spec."
+        )
+    return folder, None
+
+
+def built(source: object, build: Callable[[], Any]) -> Any:
+    """What `build` loads from `source`. Raises ModelError for the errors that transformers has."""
+    try:
+        return build()
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+        raise ModelError(
+            f"The model or tokenizer {source} cannot be loaded: {_first_line(error)}",
+            "It must be a causal language model that transformers knows, with safetensors weights and no own code.",
+        ) from error
+
+
 def _preset(spec: RunSpec, tokenizer: Any) -> nn.Module:
     name = spec.model.source.removeprefix("preset:")
     if name not in PRESETS:
@@ -131,10 +156,10 @@ def _preset(spec: RunSpec, tokenizer: Any) -> nn.Module:
 
 def _existing(spec: RunSpec, base: Path) -> nn.Module:
     source, revision = model_location(spec, base)
-    config = _built(source, lambda: AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False))
+    config = built(source, lambda: AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False))
     if isinstance(source, Path) and not any(source.glob("*.safetensors")):
         return _from_config(source, config)
-    model: nn.Module = _built(
+    model: nn.Module = built(
         source,
         lambda: AutoModelForCausalLM.from_pretrained(
             source,
@@ -148,34 +173,10 @@ def _existing(spec: RunSpec, base: Path) -> nn.Module:
     return model.train()
 
 
-def model_location(spec: RunSpec, base: Path) -> tuple[Path | str, str | None]:
-    """The model's folder and no revision, or its hub name and revision. Raises ModelError when it is not there."""
-    source = spec.model.source
-    if not is_folder(source):
-        hub.require_model(source, spec.model.revision, ModelError)
-        return source, spec.model.revision
-    folder = base / Path(source).expanduser()
-    if not (folder / "config.json").is_file():
-        raise ModelError(
-            f"The model folder {folder} does not exist or holds no config.json.", "Check model.source in the run spec."
-        )
-    return folder, None
-
-
 def _from_config(source: object, config: Any) -> nn.Module:
     build = lambda: AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)  # noqa: E731
-    model: nn.Module = _built(source, build)
+    model: nn.Module = built(source, build)
     return model.train()
-
-
-def _built(source: object, build: Callable[[], Any]) -> Any:
-    try:
-        return build()
-    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
-        raise ModelError(
-            f"The model or tokenizer {source} cannot be loaded: {_first_line(error)}",
-            "It must be a causal language model that transformers knows, with safetensors weights and no own code.",
-        ) from error
 
 
 def _first_line(error: Exception) -> str:
