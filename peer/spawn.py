@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from peer import processes
-from swarm import log
+from swarm import lifetime, log
 from swarm.errors import UsageError, from_os_error
 
 logger = log.get(__name__)
@@ -59,7 +59,7 @@ def start_worker(data_dir: Path, threads: int) -> Worker:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": str(threads)},
+            env={**lifetime.child_environment(), "TMPDIR": str(folder), "OMP_NUM_THREADS": str(threads)},
             start_new_session=True,
         )
     note = data_dir / "worker.json"

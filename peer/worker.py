@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peer.bridge import Bridge
-from swarm import log
+from swarm import lifetime, log
 from swarm.errors import SwarmError
 from swarm.ranges import Layout, Range
 from swarm.runspec import RunSpec, loads
@@ -158,6 +158,7 @@ class Job:
 def main() -> None:
     """Entry point; never returns, because hivemind's processes and threads must not delay or disturb the exit."""
     faulthandler.enable()
+    lifetime.follow_parent()
     stop = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     jobs: list[Job] = []

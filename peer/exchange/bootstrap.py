@@ -19,6 +19,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from swarm import lifetime
+
 if TYPE_CHECKING:
     from hivemind import DHT
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Entry point; exit code 5 with a sentence on stderr when the network cannot be entered."""
     options = _arguments()
+    lifetime.follow_parent()
     folder = tempfile.mkdtemp(prefix="swarm-")
     tempfile.tempdir = os.environ["TMPDIR"] = folder
     ended = threading.Event()
@@ -41,11 +44,6 @@ def main() -> None:
 
 
 def _serve(options: argparse.Namespace, ended: threading.Event) -> None:
-    from peer.exchange import guard
-
-    guard.follow_parent()
-    if os.getppid() == 1 and not options.orphan:
-        return  # the coordinator ended before we could ask to follow it
     dht = _start(options)
     maddrs = [str(address) for address in dht.get_visible_maddrs()]
     advertised = (
@@ -113,7 +111,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--advertise-host", default="")
     parser.add_argument("--initial-peers", nargs="*", default=[])
-    parser.add_argument("--orphan", action="store_true", help="may run without a parent")
     return parser.parse_args()
 
 

@@ -1,19 +1,15 @@
 """Processes that hivemind starts must end with us, by whatever way we end.
 
-hivemind forks a DHT process, which starts p2pd. After `kill -9` of their parent both would live on
-as ghosts that still answer the
-swarm, and hivemind's own shutdown prints tracebacks. So: forked children ask the kernel to die with
-their parent (Linux; uvloop
-runs the same hook before it starts p2pd), and a wanted end is a kill as well: quick and silent.
+hivemind forks a DHT process, which starts p2pd. After `kill -9` of their parent both would live on as ghosts that still
+answer the swarm, and hivemind's own shutdown prints tracebacks. So: forked children ask the kernel to die with their
+parent (Linux; uvloop runs the same hook before it starts p2pd), and a wanted end is a kill as well: quick and silent.
 """
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
-import sys
 import tempfile
 import warnings
 from functools import cache
@@ -21,8 +17,7 @@ from functools import cache
 import psutil
 
 from peer import processes
-
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+from swarm import lifetime
 
 
 @cache
@@ -35,8 +30,7 @@ def prepare() -> None:
     """
     os.environ.setdefault("HIVEMIND_LOGLEVEL", "ERROR")
     os.environ.setdefault("HIVEMIND_MEMORY_SHARING_STRATEGY", "file_descriptor")
-    if sys.platform == "linux":
-        os.register_at_fork(after_in_child=_die_with_parent)
+    os.register_at_fork(after_in_child=_die_with_parent)
     from hivemind.p2p import P2P
 
     P2P._UNIX_SOCKET_PREFIX = f"/unix{tempfile.gettempdir()}/"
@@ -45,13 +39,7 @@ def prepare() -> None:
 
 
 def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def follow_parent() -> None:
-    """Ask the kernel to end this process with SIGTERM when the process that started it ends (Linux only)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    lifetime.die_with_parent(signal.SIGKILL)
 
 
 def kill_children() -> None:

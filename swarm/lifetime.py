@@ -1,0 +1,32 @@
+"""Processes that must not outlive the one that started them, even when that is killed with -9 (Linux)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_PARENT = "SWARM_PARENT"
+
+
+def child_environment() -> dict[str, str]:
+    """The environment for a program of ours that shall end with this process; see `follow_parent`."""
+    return {**os.environ, _PARENT: str(os.getpid())}
+
+
+def follow_parent() -> None:
+    """When `child_environment` says so: end with SIGTERM, that is in order, as soon as the parent ends."""
+    parent = os.environ.pop(_PARENT, "")
+    if not parent or sys.platform != "linux":
+        return
+    die_with_parent(signal.SIGTERM)
+    if os.getppid() != int(parent):  # it ended before we could ask
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def die_with_parent(number: signal.Signals) -> None:
+    """Ask the kernel for signal `number` when the thread that started this process ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)

@@ -1,0 +1,95 @@
+"""The feed hands out leased positions once, in order, and never waits."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from peer.feed import Feed, Leased, LeasedRange
+from swarm.errors import UnreachableError
+from swarm.ranges import Range
+
+
+class Positions:
+    """Samples whose only token is their position."""
+
+    def load(self, positions: Range) -> Tensor:
+        return torch.arange(*positions).reshape(-1, 1)
+
+
+class Coordinator:
+    """Gives leases of `size` positions until `limit`."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        self.size, self.limit, self.next, self.calls = size, limit, 0, 0
+        self.down = threading.Event()
+
+    def lease(self, wish: int) -> Leased:
+        self.calls += 1
+        if self.down.is_set():
+            raise UnreachableError("The coordinator does not answer.")
+        if self.next >= self.limit:
+            return Leased(None, "every position of this epoch is leased")
+        start, self.next = self.next, min(self.limit, self.next + min(wish, self.size))
+        return Leased(LeasedRange(f"lease-{start}", Range(start, self.next)))
+
+
+def drain(feed: Feed, count: int, seconds: float = 2.0) -> list[int]:
+    taken: list[int] = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        nothing_more = bool(feed.why)  # asked first: a lease may come between the two questions
+        if batch := feed.take(count):
+            assert len(batch.tokens) == len(batch.source.range) <= count
+            taken += batch.tokens.flatten().tolist()
+        elif nothing_more:
+            break
+        else:
+            time.sleep(0.001)
+    return taken
+
+
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 200))
+def test_every_leased_position_is_taken_once_in_order(size: int, count: int, limit: int) -> None:
+    coordinator = Coordinator(size, limit)
+    feed = Feed(coordinator.lease, Positions(), lambda: 50)
+    feed.why = ""
+    feed.start()
+    assert drain(feed, count) == list(range(limit))
+    feed.close()
+
+
+def test_says_why_there_is_nothing_and_goes_on_when_the_coordinator_is_back() -> None:
+    coordinator = Coordinator(10, 20)
+    coordinator.down.set()
+    feed = Feed(coordinator.lease, Positions(), lambda: 10)
+    feed.start()
+    end = time.monotonic() + 2
+    while "does not answer" not in feed.why and time.monotonic() < end:
+        time.sleep(0.01)
+    assert feed.take(4) is None
+    assert feed.why == "no lease: The coordinator does not answer."
+    coordinator.down.clear()
+    end = time.monotonic() + 3
+    while feed.take(4) is None and time.monotonic() < end:
+        time.sleep(0.01)
+    assert time.monotonic() < end
+    feed.close()
+
+
+def test_leases_that_were_taken_back_are_not_trained_on() -> None:
+    coordinator = Coordinator(100, 100)
+    feed = Feed(coordinator.lease, Positions(), lambda: 100)
+    feed.start()
+    end = time.monotonic() + 2
+    while feed.left() == 0 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert feed.take(4)
+    feed.forget()
+    assert feed.left() == 0
+    feed.close()

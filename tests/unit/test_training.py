@@ -1,0 +1,238 @@
+"""The training loop against a plain PyTorch loop: the same batches give the same losses."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from peer.checkpoint import read_state
+from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, Update, View
+from peer.exchange.solo import SoloExchange
+from peer.feed import Batch, LeasedRange
+from peer.learner import Learner
+from peer.model import trainable
+from peer.training import Peer, RoundDone, Work, train
+from swarm.errors import CorruptError
+from swarm.ranges import Range
+from swarm.runspec import RunSpec, loads
+from tests.reference import plain_loop
+
+SPEC = """
+[run]
+name = "test"
+[model]
+source = "preset:tiny-llama"
+tokenizer = "bytes"
+[data]
+source = "builtin:pydoc-topics"
+sequence_length = 16
+[training]
+rounds = 12
+target_batch_size = 8
+micro_batch_size = 4
+warmup_samples = 16
+"""
+
+
+def spec() -> RunSpec:
+    return loads(SPEC)
+
+
+def model() -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=257, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2
+    )
+    return LlamaForCausalLM(config)
+
+
+def learner() -> Learner:
+    network = model()
+    return Learner(spec(), network, trainable(network), torch.device("cpu"))
+
+
+class Script:
+    """Samples 0, 1, 2, … of a fixed random text."""
+
+    why = "the script is at its end"
+
+    def __init__(self, count: int) -> None:
+        self.tokens = torch.randint(0, 257, (count, 17), generator=torch.Generator().manual_seed(1))
+        self.next = 0
+
+    def take(self, count: int) -> Batch | None:
+        start, self.next = self.next, min(self.next + count, len(self.tokens))
+        if start == self.next:
+            return None
+        return Batch(LeasedRange("lease", Range(start, self.next)), self.tokens[start : self.next])
+
+
+class Log:
+    def __init__(self) -> None:
+        self.rounds: list[RoundDone] = []
+        self.phases: list[tuple[str, str]] = []
+
+    def phase(self, phase: str, why: str, work: Work, members: int, rate: float) -> None:
+        self.phases.append((phase, why))
+
+    def round_done(self, done: RoundDone) -> None:
+        self.rounds.append(done)
+
+
+def peer(tmp_path: Path, exchange: object = None, samples: int = 96) -> Peer:
+    solo = exchange or SoloExchange(target=8)
+    return Peer(learner(), solo, Script(samples), Log(), tmp_path, lambda: None)  # type: ignore[arg-type]
+
+
+def batches(size: int = 8) -> Iterator[Tensor]:
+    return iter(torch.split(Script(96).tokens, size))
+
+
+def test_one_peer_equals_a_plain_loop(tmp_path: Path) -> None:
+    alone = peer(tmp_path)
+    train(alone)
+    losses = [done.work.mean_loss for done in alone.listener.rounds]  # type: ignore[attr-defined]
+    assert len(losses) == 12
+    assert losses == pytest.approx(plain_loop(model(), batches(), spec()), rel=1e-4)
+    assert losses[-1] < losses[0]
+
+
+def test_every_range_is_reported_in_the_round_that_it_went_into(tmp_path: Path) -> None:
+    alone = peer(tmp_path)
+    train(alone)
+    for done in alone.listener.rounds:  # type: ignore[attr-defined]
+        used = [item.range for item in done.work.used]
+        assert used == [Range(done.round * 8, done.round * 8 + 4), Range(done.round * 8 + 4, done.round * 8 + 8)]
+        assert done.global_samples == 8 * (done.round + 1)
+
+
+class Scripted(SoloExchange):
+    """Answers with the given results first."""
+
+    def __init__(self, *results: Result, state: Path | None = None) -> None:
+        super().__init__(target=8)
+        self.results = list(results)
+        self.updates: list[Update] = []
+        self.state = state
+
+    def exchange(self, update: Update) -> Result:
+        self.updates.append(update)
+        return self.results.pop(0) if self.results else super().exchange(update)
+
+    def fetch_state(self, at_least: int, folder: Path) -> Fetched | None:
+        if self.state is None:
+            return None
+        metadata = read_state(self.state)[1]
+        return Fetched(self.state, int(metadata["round"]), metadata["digest"])
+
+
+def test_a_failed_round_keeps_the_update_and_is_never_a_local_step(tmp_path: Path) -> None:
+    exchange = Scripted(Retry("nobody there"), Retry("still nobody"))
+    alone = peer(tmp_path, exchange)
+    before = alone.learner.digest
+    train(alone)
+    first, second, third = exchange.updates[:3]
+    assert (first.round, second.round, third.round) == (0, 0, 0)
+    assert first.digest == second.digest == third.digest == before
+    assert all(torch.equal(first.tensors[name], third.tensors[name]) for name in first.tensors)
+    losses = [done.work.mean_loss for done in alone.listener.rounds]  # type: ignore[attr-defined]
+    assert losses == pytest.approx(plain_loop(model(), batches(), spec()), rel=1e-4)
+
+
+def test_a_peer_that_fell_behind_takes_the_agreed_state_and_says_what_was_lost(tmp_path: Path) -> None:
+    other = peer(tmp_path / "other")
+    (tmp_path / "other").mkdir()
+    other.learner.spec.training.model_copy()
+    other.stop = threading.Event()
+    for _ in range(3):
+        _one_round(other)
+    path, round_, digest = other.learner.snapshot(tmp_path / "other")
+    assert round_ == 3
+    late = peer(tmp_path, Scripted(Resync("late: round 0 ended without this peer"), state=path))
+    late.stop.clear()
+    train(late)
+    first = late.listener.rounds[0]  # type: ignore[attr-defined]
+    assert first.dropped_why == "late: round 0 ended without this peer"
+    assert first.work.samples == 8
+    assert late.listener.rounds[1].round == 3  # type: ignore[attr-defined]
+    assert ("syncing", "late: round 0 ended without this peer") in late.listener.phases  # type: ignore[attr-defined]
+    assert digest == read_state(path)[1]["digest"]
+
+
+def _one_round(peer: Peer) -> None:
+    gradient = {name: torch.ones_like(p) for name, p in peer.learner.parameters.items()}
+    peer.learner.apply(Applied(gradient, 1.0, 8, 1))
+
+
+def test_peers_with_the_same_averages_hold_the_same_digest_and_the_same_file(tmp_path: Path) -> None:
+    ours, theirs = peer(tmp_path), peer(tmp_path)
+    for one in (ours, theirs):
+        for _ in range(3):
+            _one_round(one)
+    assert ours.learner.digest == theirs.learner.digest != ""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first, second = ours.learner.snapshot(tmp_path / "a")[0], theirs.learner.snapshot(tmp_path / "b")[0]
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_resume_goes_on_exactly(tmp_path: Path) -> None:
+    whole = peer(tmp_path)
+    train(whole)
+    begun = peer(tmp_path)
+    begun.learner.spec = loads(SPEC.replace("rounds = 12", "rounds = 12"))
+    stop_after(begun, 5)
+    train(begun)
+    resumed = peer(tmp_path)
+    resumed.learner.load(begun.learner.snapshot(tmp_path)[0])
+    resumed.source.next = begun.source.next  # type: ignore[attr-defined]
+    train(resumed)
+    assert resumed.learner.round == 12
+    assert resumed.learner.digest == whole.learner.digest
+
+
+def stop_after(peer: Peer, rounds: int) -> None:
+    told = peer.listener.round_done
+
+    def round_done(done: RoundDone) -> None:
+        told(done)
+        if done.round + 1 == rounds:
+            peer.stop.set()
+
+    peer.listener.round_done = round_done  # type: ignore[method-assign]
+
+
+def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    small = LlamaForCausalLM(
+        LlamaConfig(vocab_size=257, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
+    )
+    other = Learner(spec(), small, trainable(small), torch.device("cpu"))
+    _one_round_of(other)
+    path = other.snapshot(tmp_path)[0]
+    with pytest.raises(CorruptError, match="does not fit"):
+        learner().load(path)
+
+
+def _one_round_of(learner: Learner) -> None:
+    gradient = {name: torch.ones_like(p) for name, p in learner.parameters.items()}
+    learner.apply(Applied(gradient, 1.0, 8, 1))
+
+
+def test_waiting_says_why(tmp_path: Path) -> None:
+    alone = peer(tmp_path, samples=4)
+    threading.Timer(0.3, alone.stop.set).start()
+    train(alone)
+    assert ("waiting", "the script is at its end") in alone.listener.phases  # type: ignore[attr-defined]
+
+
+def test_views() -> None:
+    solo = SoloExchange(target=8)
+    assert solo.progress(0, 7, 1.0) == View(Phase.OPEN, 0, 7, 1, "")
+    assert solo.progress(0, 8, 1.0).phase is Phase.CLOSING
