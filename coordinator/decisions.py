@@ -1,0 +1,215 @@
+"""What a tick decided, and why. The store writes decisions; `str(decision)` is the sentence people read.
+
+A decision whose sentence is empty is routine: it is stored, but not shown among the last decisions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coordinator.ledger import Entry, Lease, Return
+from coordinator.records import Checkpoint, Member, Receipt, RoundReport
+from swarm.ranges import total
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The caller is refused; nothing changed."""
+
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class MemberJoined:
+    member: Member
+    again: bool
+
+    def __str__(self) -> str:
+        return f"{self.member.name} ({self.member.id}) {'joined again' if self.again else 'joined'}."
+
+
+@dataclass(frozen=True)
+class MemberLeft:
+    member: Member
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.member.name} ({self.member.id}) left: {self.why}."
+
+
+@dataclass(frozen=True)
+class PhaseChanged:
+    member: Member
+
+    def __str__(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class LeaseGranted:
+    lease: Lease
+
+    def __str__(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class LeaseDenied:
+    """There is nothing to lease now; the member asks again later."""
+
+    why: str
+
+    def __str__(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class LeaseExpired:
+    lease: Lease
+    entries: tuple[Entry, ...]
+    why: str
+
+    def __str__(self) -> str:
+        count = total(entry.range for entry in self.entries)
+        return f"Lease {self.lease.id} of {self.lease.member} expired, {count} samples are free again: {self.why}."
+
+
+@dataclass(frozen=True)
+class ReportFiled:
+    """A report seen for the first time, with what became of every range it names.
+
+    `voted` says that it belongs to the run's history, so that its digest and metrics stand for the round.
+    """
+
+    member: str
+    report: RoundReport
+    entries: tuple[Entry, ...]
+    voted: bool
+
+    @property
+    def receipts(self) -> tuple[Receipt, ...]:
+        return tuple(Receipt.of(entry) for entry in self.entries)
+
+    def __str__(self) -> str:
+        rejected = [entry for entry in self.entries if entry.state == "rejected"]
+        if not rejected:
+            return ""
+        reasons = "; ".join(dict.fromkeys(entry.why for entry in rejected))
+        count = total(entry.range for entry in rejected)
+        return f"Round {self.report.round}: {count} samples of {self.member} rejected: {reasons}."
+
+
+@dataclass(frozen=True)
+class ReportKnown:
+    """A report that was answered before gets the same receipts."""
+
+    receipts: tuple[Receipt, ...]
+
+    def __str__(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class LeaseUsed:
+    """Every position of the lease is counted or dropped."""
+
+    lease_id: str
+
+    def __str__(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class RoundAdvanced:
+    round: int
+    finished: bool
+
+    def __str__(self) -> str:
+        return f"The run is finished: {self.round} rounds are done." if self.finished else ""
+
+
+@dataclass(frozen=True)
+class DigestsDiffer:
+    round: int
+    majority: str
+    others: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"Round {self.round}: {', '.join(self.others)} reported another digest than the majority's "
+            f"{self.majority[:12]} and must take the state from the others."
+        )
+
+
+@dataclass(frozen=True)
+class CheckpointOffered:
+    """`why` is empty when the file is wanted."""
+
+    checkpoint: Checkpoint
+    why: str
+
+    def __str__(self) -> str:
+        return f"Checkpoint of round {self.checkpoint.round} not wanted: {self.why}." if self.why else ""
+
+
+@dataclass(frozen=True)
+class CheckpointAccepted:
+    checkpoint: Checkpoint
+
+    def __str__(self) -> str:
+        return f"Checkpoint of round {self.checkpoint.round} accepted from {self.checkpoint.uploaded_by}."
+
+
+@dataclass(frozen=True)
+class CheckpointDropped:
+    """The file is no part of the run any more; its bytes are deleted once this is on disk."""
+
+    checkpoint: Checkpoint
+    why: str
+
+    def __str__(self) -> str:
+        return f"Checkpoint of round {self.checkpoint.round} dropped: {self.why}."
+
+
+@dataclass(frozen=True)
+class WentBack:
+    """The ledger is again what it was before `back.round`; `undone` had been counted since."""
+
+    back: Return
+    from_round: int
+    undone: tuple[Entry, ...]
+
+    @property
+    def why(self) -> str:
+        return f"the run went back to round {self.back.round}"
+
+    def __str__(self) -> str:
+        count = total(entry.range for entry in self.undone)
+        return (
+            f"The run went back from round {self.from_round} to its checkpoint of round {self.back.round}: no member "
+            f"holds a later state; {count} samples are free again."
+        )
+
+
+Decision = (
+    Refused
+    | MemberJoined
+    | MemberLeft
+    | PhaseChanged
+    | LeaseGranted
+    | LeaseDenied
+    | LeaseExpired
+    | LeaseUsed
+    | ReportFiled
+    | ReportKnown
+    | RoundAdvanced
+    | DigestsDiffer
+    | CheckpointOffered
+    | CheckpointAccepted
+    | CheckpointDropped
+    | WentBack
+)

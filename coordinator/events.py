@@ -1,0 +1,76 @@
+"""What happens to a run: what members ask and say, and what befalls the coordinator itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from coordinator.records import Checkpoint, Pulse, Receipt, RoundReport
+
+
+@dataclass(frozen=True)
+class Join:
+    """`round` is that of the state which the joining process already holds; 0 for a fresh start."""
+
+    member: str
+    public_key: bytes
+    name: str
+    version: str
+    round: int = 0
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    member: str
+    pulse: Pulse
+
+
+@dataclass(frozen=True)
+class Leave:
+    member: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class TakeLease:
+    member: str
+    samples: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """`known` holds the receipts of those reports that were answered before, by key."""
+
+    member: str
+    reports: tuple[RoundReport, ...]
+    known: Mapping[str, tuple[Receipt, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OfferCheckpoint:
+    member: str
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True)
+class CheckpointUploaded:
+    """The offered bytes are all here; `digest` is the state digest computed from them."""
+
+    sha256: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class CheckpointTorn:
+    """A file that was accepted once no longer holds what its name says."""
+
+    sha256: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The coordinator was away (stopped, or its machine asleep): silence in that time is nobody's fault."""
+
+
+Event = Join | Heartbeat | Leave | TakeLease | Report | OfferCheckpoint | CheckpointUploaded | CheckpointTorn | Resumed

@@ -1,0 +1,119 @@
+"""What the coordinator knows: members, rounds, checkpoints. Pure values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coordinator.ledger import Claim, Entry
+from swarm.ranges import Range
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the rules take from the run spec and the data. Times in seconds."""
+
+    run: str
+    total_rounds: int
+    target_batch_size: int
+    epoch_samples: int
+    keep_checkpoints: int = 3
+    heartbeat_seconds: float = 5.0
+    lease_seconds: float = 60.0
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long a silent member stays a member: three missed heartbeats."""
+        return 3 * self.heartbeat_seconds
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """What a member last said of itself, for others to see; nothing is decided by it."""
+
+    phase: str = "starting"
+    why: str = ""
+    round: int = 0
+    samples_in_round: int = 0
+    samples_per_second: float = 0.0
+    loss: float = 0.0
+    maddrs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Member:
+    """A volunteer's key, present (`live`) or gone.
+
+    `heard` is false for a member read from the tables until its first sign of life. `has_state` says that its
+    process may hold a state later than the latest checkpoint. Leases numbered below `first_lease` belong to an
+    earlier process of the same key: its heartbeats do not extend them.
+    """
+
+    id: str
+    name: str
+    public_key: bytes
+    version: str
+    last_seen: float
+    live: bool = True
+    heard: bool = True
+    has_state: bool = False
+    first_lease: int = 0
+    pulse: Pulse = Pulse()
+    counted: int = 0
+    rejected: int = 0
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """One member's account of one finished round."""
+
+    digest: str
+    swarm_samples: int
+    global_samples: int
+    group_size: int
+    own_samples: int
+    loss: float
+    compute_seconds: float
+    exchange_seconds: float
+    bytes_sent: int
+    bytes_received: int
+    finished_at: float
+
+
+@dataclass(frozen=True)
+class RoundReport:
+    """What a member reports of a round; `key` is a fingerprint of the member and the whole report."""
+
+    key: str
+    round: int
+    metrics: Metrics
+    counted: tuple[Claim, ...] = ()
+    dropped: tuple[Claim, ...] = ()
+    dropped_why: str = ""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The coordinator's word on one range of a report."""
+
+    round: int
+    range: Range
+    counted: bool
+    why: str
+
+    @staticmethod
+    def of(entry: Entry) -> Receipt:
+        return Receipt(entry.round, entry.range, entry.state == "counted", entry.why)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state file: θ_round, its state digest, and the SHA-256 and size (bytes) of the file."""
+
+    round: int
+    digest: str
+    sha256: str
+    size: int
+    global_samples: int
+    created_at: float = 0.0
+    uploaded_by: str = ""
+    heldout_loss: float | None = None
