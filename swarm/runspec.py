@@ -91,7 +91,7 @@ class Data(Section):
     """What the model is trained on."""
 
     source: str = Field(
-        description='"builtin:pydoc-topics", a path or pattern of .txt, .jsonl or .parquet files, '
+        description='"builtin:pydoc-topics", a path or pattern of .txt, .jsonl or .parquet files '
         '(relative to the spec file), or "hf:org/name"'
     )
     field: str = Field(default="text", min_length=1, description="which field of a record is the text")

@@ -19,9 +19,8 @@ def join(
     ] = "",
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     threads: Annotated[
-        int,
-        typer.Option("--threads", min=1, help="CPU threads; by default one per core.", show_default=False),
-    ] = 0,
+        int | None, typer.Option("--threads", min=1, help="CPU threads; by default one per core.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train with others until the run is finished or Ctrl-C; needs nothing but the invite."""

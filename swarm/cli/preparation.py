@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from swarm import lifetime
 from swarm.errors import SwarmError, from_code, from_os_error
 
 Say = Callable[[str], None]
@@ -37,7 +38,13 @@ def _run(command: list[str], errors: IO[bytes], say: Say) -> tuple[int, dict[str
     """Exit code and last line of the child; it ends when this function does, also by Ctrl-C."""
     last: dict[str, str] = {}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, start_new_session=True, text=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        env=lifetime.child_environment(),
+        start_new_session=True,
     ) as child:
         try:
             for line in child.stdout or ():

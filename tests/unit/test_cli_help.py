@@ -1,0 +1,73 @@
+"""Help is instant, loads nothing heavy, and the documentation names every command, option, key and exit code."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from swarm.cli import app
+from swarm.runspec import known_keys
+
+DOCS = Path(__file__).parents[2] / "docs"
+HEAVY = ("torch", "hivemind", "transformers", "grpc", "pydantic", "cryptography", "psutil")
+
+
+def run_help() -> float:
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "swarm.cli", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "launch" in done.stdout
+    return time.perf_counter() - started
+
+
+def test_help_takes_at_most_four_tenths_of_a_second() -> None:
+    assert statistics.median(run_help() for _ in range(5)) <= 0.4
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nsys.argv = ['swarm', '--help']\nfrom swarm.cli import main\n"
+        f"try:\n    main()\nfinally:\n    print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def commands(command: Any, path: str = "swarm") -> Iterator[tuple[str, Any]]:
+    """Every command with its full name, groups first."""
+    yield path, command
+    for name, child in getattr(command, "commands", {}).items():
+        yield from commands(child, f"{path} {name}")
+
+
+COMMANDS = dict(commands(get_command(app)))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_is_in_the_docs(name: str) -> None:
+    page = (DOCS / "cli.md").read_text()
+    section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    assert section, f"docs/cli.md has no section '## {name}'"
+    options = [option for parameter in COMMANDS[name].params for option in parameter.opts if option.startswith("--")]
+    assert [option for option in options if option != "--help" and f"`{option}" not in section] == []
+    assert COMMANDS[name].help
+
+
+def test_the_docs_name_no_command_that_does_not_exist() -> None:
+    headings = [line[3:] for line in (DOCS / "cli.md").read_text().splitlines() if line.startswith("## swarm")]
+    assert sorted(headings) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("section", known_keys())
+def test_every_key_of_the_run_spec_is_in_the_docs(section: str) -> None:
+    page = (DOCS / "run-spec.md").read_text()
+    text = page.partition(f"\n## [{section}]\n")[2].partition("\n## ")[0]
+    assert [key for key in known_keys()[section] if f"| `{key}` |" not in text] == []

@@ -1,0 +1,75 @@
+"""Keys and certificates: made once, kept private, refused when damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from swarm.errors import CorruptError
+from swarm.identity import Identity, member_id, server_certificate
+
+
+def test_an_identity_is_made_once(tmp_path: Path) -> None:
+    first = Identity.load_or_create(tmp_path / "new" / "folder")
+    again = Identity.load_or_create(tmp_path / "new" / "folder")
+    assert first.public_key == again.public_key
+    assert len(first.public_key) == 32
+    assert first.member_id == member_id(first.public_key) == hashlib.sha256(first.public_key).hexdigest()[:16]
+    assert Identity.load_or_create(tmp_path).member_id != first.member_id
+
+
+def test_private_files_are_private_and_alone(tmp_path: Path) -> None:
+    Identity.load_or_create(tmp_path)
+    server_certificate(tmp_path)
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {
+        "identity.pem": 0o600,
+        "tls.pem": 0o600,
+    }
+
+
+def test_many_at_once_agree_on_one_identity(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: Identity.load_or_create(tmp_path).member_id, range(16)))
+    assert len(set(found)) == 1
+
+
+def test_a_certificate_is_made_once_and_names_its_fingerprint(tmp_path: Path) -> None:
+    first = server_certificate(tmp_path)
+    assert server_certificate(tmp_path) == first
+    certificate = x509.load_pem_x509_certificate(first.certificate_pem)
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["garage-swarm"]
+    der = certificate.public_bytes(Encoding.DER)
+    assert first.fingerprint == hashlib.sha256(der).hexdigest()[:32]
+    assert b"PRIVATE KEY" in first.key_pem
+    assert b"PRIVATE KEY" not in first.certificate_pem
+
+
+@pytest.mark.parametrize("content", [b"", b"torn", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
+def test_damaged_files_are_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    for name in ("identity.pem", "tls.pem"):
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorruptError, match=r"identity\.pem"):
+        Identity.load_or_create(tmp_path)
+    with pytest.raises(CorruptError, match=r"tls\.pem"):
+        server_certificate(tmp_path)
+
+
+def test_a_key_of_the_wrong_kind_is_refused(tmp_path: Path) -> None:
+    server_certificate(tmp_path)
+    (tmp_path / "identity.pem").write_bytes((tmp_path / "tls.pem").read_bytes())
+    with pytest.raises(CorruptError):
+        Identity.load_or_create(tmp_path)
+
+
+def test_a_certificate_of_another_key_is_refused(tmp_path: Path) -> None:
+    ours, theirs = server_certificate(tmp_path / "a"), server_certificate(tmp_path / "b")
+    (tmp_path / "a" / "tls.pem").write_bytes(ours.key_pem + theirs.certificate_pem)
+    with pytest.raises(CorruptError):
+        server_certificate(tmp_path / "a")

@@ -1,0 +1,47 @@
+"""The public names, and that importing them loads nothing heavy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import swarm
+
+HEAVY = ("torch", "hivemind", "transformers", "grpc", "pydantic", "cryptography")
+
+
+def test_the_public_names_are_pinned() -> None:
+    assert swarm.__all__ == [
+        "CoordinatorClient",
+        "Identity",
+        "Invite",
+        "RunSpec",
+        "SwarmError",
+        "PROTOCOL_VERSION",
+        "__version__",
+    ]
+
+
+@pytest.mark.parametrize("name", swarm.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(swarm, name) is not None
+    assert name in dir(swarm)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        swarm.nothing  # noqa: B018
+
+
+def test_importing_swarm_loads_nothing_heavy() -> None:
+    code = f"import sys, swarm; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_client_loads_neither_torch_nor_hivemind() -> None:
+    code = f"import sys, swarm; swarm.CoordinatorClient; print([name for name in {HEAVY[:3]} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
