@@ -34,6 +34,7 @@ class TinyCoordinator(CoordinatorServicer):
     downloads: list[Callable[[bytes, grpc.ServicerContext], Iterator[bytes]]] = field(default_factory=list)
     refusal: tuple[grpc.StatusCode, pb.ErrorDetail | None] | None = None
     received: bytes = b""
+    checkpoint: pb.Checkpoint = field(default_factory=lambda: pb.Checkpoint(round=4))
 
     def _note(self, request: Any, context: grpc.ServicerContext) -> None:
         self.asked.append(request)
@@ -83,7 +84,7 @@ class TinyCoordinator(CoordinatorServicer):
         self, request: pb.ListCheckpointsRequest, context: grpc.ServicerContext
     ) -> pb.ListCheckpointsResponse:
         self._note(request, context)
-        return pb.ListCheckpointsResponse(checkpoints=[pb.Checkpoint(round=4)])
+        return pb.ListCheckpointsResponse(checkpoints=[self.checkpoint])
 
     def OfferCheckpoint(
         self, request: pb.OfferCheckpointRequest, context: grpc.ServicerContext

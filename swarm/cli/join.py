@@ -24,12 +24,14 @@ def join(
     as_json: AsJson = False,
 ) -> None:
     """Train with others until the run is finished or Ctrl-C; needs nothing but the invite."""
-    from peer import supervisor
     from swarm import paths
-    from swarm.cli.screen import open_screen
     from swarm.invite import Invite
 
-    parsed = Invite.parse(invite)
+    parsed = Invite.parse(invite)  # before the next two, which take a moment
+
+    from peer import supervisor
+    from swarm.cli.screen import open_screen
+
     with suppress(KeyboardInterrupt), open_screen(as_json) as show:
         options = supervisor.JoinOptions(
             invite=parsed,

@@ -45,17 +45,14 @@ def launch(
     ] = "",
 ) -> None:
     """Start the run that RUN.toml describes, print its invite, and coordinate it until Ctrl-C."""
-    from coordinator.server import Settings
-
     from swarm import paths, runspec
 
-    spec = runspec.load(spec_path)
-    folder = data_dir or paths.run_dir(spec.run.name)
-    settings = Settings(folder, host, port, advertise_host or reachable_host(host), spec, _BOOTSTRAP)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
+        spec = runspec.load(spec_path)
+        folder = data_dir or paths.run_dir(spec.run.name)
         _make_ready(folder, spec_path, spec)
-        _coordinate(settings)
+        _coordinate(_settings(folder, spec, (host, port), advertise_host))
 
 
 def reachable_host(host: str) -> str:
@@ -63,12 +60,19 @@ def reachable_host(host: str) -> str:
     if host not in _LOOPBACK:
         return host
     target, family = ("192.0.2.1", socket.AF_INET) if host == "0.0.0.0" else ("2001:db8::1", socket.AF_INET6)
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((target, 9))  # sends nothing: it only asks which interface has the default route
-        except OSError:
-            return _LOOPBACK[host]
-        return str(probe.getsockname()[0])
+            return str(probe.getsockname()[0])
+    except OSError:
+        return _LOOPBACK[host]
+
+
+def _settings(folder: Path, spec: RunSpec, listen: tuple[str, int], advertise_host: str) -> Settings:
+    from coordinator.server import Settings
+
+    host, port = listen
+    return Settings(folder, host, port, advertise_host or reachable_host(host), spec, _BOOTSTRAP)
 
 
 def _make_ready(folder: Path, spec_path: Path, spec: RunSpec) -> None:

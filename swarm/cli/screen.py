@@ -73,7 +73,7 @@ def _round(event: Event) -> str:
     loss = "" if event.get("loss") is None else f"loss {event['loss']:.3f}  "
     dropped = f"  not counted: {event['dropped_why']}" if event.get("dropped_why") else ""
     return (
-        f"round {event['round'] + 1} done  {loss}{count(event['swarm_samples'])} samples  "
+        f"round {event['round']} done  {loss}{count(event['swarm_samples'])} samples  "
         f"{event['members']} members  {event['seconds']:.1f} s{dropped}"
     )
 

@@ -17,12 +17,11 @@ _DECISIONS = 6
 
 def status_view(status: pb.Status, now: float) -> RenderableType:
     """Everything that `swarm status` shows; `now` in Unix seconds."""
-    parts: list[RenderableType] = [_head(status), _members(status.members, now)]
+    parts: list[RenderableType] = [_head(status), _members(status, now)]
     if status.rounds:
         parts += [Text(), _rounds(status.rounds)]
     if status.decisions:
-        parts += [Text(), Text("Last decisions", style="bold")]
-        parts += [Text(f"· {line}", style="dim") for line in status.decisions[:_DECISIONS]]
+        parts += [Text(), Text("Last decisions", style="bold"), _decisions(status.decisions)]
     return Group(*parts)
 
 
@@ -43,8 +42,8 @@ def _progress(status: pb.Status) -> str:
     return f"round {count(status.round)} of {count(status.total_rounds)}, {live} live member{'' if live == 1 else 's'}"
 
 
-def _members(members: Sequence[pb.Member], now: float) -> RenderableType:
-    if not members:
+def _members(status: pb.Status, now: float) -> RenderableType:
+    if not status.members:
         return Text("No member yet; share the invite.")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("Member", max_width=16, overflow="ellipsis", no_wrap=True)
@@ -53,26 +52,28 @@ def _members(members: Sequence[pb.Member], now: float) -> RenderableType:
     table.add_column("Speed", justify="right")
     table.add_column("Loss", justify="right")
     table.add_column("Does")
-    for member in sorted(members, key=lambda member: (not member.live, member.name)):
-        table.add_row(*_member(member, now), style="" if member.live else "dim")
+    for member in sorted(status.members, key=lambda member: (not member.live, member.name)):
+        table.add_row(*_member(member, status.round, now), style="" if member.live else "dim")
     return table
 
 
-def _member(member: pb.Member, now: float) -> tuple[str, ...]:
+def _member(member: pb.Member, round_: int, now: float) -> tuple[str, ...]:
     return (
         member.name or member.member_id,
         count(member.counted_samples),
         count(member.rejected_samples),
         rate(member.samples_per_second) if member.live else "",
         f"{member.loss:.3f}" if member.loss and member.live else "",
-        doing(member) if member.live else f"gone for {duration(now - member.last_seen)}",
+        doing(member, round_) if member.live else f"gone for {duration(now - member.last_seen)}",
     )
 
 
-def doing(member: pb.Member) -> str:
-    """What a member does, and why it waits when it does."""
-    work = f"round {member.round}, {count(member.samples_in_round)} samples"
-    return f"{member.phase}: {member.why}" if member.why else f"{member.phase} ({work})"
+def doing(member: pb.Member, round_: int) -> str:
+    """What a member does, and why it waits when it does; `round_` is the run's."""
+    if member.why:
+        return f"{member.phase}: {member.why}"
+    where = "" if member.round == round_ else f" of round {member.round}"
+    return f"{member.phase}, {count(member.samples_in_round)} samples{where}"
 
 
 def _rounds(rounds: Sequence[pb.Round]) -> Table:
@@ -94,20 +95,27 @@ def _rounds(rounds: Sequence[pb.Round]) -> Table:
     return table
 
 
+def _decisions(decisions: Sequence[str]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    for decision in decisions[:_DECISIONS]:
+        table.add_row("·", decision, style="dim")
+    return table
+
+
 def news(before: pb.Status | None, now: pb.Status) -> list[str]:
     """What happened between two looks, oldest first: one line per round and per decision."""
     known = before.rounds[0].round if before and before.rounds else -1
-    rounds = [round_line(done, now.total_rounds) for done in reversed(now.rounds) if done.round > known]
+    rounds = [round_line(done) for done in reversed(now.rounds) if done.round > known]
     fresh = _fresh(list(before.decisions) if before else [], list(now.decisions))
     return list(reversed(fresh)) + rounds
 
 
-def round_line(done: pb.Round, total: int) -> str:
+def round_line(done: pb.Round) -> str:
     """One finished round in one line."""
     seconds = done.compute_seconds + done.exchange_seconds
     agreed = "" if done.agreed else "  DIGESTS DIFFER"
     return (
-        f"round {done.round + 1}/{total}  loss {done.loss:.3f}  {count(done.samples)} samples  "
+        f"round {done.round} done  loss {done.loss:.3f}  {count(done.samples)} samples  "
         f"{done.members} member{'' if done.members == 1 else 's'}  {seconds:.1f} s{agreed}"
     )
 

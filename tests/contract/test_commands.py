@@ -1,0 +1,223 @@
+"""The commands in this process: what they print, and that every failure is one message and its exit code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from swarm import cli, paths
+from swarm.cli.checkpoints import chosen
+from swarm.cli.launch import reachable_host
+from swarm.cli.rundir import check_same_run, remember
+from swarm.errors import NotFoundError, SpecError
+from swarm.invite import Invite
+from swarm.proto import coordinator_pb2 as pb
+from swarm.runspec import example, load, loads
+from swarm.tensorfile import state_digest
+from tests.tiny_coordinator import TinyCoordinator
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def swarm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run a command; its exit code, stdout and stderr."""
+    monkeypatch.setenv("SWARM_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SWARM_DEBUG", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["swarm", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        said = capsys.readouterr()
+        return int(caught.value.code or 0), said.out, said.err
+
+    return run
+
+
+def test_status_as_table_and_as_json(swarm: Run, invite: Invite) -> None:
+    code, out, err = swarm("status", invite)
+    assert (code, err) == (0, "")
+    assert "a-run" in out
+    code, out, _ = swarm("status", invite, "--json")
+    assert json.loads(out)["run"] == "a-run"
+
+
+def test_runs_of_a_coordinator(swarm: Run, invite: Invite) -> None:
+    assert [run["name"] for run in json.loads(swarm("runs", invite, "--json")[1])] == ["r"]
+    assert "Name" in swarm("runs", invite)[1]
+
+
+def test_runs_on_this_machine(swarm: Run, invite: Invite) -> None:
+    assert "swarm launch" in swarm("runs")[1]
+    assert json.loads(swarm("runs", "--json")[1]) == []
+    for name, where in (("running", invite), ("stopped", Invite("127.0.0.1", 1, "x", "0" * 32, "t"))):
+        folder = paths.run_dir(name)
+        folder.mkdir(parents=True)
+        remember(folder, example(), where)
+    found = json.loads(swarm("runs", "--json")[1])
+    assert [(run["name"], run["state"]) for run in found] == [("running", "running"), ("stopped", "stopped")]
+    assert found[1]["folder"] == str(paths.run_dir("stopped"))
+
+
+@pytest.fixture
+def state(server: TinyCoordinator, tmp_path: Path) -> bytes:
+    """A coordinator with one checkpoint, of round 4."""
+    path = tmp_path / "server.safetensors"
+    path.write_bytes(save({"model/w": np.arange(1000, dtype=np.float32)}))
+    content = path.read_bytes()
+    server.checkpoint = pb.Checkpoint(
+        round=4, digest=state_digest(path), sha256=hashlib.sha256(content).hexdigest(), size=len(content)
+    )
+    server.downloads = [lambda _data, _context: iter([content])]
+    return content
+
+
+def test_checkpoints_are_listed(swarm: Run, invite: Invite, state: bytes) -> None:
+    assert [item["round"] for item in json.loads(swarm("checkpoints", "list", invite, "--json")[1])] == [4]
+    assert "0.0 MB" in swarm("checkpoints", "list", invite)[1]
+
+
+def test_a_checkpoint_is_fetched_and_verified(swarm: Run, invite: Invite, state: bytes, tmp_path: Path) -> None:
+    code, out, err = swarm("checkpoints", "get", invite)
+    assert (code, err) == (0, "")
+    assert (tmp_path / "a-run-round-4.safetensors").read_bytes() == state
+    assert "round 4" in out
+
+
+def test_a_checkpoint_with_another_digest_is_refused(
+    swarm: Run, invite: Invite, server: TinyCoordinator, state: bytes, tmp_path: Path
+) -> None:
+    server.checkpoint.digest = "0" * 64
+    code, _, err = swarm("checkpoints", "get", invite, "--output", tmp_path / "mine")
+    assert code == 12
+    assert "does not hold the state" in err
+
+
+def test_a_round_without_a_checkpoint_is_said_so(swarm: Run, invite: Invite, state: bytes) -> None:
+    code, _, err = swarm("checkpoints", "get", invite, "--round", 3)
+    assert code == 13
+    assert "no checkpoint of round 3" in err
+    assert "rounds: 4." in err
+
+
+def test_the_latest_checkpoint_is_chosen() -> None:
+    kept = [pb.Checkpoint(round=number) for number in (20, 40, 0)]
+    assert chosen(kept, None).round == 40
+    assert chosen(kept, 0).round == 0
+    with pytest.raises(NotFoundError, match="any round"):
+        chosen([], None)
+
+
+@pytest.mark.parametrize("code", ["REFUSED", "PROTOCOL", "UNKNOWN_RUN"])
+def test_a_refusal_is_one_line_and_its_exit_code(
+    swarm: Run, invite: Invite, server: TinyCoordinator, code: str
+) -> None:
+    detail = pb.ErrorDetail(code=code, what="The coordinator said no.", remedy="Ask nicely.")
+    server.refusal = (grpc.StatusCode.FAILED_PRECONDITION, detail)
+    exit_code, out, err = swarm("status", invite)
+    assert exit_code == {"REFUSED": 6, "PROTOCOL": 7, "UNKNOWN_RUN": 8}[code]
+    assert (out, err) == ("", "swarm: The coordinator said no. Ask nicely.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["status", "nonsense"], 4),
+        (["join", "nonsense"], 4),
+        (["status", "swarm://127.0.0.1:1/r?fp=" + "0" * 32 + "&token=t"], 5),
+        (["launch", "none.toml"], 3),
+        (["run-spec", "check", "none.toml"], 3),
+        (["lunch"], 2),
+        (["status"], 2),
+        (["launch", "x.toml", "--port", "70000"], 2),
+        (["--version"], 0),
+        (["run-spec", "schema"], 0),
+    ],
+)
+def test_exit_codes(swarm: Run, arguments: list[str], code: int) -> None:
+    found, _, err = swarm(*arguments)
+    assert found == code
+    assert "Traceback" not in err
+    assert bool(err) == bool(code)
+
+
+def test_debug_shows_the_traceback(swarm: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWARM_DEBUG", "1")
+    with pytest.raises(SpecError):
+        swarm("run-spec", "check", "none.toml")
+
+
+def test_an_unexpected_error_asks_for_a_report(swarm: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swarm.runspec.load", lambda _path: 1 / 0)
+    code, _, err = swarm("run-spec", "check", "x.toml")
+    assert code == 1
+    assert err.startswith("swarm: An error that should not happen: ZeroDivisionError")
+    assert "--debug" in err
+
+
+def test_run_spec_init_writes_a_valid_spec_once(swarm: Run, tmp_path: Path) -> None:
+    assert swarm("run-spec", "init")[0] == 0
+    assert load(tmp_path / "run.toml") == example()
+    assert "is valid" in swarm("run-spec", "check", "run.toml")[1]
+    before = (tmp_path / "run.toml").read_bytes()
+    code, _, err = swarm("run-spec", "init")
+    assert (code, "was not changed" in err) == (2, True)
+    assert (tmp_path / "run.toml").read_bytes() == before
+
+
+def test_run_spec_errors_keep_their_lines(swarm: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("[run]\nname = 'X'\n[training]\nrounds = 0\n")
+    code, _, err = swarm("run-spec", "check", "bad.toml")
+    assert code == 3
+    assert "\n  line 2: run.name" in err
+    assert "\n  line 4: training.rounds" in err
+
+
+# ── what may change in a spec between two launches ─────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("rounds = 200", "rounds = 300", ""),
+        ("rounds = 200", "rounds = 100", "training.rounds was 200, now 100"),
+        ('"My run"', '"Ours"', ""),
+        ("keep = 3", "keep = 9", ""),
+        ("target_batch_size = 64", "target_batch_size = 32", "training.target_batch_size was 64, now 32"),
+        ("seed = 0", "seed = 1", "run.seed"),
+        ('"none"', '"fp16"', "exchange.compression"),
+    ],
+)
+def test_a_run_goes_on_only_with_harmless_changes(tmp_path: Path, old: str, new: str, key: str) -> None:
+    check_same_run(tmp_path, example())  # nothing there yet
+    remember(tmp_path, example(), Invite("h", 1, "r", "0" * 32, "t"))
+    after = loads(example().to_toml().replace(old, new))
+    if not key:
+        check_same_run(tmp_path, after)
+        return
+    with pytest.raises(SpecError) as caught:
+        check_same_run(tmp_path, after)
+    assert key in caught.value.what
+    assert "run.name" in caught.value.remedy
+
+
+def test_the_remembered_invite_is_private(tmp_path: Path) -> None:
+    remember(tmp_path, example(), Invite("h", 1, "r", "0" * 32, "t"))
+    assert (tmp_path / "invite").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_advertised_host() -> None:
+    assert reachable_host("127.0.0.1") == "127.0.0.1"
+    assert reachable_host("example.org") == "example.org"
+    assert reachable_host("0.0.0.0") not in ("", "0.0.0.0")
+    assert ":" in reachable_host("::")
