@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -24,8 +26,8 @@ def prepare(spec_path: Path, folder: Path, say: Say) -> None:
     command = [sys.executable, "-m", "peer.prepare", "--spec", str(spec_path), "--out", str(folder)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with report.open("wb") as errors:
-            code, last = _run(command, errors, say)
+        with report.open("wb") as errors, _scratch(folder / "tmp") as scratch:
+            code, last = _run(command, scratch, errors, say)
     except OSError as error:
         raise from_os_error(error, "preparing the run") from error
     if "error" in last:
@@ -34,7 +36,18 @@ def prepare(spec_path: Path, folder: Path, say: Say) -> None:
         raise SwarmError(f"The preparation ended unexpectedly (exit code {code}).", f"Its report is in {report}.")
 
 
-def _run(command: list[str], errors: IO[bytes], say: Say) -> tuple[int, dict[str, str]]:
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A place for what torch leaves in TMPDIR; inside the run's folder, where even a kill -9 does no harm."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(command: list[str], scratch: Path, errors: IO[bytes], say: Say) -> tuple[int, dict[str, str]]:
     """Exit code and last line of the child; it ends when this function does, also by Ctrl-C."""
     last: dict[str, str] = {}
     with subprocess.Popen(
@@ -43,7 +56,7 @@ def _run(command: list[str], errors: IO[bytes], say: Say) -> tuple[int, dict[str
         stdout=subprocess.PIPE,
         stderr=errors,
         text=True,
-        env=lifetime.child_environment(),
+        env={**lifetime.child_environment(), "TMPDIR": str(scratch)},
         start_new_session=True,
     ) as child:
         try:
@@ -52,7 +65,7 @@ def _run(command: list[str], errors: IO[bytes], say: Say) -> tuple[int, dict[str
                 if "step" in last:
                     say(f"{last['step']}: {last['detail']}")
         except BaseException:
-            child.kill()
+            child.kill()  # also when Ctrl-C ends the reading
             raise
     return child.returncode, last
 
