@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from swarm.errors import SpecError
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 Known = Mapping[str, Mapping[str, str]]  # section -> key -> what it means
 
 _TYPES = {
@@ -30,14 +30,14 @@ _BOUNDS = {
 }
 
 
-def key_lines(text: str) -> dict[Path, int]:
+def key_lines(text: str) -> dict[KeyPath, int]:
     """The line of every section and key of a valid TOML text.
 
     Each statement is read by tomllib alone: lines are added until they parse. So strings and arrays over
     several lines, dotted keys and inline tables need no grammar here.
     """
-    lines: dict[Path, int] = {}
-    table: Path = ()
+    lines: dict[KeyPath, int] = {}
+    table: KeyPath = ()
     statement, start = "", 1
     for number, line in enumerate(text.split("\n"), start=1):
         statement += line + "\n"
@@ -52,7 +52,7 @@ def key_lines(text: str) -> dict[Path, int]:
     return lines
 
 
-def _paths(value: Mapping[str, Any], prefix: Path = ()) -> Iterator[Path]:
+def _paths(value: Mapping[str, Any], prefix: KeyPath = ()) -> Iterator[KeyPath]:
     for key, item in value.items():
         yield (*prefix, key)
         if isinstance(item, dict):
@@ -67,7 +67,7 @@ def syntax_error(error: tomllib.TOMLDecodeError, origin: str) -> SpecError:
     )
 
 
-def spec_error(errors: Iterable[ErrorDetails], lines: Mapping[Path, int], known: Known, origin: str) -> SpecError:
+def spec_error(errors: Iterable[ErrorDetails], lines: Mapping[KeyPath, int], known: Known, origin: str) -> SpecError:
     """One error that lists all `errors`, in the order of their lines; `known` says what keys there are."""
     located = sorted((_line(error["loc"], lines), _sentence(error, known)) for error in errors)
     listed = [f"  {f'line {line}: ' if line else ''}{sentence}" for line, sentence in located]
@@ -78,7 +78,7 @@ def spec_error(errors: Iterable[ErrorDetails], lines: Mapping[Path, int], known:
     )
 
 
-def _line(path: Path, lines: Mapping[Path, int]) -> int:
+def _line(path: KeyPath, lines: Mapping[KeyPath, int]) -> int:
     """The key's line; a missing key's section's; 0 when that is missing as well."""
     return lines.get(path) or lines.get(path[:-1], 0)
 
@@ -94,12 +94,12 @@ def _sentence(error: ErrorDetails, known: Known) -> str:
     return f"{name} is {_shown(error['input'])}; {_hint(error)}."
 
 
-def _missing(path: Path, name: str, known: Known) -> str:
+def _missing(path: KeyPath, name: str, known: Known) -> str:
     meaning = known[str(path[0])][str(path[1])] if len(path) > 1 else "it must be given"
     return f"{name} is missing: {meaning}."
 
 
-def _unknown(path: Path, name: str, known: Known) -> str:
+def _unknown(path: KeyPath, name: str, known: Known) -> str:
     names = list(known if len(path) == 1 else known[str(path[0])])
     close = get_close_matches(str(path[-1]), names, n=1)
     advice = f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}."

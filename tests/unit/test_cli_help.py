@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from typer.main import get_command
 
 from swarm.cli import app
-from swarm.runspec import known_keys
+from swarm.runspec import RunSpec, known_keys
 
 DOCS = Path(__file__).parents[2] / "docs"
 HEAVY = ("torch", "hivemind", "transformers", "grpc", "pydantic", "cryptography", "psutil")
@@ -67,7 +68,10 @@ def test_the_docs_name_no_command_that_does_not_exist() -> None:
 
 
 @pytest.mark.parametrize("section", known_keys())
-def test_every_key_of_the_run_spec_is_in_the_docs(section: str) -> None:
+def test_every_key_of_the_run_spec_is_in_the_docs_with_its_default(section: str) -> None:
     page = (DOCS / "run-spec.md").read_text()
     text = page.partition(f"\n## [{section}]\n")[2].partition("\n## ")[0]
-    assert [key for key in known_keys()[section] if f"| `{key}` |" not in text] == []
+    for key, field in RunSpec.model_fields[section].annotation.model_fields.items():  # type: ignore[union-attr]
+        [row] = [line for line in text.splitlines() if line.startswith(f"| `{key}` |")]
+        default = row.split("|")[2].strip().strip("`")
+        assert default == "required" if field.is_required() else tomllib.loads(f"x = {default}") == {"x": field.default}
