@@ -252,7 +252,7 @@ def differences(old: RunSpec, new: RunSpec) -> dict[str, tuple[Any, Any]]:
 
 def is_folder(source: str) -> bool:
     """Whether a model source means a folder on this machine."""
-    return source.startswith(("./", "../", "/"))
+    return source.startswith(("./", "../", "/", "~/"))
 
 
 def _require(value: T, valid: bool, hint: str) -> T:
