@@ -44,7 +44,7 @@ class Learner:
         loss of its samples.
         """
         loss = loss_sum(self.model, tokens.to(self.device))
-        loss.backward()
+        torch.autograd.backward(loss)
         return float(loss.detach())
 
     def mean_gradient(self, samples: int) -> dict[str, Tensor]:

@@ -18,13 +18,17 @@ from peer.data import read_tokens
 from swarm.errors import ModelError
 from swarm.runspec import RunSpec, is_folder
 
-# Shapes of Llama models by the name after "preset:"; the vocabulary comes from the tokenizer.
-PRESETS: dict[str, dict[str, int]] = {
+# Llama models by the name after "preset:"; the vocabulary comes from the tokenizer.
+PRESETS: dict[str, dict[str, float]] = {
+    # What learned most per second on 2 CPU cores among models of 1 to 2 million parameters (bpe:1024, 128 tokens,
+    # AdamW at 4e-3, batch 32, held-out loss): one layer of 256 reached 4.1 in 34 s, three of 192 4.6 in 42 s, five of
+    # 128 5.0 in 38 s. With transformers' own initializer_range of 0.02 each ends 0.2 to 0.8 higher.
     "tiny-llama": {
-        "hidden_size": 128,
-        "intermediate_size": 384,
-        "num_hidden_layers": 5,
+        "hidden_size": 256,
+        "intermediate_size": 704,
+        "num_hidden_layers": 1,
         "num_attention_heads": 4,
+        "initializer_range": 0.05,
     },
     "llama-10m": {
         "hidden_size": 320,

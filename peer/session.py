@@ -68,6 +68,17 @@ class Session:
         answer = self._client.join(self._who.public_key, self._who.name)
         self._member_id, self._interval = answer.member_id, answer.heartbeat_seconds
 
+    def renew(self, reason: str) -> None:
+        """End the membership and begin another: the worker lost its state, and its leases with it.
+
+        When it was the only member, the coordinator then takes the run back to the latest checkpoint.
+        """
+        try:
+            self._client.leave(self._member_id, reason)
+            self.join()
+        except SwarmError as error:
+            logger.info("%s", error)
+
     def start(self) -> None:
         """Begin heartbeats and sending."""
         threading.Thread(target=self._keep_alive, name="session", daemon=True).start()

@@ -173,6 +173,7 @@ class Supervisor:
         pause = min(2.0 ** (len(self._crashes) - 1), _LONGEST_PAUSE)
         self._note(f"{what}; starting it again in {pause:.0f} s")
         self._stopping.wait(pause)
+        self._session.renew("the training process ended unexpectedly")
         self._run = self._client_run()
 
     def _client_run(self) -> pb.Run:

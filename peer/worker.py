@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,27 +86,25 @@ class Teller:
     bridge: Bridge
     exchange: AllReduceExchange
     learner: Learner
-    last: tuple[str, str] = ("", "")
+    last: str = ""
     said: float = 0.0
-    checkpointed: int = field(default=0)
+    checkpointed: int = 0  # the round of the newest state that the coordinator has or was offered
 
     def phase(self, phase: str, why: str, work: Work, members: int, rate: float) -> None:
         now = time.monotonic()
-        if (phase, why) == self.last and now - self.said < _SAY_SECONDS:
+        if phase == self.last and now - self.said < _SAY_SECONDS:
             return
-        if phase == "exchanging" or now - self.said >= _SAY_SECONDS or phase != self.last[0]:
-            self.last, self.said = (phase, why), now
-            loss = work.mean_loss if work.samples else None
-            self.bridge.notify(
-                "phase",
-                phase=phase,
-                why=why,
-                round=self.learner.round,
-                samples=work.samples,
-                loss=loss,
-                members=members,
-                rate=rate,
-            )
+        self.last, self.said = phase, now
+        self.bridge.notify(
+            "phase",
+            phase=phase,
+            why=why,
+            round=self.learner.round,
+            samples=work.samples,
+            loss=work.mean_loss if work.samples else None,
+            members=members,
+            rate=rate,
+        )
 
     def round_done(self, done: RoundDone) -> None:
         used = [[item.lease_id, *item.range] for item in done.work.used]

@@ -23,6 +23,7 @@ from peer.exchange.protocol import Servicer
 from peer.exchange.rounds import leader_of
 from peer.exchange.snapshot import download
 from swarm import log
+from swarm.errors import UnreachableError
 from swarm.proto import exchange_pb2 as pb
 
 guard.prepare()
@@ -81,8 +82,9 @@ class AllReduceExchange:
         loop = _LoopThread()
         node = loop.run(Node.open(dht, node_options), _CALL_SECONDS)
         leader = Leader(node.id, Rules(options.target, options.grace, options.patience), node.members)
-        servicer = Servicer(leader, lambda: _other_leader(node))
+        servicer = Servicer(leader)
         exchange = cls(node, servicer, leader, options, loop)
+        servicer.redirect = exchange.redirect
         loop.run(exchange._open(), _CALL_SECONDS)
         return exchange
 
@@ -103,8 +105,13 @@ class AllReduceExchange:
         return sum(m.active for m in self._node.members() if m.peer_id != self._node.id)
 
     def leads(self) -> bool:
-        """Whether this peer is the senior member."""
-        return not _other_leader(self._node)
+        """Whether this peer is the senior member that answers."""
+        return not self.redirect()
+
+    def redirect(self) -> bytes:
+        """Whom to ask instead when this peer does not lead; else nothing."""
+        leader = self._find_leader()
+        return b"" if leader == self._node.id else leader
 
     def serve_state(self, source: StateSource) -> None:
         self._servicer.state_source = source
@@ -113,6 +120,8 @@ class AllReduceExchange:
     # ── progress ───────────────────────────────────────────────────────────────────────────
 
     def progress(self, round_: int, samples: int, samples_per_second: float) -> View:
+        if not self._node.dht.is_alive():
+            raise UnreachableError("The network process of this peer ended.", "It is being started again.")
         said = pb.Progress(round=round_, samples=samples, samples_per_second=samples_per_second)
         self._loop.call_soon(lambda: self._speak(said))
         view = self._view
@@ -163,6 +172,16 @@ class AllReduceExchange:
             self._loop.later(_CALL_SECONDS, lambda: self._lost.discard(peer))
             raise
 
+    async def _ask_patiently(self, leader: bytes, method: str, message: Any, seconds: float) -> Any:
+        """Wait for the leader's decision, but not for one that does not answer our progress reports either."""
+        call = asyncio.ensure_future(self._ask(leader, method, message, seconds))
+        while not call.done():
+            await asyncio.wait([call], timeout=_REPORT_SECONDS)
+            if leader in self._lost and not call.done():
+                call.cancel()
+                raise TimeoutError("the round's leader stopped answering")
+        return call.result()
+
     # ── the end of a round ───────────────────────────────────────────────────────────────────────
 
     def exchange(self, update: Update) -> Result:
@@ -204,7 +223,7 @@ class AllReduceExchange:
         if leader == self._node.id:
             return await self._leader.ready(leader, request)
         seconds = self._options.grace + self._options.patience + _CALL_SECONDS
-        group: pb.Group = await self._ask(leader, "rpc_ready", request, seconds)
+        group: pb.Group = await self._ask_patiently(leader, "rpc_ready", request, seconds)
         return group
 
     async def _average(self, group: pb.Group, update: Update) -> Average:
@@ -246,7 +265,7 @@ class AllReduceExchange:
             return await self._leader.commit(leader, request)
         try:
             seconds = self._options.patience + _CALL_SECONDS
-            outcome: pb.Outcome = await self._ask(leader, "rpc_commit", request, seconds)
+            outcome: pb.Outcome = await self._ask_patiently(leader, "rpc_commit", request, seconds)
             return outcome
         except NETWORK_ERRORS:
             return await self._ask_the_others(group, request)
@@ -282,12 +301,6 @@ class AllReduceExchange:
         except (*NETWORK_ERRORS, FutureTimeoutError) as error:
             logger.debug("goodbye was not heard: %r", error)
         guard.kill_children()
-
-
-def _other_leader(node: Node) -> bytes:
-    """The senior member when it is not this one, else nothing."""
-    senior = leader_of(node.members())
-    return senior.peer_id if senior and senior.peer_id != node.id else b""
 
 
 def _read(view: pb.SwarmView, said: pb.Progress) -> View:

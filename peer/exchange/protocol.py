@@ -30,20 +30,20 @@ _GROUP_SECONDS = 10.0  # how long a fast groupmate's first part waits for our ow
 class Servicer(ServicerBase):
     """The handlers of one peer. hivemind derives their names and message types from the annotations."""
 
-    def __init__(self, leader: Leader, redirect: Callable[[], bytes]) -> None:
+    def __init__(self, leader: Leader) -> None:
         self.runs: dict[bytes, asyncio.Future[ServicerBase]] = {}
         self.state_source: StateSource | None = None
+        self.redirect: Callable[[], bytes] = bytes  # whom to ask instead of this peer
         self._leader = leader
-        self._redirect = redirect
         self._files: dict[str, Path] = {}
 
     async def rpc_progress(self, request: pb.Progress, context: P2PContext) -> pb.SwarmView:
-        if other := self._redirect():
+        if other := self.redirect():
             return pb.SwarmView(phase=pb.REDIRECT, leader=other)
         return self._leader.progress(context.remote_id.to_bytes(), request)
 
     async def rpc_ready(self, request: pb.ReadyRequest, context: P2PContext) -> pb.Group:
-        if self._redirect():
+        if self.redirect():
             return pb.Group(verdict=pb.RETRY, why="another peer leads the round now")
         return await self._leader.ready(context.remote_id.to_bytes(), request)
 

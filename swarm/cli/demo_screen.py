@@ -50,7 +50,7 @@ class DemoView:
     @property
     def rate(self) -> float:
         """Samples per second of compute, all peers together."""
-        return sum(peer.get("rate", 0.0) for peer in self.peers.values())
+        return sum(float(peer.get("rate", 0.0)) for peer in self.peers.values())
 
 
 def render(view: DemoView) -> RenderableType:

@@ -1,0 +1,199 @@
+"""Whole swarms: launch, join, train, exchange, checkpoint, resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from peer.checkpoint import read_state
+from peer.data import Batches
+from peer.model import load_model
+from swarm.proto import coordinator_pb2 as pb
+from swarm.ranges import Layout, Range
+from swarm.runspec import load
+from tests.harness import Program
+from tests.reference import plain_loop
+from tests.swarm_run import SwarmRun, after_round, rounds, swarm_command, swarm_run
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+
+
+def counted(run: SwarmRun) -> list[pb.LedgerEntry]:
+    with run.client() as client:
+        return [entry for entry in client.ledger() if entry.state == "counted"]
+
+
+def assert_exactly_once(entries: list[pb.LedgerEntry]) -> None:
+    positions = [p for entry in entries for p in range(entry.range.start, entry.range.stop)]
+    assert len(positions) == len(set(positions)), "a position was counted twice"
+
+
+def assert_quiet_end(program: Program, seconds: float = 30.0) -> None:
+    assert program.finish(seconds) == 0, program.stderr
+    assert program.stderr == ""
+
+
+def replayed(run: SwarmRun, entries: list[pb.LedgerEntry]) -> list[float]:
+    """The losses of a plain PyTorch loop on the very batches that the ledger lists for each round."""
+    with run.client() as client:
+        facts = client.get_run()
+        start = min(client.checkpoints(), key=lambda item: item.round)
+        client.download(start.sha256, start.size, run.folder / "start.safetensors")
+    layout = Layout(tuple(facts.layout.shard_samples), facts.layout.sequence_length, facts.layout.seed)
+    blobs = run.folder / "coordinator" / "blobs"
+    digests = tuple(shard.sha256 for shard in facts.shards)
+    batches = Batches(layout, digests, lambda index: blobs / digests[index])
+    model = load_model(run.folder / "coordinator" / "model")
+    state, _ = read_state(run.folder / "start.safetensors")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(state[f"model/{name}"])
+    total = max(entry.round for entry in entries) + 1
+    of_round = [[e for e in entries if e.round == number] for number in range(total)]
+    tokens = (torch.cat([batches.load(Range(e.range.start, e.range.stop)) for e in part]) for part in of_round)
+    return plain_loop(model, tokens, load(run.spec))
+
+
+def swarm_losses(peers: list[Program], total: int) -> list[float]:
+    """The swarm's loss per round: the mean over all samples of all peers."""
+    losses = []
+    for number in range(total):
+        said = [e for peer in peers for e in rounds(peer) if e["round"] == number and e["samples"]]
+        losses.append(sum(e["loss"] * e["samples"] for e in said) / sum(e["samples"] for e in said))
+    return losses
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_loss_curve_equals_a_plain_loop_on_the_same_global_batches(tmp_path: Path, count: int) -> None:
+    with swarm_run(tmp_path, rounds=6) as run:
+        run.launch()
+        peers = [run.join(f"peer-{number}") for number in range(count)]
+        for peer in peers:
+            assert_quiet_end(peer, 60)
+        entries = counted(run)
+        assert_exactly_once(entries)
+        assert swarm_losses(peers, 6) == pytest.approx(replayed(run, entries), rel=2e-4)
+        held = {number: {e["digest"] for peer in peers for e in rounds(peer) if e["round"] == number} for number in range(6)}
+        assert all(len(digests) == 1 for digests in held.values()), held
+        with run.client() as client:
+            status, kept = client.status(), client.checkpoints()
+        assert status.finished
+        assert status.round == 6
+        assert max(item.round for item in kept) == 6
+        assert {item.digest for item in kept if item.round == 6} == held[5]
+        assert sum(len(range(e.range.start, e.range.stop)) for e in entries) == status.global_samples
+
+
+def test_the_coordinator_may_be_killed_and_come_back(tmp_path: Path) -> None:
+    """Peers train on, report afterwards; nothing that was acknowledged is lost, nothing is counted twice."""
+    with swarm_run(tmp_path, rounds=25, letters=120_000) as run:
+        coordinator = run.launch()
+        peers = [run.join(f"peer-{number}") for number in range(2)]
+        peers[0].wait_for(after_round(3))
+        before = counted(run)
+        coordinator.kill()
+        coordinator.process.wait()
+        alone = peers[0].named("round", 20)["round"]
+        peers[0].wait_for(after_round(alone + 2), 20)
+        run.launch()
+        for peer in peers:
+            assert_quiet_end(peer, 60)
+        after = counted(run)
+        assert_exactly_once(after)
+        known = {(e.range.start, e.range.stop, e.round, e.member_id) for e in after}
+        assert {(e.range.start, e.range.stop, e.round, e.member_id) for e in before} <= known
+        assert {e.round for e in after} == set(range(25))
+
+
+def test_everything_stopped_and_launched_again_goes_on_where_it_stood(tmp_path: Path) -> None:
+    with swarm_run(tmp_path, rounds=14, every=100, letters=120_000) as run:
+        coordinator = run.launch()
+        peers = [run.join(f"peer-{number}") for number in range(2)]
+        peers[0].wait_for(after_round(4))
+        for peer in peers:
+            peer.interrupt()
+        for peer in peers:
+            assert_quiet_end(peer, 10)
+        with run.client() as client:
+            stopped_at = client.status().round
+            latest = max(client.checkpoints(), key=lambda item: item.round)
+        coordinator.interrupt()
+        assert_quiet_end(coordinator)
+        assert latest.round == stopped_at >= 5
+        assert coordinator.process.returncode == 0
+        run.launch()
+        again = [run.join(f"peer-{number}") for number in range(2)]
+        for peer in again:
+            assert_quiet_end(peer, 60)
+        assert rounds(again[0])[0]["round"] == stopped_at
+        entries = counted(run)
+        assert_exactly_once(entries)
+        assert {entry.round for entry in entries} == set(range(14))
+        losses = swarm_losses([*peers, *again], 14)
+        assert losses == pytest.approx(replayed(run, entries), rel=5e-4)
+
+
+def test_ctrl_c_leaves_silently_within_five_seconds_and_kill_9_leaves_nothing(tmp_path: Path) -> None:
+    with swarm_run(tmp_path, rounds=500) as run:
+        coordinator = run.launch()
+        staying, leaving, killed = (run.join(name) for name in ("staying", "leaving", "killed"))
+        for peer in (staying, leaving, killed):
+            peer.wait_for(after_round(0))
+        started = time.monotonic()
+        leaving.interrupt()
+        assert_quiet_end(leaving, 10)
+        assert time.monotonic() - started < 5
+        worker = _worker(killed)
+        killed.kill()
+        last = staying.named("round")["round"]
+        staying.wait_for(after_round(last + 2), 25)
+        assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+        status = swarm_command("status", run.invite, "--json")
+        assert_quiet_end(status)
+        shown = json.loads("\n".join(event["text"] for event in status.every("line")))
+        assert {member["name"]: member["live"] for member in shown["members"]}["leaving"] is False
+        staying.interrupt()
+        assert_quiet_end(staying, 10)
+        coordinator.interrupt()
+        assert_quiet_end(coordinator, 10)
+
+
+def _worker(peer: Program) -> psutil.Process:
+    return next(p for p in psutil.Process(peer.process.pid).children() if "peer.worker" in p.cmdline())
+
+
+def test_a_crashed_worker_is_started_again_and_counts_again(tmp_path: Path) -> None:
+    with swarm_run(tmp_path, rounds=500) as run:
+        run.launch()
+        peer = run.join("peer")
+        peer.wait_for(after_round(1))
+        os.kill(_worker(peer).pid, signal.SIGKILL)
+        peer.wait_for(lambda e: e["event"] == "note" and "starting it again" in e["text"])
+        last = rounds(peer)[-1]["round"]
+        peer.wait_for(after_round(last + 1), 30)
+        peer.interrupt()
+        assert_quiet_end(peer, 10)
+
+
+def test_a_late_joiner_is_counted_from_its_first_full_round(tmp_path: Path) -> None:
+    with swarm_run(tmp_path, rounds=500) as run:
+        run.launch()
+        first = run.join("first")
+        first.wait_for(after_round(2))
+        late = run.join("late")
+        late.wait_for(after_round(3))
+        late.wait_for(lambda e: e["event"] == "status" and e.get("counted", 0) > 0, 20)
+        both = {e["round"]: e["digest"] for e in rounds(first)}
+        assert any(e["members"] == 2 for e in rounds(late))
+        assert all(both.get(e["round"], e["digest"]) == e["digest"] for e in rounds(late))
+        for peer in (first, late):
+            peer.interrupt()
+        for peer in (first, late):
+            assert_quiet_end(peer, 10)

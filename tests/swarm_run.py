@@ -1,0 +1,119 @@
+"""A whole swarm in a test: `swarm launch` and `swarm join` as a user runs them, in processes of their own."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from swarm.client import CoordinatorClient
+from swarm.invite import Invite
+from tests.harness import Event, Program
+
+SPEC = """
+[run]
+name = "test"
+
+[model]
+source = "preset:tiny-llama"
+tokenizer = "bytes"
+
+[data]
+source = "{corpus}"
+sequence_length = 32
+
+[training]
+rounds = {rounds}
+target_batch_size = {batch}
+micro_batch_size = 4
+warmup_samples = 24
+
+[exchange]
+compression = "{compression}"
+grace_seconds = 5.0
+timeout_seconds = 15.0
+
+[checkpoint]
+every_rounds = {every}
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def swarm_command(*arguments: str, **environment: str) -> Program:
+    return Program([sys.executable, "-m", "swarm.cli", *arguments], **environment)
+
+
+class SwarmRun:
+    """One run in `folder`: `launch`, `join`, ask the coordinator, restart what you like."""
+
+    def __init__(self, folder: Path, **values: Any) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.programs: list[Program] = []
+        self.invite = ""
+        self._values = {"rounds": 6, "batch": 24, "every": 3, "compression": "none", "letters": 30_000, **values}
+        self.spec = folder / "run.toml"
+
+    def write_spec(self, **values: Any) -> Path:
+        corpus = self.folder / "corpus.txt"
+        if not corpus.exists():
+            corpus.write_text(text(self._values["letters"]))
+        self.spec.write_text(SPEC.format(corpus=corpus.name, **{**self._values, **values}))
+        return self.spec
+
+    def launch(self, seconds: float = 60.0) -> Program:
+        """Start the coordinator and wait for the invite."""
+        where = ["--data-dir", str(self.folder / "coordinator"), "--host", "127.0.0.1", "--port", str(self.port)]
+        program = self._started(swarm_command("launch", str(self.spec), *where))
+        self.invite = program.wait_for(lambda e: str(e.get("text", "")).startswith("swarm://"), seconds)["text"]
+        return program
+
+    def join(self, name: str, *options: str) -> Program:
+        where = ["--data-dir", str(self.folder / name), "--name", name, "--threads", "1", "--device", "cpu"]
+        return self._started(swarm_command("join", self.invite, *where, "--json", *options))
+
+    def _started(self, program: Program) -> Program:
+        self.programs.append(program)
+        return program
+
+    def client(self) -> CoordinatorClient:
+        return CoordinatorClient.connect(Invite.parse(self.invite))
+
+    def clean_up(self) -> None:
+        for program in self.programs:
+            program.clean_up()
+
+
+@contextmanager
+def swarm_run(folder: Path, **values: Any) -> Iterator[SwarmRun]:
+    run = SwarmRun(folder, **values)
+    run.write_spec()
+    try:
+        yield run
+    finally:
+        run.clean_up()
+
+
+def text(letters: int) -> str:
+    """English with many paragraphs; every CPython brings it along."""
+    from pydoc_data.topics import topics
+
+    return "\n\n".join(topics[key] for key in sorted(topics))[:letters]
+
+
+def rounds(program: Program) -> list[Event]:
+    """The rounds that a peer took part in, with its own samples counted."""
+    return [event for event in program.every("round") if not event["dropped_why"]]
+
+
+def after_round(number: int) -> Any:
+    """For `Program.wait_for`: the peer finished round `number` or a later one."""
+    return lambda event: event.get("event") == "round" and event["round"] >= number
