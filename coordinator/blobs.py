@@ -1,0 +1,103 @@
+"""Files named by the SHA-256 of their bytes, with uploads that resume. Nothing is there until all of it is."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from swarm.errors import CorruptError, NotFoundError, UsageError, from_os_error
+from swarm.tensorfile import publish, sha256_file
+
+CHUNK = 256 << 10  # bytes
+_NAME = re.compile(r"[0-9a-f]{64}")
+
+
+class Blobs:
+    """The blobs in `folder`; threads may share it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def path(self, sha256: str) -> Path:
+        """Where the blob is or would be. Raises UsageError for anything that is no SHA-256: names come from outside."""
+        if not _NAME.fullmatch(sha256):
+            raise UsageError("A file is asked for by its SHA-256, 64 hexadecimal digits.", "Use the same version.")
+        return self._folder / sha256
+
+    def arrived(self, sha256: str) -> int:
+        """How many bytes of an upload are here."""
+        part = self._part(sha256)
+        return part.stat().st_size if part.exists() else 0
+
+    def receive(self, sha256: str, size: int, offset: int, chunks: Iterable[bytes]) -> bool:
+        """Take the bytes of an upload from `offset` on; True when the blob is whole, verified and in place.
+
+        A second upload of the same blob waits for the first. Raises UsageError when `offset` leaves a gap, CorruptError
+        when the bytes have another SHA-256 (they are thrown away), DiskError.
+        """
+        with self._locks[sha256]:
+            if self.path(sha256).exists():
+                return True
+            try:
+                self._append(sha256, size, offset, chunks)
+                return self.arrived(sha256) == size and self._publish(sha256)
+            except OSError as error:
+                raise from_os_error(error, "keeping an uploaded file") from error
+
+    def read(self, sha256: str, size: int, offset: int) -> Iterator[bytes]:
+        """The blob's bytes from `offset` on. Raises NotFoundError, and CorruptError by name when its length is another."""
+        path = self.path(sha256)
+        if not path.exists():
+            raise NotFoundError(f"The file {sha256[:16]}… is not kept any more.", "Ask for the run again.")
+        if path.stat().st_size != size:
+            raise _torn(path, f"it has {path.stat().st_size} bytes instead of {size}")
+        with path.open("rb") as file:
+            file.seek(offset)
+            while chunk := file.read(CHUNK):
+                yield chunk
+
+    def verify(self, sha256: str) -> Path:
+        """The path of a blob whose bytes were checked. Raises CorruptError, naming the file, or NotFoundError."""
+        path = self.path(sha256)
+        if not path.exists():
+            raise NotFoundError(f"The file {path} is missing.", "Restore it from a copy, or launch the run anew.")
+        if sha256_file(path) != sha256:
+            raise _torn(path, "its SHA-256 is another")
+        return path
+
+    def delete(self, sha256: str) -> None:
+        """Forget a blob, and what had arrived of it."""
+        self.path(sha256).unlink(missing_ok=True)
+        self._part(sha256).unlink(missing_ok=True)
+
+    def _part(self, sha256: str) -> Path:
+        return self.path(sha256).with_suffix(".part")
+
+    def _append(self, sha256: str, size: int, offset: int, chunks: Iterable[bytes]) -> None:
+        with self._part(sha256).open("ab") as file:
+            here = file.seek(0, os.SEEK_END)
+            if offset > here:
+                raise UsageError(f"The upload goes on at byte {offset}, but only {here} are here.", "Offer it again.")
+            file.truncate(offset)
+            file.seek(offset)
+            for chunk in chunks:
+                file.write(chunk[: max(0, size - file.tell())])
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _publish(self, sha256: str) -> bool:
+        part = self._part(sha256)
+        if sha256_file(part) != sha256:
+            part.unlink()
+            raise _torn(part, "what arrived has another SHA-256")
+        publish(part, self.path(sha256))
+        return True
+
+
+def _torn(path: Path, why: str) -> CorruptError:
+    return CorruptError(f"{path.name} is torn or was altered: {why}; it is not used.", f"Restore {path} from a copy.")
