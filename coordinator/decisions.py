@@ -42,14 +42,6 @@ class MemberLeft:
 
 
 @dataclass(frozen=True)
-class PhaseChanged:
-    member: Member
-
-    def __str__(self) -> str:
-        return ""
-
-
-@dataclass(frozen=True)
 class LeaseGranted:
     lease: Lease
 
@@ -199,7 +191,6 @@ Decision = (
     Refused
     | MemberJoined
     | MemberLeft
-    | PhaseChanged
     | LeaseGranted
     | LeaseDenied
     | LeaseExpired

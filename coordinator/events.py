@@ -73,4 +73,6 @@ class Resumed:
     """The coordinator was away (stopped, or its machine asleep): silence in that time is nobody's fault."""
 
 
-Event = Join | Heartbeat | Leave | TakeLease | Report | OfferCheckpoint | CheckpointUploaded | CheckpointTorn | Resumed
+# What only a live member may say.
+MemberEvent = Heartbeat | Leave | TakeLease | Report | OfferCheckpoint
+Event = Join | MemberEvent | CheckpointUploaded | CheckpointTorn | Resumed

@@ -75,6 +75,11 @@ def _apply(state: State, event: e.Event, now: float, rng: random.Random) -> Step
             return _uploaded(state, event)
         case e.CheckpointTorn():
             return _torn(state, event)
+        case _:
+            return _apply_of_member(state, event, now, rng)
+
+
+def _apply_of_member(state: State, event: e.MemberEvent, now: float, rng: random.Random) -> Step:
     member = state.members.get(event.member)
     if member is None or not member.live:
         return state, [d.Refused("This membership has ended, or was never one.", "Join again.")]
@@ -282,8 +287,8 @@ def _objection(state: State, offered: Checkpoint) -> str:
 
 def _uploaded(state: State, event: e.CheckpointUploaded) -> Step:
     offered = state.offers.get(event.sha256)
-    if offered is None:
-        return state, [d.Refused("This checkpoint was not asked for.", "Offer it again.")]
+    if offered is None:  # another member's upload of the same file was faster
+        return state, []
     offers = {key: value for key, value in state.offers.items() if key != event.sha256}
     state = replace(state, offers=offers)
     if event.digest != offered.digest:
@@ -300,7 +305,9 @@ def _retained(found: dict[int, Checkpoint], keep: int) -> tuple[dict[int, Checkp
     """The newest `keep` and the first one; the others are dropped."""
     newest = sorted(found)[-keep:]
     kept = {key: value for key, value in found.items() if key in newest or key == 0}
-    return kept, [d.CheckpointDropped(found[key], f"only the newest {keep} are kept") for key in found if key not in kept]
+    return kept, [
+        d.CheckpointDropped(found[key], f"only the newest {keep} are kept") for key in found if key not in kept
+    ]
 
 
 def _torn(state: State, event: e.CheckpointTorn) -> Step:

@@ -1,0 +1,104 @@
+"""The DHT's bootstrap node as a child process: started, watched, started again, ended with everything it started."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import IO
+
+from swarm import lifetime, log
+from swarm.errors import StalledError
+
+logger = log.get(__name__)
+
+_READY_SECONDS = 30.0
+_LONGEST_PAUSE = 60.0
+_GENTLE_SECONDS = 3.0
+_LOOK_SECONDS = 0.5
+
+
+class Bootstrap:
+    """`command` prints {"maddrs": […]} when it answers. Without a command there is no node (tests).
+
+    `known` gives multiaddrs of members, so that a node that starts again finds the swarm.
+    """
+
+    def __init__(self, command: tuple[str, ...], known: Callable[[], list[str]]) -> None:
+        self.maddrs: list[str] = []
+        self._command = command
+        self._known = known
+        self._process: subprocess.Popen[str] | None = None
+        self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._errors: deque[str] = deque(maxlen=5)
+        self._ending = threading.Event()
+
+    def start(self) -> None:
+        """Start the node, wait until it answers, watch it from then on. Raises StalledError with its own last words."""
+        if self._command:
+            self._start_once()
+            threading.Thread(target=self._watch, name="bootstrap", daemon=True).start()
+
+    def stop(self) -> None:
+        """End the node; nothing of it is left."""
+        self._ending.set()
+        process = self._process
+        if process is None:
+            return
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_GENTLE_SECONDS)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def _start_once(self) -> None:
+        process = subprocess.Popen(
+            [*self._command, "--initial-peers", *self._known()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=lifetime.child_environment(),
+            start_new_session=True,
+        )
+        self._process, self._said = process, queue.SimpleQueue()
+        for stream, take in ((process.stdout, self._said.put), (process.stderr, self._errors.append)):
+            threading.Thread(target=_read, args=(stream, take), daemon=True).start()
+        try:
+            self.maddrs = list(json.loads(self._said.get(timeout=_READY_SECONDS))["maddrs"])
+        except (queue.Empty, ValueError) as error:
+            last = " ".join(self._errors).strip() or f"no answer in {_READY_SECONDS:.0f} s"
+            raise StalledError(
+                f"The bootstrap node of the swarm's network did not start: {last}",
+                "Check that no firewall or security program stops p2pd; the coordinator's log may say more.",
+            ) from error
+
+    def _watch(self) -> None:
+        pause = 1.0
+        while not self._ending.wait(_LOOK_SECONDS):
+            if self._process is None or self._process.poll() is None:
+                continue
+            logger.warning("the bootstrap node ended; it is started again in %.0f s", pause)
+            if self._ending.wait(pause):
+                return
+            began = time.monotonic()
+            try:
+                self._start_once()
+            except StalledError as error:
+                logger.warning("%s", error)
+            pause = 1.0 if time.monotonic() - began > _LONGEST_PAUSE else min(2 * pause, _LONGEST_PAUSE)
+
+
+def _read(stream: IO[str], take: Callable[[str], None]) -> None:
+    with stream:
+        for line in stream:
+            take(line)
+    take("")  # so that nobody waits for a program that ended

@@ -1,0 +1,68 @@
+"""One run at work: events go through `tick`, decisions to disk, and only then does anybody hear of them."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+
+from coordinator import decisions as d
+from coordinator import events as e
+from coordinator.blobs import Blobs
+from coordinator.records import Checkpoint
+from coordinator.state import State, tick
+from coordinator.store import Store
+from swarm import log
+from swarm.errors import RefusedError
+from swarm.tensorfile import state_digest
+
+logger = log.get(__name__)
+
+
+class Engine:
+    """Serialises all changes of a run. `state` may be read at any time: it is replaced, never changed."""
+
+    def __init__(self, state: State, store: Store, blobs: Blobs, clock: Callable[[], float] = time.time) -> None:
+        self.state = state
+        self.store = store
+        self.blobs = blobs
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    def apply(self, event: e.Event | None = None) -> list[d.Decision]:
+        """Let `event` happen, or only time pass. Raises RefusedError, and DiskError when nothing could be written."""
+        with self._lock:
+            now = self._clock()
+            events = [] if event is None else [self._with_known(event)]
+            state, made = tick(self.state, events, now, secrets.randbits(64))
+            if made:
+                self.store.write(made, now)
+            self.state = state
+        self._after(made)
+        for decision in made:
+            if isinstance(decision, d.Refused):
+                raise RefusedError(decision.what, decision.remedy)
+        return made
+
+    def uploaded(self, checkpoint: Checkpoint) -> None:
+        """The bytes of an offered checkpoint are here: look whether they hold the state that was offered."""
+        digest = state_digest(self.blobs.path(checkpoint.sha256))
+        try:
+            self.apply(e.CheckpointUploaded(checkpoint.sha256, digest))
+        except RefusedError:
+            self.blobs.delete(checkpoint.sha256)
+            raise
+
+    def _with_known(self, event: e.Event) -> e.Event:
+        if not isinstance(event, e.Report):
+            return event
+        return e.Report(event.member, event.reports, self.store.receipts([report.key for report in event.reports]))
+
+    def _after(self, made: list[d.Decision]) -> None:
+        kept = {checkpoint.sha256 for checkpoint in self.state.checkpoints.values()}
+        for decision in made:
+            if sentence := str(decision):
+                logger.info("%s", sentence)
+            if isinstance(decision, d.CheckpointDropped) and decision.checkpoint.sha256 not in kept:
+                self.blobs.delete(decision.checkpoint.sha256)

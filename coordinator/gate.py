@@ -1,0 +1,86 @@
+"""Who may call, and how refusals travel: as a code of swarm.errors in the metadata, never as text to be matched."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+
+from swarm import log
+from swarm.errors import ProtocolError, RefusedError, SwarmError
+from swarm.proto import coordinator_pb2 as pb
+from swarm.version import PROTOCOL_VERSION
+
+logger = log.get(__name__)
+
+_STATUS = {
+    "USAGE": grpc.StatusCode.INVALID_ARGUMENT,
+    "REFUSED": grpc.StatusCode.PERMISSION_DENIED,
+    "PROTOCOL": grpc.StatusCode.FAILED_PRECONDITION,
+    "UNKNOWN_RUN": grpc.StatusCode.NOT_FOUND,
+    "NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "DISK": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "CORRUPT": grpc.StatusCode.DATA_LOSS,
+}
+
+
+class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
+    """Checks protocol version and token of every call but the health check's, and translates errors."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
+        handler = continuation(details)
+        if handler is None or details.method.startswith("/grpc.health."):
+            return handler
+        if handler.response_streaming:
+            return handler._replace(unary_stream=self._streaming(handler.unary_stream))
+        if handler.request_streaming:
+            return handler._replace(stream_unary=self._single(handler.stream_unary))
+        return handler._replace(unary_unary=self._single(handler.unary_unary))
+
+    def _single(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(request: Any, context: grpc.ServicerContext) -> Any:
+            try:
+                self._check(context)
+                return call(request, context)
+            except Exception as error:
+                return _refuse(context, error)
+
+        return guarded
+
+    def _streaming(self, call: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+        def guarded(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            try:
+                self._check(context)
+                yield from call(request, context)
+            except Exception as error:
+                _refuse(context, error)
+
+        return guarded
+
+    def _check(self, context: grpc.ServicerContext) -> None:
+        sent = {key: str(value) for key, value in context.invocation_metadata()}
+        theirs = sent.get("swarm-protocol", "none")
+        if theirs != str(PROTOCOL_VERSION):
+            older = not theirs.isdigit() or int(theirs) < PROTOCOL_VERSION
+            raise ProtocolError(
+                f"The caller speaks version {theirs} of the protocol, the coordinator version {PROTOCOL_VERSION}.",
+                f"Upgrade garage-swarm {'on this machine' if older else 'at the coordinator: tell the maintainer'}.",
+            )
+        token = sent.get("authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(token.encode(), self._token.encode()):
+            raise RefusedError("The invite's token is not valid for this coordinator.", "Ask for a new invite.")
+
+
+def _refuse(context: grpc.ServicerContext, error: Exception) -> None:
+    """End the call with the error's code; the detail of an unexpected one stays in the server's log."""
+    if not isinstance(error, SwarmError):
+        logger.exception("a call failed")
+        error = SwarmError("The coordinator failed at this call.", "Its log says why; tell the maintainer.")
+    detail = pb.ErrorDetail(code=error.code, what=error.what, remedy=error.remedy)
+    context.set_trailing_metadata((("swarm-error-bin", detail.SerializeToString()),))
+    context.abort(_STATUS.get(error.code, grpc.StatusCode.INTERNAL), error.what)

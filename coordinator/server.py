@@ -1,0 +1,226 @@
+"""Wiring: clock, store, gRPC over TLS, health, the bootstrap node. One process serves one run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+
+from coordinator import decisions as d
+from coordinator import events as e
+from coordinator.blobs import Blobs
+from coordinator.bootstrap import Bootstrap
+from coordinator.engine import Engine
+from coordinator.gate import Gate
+from coordinator.records import Checkpoint, Terms
+from coordinator.servicer import Artefacts, Servicer, read_artefacts
+from coordinator.state import State
+from coordinator.store import Store, open_store
+from swarm import log
+from swarm.errors import CorruptError, PortInUseError, SwarmError, UsageError, from_os_error
+from swarm.identity import ServerCertificate, server_certificate
+from swarm.invite import Invite
+from swarm.proto.coordinator_pb2_grpc import add_CoordinatorServicer_to_server
+from swarm.runspec import RunSpec
+from swarm.tensorfile import atomic_write, state_digest
+
+logger = log.get(__name__)
+
+_THREADS = 32
+_TICK_SECONDS = 1.0
+_STOP_SECONDS = 2.0
+_MAX_MESSAGE = 4 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One coordinator. `data_dir` holds what `peer.prepare` made; `port` 0 takes a free one."""
+
+    data_dir: Path
+    host: str
+    port: int
+    advertise_host: str
+    spec: RunSpec
+    bootstrap_command: tuple[str, ...]
+    store_url: str = ""
+    heartbeat_seconds: float = 5.0
+
+
+class Coordinator:
+    """Starts with `start`, ends with `stop`; what was started before an error is stopped again."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.port = settings.port
+        self._settings = settings
+        self._resources = ExitStack()
+        self._ended = threading.Event()
+        self._token = ""
+        self._certificate: ServerCertificate | None = None
+
+    @property
+    def invite(self) -> Invite:
+        """Everything that a volunteer needs."""
+        if self._certificate is None:
+            raise RuntimeError("the coordinator was not started")
+        settings = self._settings
+        name, fingerprint = settings.spec.run.name, self._certificate.fingerprint
+        return Invite(settings.advertise_host, self.port, name, fingerprint, self._token)
+
+    def start(self) -> None:
+        """Serve. Raises PortInUseError, UsageError (another coordinator has the folder), DiskError, CorruptError, …"""
+        try:
+            self._start()
+        except OSError as error:
+            self.stop()
+            raise from_os_error(error, "starting the coordinator") from error
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End everything; nothing is left. May be called at any time, and again."""
+        self._ended.set()
+        self._resources.close()
+
+    def _start(self) -> None:
+        settings = self._settings
+        self._resources.enter_context(_only_coordinator(settings.data_dir))
+        self._certificate = server_certificate(settings.data_dir)
+        self._token = _token(settings.data_dir)
+        artefacts = read_artefacts(settings.data_dir / "artefacts.json")
+        blobs = Blobs(settings.data_dir / "blobs")
+        for blob in artefacts.blobs:
+            blobs.verify(blob.sha256)
+        store = open_store(settings.spec.run.name, settings.data_dir, settings.store_url)
+        self._resources.callback(store.close)
+        engine = _engine(settings, artefacts, store, blobs)
+        bootstrap = Bootstrap(self._bootstrap_command(), lambda: _addresses(engine.state))
+        self._resources.callback(bootstrap.stop)
+        bootstrap.start()
+        self._serve(Servicer(settings.spec, artefacts, engine, lambda: bootstrap.maddrs))
+        threading.Thread(target=self._keep_time, args=(engine,), name="ticks", daemon=True).start()
+
+    def _bootstrap_command(self) -> tuple[str, ...]:
+        settings = self._settings
+        if not settings.bootstrap_command:
+            return ()
+        where = ("--data-dir", str(settings.data_dir), "--host", settings.host)
+        return (*settings.bootstrap_command, *where, "--advertise-host", settings.advertise_host)
+
+    def _serve(self, servicer: Servicer) -> None:
+        server = grpc.server(
+            ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc"),
+            interceptors=[Gate(self._token)],
+            options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", _MAX_MESSAGE)],
+        )
+        add_CoordinatorServicer_to_server(servicer, server)
+        health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
+        self.port = self._bind(server)
+        server.start()
+        self._resources.callback(lambda: server.stop(_STOP_SECONDS).wait(_STOP_SECONDS + 1))
+
+    def _bind(self, server: grpc.Server) -> int:
+        settings, certificate = self._settings, self._certificate
+        assert certificate is not None
+        pair = (certificate.key_pem, certificate.certificate_pem)
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        try:
+            port = server.add_secure_port(f"{host}:{settings.port}", grpc.ssl_server_credentials([pair]))
+        except RuntimeError:
+            port = 0
+        if not port:
+            raise PortInUseError(
+                f"The address {settings.host}:{settings.port} cannot be used: another program listens there, "
+                "or this machine does not have it.",
+                "Stop that program, or take another port with --port (0 takes a free one).",
+            )
+        return int(port)
+
+    def _keep_time(self, engine: Engine) -> None:
+        """Let time pass for the run, so that silent members and old leases end."""
+        while not self._ended.wait(_TICK_SECONDS):
+            try:
+                engine.apply()
+            except SwarmError as error:
+                logger.error("%s", error)
+
+
+def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs) -> Engine:
+    """The run as it stood, from a checkpoint that is whole."""
+    spec = settings.spec
+    terms = Terms(
+        run=spec.run.name,
+        total_rounds=spec.training.rounds,
+        target_batch_size=spec.training.target_batch_size,
+        epoch_samples=artefacts.epoch_samples,
+        keep_checkpoints=spec.checkpoint.keep,
+        heartbeat_seconds=settings.heartbeat_seconds,
+    )
+    first = Checkpoint(**artefacts.checkpoint)
+    state = store.load(terms)
+    if not state.checkpoints:
+        store.write([d.CheckpointAccepted(first)], 0.0)
+        state = store.load(terms)
+    engine = Engine(state, store, blobs)
+    _drop_torn(engine)
+    engine.apply(e.Resumed())
+    return engine
+
+
+def _drop_torn(engine: Engine) -> None:
+    """Refuse torn checkpoints by name, and go on from an older one. Raises CorruptError when none is whole."""
+    while True:
+        latest = engine.state.latest
+        try:
+            path = engine.blobs.verify(latest.sha256)
+            if state_digest(path) == latest.digest:
+                return
+            why = f"{path.name} does not hold the state that it was accepted as"
+        except SwarmError as error:
+            why = error.what
+        if len(engine.state.checkpoints) == 1:
+            raise CorruptError(f"No checkpoint of the run is whole: {why}", "Restore the folder from a copy.")
+        logger.error("checkpoint of round %d: %s", latest.round, why)
+        engine.apply(e.CheckpointTorn(latest.sha256, why))
+
+
+def _addresses(state: State) -> list[str]:
+    return [address for member in state.live for address in member.pulse.maddrs][:20]
+
+
+def _token(data_dir: Path) -> str:
+    """The run's secret, made once."""
+    path = data_dir / "token"
+    if not path.exists():
+        with atomic_write(path) as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(secrets.token_urlsafe(16).encode())
+    return path.read_text().strip()
+
+
+def _only_coordinator(data_dir: Path) -> IO[str]:
+    """Hold the folder for this process; the lock ends with it, however it ends. Raises UsageError."""
+    file = (data_dir / "coordinator.lock").open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        other = file.read().strip() or "?"
+        file.close()
+        raise UsageError(
+            f"Another coordinator (process {other}) serves the run in {data_dir}.",
+            "Stop it first, or use another --data-dir.",
+        ) from error
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file

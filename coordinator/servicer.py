@@ -1,0 +1,238 @@
+"""The gRPC service: messages in, events to the engine, decisions out as messages. Decides nothing itself."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import grpc
+
+from coordinator import decisions as d
+from coordinator import events as e
+from coordinator import translate
+from coordinator.engine import Engine
+from coordinator.rounds import summary
+from coordinator.state import State
+from swarm.errors import CorruptError, NotFoundError, UnknownRunError, UsageError
+from swarm.identity import member_id
+from swarm.proto import coordinator_pb2 as pb
+from swarm.proto.coordinator_pb2_grpc import CoordinatorServicer
+from swarm.runspec import RunSpec
+
+_ROUNDS_SHOWN = 20
+_MAX_LEASE = 1 << 32
+_D = TypeVar("_D")
+
+
+@dataclass(frozen=True)
+class Artefacts:
+    """What preparation made of the run spec; see "State, files, names" in docs/architecture.md."""
+
+    model: tuple[pb.Blob, ...]
+    shards: tuple[pb.Blob, ...]
+    heldout: pb.Blob
+    layout: pb.DataLayout
+    checkpoint: dict[str, Any]
+
+    @property
+    def blobs(self) -> tuple[pb.Blob, ...]:
+        return (*self.model, *self.shards, self.heldout)
+
+    @property
+    def epoch_samples(self) -> int:
+        return sum(self.layout.shard_samples)
+
+
+def read_artefacts(path: Path) -> Artefacts:
+    """Raises NotFoundError, and CorruptError when the file is not what preparation writes."""
+    try:
+        facts = json.loads(path.read_text())
+        return Artefacts(
+            tuple(pb.Blob(**blob) for blob in facts["model"]),
+            tuple(pb.Blob(**blob) for blob in facts["shards"]),
+            pb.Blob(**facts["heldout"]),
+            pb.DataLayout(**facts["layout"]),
+            facts["checkpoint"],
+        )
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path} is missing: the run was never prepared.", "Use swarm launch.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptError(f"{path.name} is torn or was altered; it is not used.", f"Delete {path}.") from error
+
+
+class Servicer(CoordinatorServicer):
+    """One run. Threads of the gRPC server call in at once."""
+
+    def __init__(self, spec: RunSpec, artefacts: Artefacts, engine: Engine, bootstrap: Callable[[], list[str]]) -> None:
+        self._spec = spec
+        self._toml = spec.to_toml()
+        self._artefacts = artefacts
+        self._engine = engine
+        self._bootstrap = bootstrap
+
+    def GetRun(self, request: pb.GetRunRequest, context: grpc.ServicerContext) -> pb.Run:  # noqa: N802
+        state = self._state(request.run)
+        members = [address for member in state.live for address in member.pulse.maddrs]
+        return pb.Run(
+            name=self._spec.run.name,
+            spec_toml=self._toml,
+            model=self._artefacts.model,
+            shards=self._artefacts.shards,
+            heldout=self._artefacts.heldout,
+            layout=self._artefacts.layout,
+            latest=translate.checkpoint_message(state.latest),
+            round=state.round,
+            bootstrap=[*self._bootstrap(), *members],
+            finished=state.finished,
+        )
+
+    def ListRuns(self, request: pb.ListRunsRequest, context: grpc.ServicerContext) -> pb.ListRunsResponse:  # noqa: N802
+        state = self._engine.state
+        summary_ = pb.RunSummary(
+            name=self._spec.run.name,
+            title=self._spec.run.title,
+            round=state.round,
+            total_rounds=state.terms.total_rounds,
+            members=len(state.live),
+            finished=state.finished,
+        )
+        return pb.ListRunsResponse(runs=[summary_])
+
+    def GetStatus(self, request: pb.GetStatusRequest, context: grpc.ServicerContext) -> pb.Status:  # noqa: N802
+        state = self._state(request.run)
+        epoch, done = divmod(state.global_samples, state.terms.epoch_samples)
+        return pb.Status(
+            run=self._spec.run.name,
+            title=self._spec.run.title,
+            round=state.round,
+            total_rounds=state.terms.total_rounds,
+            global_samples=state.global_samples,
+            samples_per_second=sum(member.pulse.samples_per_second for member in state.live),
+            finished=state.finished,
+            members=[translate.member_message(m, state.ledger.pending(m.id)) for m in state.members.values()],
+            rounds=_rounds(state),
+            latest=translate.checkpoint_message(state.latest),
+            epoch=epoch,
+            epoch_fraction=done / state.terms.epoch_samples,
+            decisions=self._engine.store.recent_decisions(),
+        )
+
+    def Join(self, request: pb.JoinRequest, context: grpc.ServicerContext) -> pb.JoinResponse:  # noqa: N802
+        self._state(request.run)
+        if len(request.public_key) != 32:
+            raise UsageError("A member's public key has 32 bytes.", "Use the same version of garage-swarm.")
+        member = member_id(request.public_key)
+        name = " ".join(request.name.split())[:64] or "unnamed"
+        self._engine.apply(e.Join(member, request.public_key, name, request.version[:32]))
+        return pb.JoinResponse(member_id=member, heartbeat_seconds=self._engine.state.terms.heartbeat_seconds)
+
+    def Heartbeat(self, request: pb.HeartbeatRequest, context: grpc.ServicerContext) -> pb.HeartbeatResponse:  # noqa: N802
+        self._state(request.run)
+        self._engine.apply(e.Heartbeat(request.member_id, translate.pulse(request)))
+        state = self._engine.state
+        return pb.HeartbeatResponse(server_time=time.time(), round=state.round, finished=state.finished)
+
+    def Leave(self, request: pb.LeaveRequest, context: grpc.ServicerContext) -> pb.LeaveResponse:  # noqa: N802
+        self._state(request.run)
+        self._engine.apply(e.Leave(request.member_id, request.reason[:200]))
+        return pb.LeaveResponse()
+
+    def TakeLease(self, request: pb.TakeLeaseRequest, context: grpc.ServicerContext) -> pb.TakeLeaseResponse:  # noqa: N802
+        self._state(request.run)
+        made = self._engine.apply(e.TakeLease(request.member_id, min(request.samples, _MAX_LEASE)))
+        for granted in _of(made, d.LeaseGranted):
+            lease = granted.lease
+            span = translate.range_message(lease.range)
+            return pb.TakeLeaseResponse(lease_id=lease.id, range=span, deadline=lease.deadline)
+        return pb.TakeLeaseResponse(why="; ".join(denied.why for denied in _of(made, d.LeaseDenied)))
+
+    def ReportRounds(self, request: pb.ReportRoundsRequest, context: grpc.ServicerContext) -> pb.ReportRoundsResponse:  # noqa: N802
+        self._state(request.run)
+        reports = tuple(translate.round_report(request.member_id, report) for report in request.reports)
+        made = self._engine.apply(e.Report(request.member_id, reports))
+        answered = [item for item in made if isinstance(item, d.ReportFiled | d.ReportKnown)]
+        receipts = [translate.receipt_message(receipt) for item in answered for receipt in item.receipts]
+        return pb.ReportRoundsResponse(receipts=receipts)
+
+    def GetLedger(self, request: pb.GetLedgerRequest, context: grpc.ServicerContext) -> pb.GetLedgerResponse:  # noqa: N802
+        state = self._state(request.run)
+        found = self._engine.store.ledger(request.from_round, request.to_round or None)
+        leased = [
+            pb.LedgerEntry(
+                range=translate.range_message(part), state="leased", round=state.round, member_id=lease.member
+            )
+            for lease in state.ledger.leases.values()
+            for part in lease.left
+        ]
+        return pb.GetLedgerResponse(
+            entries=[*map(translate.entry_message, found), *([] if request.to_round else leased)]
+        )
+
+    def ListCheckpoints(
+        self, request: pb.ListCheckpointsRequest, context: grpc.ServicerContext
+    ) -> pb.ListCheckpointsResponse:  # noqa: N802
+        found = self._state(request.run).checkpoints
+        return pb.ListCheckpointsResponse(
+            checkpoints=[translate.checkpoint_message(found[key]) for key in sorted(found)]
+        )
+
+    def OfferCheckpoint(
+        self, request: pb.OfferCheckpointRequest, context: grpc.ServicerContext
+    ) -> pb.OfferCheckpointResponse:  # noqa: N802
+        self._state(request.run)
+        offered = translate.offered(request.member_id, request.checkpoint, time.time())
+        self._engine.blobs.path(offered.sha256)
+        made = self._engine.apply(e.OfferCheckpoint(request.member_id, offered))
+        why = next(item.why for item in _of(made, d.CheckpointOffered))
+        offset = 0 if why else self._engine.blobs.arrived(offered.sha256)
+        return pb.OfferCheckpointResponse(wanted=not why, offset=offset, why=why)
+
+    def Upload(self, request: Iterator[pb.UploadChunk], context: grpc.ServicerContext) -> pb.UploadResponse:  # noqa: N802
+        first = next(request)
+        offered = self._state(first.run).offers.get(first.sha256)
+        if offered is None:
+            if any(item.sha256 == first.sha256 for item in self._engine.state.checkpoints.values()):
+                return pb.UploadResponse(complete=True)  # another member was faster
+            raise NotFoundError("This file was not asked for.", "Offer the checkpoint again.")
+        chunks = (chunk.data for chunk in _chain(first, request))
+        whole = self._engine.blobs.receive(offered.sha256, offered.size, first.offset, chunks)
+        if whole and first.sha256 in self._engine.state.offers:
+            self._engine.uploaded(offered)
+        return pb.UploadResponse(
+            size=offered.size if whole else self._engine.blobs.arrived(first.sha256), complete=whole
+        )
+
+    def Download(self, request: pb.DownloadRequest, context: grpc.ServicerContext) -> Iterator[pb.Chunk]:  # noqa: N802
+        state = self._state(request.run)
+        sizes = {blob.sha256: blob.size for blob in self._artefacts.blobs}
+        sizes |= {item.sha256: item.size for item in state.checkpoints.values()}
+        if request.sha256 not in sizes:
+            raise NotFoundError(f"The run has no file {request.sha256[:16]}…", "Ask for the run again.")
+        for data in self._engine.blobs.read(request.sha256, sizes[request.sha256], request.offset):
+            yield pb.Chunk(data=data)
+
+    def _state(self, run: str) -> State:
+        """The run's state. Raises UnknownRunError when the call is about another run."""
+        if run != self._spec.run.name:
+            raise UnknownRunError(
+                f"This coordinator has no run {run!r}; it coordinates {self._spec.run.name}.", "Check the invite."
+            )
+        return self._engine.state
+
+
+def _rounds(state: State) -> list[pb.Round]:
+    newest = sorted(state.votes, reverse=True)[:_ROUNDS_SHOWN]
+    return [translate.round_message(summary(number, state.votes[number])) for number in newest]
+
+
+def _of(made: list[d.Decision], kind: type[_D]) -> list[_D]:
+    return [item for item in made if isinstance(item, kind)]
+
+
+def _chain(first: pb.UploadChunk, rest: Iterator[pb.UploadChunk]) -> Iterator[pb.UploadChunk]:
+    yield first
+    yield from rest

@@ -1,0 +1,333 @@
+"""What must survive: the decisions of every tick, in SQL. SQLite by default, PostgreSQL by URL.
+
+The decisions of a tick are written in one transaction before any caller is answered; at start the state is read back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, Engine, Row, create_engine, delete, event, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+from coordinator import decisions as d
+from coordinator.ledger import END, Entry, Lease, Ledger, Return
+from coordinator.records import Checkpoint, Member, Metrics, Receipt, Terms
+from coordinator.rounds import summary
+from coordinator.state import State
+from coordinator.tables import checkpoints, entries, leases, log, members, metadata, reports, returns, votes
+from swarm.errors import DiskError, SwarmError
+from swarm.ranges import Range, merge, subtract
+
+_LOG_SHOWN = 50
+
+
+class Store(Protocol):
+    """See `SqlStore`; tests/contract/test_store.py holds every implementation to it."""
+
+    def load(self, terms: Terms) -> State: ...
+
+    def write(self, made: Iterable[d.Decision], now: float) -> None: ...
+
+    def receipts(self, keys: Sequence[str]) -> dict[str, tuple[Receipt, ...]]: ...
+
+    def ledger(self, first: int, last: int | None) -> list[Entry]: ...
+
+    def recent_decisions(self) -> list[str]: ...
+
+    def close(self) -> None: ...
+
+
+def open_store(run: str, data_dir: Path, url: str = "") -> SqlStore:
+    """The store of `run`: `url`, or a SQLite file in `data_dir`. Raises DiskError, SwarmError."""
+    engine = create_engine(url or f"sqlite:///{data_dir / 'coordinator.sqlite'}")
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _durable)
+    store = SqlStore(run, engine)
+    store.create()
+    return store
+
+
+def _durable(connection: Any, _record: object) -> None:
+    """Readers do not wait for writers, and what is committed survives a power cut."""
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+class SqlStore:
+    """The tables of one run. One thread writes; `ledger` and `recent_decisions` may be called from others."""
+
+    def __init__(self, run: str, engine: Engine) -> None:
+        self._run = run
+        self._engine = engine
+
+    def create(self) -> None:
+        """Make the tables that are not there. Raises DiskError, SwarmError."""
+        try:
+            metadata.create_all(self._engine)
+        except DBAPIError as error:
+            raise _in_our_words(error) from error
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # ── writing ────────────────────────────────────────────────────────────────────────────────
+
+    def write(self, made: Iterable[d.Decision], now: float) -> None:
+        """Put the decisions of one tick on disk, all or none. Raises DiskError, SwarmError."""
+        try:
+            with self._engine.begin() as connection:
+                for decision in made:
+                    self._write(connection, decision)
+                    if sentence := str(decision):
+                        connection.execute(log.insert().values(run=self._run, at=now, text=sentence))
+        except DBAPIError as error:
+            raise _in_our_words(error) from error
+
+    def _write(self, connection: Connection, decision: d.Decision) -> None:
+        match decision:
+            case d.MemberJoined(member) | d.MemberLeft(member):
+                self._put(connection, members, _member_row(member))
+            case d.LeaseGranted(lease):
+                self._put(connection, leases, _lease_row(lease))
+            case d.LeaseExpired(lease, found):
+                self._add_entries(connection, found, "")
+                self._close_lease(connection, lease.id)
+            case d.LeaseUsed(lease_id):
+                self._close_lease(connection, lease_id)
+            case d.ReportFiled():
+                self._file(connection, decision)
+            case d.CheckpointAccepted(checkpoint):
+                self._put(connection, checkpoints, asdict(checkpoint))
+            case d.CheckpointDropped(checkpoint):
+                connection.execute(delete(checkpoints).where(self._mine(checkpoints), _is(checkpoints, checkpoint)))
+            case d.WentBack():
+                self._go_back(connection, decision)
+
+    def _file(self, connection: Connection, filed: d.ReportFiled) -> None:
+        report = filed.report
+        self._put(connection, reports, {"key": report.key, "member": filed.member, "round": report.round})
+        self._add_entries(connection, filed.entries, report.key)
+        counted, rejected = (
+            sum(len(entry.range) for entry in filed.entries if entry.state == state)
+            for state in ("counted", "rejected")
+        )
+        connection.execute(
+            update(members)
+            .where(self._mine(members), members.c.id == filed.member)
+            .values(
+                counted=members.c.counted + counted,
+                rejected=members.c.rejected + rejected,
+                has_state=True if filed.voted else members.c.has_state,
+            )
+        )
+        if filed.voted:
+            self._put(connection, votes, {"round": report.round, "member": filed.member, **asdict(report.metrics)})
+
+    def _add_entries(self, connection: Connection, found: Sequence[Entry], key: str) -> None:
+        rows = [
+            {
+                "run": self._run,
+                "start": entry.range.start,
+                "stop": entry.range.stop,
+                "state": entry.state,
+                "round": entry.round,
+                "member": entry.member,
+                "lease": entry.lease,
+                "why": entry.why,
+                "report": key,
+            }
+            for entry in found
+        ]
+        if rows:
+            connection.execute(entries.insert(), rows)
+
+    def _close_lease(self, connection: Connection, lease_id: str) -> None:
+        connection.execute(update(leases).where(self._mine(leases), leases.c.id == lease_id).values(open=False))
+
+    def _go_back(self, connection: Connection, back: d.WentBack) -> None:
+        """What had been counted stays in the ledger, as expired with the reason; votes of undone rounds go."""
+        undone = (self._mine(entries), entries.c.state == "counted", entries.c.round >= back.back.round)
+        connection.execute(update(entries).where(*undone).values(state="expired", why=back.why))
+        connection.execute(delete(votes).where(self._mine(votes), votes.c.round >= back.back.round))
+        self._put(connection, returns, {"round": back.back.round, "first_lease": back.back.first_lease})
+        for member in {entry.member for entry in back.undone}:
+            count = sum(len(entry.range) for entry in back.undone if entry.member == member)
+            row = (self._mine(members), members.c.id == member)
+            connection.execute(update(members).where(*row).values(counted=members.c.counted - count))
+
+    def _put(self, connection: Connection, table: Any, row: dict[str, Any]) -> None:
+        """Insert the row, or replace the one with its key."""
+        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
+        statement = dialect.insert(table).values(run=self._run, **row)
+        keys = [column.name for column in table.primary_key]
+        changed = {key: value for key, value in row.items() if key not in keys}
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=keys, set_=changed)
+            if changed
+            else statement.on_conflict_do_nothing()
+        )
+
+    # ── reading ────────────────────────────────────────────────────────────────────────────────
+
+    def load(self, terms: Terms) -> State:
+        """The state as the last written tick left it; an empty run for new tables."""
+        with self._engine.connect() as connection:
+            kept = {row.round: _checkpoint(row) for row in self._all(connection, checkpoints)}
+            cast = self._votes(connection)
+            state = State(
+                terms=terms,
+                ledger=self._load_ledger(connection, terms, max(kept, default=0)),
+                members={row.id: _member(row) for row in self._all(connection, members)},
+                votes=cast,
+                checkpoints=kept,
+                round=max(max(cast, default=-1) + 1, max(kept, default=0)),
+                global_samples=max((item.global_samples for item in kept.values()), default=0),
+            )
+        seen = summary(max(cast), cast[max(cast)]).global_samples if cast else 0
+        return State(**{**vars(state), "global_samples": max(state.global_samples, seen)})
+
+    def _load_ledger(self, connection: Connection, terms: Terms, latest: int) -> Ledger:
+        counted = [row for row in self._all(connection, entries) if row.state == "counted"]
+        taken = [Range(row.start, row.stop) for row in counted]
+        settled: dict[str, list[Range]] = {}  # by lease: what was counted of it, dropped or rejected
+        for row in self._all(connection, entries):
+            settled.setdefault(row.lease, []).append(Range(row.start, row.stop))
+        found = [_lease(row, settled.get(row.id, [])) for row in self._all(connection, leases)]
+        held = [part for lease in found for part in lease.left]
+        free: list[Range] = [Range(0, END)]
+        for part in merge([*taken, *held]):
+            free = subtract(free, part)
+        by_round: dict[int, tuple[Entry, ...]] = {}
+        for row in counted:
+            if row.round >= latest:
+                by_round[row.round] = (*by_round.get(row.round, ()), _entry(row))
+        return Ledger(
+            epoch_samples=terms.epoch_samples,
+            free=tuple(free),
+            leases={lease.id: lease for lease in found if lease.left},
+            closed={lease.id: lease for lease in found if not lease.left},
+            counted=by_round,
+            returns=tuple(Return(row.round, row.first_lease) for row in self._all(connection, returns)),
+            next_number=max((lease.number for lease in found), default=0) + 1,
+        )
+
+    def _votes(self, connection: Connection) -> dict[int, dict[str, Metrics]]:
+        newest = connection.execute(select(func.max(votes.c.round)).where(self._mine(votes))).scalar()
+        latest = connection.execute(select(func.max(checkpoints.c.round)).where(self._mine(checkpoints))).scalar()
+        first = min(latest or 0, (newest or 0) - 64)
+        rows = connection.execute(
+            select(votes).where(self._mine(votes), votes.c.round >= first).order_by(votes.c.round, votes.c.finished_at)
+        )
+        cast: dict[int, dict[str, Metrics]] = {}
+        for row in rows:
+            fields = {key: value for key, value in row._mapping.items() if key in Metrics.__dataclass_fields__}
+            cast.setdefault(row.round, {})[row.member] = Metrics(**fields)
+        return cast
+
+    def receipts(self, keys: Sequence[str]) -> dict[str, tuple[Receipt, ...]]:
+        """What was answered to those of the reports that were filed before."""
+        with self._engine.connect() as connection:
+            known = connection.execute(select(reports.c.key).where(self._mine(reports), reports.c.key.in_(keys)))
+            answered: dict[str, tuple[Receipt, ...]] = {row.key: () for row in known}
+            named = (
+                select(entries).where(self._mine(entries), entries.c.report.in_(answered)).order_by(entries.c.number)
+            )
+            for row in connection.execute(named):
+                answered[row.report] = (*answered[row.report], Receipt.of(_entry(row)))
+        return answered
+
+    def ledger(self, first: int, last: int | None) -> list[Entry]:
+        """What became of every range, for rounds first ≤ r < last, in the order of rounds and positions."""
+        chosen = [self._mine(entries), entries.c.round >= first]
+        chosen += [entries.c.round < last] if last is not None else []
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(entries).where(*chosen).order_by(entries.c.round, entries.c.start))
+            return [_entry(row) for row in rows]
+
+    def recent_decisions(self) -> list[str]:
+        """The last decisions that are worth a sentence, newest first."""
+        newest = select(log.c.text).where(self._mine(log)).order_by(log.c.number.desc()).limit(_LOG_SHOWN)
+        with self._engine.connect() as connection:
+            return list(connection.execute(newest).scalars())
+
+    def _all(self, connection: Connection, table: Any) -> Sequence[Row[Any]]:
+        order = table.c.number if "number" in table.c else table.primary_key.columns.values()[-1]
+        return connection.execute(select(table).where(self._mine(table)).order_by(order)).all()
+
+    def _mine(self, table: Any) -> Any:
+        return table.c.run == self._run
+
+
+def _is(table: Any, checkpoint: Checkpoint) -> Any:
+    return table.c.sha256 == checkpoint.sha256
+
+
+def _member_row(member: Member) -> dict[str, Any]:
+    kept = (
+        "id",
+        "name",
+        "public_key",
+        "version",
+        "last_seen",
+        "live",
+        "has_state",
+        "first_lease",
+        "counted",
+        "rejected",
+    )
+    return {key: getattr(member, key) for key in kept}
+
+
+def _member(row: Row[Any]) -> Member:
+    values = dict(row._mapping)
+    del values["run"]
+    return Member(**values, heard=False)
+
+
+def _lease_row(lease: Lease) -> dict[str, Any]:
+    return {
+        "id": lease.id,
+        "number": lease.number,
+        "member": lease.member,
+        "start": lease.range.start,
+        "stop": lease.range.stop,
+        "deadline": lease.deadline,
+        "open": True,
+    }
+
+
+def _lease(row: Row[Any], settled: list[Range]) -> Lease:
+    """The lease; an open one still holds what the ledger does not mention."""
+    whole = Range(row.start, row.stop)
+    left = [whole] if row.open else []
+    for part in settled:
+        left = subtract(left, part)
+    return Lease(row.id, row.number, row.member, whole, tuple(left), row.deadline)
+
+
+def _entry(row: Row[Any]) -> Entry:
+    return Entry(Range(row.start, row.stop), row.state, row.round, row.member, row.lease, row.why)
+
+
+def _checkpoint(row: Row[Any]) -> Checkpoint:
+    values = dict(row._mapping)
+    del values["run"]
+    return Checkpoint(**values)
+
+
+def _in_our_words(error: DBAPIError) -> SwarmError:
+    text = str(error.orig)
+    if "disk is full" in text or "No space" in text or "disk I/O" in text:
+        return DiskError(
+            "The disk is full; the coordinator could not write.", "Free some space; nothing acknowledged is lost."
+        )
+    if "unable to open" in text or "readonly" in text:
+        return DiskError(f"The run's database cannot be written: {text}.", "Check the folder given with --data-dir.")
+    return SwarmError(
+        f"The run's database failed: {text}.", "Look at the coordinator's log; nothing acknowledged is lost."
+    )

@@ -1,0 +1,123 @@
+"""The tables of the store. Every row belongs to a run; positions and rounds are 64-bit."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+# SQLite numbers rows by itself only in an INTEGER column.
+_Serial = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _run(primary: bool = True) -> Column[str]:
+    return Column("run", String(64), primary_key=primary, nullable=False)
+
+
+members = Table(
+    "members",
+    metadata,
+    _run(),
+    Column("id", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("last_seen", Float(53), nullable=False),
+    Column("live", Boolean, nullable=False),
+    Column("has_state", Boolean, nullable=False),
+    Column("first_lease", BigInteger, nullable=False),
+    Column("counted", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    _run(),
+    Column("id", String(64), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("member", String(64), nullable=False),
+    Column("start", BigInteger, nullable=False),
+    Column("stop", BigInteger, nullable=False),
+    Column("deadline", Float(53), nullable=False),
+    Column("open", Boolean, nullable=False),
+)
+
+# The ledger: what became of a range. `report` is the fingerprint of the report that said so, if one did.
+entries = Table(
+    "entries",
+    metadata,
+    Column("number", _Serial, primary_key=True, autoincrement=True),
+    _run(primary=False),
+    Column("start", BigInteger, nullable=False),
+    Column("stop", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("round", BigInteger, nullable=False),
+    Column("member", String(64), nullable=False),
+    Column("lease", String(64), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("report", String(64), nullable=False),
+    Index("entries_by_round", "run", "round"),
+    Index("entries_by_report", "run", "report"),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    _run(),
+    Column("key", String(64), primary_key=True),
+    Column("member", String(64), nullable=False),
+    Column("round", BigInteger, nullable=False),
+)
+
+# One member's digest and metrics of one finished round.
+votes = Table(
+    "votes",
+    metadata,
+    _run(),
+    Column("round", BigInteger, primary_key=True),
+    Column("member", String(64), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("swarm_samples", BigInteger, nullable=False),
+    Column("global_samples", BigInteger, nullable=False),
+    Column("group_size", Integer, nullable=False),
+    Column("own_samples", BigInteger, nullable=False),
+    Column("loss", Float(53), nullable=False),
+    Column("compute_seconds", Float(53), nullable=False),
+    Column("exchange_seconds", Float(53), nullable=False),
+    Column("bytes_sent", BigInteger, nullable=False),
+    Column("bytes_received", BigInteger, nullable=False),
+    Column("finished_at", Float(53), nullable=False),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    _run(),
+    Column("round", BigInteger, primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("global_samples", BigInteger, nullable=False),
+    Column("created_at", Float(53), nullable=False),
+    Column("uploaded_by", String(64), nullable=False),
+    Column("heldout_loss", Float(53)),
+)
+
+# Every time that the run went back: leases numbered below `first_lease` belong to what was undone.
+returns = Table(
+    "returns",
+    metadata,
+    _run(),
+    Column("first_lease", BigInteger, primary_key=True),
+    Column("round", BigInteger, primary_key=True),
+)
+
+log = Table(
+    "log",
+    metadata,
+    Column("number", _Serial, primary_key=True, autoincrement=True),
+    _run(primary=False),
+    Column("at", Float(53), nullable=False),
+    Column("text", Text, nullable=False),
+)
