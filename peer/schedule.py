@@ -28,7 +28,7 @@ def _decay(training: Training, seen: int) -> float:
         case "constant":
             return 1.0
         case "linear":
-            return 1.0 - (1.0 - low) * progress
+            return low + (1.0 - low) * (1.0 - progress)
         case "cosine":
             return low + (1.0 - low) * 0.5 * (1.0 + _cos_pi(progress))
 
