@@ -50,7 +50,7 @@ class Blobs:
                 raise from_os_error(error, "keeping an uploaded file") from error
 
     def read(self, sha256: str, size: int, offset: int) -> Iterator[bytes]:
-        """The blob's bytes from `offset` on. Raises NotFoundError, and CorruptError by name when its length is another."""
+        """The blob's bytes from `offset` on. Raises NotFoundError, CorruptError when its length is another."""
         path = self.path(sha256)
         if not path.exists():
             raise NotFoundError(f"The file {sha256[:16]}… is not kept any more.", "Ask for the run again.")

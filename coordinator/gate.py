@@ -26,7 +26,7 @@ _STATUS = {
 }
 
 
-class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
+class Gate(grpc.ServerInterceptor):
     """Checks protocol version and token of every call but the health check's, and translates errors."""
 
     def __init__(self, token: str) -> None:

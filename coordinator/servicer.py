@@ -74,7 +74,7 @@ class Servicer(CoordinatorServicer):
         self._engine = engine
         self._bootstrap = bootstrap
 
-    def GetRun(self, request: pb.GetRunRequest, context: grpc.ServicerContext) -> pb.Run:  # noqa: N802
+    def GetRun(self, request: pb.GetRunRequest, context: grpc.ServicerContext) -> pb.Run:
         state = self._state(request.run)
         members = [address for member in state.live for address in member.pulse.maddrs]
         return pb.Run(
@@ -90,7 +90,7 @@ class Servicer(CoordinatorServicer):
             finished=state.finished,
         )
 
-    def ListRuns(self, request: pb.ListRunsRequest, context: grpc.ServicerContext) -> pb.ListRunsResponse:  # noqa: N802
+    def ListRuns(self, request: pb.ListRunsRequest, context: grpc.ServicerContext) -> pb.ListRunsResponse:
         state = self._engine.state
         summary_ = pb.RunSummary(
             name=self._spec.run.name,
@@ -102,7 +102,7 @@ class Servicer(CoordinatorServicer):
         )
         return pb.ListRunsResponse(runs=[summary_])
 
-    def GetStatus(self, request: pb.GetStatusRequest, context: grpc.ServicerContext) -> pb.Status:  # noqa: N802
+    def GetStatus(self, request: pb.GetStatusRequest, context: grpc.ServicerContext) -> pb.Status:
         state = self._state(request.run)
         epoch, done = divmod(state.global_samples, state.terms.epoch_samples)
         return pb.Status(
@@ -121,7 +121,7 @@ class Servicer(CoordinatorServicer):
             decisions=self._engine.store.recent_decisions(),
         )
 
-    def Join(self, request: pb.JoinRequest, context: grpc.ServicerContext) -> pb.JoinResponse:  # noqa: N802
+    def Join(self, request: pb.JoinRequest, context: grpc.ServicerContext) -> pb.JoinResponse:
         self._state(request.run)
         if len(request.public_key) != 32:
             raise UsageError("A member's public key has 32 bytes.", "Use the same version of garage-swarm.")
@@ -130,18 +130,18 @@ class Servicer(CoordinatorServicer):
         self._engine.apply(e.Join(member, request.public_key, name, request.version[:32]))
         return pb.JoinResponse(member_id=member, heartbeat_seconds=self._engine.state.terms.heartbeat_seconds)
 
-    def Heartbeat(self, request: pb.HeartbeatRequest, context: grpc.ServicerContext) -> pb.HeartbeatResponse:  # noqa: N802
+    def Heartbeat(self, request: pb.HeartbeatRequest, context: grpc.ServicerContext) -> pb.HeartbeatResponse:
         self._state(request.run)
         self._engine.apply(e.Heartbeat(request.member_id, translate.pulse(request)))
         state = self._engine.state
         return pb.HeartbeatResponse(server_time=time.time(), round=state.round, finished=state.finished)
 
-    def Leave(self, request: pb.LeaveRequest, context: grpc.ServicerContext) -> pb.LeaveResponse:  # noqa: N802
+    def Leave(self, request: pb.LeaveRequest, context: grpc.ServicerContext) -> pb.LeaveResponse:
         self._state(request.run)
         self._engine.apply(e.Leave(request.member_id, request.reason[:200]))
         return pb.LeaveResponse()
 
-    def TakeLease(self, request: pb.TakeLeaseRequest, context: grpc.ServicerContext) -> pb.TakeLeaseResponse:  # noqa: N802
+    def TakeLease(self, request: pb.TakeLeaseRequest, context: grpc.ServicerContext) -> pb.TakeLeaseResponse:
         self._state(request.run)
         made = self._engine.apply(e.TakeLease(request.member_id, min(request.samples, _MAX_LEASE)))
         for granted in _of(made, d.LeaseGranted):
@@ -150,7 +150,7 @@ class Servicer(CoordinatorServicer):
             return pb.TakeLeaseResponse(lease_id=lease.id, range=span, deadline=lease.deadline)
         return pb.TakeLeaseResponse(why="; ".join(denied.why for denied in _of(made, d.LeaseDenied)))
 
-    def ReportRounds(self, request: pb.ReportRoundsRequest, context: grpc.ServicerContext) -> pb.ReportRoundsResponse:  # noqa: N802
+    def ReportRounds(self, request: pb.ReportRoundsRequest, context: grpc.ServicerContext) -> pb.ReportRoundsResponse:
         self._state(request.run)
         reports = tuple(translate.round_report(request.member_id, report) for report in request.reports)
         made = self._engine.apply(e.Report(request.member_id, reports))
@@ -158,7 +158,7 @@ class Servicer(CoordinatorServicer):
         receipts = [translate.receipt_message(receipt) for item in answered for receipt in item.receipts]
         return pb.ReportRoundsResponse(receipts=receipts)
 
-    def GetLedger(self, request: pb.GetLedgerRequest, context: grpc.ServicerContext) -> pb.GetLedgerResponse:  # noqa: N802
+    def GetLedger(self, request: pb.GetLedgerRequest, context: grpc.ServicerContext) -> pb.GetLedgerResponse:
         state = self._state(request.run)
         found = self._engine.store.ledger(request.from_round, request.to_round or None)
         leased = [
@@ -174,7 +174,7 @@ class Servicer(CoordinatorServicer):
 
     def ListCheckpoints(
         self, request: pb.ListCheckpointsRequest, context: grpc.ServicerContext
-    ) -> pb.ListCheckpointsResponse:  # noqa: N802
+    ) -> pb.ListCheckpointsResponse:
         found = self._state(request.run).checkpoints
         return pb.ListCheckpointsResponse(
             checkpoints=[translate.checkpoint_message(found[key]) for key in sorted(found)]
@@ -182,7 +182,7 @@ class Servicer(CoordinatorServicer):
 
     def OfferCheckpoint(
         self, request: pb.OfferCheckpointRequest, context: grpc.ServicerContext
-    ) -> pb.OfferCheckpointResponse:  # noqa: N802
+    ) -> pb.OfferCheckpointResponse:
         self._state(request.run)
         offered = translate.offered(request.member_id, request.checkpoint, time.time())
         self._engine.blobs.path(offered.sha256)
@@ -191,7 +191,7 @@ class Servicer(CoordinatorServicer):
         offset = 0 if why else self._engine.blobs.arrived(offered.sha256)
         return pb.OfferCheckpointResponse(wanted=not why, offset=offset, why=why)
 
-    def Upload(self, request: Iterator[pb.UploadChunk], context: grpc.ServicerContext) -> pb.UploadResponse:  # noqa: N802
+    def Upload(self, request: Iterator[pb.UploadChunk], context: grpc.ServicerContext) -> pb.UploadResponse:
         first = next(request)
         offered = self._state(first.run).offers.get(first.sha256)
         if offered is None:
@@ -206,7 +206,7 @@ class Servicer(CoordinatorServicer):
             size=offered.size if whole else self._engine.blobs.arrived(first.sha256), complete=whole
         )
 
-    def Download(self, request: pb.DownloadRequest, context: grpc.ServicerContext) -> Iterator[pb.Chunk]:  # noqa: N802
+    def Download(self, request: pb.DownloadRequest, context: grpc.ServicerContext) -> Iterator[pb.Chunk]:
         state = self._state(request.run)
         sizes = {blob.sha256: blob.size for blob in self._artefacts.blobs}
         sizes |= {item.sha256: item.size for item in state.checkpoints.values()}

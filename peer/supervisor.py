@@ -23,7 +23,7 @@ from peer.session import Session, Who
 from peer.worker import TOLD, Setup
 from swarm import log
 from swarm.client import CoordinatorClient
-from swarm.errors import SwarmError, UnreachableError, WorkerCrashError, from_code, from_os_error
+from swarm.errors import NotFoundError, SwarmError, UnreachableError, WorkerCrashError, from_code, from_os_error
 from swarm.identity import Identity
 from swarm.invite import Invite
 from swarm.proto import coordinator_pb2 as pb
@@ -40,6 +40,7 @@ _FINAL_SECONDS = 120.0  # for the last checkpoint to reach the coordinator
 _MAX_CRASHES = 5
 _CRASH_WINDOW = 600.0  # seconds in which they must fall
 _LONGEST_PAUSE = 60.0
+_CHECKPOINT_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,7 @@ class Supervisor:
                     "seed": layout.seed,
                 },
                 shards=[shard.sha256 for shard in self._run.shards],
-                checkpoint=str(self._files.checkpoint(self._run.latest)),
+                checkpoint=str(self._newest_checkpoint()),
                 folder=str(self._options.data_dir),
                 initial_peers=list(self._run.bootstrap),
                 live_members=len({address.rsplit("/", 1)[-1] for address in self._run.bootstrap}) - 1,
@@ -238,6 +239,15 @@ class Supervisor:
             )
         )
 
+    def _newest_checkpoint(self) -> Path:
+        """The file to start from. In a fast run it may be replaced by a newer one while we ask for it."""
+        for _ in range(_CHECKPOINT_TRIES):
+            try:
+                return self._files.checkpoint(self._run.latest)
+            except NotFoundError:
+                self._run = self._client.get_run()
+        return self._files.checkpoint(self._run.latest)
+
     def _lease(self, samples: int) -> dict[str, Any]:
         answer = self._session.lease(samples)
         lease = answer.lease
@@ -245,8 +255,7 @@ class Supervisor:
 
     def _latest_checkpoint(self, newer_than: int) -> str:
         self._run = self._client.get_run()
-        latest = self._run.latest
-        return str(self._files.checkpoint(latest)) if latest.round > newer_than else ""
+        return str(self._newest_checkpoint()) if self._run.latest.round > newer_than else ""
 
     def _listening(self, maddrs: list[str]) -> None:
         self._maddrs = maddrs

@@ -36,7 +36,7 @@ logger = log.get(__name__)
 
 TOLD = 3  # exit code: the supervisor was told why
 _SAY_SECONDS = 0.5
-_OTHERS_SECONDS = 10.0
+_OTHERS_SECONDS = 20.0  # longer than the coordinator believes in a member that fell silent
 _LINGER_SECONDS = 1.0  # after the last round: others may still ask for its outcome
 
 

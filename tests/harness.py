@@ -51,9 +51,10 @@ class Program:
         assert self.process.stdout
         for line in self.process.stdout:
             try:
-                self._arrived.put(json.loads(line))
+                event = json.loads(line)
             except ValueError:
-                self._arrived.put({"event": "line", "text": line.rstrip("\n")})
+                event = None
+            self._arrived.put(event if isinstance(event, dict) else {"event": "line", "text": line.rstrip("\n")})
         self._arrived.put(None)
 
     def _read_errors(self) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,13 @@ class SwarmRun:
         return CoordinatorClient.connect(Invite.parse(self.invite))
 
     def clean_up(self) -> None:
-        for program in self.programs:
+        """Ctrl-C for all that still runs, the coordinators last; then kill."""
+        for program in reversed(self.programs):
+            if program.process.poll() is None:
+                program.interrupt()
+        for program in reversed(self.programs):
+            with suppress(subprocess.TimeoutExpired):
+                program.process.wait(8)
             program.clean_up()
 
 

@@ -85,6 +85,7 @@ class AllReduceExchange:
         servicer = Servicer(leader)
         exchange = cls(node, servicer, leader, options, loop)
         servicer.redirect = exchange.redirect
+        servicer.heard_of = node.heard_of
         loop.run(exchange._open(), _CALL_SECONDS)
         return exchange
 
@@ -115,7 +116,7 @@ class AllReduceExchange:
 
     def serve_state(self, source: StateSource) -> None:
         self._servicer.state_source = source
-        self._loop.run(self._node.set_active(True), _CALL_SECONDS)
+        self._loop.run(self._node.activate(), 2 * _CALL_SECONDS)
 
     # ── progress ───────────────────────────────────────────────────────────────────────────
 

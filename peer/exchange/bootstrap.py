@@ -29,7 +29,7 @@ def main() -> None:
     """Entry point; exit code 5 with a sentence on stderr when the network cannot be entered."""
     options = _arguments()
     lifetime.follow_parent()
-    folder = tempfile.mkdtemp(prefix="swarm-")
+    folder = _fresh_folder(options.data_dir / "p2p.folder")
     tempfile.tempdir = os.environ["TMPDIR"] = folder
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -41,6 +41,15 @@ def main() -> None:
         print(error, file=sys.stderr)  # noqa: T201 - the coordinator shows it
         code = getattr(error, "exit_code", 1)
     _end(folder, code)
+
+
+def _fresh_folder(note: Path) -> str:
+    """A temporary folder for sockets; that of a node which was killed before it could clean up is removed."""
+    if note.exists() and (left := Path(note.read_text())).name.startswith("swarm-"):
+        shutil.rmtree(left, ignore_errors=True)
+    folder = tempfile.mkdtemp(prefix="swarm-")
+    note.write_text(folder)
+    return folder
 
 
 def _serve(options: argparse.Namespace, ended: threading.Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from peer.exchange import guard
@@ -25,6 +26,7 @@ RECORD_SECONDS = 10.0  # how long a member that fell silent is still counted
 DECLARE_SECONDS = 2.5
 REFRESH_SECONDS = 1.0
 _START_SECONDS = 20.0
+_SETTLE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class Node:
     run: str
     me: Member
     _members: dict[bytes, Member] = field(default_factory=dict)
+    _stale: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     async def open(cls, dht: DHT, options: NodeOptions) -> Node:
@@ -102,19 +105,28 @@ class Node:
         """All live members that are known, this one included."""
         return [self.me, *(m for m in self._members.values() if m.peer_id != self.id)]
 
-    def forget(self, peer_id: bytes) -> None:
-        """Do not count a member that does not answer, until its record is seen again."""
-        self._members.pop(peer_id, None)
+    def heard_of(self, peer_id: bytes) -> None:
+        """Somebody spoke to us; when it is not known as a member, look at the records now."""
+        if peer_id != self.id and peer_id not in self._members:
+            self._stale.set()
 
     def maddrs(self) -> list[str]:
         """Where others can dial this node; loopback only when there is nothing else."""
         found = [str(address) for address in self.dht.get_visible_maddrs(latest=True)]
         return [address for address in found if "/127.0.0.1/" not in address] or found
 
-    async def set_active(self, active: bool) -> None:
-        """Say whether this member holds an agreed state and takes part in rounds."""
-        self.me = Member(self.me.joined_at, self.id, self.me.client_mode, active)
+    async def activate(self) -> None:
+        """Say that this member holds an agreed state and takes part in rounds, then look who else does.
+
+        Everybody writes first and reads then, so of two that come at once at least one sees the other; the second
+        look is for the other one. Without this each would be a swarm of its own for a round.
+        """
+        self.me = Member(self.me.joined_at, self.id, self.me.client_mode, active=True)
         await self.declare()
+        for _ in range(2):
+            await self.refresh()
+            await asyncio.sleep(_SETTLE_SECONDS)
+        await self.refresh()
 
     async def declare(self) -> None:
         value = [self.me.joined_at, self.me.client_mode, self.me.active]
@@ -146,7 +158,9 @@ class Node:
                 await self.refresh()
             except (OSError, EOFError) as error:
                 logger.warning("membership could not be refreshed: %s", error)
-            await asyncio.sleep(REFRESH_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stale.wait(), REFRESH_SECONDS)
+            self._stale.clear()
 
     @property
     def _key(self) -> str:

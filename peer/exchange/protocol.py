@@ -34,10 +34,12 @@ class Servicer(ServicerBase):
         self.runs: dict[bytes, asyncio.Future[ServicerBase]] = {}
         self.state_source: StateSource | None = None
         self.redirect: Callable[[], bytes] = bytes  # whom to ask instead of this peer
+        self.heard_of: Callable[[bytes], None] = lambda peer: None
         self._leader = leader
         self._files: dict[str, Path] = {}
 
     async def rpc_progress(self, request: pb.Progress, context: P2PContext) -> pb.SwarmView:
+        self.heard_of(context.remote_id.to_bytes())
         if other := self.redirect():
             return pb.SwarmView(phase=pb.REDIRECT, leader=other)
         return self._leader.progress(context.remote_id.to_bytes(), request)

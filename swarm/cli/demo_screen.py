@@ -78,7 +78,7 @@ def _doing(peer: Event) -> str:
     return f"{phase}: {why}" if why else str(phase)
 
 
-def render_result(result: Event) -> RenderableType:
+def render_result(result: Event, width: int) -> RenderableType:
     """The demo's last word."""
     credit = ", ".join(f"{name} {count(samples)}" for name, samples in sorted(result["counted"].items()))
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -90,7 +90,7 @@ def render_result(result: Event) -> RenderableType:
     table.add_row("Counted samples", credit)
     table.add_row("Digests", _digests(result))
     table.add_row("Checkpoint", result["checkpoint"])
-    return Group(Text(), table, Text(), Panel(Text(result["sample"].strip()), title="what it writes now", expand=False))
+    return Group(Text(), table, Text(), Panel(Text(" ".join(result["sample"].split())), title="what it writes now", width=min(78, width)))
 
 
 def _digests(result: Event) -> str:
@@ -125,7 +125,7 @@ class _LiveScreen:
         self._live.update(render(self._view))
         if event["event"] == "result":
             self._live.stop()
-            self._console.print(render_result(event))
+            self._console.print(render_result(event, self._console.width))
 
 
 class _LineScreen:
@@ -148,4 +148,5 @@ class _LineScreen:
                 f"{rate(self._view.rate)}  loss: {losses}"
             )
         elif event["event"] == "result":
-            Console().print(render_result(event))
+            console = Console()
+            console.print(render_result(event, console.width))

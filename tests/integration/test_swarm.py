@@ -157,7 +157,7 @@ def test_ctrl_c_leaves_silently_within_five_seconds_and_kill_9_leaves_nothing(tm
         assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
         status = swarm_command("status", run.invite, "--json")
         assert_quiet_end(status)
-        shown = json.loads("\n".join(event["text"] for event in status.every("line")))
+        shown = json.loads(" ".join(event["text"] for event in status.every("line")))
         assert {member["name"]: member["live"] for member in shown["members"]}["leaving"] is False
         staying.interrupt()
         assert_quiet_end(staying, 10)
