@@ -156,9 +156,10 @@ class Job:
 def main() -> None:
     """Entry point; never returns, because hivemind's processes and threads must not delay or disturb the exit."""
     faulthandler.enable()
-    lifetime.follow_parent()
     stop = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: _end(1))  # the supervisor was killed
+    lifetime.follow_parent()
     jobs: list[Job] = []
     bridge = Bridge(
         socket.socket(fileno=int(sys.argv[1])),

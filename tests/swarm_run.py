@@ -73,15 +73,16 @@ class SwarmRun:
     def launch(self, seconds: float = 60.0) -> Program:
         """Start the coordinator and wait for the invite."""
         where = ["--data-dir", str(self.folder / "coordinator"), "--host", "127.0.0.1", "--port", str(self.port)]
-        program = self._started(swarm_command("launch", str(self.spec), *where))
+        program = self.track(swarm_command("launch", str(self.spec), *where))
         self.invite = program.wait_for(lambda e: str(e.get("text", "")).startswith("swarm://"), seconds)["text"]
         return program
 
     def join(self, name: str, *options: str) -> Program:
         where = ["--data-dir", str(self.folder / name), "--name", name, "--threads", "1", "--device", "cpu"]
-        return self._started(swarm_command("join", self.invite, *where, "--json", *options))
+        return self.track(swarm_command("join", self.invite, *where, "--json", *options))
 
-    def _started(self, program: Program) -> Program:
+    def track(self, program: Program) -> Program:
+        """End this program, too, when the test ends."""
         self.programs.append(program)
         return program
 

@@ -155,7 +155,7 @@ def test_ctrl_c_leaves_silently_within_five_seconds_and_kill_9_leaves_nothing(tm
         last = staying.named("round")["round"]
         staying.wait_for(after_round(last + 2), 25)
         assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
-        status = swarm_command("status", run.invite, "--json")
+        status = run.track(swarm_command("status", run.invite, "--json"))
         assert_quiet_end(status)
         shown = json.loads(" ".join(event["text"] for event in status.every("line")))
         assert {member["name"]: member["live"] for member in shown["members"]}["leaving"] is False
