@@ -1,10 +1,10 @@
-"""Gradient mode on loopback: throughput of one peer against a plain loop, time outside compute against hivemind.Optimizer.
+"""Gradient mode on loopback: throughput against a plain loop, time outside compute against hivemind.Optimizer.
 
 python benchmarks/bench_gradient.py [--quick]
 
 Three measurements in one run, with the demo's model (about 1.2 M parameters), one thread per process:
 - a plain PyTorch loop and a swarm of one peer take turns; the ratio of their samples per second;
-- a swarm of three peers; per round, wall time that is not compute (exchange, optimizer, waiting for others and for samples);
+- a swarm of three peers; per round, wall time that is not compute (exchange, optimizer, waiting for others);
 - three peers of hivemind.Optimizer with its defaults on the same model and batch; the same difference per epoch.
 """
 

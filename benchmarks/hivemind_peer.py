@@ -1,4 +1,4 @@
-"""One peer of stock hivemind.Optimizer with its defaults, on the same model and data; prints the time outside compute of each epoch."""
+"""One peer of stock hivemind.Optimizer with its defaults; prints the time outside compute of each epoch."""
 
 from __future__ import annotations
 

@@ -102,8 +102,10 @@ def train(peer: Peer) -> None:
 
 
 def _learn(peer: Peer, batch: Batch, members: int) -> None:
-    """Compute one batch. It is promised first, so that the round closes when the swarm's last batches are begun: closing
-    only when they are done would let everybody begin one more."""
+    """Compute one batch. It is promised first, so that the round closes when the swarm's last batches are begun.
+
+    Closing only when they are done would let everybody begin one more.
+    """
     promised = peer.work.samples + len(batch.tokens)
     peer.exchange.progress(peer.learner.round, promised, peer.rate)
     started = time.perf_counter()

@@ -1,7 +1,7 @@
 """Ranges of sample positions, and where a position's sample lies. Pure.
 
-The run's samples are one endless stream of positions 0, 1, 2, …; each epoch goes through all samples once, in an order drawn
-from (seed, epoch). See "State, files, names" in docs/architecture.md.
+The run's samples are one endless stream of positions 0, 1, 2, …; each epoch goes through all samples once, in an
+order drawn from (seed, epoch). See "State, files, names" in docs/architecture.md.
 """
 
 from __future__ import annotations

@@ -76,9 +76,7 @@ def _entry(name: str, value: object, data_start: int) -> TensorEntry:
     begin, end = value["data_offsets"]
     if not 0 <= begin <= end:
         raise ValueError(name)
-    return TensorEntry(
-        name, str(value["dtype"]), tuple(map(int, value["shape"])), data_start + begin, data_start + end
-    )
+    return TensorEntry(name, str(value["dtype"]), tuple(map(int, value["shape"])), data_start + begin, data_start + end)
 
 
 def tensor_prefix(name: str, dtype: str, shape: tuple[int, ...]) -> bytes:

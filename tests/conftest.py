@@ -60,4 +60,3 @@ def _settled(mark: str, seconds: float = 3.0) -> list[psutil.Process]:
     while (left := running(mark)) and time.monotonic() < end:
         time.sleep(0.05)
     return left
-

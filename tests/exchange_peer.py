@@ -1,4 +1,4 @@
-"""A real peer of the exchange without model or coordinator: `python -m tests.exchange_peer`. Used by tests and benchmarks.
+"""A real peer of the exchange without model or coordinator: `python -m tests.exchange_peer`.
 
 Reads one JSON object from the command line, prints one JSON line per event.
 """

@@ -34,7 +34,7 @@ class Servicer(ServicerBase):
         self.runs: dict[bytes, asyncio.Future[ServicerBase]] = {}
         self.state_source: StateSource | None = None
         self.redirect: Callable[[], bytes] = bytes  # whom to ask instead of this peer
-        self.heard_of: Callable[[bytes], None] = lambda peer: None
+        self.heard_of: Callable[[bytes], None] = lambda _: None
         self._leader = leader
         self._files: dict[str, Path] = {}
 

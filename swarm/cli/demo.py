@@ -29,7 +29,10 @@ _SILENCE_SECONDS = 60.0  # without a finished round
 
 def demo(
     peers: Annotated[int, typer.Option("--peers", min=1, max=16, help="How many peers train together.")] = 3,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How many rounds they train.", show_default=False)] = 0,
+    rounds: Annotated[
+        int | None,
+        typer.Option("--rounds", min=1, help="How many rounds they train; by default 60.", show_default=False),
+    ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -58,7 +61,7 @@ def _empty(folder: Path) -> Path:
     return folder
 
 
-def _spec(folder: Path, rounds: int) -> Path:
+def _spec(folder: Path, rounds: int | None) -> Path:
     """Write the demo's run spec, with another number of rounds if asked."""
     from swarm import runspec
 
@@ -150,7 +153,7 @@ class Demo:
         with CoordinatorClient.connect(Invite.parse(self.invite)) as client:
             status = client.status()
             last = self._fetch(client)
-        evaluated = self._evaluate(client, last)
+        evaluated = self._evaluate(last)
         return {
             "rounds": status.round,
             "samples": status.global_samples,
@@ -176,7 +179,7 @@ class Demo:
             client.download(item.sha256, item.size, self.folder / f"demo-{name}.safetensors")
         return self.folder / f"demo-round-{found[-1].round}.safetensors"
 
-    def _evaluate(self, client: CoordinatorClient, last: Path) -> dict[str, Any]:
+    def _evaluate(self, last: Path) -> dict[str, Any]:
         self.show({"event": "note", "text": "measuring the loss on text that nobody trained on"})
         first_peer = self.folder / "peers" / "peer-1"
         artefacts = json.loads((self.folder / "coordinator" / "artefacts.json").read_text())

@@ -90,7 +90,12 @@ def render_result(result: Event, width: int) -> RenderableType:
     table.add_row("Counted samples", credit)
     table.add_row("Digests", _digests(result))
     table.add_row("Checkpoint", result["checkpoint"])
-    return Group(Text(), table, Text(), Panel(Text(" ".join(result["sample"].split())), title="what it writes now", width=min(78, width)))
+    return Group(
+        Text(),
+        table,
+        Text(),
+        Panel(Text(" ".join(result["sample"].split())), title="what it writes now", width=min(78, width)),
+    )
 
 
 def _digests(result: Event) -> str:

@@ -19,7 +19,6 @@ from swarm.errors import SwarmError
 
 if TYPE_CHECKING:
     from coordinator.server import Coordinator, Settings
-
     from swarm.client import CoordinatorClient
     from swarm.invite import Invite
     from swarm.proto import coordinator_pb2 as pb
@@ -87,7 +86,6 @@ def _make_ready(folder: Path, spec_path: Path, spec: RunSpec) -> None:
 def _coordinate(settings: Settings) -> None:
     """Serve until KeyboardInterrupt; leaves no process."""
     from coordinator.server import Coordinator
-
     from swarm import log
     from swarm.cli import rundir
 

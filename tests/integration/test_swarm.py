@@ -80,7 +80,9 @@ def test_the_loss_curve_equals_a_plain_loop_on_the_same_global_batches(tmp_path:
         entries = counted(run)
         assert_exactly_once(entries)
         assert swarm_losses(peers, 6) == pytest.approx(replayed(run, entries), rel=2e-4)
-        held = {number: {e["digest"] for peer in peers for e in rounds(peer) if e["round"] == number} for number in range(6)}
+        held = {
+            number: {e["digest"] for peer in peers for e in rounds(peer) if e["round"] == number} for number in range(6)
+        }
         assert all(len(digests) == 1 for digests in held.values()), held
         with run.client() as client:
             status, kept = client.status(), client.checkpoints()

@@ -25,7 +25,13 @@ def ends() -> Iterator[tuple[Bridge, Bridge, queue.SimpleQueue[Any], threading.E
     def broken() -> None:
         raise ZeroDivisionError("oops")
 
-    handlers = {"add": lambda a, b: a + b, "full": full, "broken": broken, "tell": heard.put, "slow": threading.Event().wait}
+    handlers = {
+        "add": lambda a, b: a + b,
+        "full": full,
+        "broken": broken,
+        "tell": heard.put,
+        "slow": threading.Event().wait,
+    }
     one, two = socket.socketpair()
     ours, theirs = Bridge(one, {}, lambda: None), Bridge(two, handlers, closed.set)
     ours.start()

@@ -8,6 +8,7 @@ import torch
 
 from peer.exchange.average import measure
 from peer.exchange.butterfly import CODECS, tensors_from, vectors
+
 from hivemind.compression import CompressionInfo, deserialize_torch_tensor  # isort: skip - after peer.exchange
 
 

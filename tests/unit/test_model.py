@@ -147,7 +147,7 @@ def test_bpe_is_trained_alike_each_time_and_shortens() -> None:
     texts = ["the cat sat on the mat", "the dog sat on the log"] * 20
     one, two = (make_tokenizer(spec(tokenizer="bpe:280"), texts, Path()) for _ in range(2))
     assert one.get_vocab() == two.get_vocab()
-    assert len(one) == 280
+    assert 257 < len(one) <= 280  # so short a text has few pairs to merge
     assert len(one("the cat sat")["input_ids"]) < 8
 
 

@@ -83,9 +83,7 @@ def test_a_tie_goes_to_the_leaders_side() -> None:
 
 
 peers = st.sampled_from([bytes([number]) for number in range(8)])
-words = st.builds(
-    Ready, st.integers(0, 100), st.sampled_from(["x", "y", "z"]), st.booleans(), st.floats(0, 100)
-)
+words = st.builds(Ready, st.integers(0, 100), st.sampled_from(["x", "y", "z"]), st.booleans(), st.floats(0, 100))
 
 
 @given(
