@@ -128,7 +128,7 @@ class Demo:
             self.peers.append(peer)
 
     def watch(self) -> None:
-        """Show what the peers say until all have ended. Raises SwarmError when one fails or nothing happens any more."""
+        """Show what the peers say until all have ended. Raises SwarmError when one fails or nothing happens."""
         from swarm.cli.programs import arriving
 
         last = time.monotonic()
