@@ -94,7 +94,7 @@ def outside_compute(total: int, batch: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         ours, prepared = swarm_rounds(Path(folder), 3, total, batch)
         outside = [r["seconds"] - r["compute"] for peer in ours for r in peer]
-        theirs = hivemind_outside(prepared, max(total // 2, 4), batch)
+        theirs = hivemind_outside(prepared, 6 if total < 20 else 9, batch)
     return {
         "outside_compute_seconds_median": statistics.median(outside),
         "outside_compute_seconds_mean": statistics.mean(outside),
@@ -105,14 +105,14 @@ def outside_compute(total: int, batch: int) -> dict[str, float]:
 
 
 def hivemind_outside(prepared: Path, epochs: int, batch: int) -> list[float]:
-    common = {"prepared": str(prepared), "epochs": epochs, "batch": batch}
+    common = {"prepared": str(prepared), "epochs": epochs, "batch": batch, "peers": 3}
     peers = [program("hivemind_peer", **common, seed=0, initial_peers=[])]
     try:
         maddrs = peers[0].named("started", 60)["maddrs"]
         peers += [program("hivemind_peer", **common, seed=seed, initial_peers=maddrs) for seed in (1, 2)]
         for peer in peers:
             peer.finish(600)
-        return [e["outside"] for peer in peers for e in peer.every("epoch")[1:]]
+        return [e["outside"] for peer in peers for e in peer.every("epoch")[1:] if e["peers"] == 3]
     finally:
         for peer in peers:
             peer.clean_up()
@@ -122,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="under a minute; writes nothing")
     quick = parser.parse_args().quick
-    rounds_one, rounds_three, repeats = (8, 8, 1) if quick else (30, 40, 3)
+    rounds_one, rounds_three, repeats = (8, 8, 1) if quick else (40, 40, 3)
     figures = {
         **one_peer(rounds_one, 64, repeats),
         **outside_compute(rounds_three, 64 if quick else 96),

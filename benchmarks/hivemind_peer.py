@@ -22,6 +22,11 @@ from tests.reference import torch_adamw
 MICRO = 8
 
 
+def seen(optimizer: hivemind.Optimizer) -> int:
+    """How many peers the optimizer's own tracker knows."""
+    return int(optimizer.tracker.global_progress.num_peers)
+
+
 def main() -> None:
     settings = json.loads(sys.argv[1])
     torch.set_num_threads(1)
@@ -42,6 +47,10 @@ def main() -> None:
         optimizer=torch_adamw(list(model.parameters()), load(prepared / "run.toml").training),
         client_mode=dht.client_mode,  # left out, the first epoch's end raises
     )
+    end = time.monotonic() + 30
+    while seen(optimizer) < settings["peers"] and time.monotonic() < end:
+        optimizer.tracker.report_local_progress(local_epoch=0, samples_accumulated=0)
+        time.sleep(0.2)
     position, epoch, compute, begun = settings["seed"] * 1_000_000, 0, 0.0, time.perf_counter()
     while epoch < settings["epochs"]:
         tokens = batches.load(Range(position, position + MICRO))
@@ -54,7 +63,8 @@ def main() -> None:
         if optimizer.local_epoch != epoch:
             now = time.perf_counter()
             outside = now - begun - compute
-            print(json.dumps({"event": "epoch", "epoch": epoch, "outside": outside, "compute": compute}), flush=True)
+            facts = {"epoch": epoch, "outside": outside, "compute": compute, "peers": seen(optimizer)}
+            print(json.dumps({"event": "epoch", **facts}), flush=True)
             epoch, compute, begun = optimizer.local_epoch, 0.0, now
     time.sleep(3)  # others may still need this peer
     kill(psutil.Process().children(recursive=True))
