@@ -10,6 +10,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from peer.leases import Leased, LeasedRange
 from swarm import log
 from swarm.errors import SwarmError
 from swarm.ranges import Range
@@ -17,22 +18,6 @@ from swarm.ranges import Range
 logger = log.get(__name__)
 
 _ASK_AGAIN_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class LeasedRange:
-    """Positions of one lease."""
-
-    lease_id: str
-    range: Range
-
-
-@dataclass(frozen=True)
-class Leased:
-    """The coordinator's answer: a lease, or why there is none."""
-
-    lease: LeasedRange | None
-    why: str = ""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from peer.optimizer import AdamW
 from peer.packing import Corpus, Tokens, separable, shards, split, tokenise
 from peer.sources import documents
 from peer.tokenizer import make_tokenizer
-from swarm import runspec
+from swarm import lifetime, runspec
 from swarm.errors import SwarmError, from_os_error
 from swarm.runspec import RunSpec
 from swarm.tensorfile import atomic_write, publish, sha256_file
@@ -133,6 +133,7 @@ def spec_key(spec: RunSpec) -> str:
 
 def main() -> None:
     """The command; see the module."""
+    lifetime.follow_parent()
     parser = argparse.ArgumentParser(prog="python -m peer.prepare", description="Prepare a run.")
     parser.add_argument("--spec", type=Path, required=True, help="the run spec, a TOML file")
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from peer.feed import Leased, LeasedRange
+from peer.leases import Leased, LeasedRange
 from peer.outbox import CHECKPOINT, REPORT, Item, Outbox
 from swarm import log
 from swarm.client import CoordinatorClient

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from peer.exchange.base import Applied, Exchange, Phase, Resync, Update
-from peer.feed import Batch, LeasedRange
+from peer.feed import Batch
+from peer.leases import LeasedRange
 from peer.learner import Learner
 
 _IDLE_SECONDS = 0.05  # between looks while there is nothing to train on

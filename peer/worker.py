@@ -226,7 +226,8 @@ def _enter(setup: Setup) -> AllReduceExchange:
 
 
 def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange, stop: threading.Event) -> Job:
-    from peer.feed import Feed, Leased, LeasedRange
+    from peer.feed import Feed
+    from peer.leases import Leased, LeasedRange
     from peer.training import Peer
 
     spec = setup.spec

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from peer.feed import Feed, Leased, LeasedRange
+from peer.feed import Feed
+from peer.leases import Leased, LeasedRange
 from swarm.errors import UnreachableError
 from swarm.ranges import Range
 

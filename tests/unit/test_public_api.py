@@ -35,6 +35,14 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         swarm.nothing  # noqa: B018
 
 
+@pytest.mark.parametrize("module", ["peer.supervisor", "coordinator.server"])
+def test_who_speaks_grpc_holds_no_torch(module: str) -> None:
+    """gRPC and fork do not mix, and hivemind forks; the coordinator stays small, a refused join quick."""
+    code = f"import sys, {module}; print([name for name in ('torch', 'hivemind', 'transformers') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_importing_swarm_loads_nothing_heavy() -> None:
     code = f"import sys, swarm; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

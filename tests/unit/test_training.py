@@ -14,8 +14,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from peer.checkpoint import read_state
 from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, Update, View
 from peer.exchange.solo import SoloExchange
-from peer.feed import Batch, LeasedRange
+from peer.feed import Batch
 from peer.learner import Learner
+from peer.leases import LeasedRange
 from peer.model import trainable
 from peer.training import Peer, RoundDone, Work, train
 from swarm.errors import CorruptError

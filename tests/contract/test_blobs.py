@@ -1,0 +1,104 @@
+"""Blobs: whole or not there, resumed at any byte, named by what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from coordinator.blobs import Blobs
+from swarm.errors import CorruptError, NotFoundError, UsageError
+
+DATA = bytes(range(256)) * 40
+NAME = hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs(tmp_path)
+
+
+def pieces(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[start : start + size] for start in range(0, len(data), size))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@given(st.integers(0, len(DATA)), st.integers(1, 5000))
+def test_an_upload_goes_on_where_it_broke_off(blobs: Blobs, cut: int, size: int) -> None:
+    blobs.delete(NAME)
+    assert blobs.receive(NAME, len(DATA), 0, pieces(DATA[:cut], size)) is (cut == len(DATA))
+    assert blobs.path(NAME).exists() is (cut == len(DATA))
+    assert blobs.receive(NAME, len(DATA), blobs.arrived(NAME), pieces(DATA[cut:], size))
+    assert b"".join(blobs.read(NAME, len(DATA), 0)) == DATA
+    assert b"".join(blobs.read(NAME, len(DATA), cut)) == DATA[cut:]
+
+
+def test_altered_bytes_are_refused_and_thrown_away(blobs: Blobs) -> None:
+    with pytest.raises(CorruptError, match="torn or was altered"):
+        blobs.receive(NAME, len(DATA), 0, [DATA[:-1] + b"x"])
+    assert blobs.arrived(NAME) == 0
+    assert not blobs.path(NAME).exists()
+
+
+def test_a_gap_is_refused_and_more_than_was_announced_is_cut(blobs: Blobs) -> None:
+    with pytest.raises(UsageError, match="only 0 are here"):
+        blobs.receive(NAME, len(DATA), 10, [DATA[10:]])
+    assert blobs.receive(NAME, len(DATA), 0, [DATA + b"more"])
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "", "A" * 64, "0" * 63, "0" * 64 + "/x", f"{'0' * 63}\n"])
+def test_only_a_sha256_names_a_file(blobs: Blobs, name: str) -> None:
+    for call in (blobs.path, blobs.arrived, blobs.delete, blobs.verify):
+        with pytest.raises(UsageError):
+            call(name)
+
+
+def test_two_uploads_of_the_same_blob_at_once(blobs: Blobs) -> None:
+    ended: list[bool] = []
+    threads = [
+        threading.Thread(target=lambda: ended.append(blobs.receive(NAME, len(DATA), 0, pieces(DATA, 100))))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert ended == [True] * 4
+    assert blobs.verify(NAME).read_bytes() == DATA
+
+
+def test_torn_and_missing_blobs_are_refused_by_name(blobs: Blobs) -> None:
+    with pytest.raises(NotFoundError):
+        blobs.verify(NAME)
+    blobs.receive(NAME, len(DATA), 0, [DATA])
+    blobs.path(NAME).write_bytes(DATA[:4096])
+    with pytest.raises(CorruptError, match=NAME):
+        blobs.verify(NAME)
+    with pytest.raises(CorruptError, match=NAME):
+        list(blobs.read(NAME, len(DATA), 0))
+
+
+def test_a_full_disk_is_said_and_nothing_looks_complete(tmp_path: Path) -> None:
+    """The kernel refuses to write beyond 4 kB, as a full disk would."""
+    code = (
+        "import sys; from pathlib import Path; from coordinator.blobs import Blobs\n"
+        f"Blobs(Path(sys.argv[1])).receive({NAME!r}, {len(DATA)}, 0, [bytes(range(256)) * 40])"
+    )
+
+    def small_disk() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    ended = subprocess.run(command, preexec_fn=small_disk, capture_output=True, text=True, check=False)
+    assert "SwarmError" in ended.stderr or "DiskError" in ended.stderr
+    assert not (tmp_path / NAME).exists()

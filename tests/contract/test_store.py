@@ -1,0 +1,144 @@
+"""One suite for every store: what a tick decided is there after a restart, whatever happened."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from coordinator import decisions as d
+from coordinator.records import Terms
+from coordinator.state import State
+from coordinator.store import SqlStore, open_store
+from swarm.errors import SwarmError
+from swarm.ranges import Range
+from tests.histories import START, TERMS, History
+
+Opener = Callable[[], SqlStore]
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """A temporary PostgreSQL on a Unix socket, or the server that SWARM_TEST_POSTGRESQL names."""
+    if url := os.environ.get("SWARM_TEST_POSTGRESQL"):
+        yield url
+        return
+    found = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
+    if not found or not shutil.which("setpriv"):
+        pytest.skip("PostgreSQL's initdb is not installed (Debian: postgresql)")
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    as_user = _as_postgres(folder)
+    data = str(folder / "data")
+    subprocess.run([*as_user, f"{found[-1]}/initdb", "-D", data, "-A", "trust", "-U", "test"], check=True, capture_output=True)
+    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
+    control = [*as_user, f"{found[-1]}/pg_ctl", "-D", data, "-w", "-l", f"{folder}/log"]
+    subprocess.run([*control, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL)
+    try:
+        yield f"postgresql+psycopg://test@/postgres?host={folder}"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL)
+        shutil.rmtree(folder)
+
+
+def _as_postgres(folder: Path) -> list[str]:
+    """PostgreSQL refuses to run as root."""
+    if os.getuid() != 0:
+        return []
+    shutil.chown(folder, "postgres", "postgres")
+    return ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
+    url = request.getfixturevalue("postgresql") if request.param == "postgresql" else ""
+    opened: list[SqlStore] = []
+
+    def open_() -> SqlStore:
+        opened.append(open_store(TERMS.run, tmp_path, url))
+        return opened[-1]
+
+    yield open_
+    for store in opened:
+        store.close()
+    if url:
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+        engine.dispose()
+
+
+def facts(state: State) -> dict[str, object]:
+    """What must survive; deadlines, pulses and the time of the last heartbeat need not."""
+    ledger = state.ledger
+    return {
+        "free": ledger.free,
+        "leases": {key: (item.member, item.range, item.left) for key, item in ledger.leases.items()},
+        "counted": {key: sorted(group, key=lambda entry: entry.range) for key, group in ledger.counted.items()},
+        "returns": ledger.returns,
+        "next": ledger.next_number,
+        "members": {
+            key: (m.name, m.live, m.has_state, m.first_lease, m.counted, m.rejected) for key, m in state.members.items()
+        },
+        "votes": {key: {who: vote.digest for who, vote in cast.items()} for key, cast in state.votes.items()},
+        "checkpoints": state.checkpoints,
+        "round": state.round,
+        "samples": state.global_samples,
+    }
+
+
+def begun(store: SqlStore, terms: Terms = TERMS) -> State:
+    store.write([d.CheckpointAccepted(START)], 0.0)
+    return store.load(terms)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_loaded_state_is_the_state_after_every_tick(opener: Opener, seed: int) -> None:
+    store = opener()
+    history = History(seed, state=begun(store))
+    for number, (_, made, after, now) in enumerate(history.steps(120)):
+        store.write(made, now)
+        if number % 7 == 0:
+            assert facts(store.load(TERMS)) == facts(after)
+    assert facts(opener().load(TERMS)) == facts(history.state)
+
+
+def test_receipts_ledger_and_log_are_kept(opener: Opener) -> None:
+    store = opener()
+    history = History(3, state=begun(store))
+    filed: list[d.ReportFiled] = []
+    for _, made, _, now in history.steps(150):
+        store.write(made, now)
+        filed += [item for item in made if isinstance(item, d.ReportFiled)]
+    kept = store.receipts([item.report.key for item in filed])
+    assert set(kept) == {item.report.key for item in filed}
+    assert {key: len(value) for key, value in kept.items()} == {i.report.key: len(i.receipts) for i in filed}
+    found = store.ledger(0, None)
+    assert sum(len(entry.range) for entry in found if entry.state == "counted") == history.state.ledger.counted_samples
+    assert all(entry.round < 3 for entry in store.ledger(0, 3))
+    assert store.recent_decisions()
+    assert store.receipts(["unknown"]) == {}
+
+
+def test_a_write_that_fails_in_the_middle_leaves_nothing(opener: Opener) -> None:
+    store = opener()
+    before = facts(begun(store))
+    history = History(1, state=store.load(TERMS))
+    made = [item for _, decisions, _, _ in history.steps(20) for item in decisions]
+    broken = d.LeaseGranted(made_lease(None))  # type: ignore[arg-type]
+    with pytest.raises(SwarmError):
+        store.write([*made, broken], 1.0)
+    assert facts(store.load(TERMS)) == before
+
+
+def made_lease(member: object) -> object:
+    from coordinator.ledger import Lease
+
+    return Lease("x", 1, member, Range(0, 1), (Range(0, 1),), 0.0)  # type: ignore[arg-type]

@@ -1,0 +1,111 @@
+"""Random histories of a run, for the laws of ledger, state and store."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from coordinator import decisions as d
+from coordinator import events as e
+from coordinator.ledger import END, Claim, Ledger
+from coordinator.records import Checkpoint, Metrics, Pulse, RoundReport, Terms
+from coordinator.state import State, tick
+from swarm.ranges import Range, total
+
+TERMS = Terms(run="law", total_rounds=40, target_batch_size=8, epoch_samples=50, keep_checkpoints=2)
+START = Checkpoint(round=0, digest="d0", sha256="0" * 64, size=1, global_samples=0)
+
+
+def fresh(terms: Terms = TERMS) -> State:
+    return State(terms=terms, ledger=Ledger(terms.epoch_samples), checkpoints={0: START})
+
+
+def report(key: str, round_: int, claims: tuple[Claim, ...], digest: str = "", dropped: str = "") -> RoundReport:
+    metrics = Metrics(digest or f"d{round_ + 1}", 8, 8 * (round_ + 1), 2, total(c.range for c in claims), 1.0, 1, 1, 1, 1, 1)
+    counted, lost = ((), claims) if dropped else (claims, ())
+    return RoundReport(key, round_, metrics, counted, lost, dropped)
+
+
+@dataclass
+class History:
+    """Members that lease, report (also late, twice, wrongly), vanish and come back; a coordinator that restarts."""
+
+    seed: int
+    state: State = field(default_factory=fresh)
+    now: float = 1000.0
+    granted: list[d.LeaseGranted] = field(default_factory=list)
+    known: dict[str, tuple[object, ...]] = field(default_factory=dict)
+    said: list[e.Report] = field(default_factory=list)
+
+    def steps(self, count: int) -> Iterator[tuple[State, list[d.Decision], State, float]]:
+        """(state before, decisions, state after, time) of each tick."""
+        rng = random.Random(self.seed)
+        for number in range(count):
+            self.now += rng.choice([0.1, 1.0, 4.0, 20.0, 70.0])
+            before = self.state
+            self.state, made = tick(before, [self._event(rng, number)], self.now, rng.getrandbits(32))
+            for item in made:
+                if isinstance(item, d.LeaseGranted):
+                    self.granted.append(item)
+                if isinstance(item, d.ReportFiled):
+                    self.known[item.report.key] = item.receipts
+            yield before, made, self.state, self.now
+
+    def _event(self, rng: random.Random, number: int) -> e.Event:
+        who = f"m{rng.randrange(4)}"
+        match rng.randrange(9):
+            case 0 | 1:
+                return e.Join(who, who.encode() * 16, who, "1")
+            case 2:
+                return e.Leave(who, "tired")
+            case 3:
+                return e.Resumed()
+            case 4:
+                return e.Heartbeat(who, Pulse(round=self.state.round))
+            case 5 | 6:
+                return e.TakeLease(who, rng.randrange(1, 20))
+            case 7:
+                return self._checkpoint(rng, who)
+            case _:
+                return self._report(rng, who, number)
+
+    def _report(self, rng: random.Random, who: str, number: int) -> e.Event:
+        if self.said and rng.random() < 0.2:
+            again = rng.choice(self.said)
+            return replace(again, known={r.key: self.known[r.key] for r in again.reports if r.key in self.known})
+        claims = tuple(self._claim(rng) for _ in range(rng.randrange(3)) if self.granted)
+        round_ = max(0, self.state.round - rng.choice([0, 0, 0, 1, 3]))
+        dropped = "late by 4 s" if rng.random() < 0.2 else ""
+        said = e.Report(who, (report(f"k{number}", round_, claims, rng.choice(["", "", "other"]), dropped),))
+        self.said.append(said)
+        return said
+
+    def _claim(self, rng: random.Random) -> Claim:
+        """Some part of some lease that was ever granted, to whoever it was."""
+        lease = rng.choice(self.granted[-12:]).lease
+        start = rng.randrange(lease.range.start, lease.range.stop)
+        return Claim(lease.id, Range(start, rng.randrange(start, lease.range.stop + 2)))
+
+    def _checkpoint(self, rng: random.Random, who: str) -> e.Event:
+        waiting = list(self.state.offers.values())
+        if waiting and rng.random() < 0.6:
+            return e.CheckpointUploaded(waiting[0].sha256, waiting[0].digest)
+        round_ = self.state.round
+        sha256 = f"{round_:064x}"
+        return e.OfferCheckpoint(who, Checkpoint(round_, f"d{round_}", sha256, 1, 8 * round_))
+
+
+def counted(made: list[d.Decision]) -> list[Range]:
+    filed = [item for item in made if isinstance(item, d.ReportFiled)]
+    return [entry.range for item in filed for entry in item.entries if entry.state == "counted"]
+
+
+def assert_every_position_in_one_place(ledger: Ledger, counted_ranges: list[Range]) -> None:
+    """free + left in leases + counted = everything, and nothing twice."""
+    parts = [*ledger.free, *(part for lease in ledger.leases.values() for part in lease.left), *counted_ranges]
+    parts.sort()
+    assert parts[0].start == 0
+    assert parts[-1].stop == END
+    for one, two in zip(parts, parts[1:], strict=False):
+        assert one.stop == two.start, f"{one} and {two} overlap or leave a gap"

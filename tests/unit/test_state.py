@@ -1,0 +1,201 @@
+"""The coordinator's rules (docs/architecture.md): one example for each, and laws over random histories."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coordinator import decisions as d
+from coordinator import events as e
+from coordinator.ledger import Claim
+from coordinator.records import Checkpoint, Pulse
+from coordinator.state import State, tick
+from swarm.ranges import Range, merge, total
+from tests.histories import History, assert_every_position_in_one_place, counted, fresh, report
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 120))
+def test_every_position_is_counted_once_or_visibly_free_again(seed: int, length: int) -> None:
+    """Any interleaving of join, leave, crash, lease, report, late report, restart, going back."""
+    held: list[Range] = []
+    for before, made, after, _ in History(seed).steps(length):
+        for item in made:
+            if isinstance(item, d.WentBack):
+                held = [entry.range for group in after.ledger.counted.values() for entry in group]
+                held = merge([*held, *counted_before(before, item)])
+        held = merge([*held, *counted([item for item in made if not isinstance(item, d.WentBack)])])
+        assert_every_position_in_one_place(after.ledger, held)
+
+
+def counted_before(before: State, back: d.WentBack) -> list[Range]:
+    """What had been counted, without what going back undid."""
+    free_or_leased = merge(
+        [*before.ledger.free, *(part for lease in before.ledger.leases.values() for part in lease.left)]
+    )
+    kept, position = [], 0
+    for part in free_or_leased:
+        kept.append(Range(position, part.start))
+        position = part.stop
+    undone = merge(entry.range for entry in back.undone)
+    for gone in undone:
+        kept = [
+            piece
+            for item in kept
+            for piece in (Range(item.start, min(item.stop, gone.start)), Range(max(item.start, gone.stop), item.stop))
+            if piece
+        ]
+    return [item for item in kept if item]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32))
+def test_rounds_never_go_back_unsaid_and_every_refusal_has_a_remedy(seed: int) -> None:
+    for before, made, after, now in History(seed).steps(80):
+        went_back = any(isinstance(item, d.WentBack) for item in made)
+        assert after.round >= before.round or went_back
+        for item in made:
+            assert not isinstance(item, d.Refused) or (item.what and item.remedy)
+            assert not isinstance(item, d.LeaseGranted | d.ReportFiled) or str(item) is not None
+        for lease in after.ledger.leases.values():
+            assert lease.deadline > now
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32))
+def test_time_and_seed_decide_everything(seed: int) -> None:
+    one = [(made, after) for _, made, after, _ in History(seed).steps(40)]
+    two = [(made, after) for _, made, after, _ in History(seed).steps(40)]
+    assert one == two
+
+
+def run(state: State, *events: e.Event, now: float = 0.0) -> tuple[State, list[d.Decision]]:
+    return tick(state, events, now, seed=1)
+
+
+def joined(*names: str) -> State:
+    return run(fresh(), *(e.Join(name, b"k" * 32, name, "1") for name in names))[0]
+
+
+def lease(state: State, who: str, wish: int, now: float = 0.0) -> tuple[State, d.LeaseGranted]:
+    state, made = run(state, e.TakeLease(who, wish), now=now)
+    return state, next(item for item in made if isinstance(item, d.LeaseGranted))
+
+
+def test_leases_are_contiguous_lowest_first_and_end_with_the_epoch() -> None:
+    state, one = lease(joined("a"), "a", 20)
+    state, two = lease(state, "a", 1000)
+    assert (one.lease.range, two.lease.range) == (Range(0, 20), Range(20, 35))  # half of the 30 that are left
+    state, three = lease(state, "a", 1000)
+    state, four = lease(state, "a", 1000)
+    assert (three.lease.range, four.lease.range) == (Range(35, 43), Range(43, 50))
+    assert lease(state, "a", 10)[1].lease.range == Range(50, 60)
+
+
+def test_a_heartbeat_extends_leases_and_silence_ends_them() -> None:
+    state, granted = lease(joined("a", "b"), "a", 10)
+    state, _ = run(state, e.Heartbeat("a", Pulse()), e.Heartbeat("b", Pulse()), now=14.0)
+    assert state.ledger.leases[granted.lease.id].deadline == 74.0
+    state, made = run(state, e.Heartbeat("b", Pulse()), now=28.0)
+    state, made = run(state, now=29.5)
+    assert [str(item) for item in made][0] == "a (a) left: no sign of life for 16 s."
+    assert state.ledger.free[0] == Range(0, 1 << 62)
+    state, made = run(state, e.TakeLease("a", 1), now=29.6)
+    assert made == [d.Refused("This membership has ended, or was never one.", "Join again.")]
+
+
+def test_a_report_counts_what_the_lease_holds_and_says_what_not() -> None:
+    state, granted = lease(joined("a", "b"), "a", 10)
+    claim = Claim(granted.lease.id, Range(0, 4))
+    state, made = run(state, e.Report("a", (report("k", 0, (claim,)),)))
+    assert [(r.range, r.counted) for r in made[0].receipts] == [(Range(0, 4), True)]  # type: ignore[union-attr]
+    assert state.round == 1
+    state, made = run(state, e.Report("a", (report("k2", 1, (claim,)),)))
+    assert [(r.counted, r.why) for r in made[0].receipts] == [(False, "already counted")]  # type: ignore[union-attr]
+    state, made = run(state, e.Report("b", (report("k3", 1, (claim,)),)))
+    assert made[0].receipts[0].why == "no such lease of yours"  # type: ignore[union-attr]
+
+
+def test_late_but_still_free_counts_and_leased_again_does_not() -> None:
+    state, granted = lease(joined("a", "b"), "a", 10)
+    state, _ = run(state, e.Heartbeat("a", Pulse()), e.Heartbeat("b", Pulse()), now=10.0)
+    state, _ = run(state, e.Leave("a", "night"), now=11.0)
+    state, _ = run(state, e.Join("a", b"k" * 32, "a", "1"), now=12.0)
+    state, again = lease(state, "b", 5, now=12.5)
+    claim = Claim(granted.lease.id, Range(0, 10))
+    state, made = run(state, e.Report("a", (report("k", 0, (claim,)),)), now=13.0)
+    receipts = {(r.range, r.counted, r.why) for r in made[0].receipts}  # type: ignore[union-attr]
+    assert again.lease.range == Range(0, 5)
+    assert receipts == {(Range(5, 10), True, "late, but still free"), (Range(0, 5), False, "leased again to b")}
+
+
+def test_dropped_samples_are_free_again_and_listed_with_the_peers_reason() -> None:
+    state, granted = lease(joined("a"), "a", 10)
+    claim = Claim(granted.lease.id, Range(0, 6))
+    state, made = run(state, e.Report("a", (report("k", 0, (claim,), dropped="late by 4 s"),)))
+    assert [(r.counted, r.why) for r in made[0].receipts] == [(False, "late by 4 s")]  # type: ignore[union-attr]
+    assert state.ledger.free[0] == Range(0, 6)
+    assert state.members["a"].rejected == 6
+
+
+def test_a_restart_gives_everybody_the_full_time_again() -> None:
+    state, granted = lease(joined("a"), "a", 10)
+    state, made = run(state, e.Resumed(), now=5000.0)
+    assert not made
+    assert state.members["a"].live
+    assert state.ledger.leases[granted.lease.id].deadline == 5060.0
+
+
+def test_the_run_goes_back_when_nobody_holds_the_newest_state() -> None:
+    state, granted = lease(joined("a"), "a", 10)
+    claim = Claim(granted.lease.id, Range(0, 10))
+    state, _ = run(state, e.Report("a", (report("k", 0, (claim,)), report("k2", 1, ()))))
+    assert state.round == 2
+    state, _ = run(state, e.Leave("a", "crash"), e.Join("b", b"b" * 32, "b", "1"))
+    state, made = run(state, e.TakeLease("b", 4))
+    assert str(made[0]).startswith("The run went back from round 2 to its checkpoint of round 0")
+    assert (state.round, state.global_samples, state.members["a"].counted) == (0, 0, 0)
+    assert made[1].lease.range == Range(0, 4)  # type: ignore[union-attr]
+    state, _ = run(state, e.Join("a", b"k" * 32, "a", "1"))
+    state, made = run(state, e.Report("a", (report("late", 1, (claim,)),)))
+    assert made[0].receipts[0].why == "the run went back to round 0"  # type: ignore[union-attr]
+
+
+def test_checkpoints_are_wanted_once_and_only_with_the_majoritys_digest() -> None:
+    state = joined("a", "b", "c")
+    for who, digest in (("a", "good"), ("b", "good"), ("c", "bad")):
+        state, _ = run(state, e.Report(who, (report(f"k{who}", 0, (), digest),)))
+    liar, honest = Checkpoint(1, "bad", "1" * 64, 9, 8), Checkpoint(1, "good", "2" * 64, 9, 8)
+    state, made = run(state, e.OfferCheckpoint("c", liar))
+    assert made[0].why == "most reports of that round name another digest"  # type: ignore[union-attr]
+    state, made = run(state, e.OfferCheckpoint("a", honest))
+    assert made[0].why == ""  # type: ignore[union-attr]
+    state, made = run(state, e.CheckpointUploaded(honest.sha256, "another"))
+    assert isinstance(made[0], d.Refused)
+    state, _ = run(state, e.OfferCheckpoint("a", honest))
+    state, made = run(state, e.CheckpointUploaded(honest.sha256, "good"))
+    assert isinstance(made[0], d.CheckpointAccepted)
+    assert state.latest == honest
+    state, made = run(state, e.OfferCheckpoint("b", honest))
+    assert made[0].why == "it is already here"  # type: ignore[union-attr]
+
+
+def test_only_the_newest_checkpoints_and_the_first_are_kept() -> None:
+    state, dropped = joined("a"), []
+    for number in range(1, 5):
+        found = Checkpoint(number, f"d{number}", f"{number:064x}", 9, 8 * number)
+        state, _ = run(state, e.OfferCheckpoint("a", found))
+        state, made = run(state, e.CheckpointUploaded(found.sha256, found.digest))
+        dropped += [item.checkpoint.round for item in made if isinstance(item, d.CheckpointDropped)]
+    assert sorted(state.checkpoints) == [0, 3, 4]
+    assert dropped == [1, 2]
+    state, _ = run(state, e.CheckpointTorn(f"{4:064x}", "its SHA-256 is another"))
+    assert state.latest.round == 3
+
+
+def test_a_finished_run_leases_nothing_and_says_so() -> None:
+    state = joined("a")
+    state, made = run(state, e.Report("a", (report("k", 39, ()),)))
+    assert state.finished
+    assert run(state, e.TakeLease("a", 4))[1] == [d.LeaseDenied("the run is finished")]
+    assert total(state.ledger.free) > 0
