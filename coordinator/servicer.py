@@ -127,7 +127,7 @@ class Servicer(CoordinatorServicer):
             raise UsageError("A member's public key has 32 bytes.", "Use the same version of garage-swarm.")
         member = member_id(request.public_key)
         name = " ".join(request.name.split())[:64] or "unnamed"
-        self._engine.apply(e.Join(member, request.public_key, name, request.version[:32]))
+        self._engine.apply(e.Join(member, request.public_key, name, request.version[:32], request.round))
         return pb.JoinResponse(member_id=member, heartbeat_seconds=self._engine.state.terms.heartbeat_seconds)
 
     def Heartbeat(self, request: pb.HeartbeatRequest, context: grpc.ServicerContext) -> pb.HeartbeatResponse:

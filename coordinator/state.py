@@ -100,7 +100,7 @@ def _apply_of_member(state: State, event: e.MemberEvent, now: float, rng: random
 
 
 def _join(state: State, event: e.Join, now: float) -> Step:
-    """A new process of a key: leases of an earlier one are not extended any more, and its state is not known."""
+    """Leases of an earlier membership of the key are not extended any more."""
     before = state.members.get(event.member)
     member = Member(
         id=event.member,
@@ -108,6 +108,7 @@ def _join(state: State, event: e.Join, now: float) -> Step:
         public_key=event.public_key,
         version=event.version,
         last_seen=now,
+        has_state=event.round > state.latest.round,
         first_lease=state.ledger.next_number,
         counted=before.counted if before else 0,
         rejected=before.rejected if before else 0,

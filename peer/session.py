@@ -63,9 +63,9 @@ class Session:
         self._ended = threading.Event()
         self._flushing = threading.Lock()
 
-    def join(self) -> None:
-        """Become a member. Raises UnreachableError, RefusedError, …"""
-        answer = self._client.join(self._who.public_key, self._who.name)
+    def join(self, round_: int = 0) -> None:
+        """Become a member that holds the state of `round_`, or none. Raises UnreachableError, RefusedError, …"""
+        answer = self._client.join(self._who.public_key, self._who.name, round_)
         self._member_id, self._interval = answer.member_id, answer.heartbeat_seconds
 
     def renew(self, reason: str) -> None:
@@ -153,7 +153,7 @@ class Session:
         """The coordinator does not know this membership any more; its leases are gone with it."""
         logger.warning("%s Joining again.", error)
         try:
-            self.join()
+            self.join(self._doing.round)
             self.on_lost()
         except RefusedError as final:
             self.refused = final

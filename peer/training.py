@@ -11,8 +11,8 @@ from typing import Protocol
 
 from peer.exchange.base import Applied, Exchange, Phase, Resync, Update
 from peer.feed import Batch
-from peer.leases import LeasedRange
 from peer.learner import Learner
+from peer.leases import LeasedRange
 
 _IDLE_SECONDS = 0.05  # between looks while there is nothing to train on
 _RETRY_SECONDS = 0.1

@@ -87,9 +87,14 @@ class CoordinatorClient:
         """What goes on in the run."""
         return self._call(self._stub.GetStatus, pb.GetStatusRequest(run=self.invite.run))
 
-    def join(self, public_key: bytes, name: str) -> pb.JoinResponse:
-        """Become a member, or renew the membership; `public_key` has 32 bytes, `name` is what others see."""
-        request = pb.JoinRequest(run=self.invite.run, public_key=public_key, name=name, version=__version__)
+    def join(self, public_key: bytes, name: str, round_: int = 0) -> pb.JoinResponse:
+        """Become a member, or renew the membership; `public_key` has 32 bytes, `name` is what others see.
+
+        `round_` is that of the state which this process holds already: a run does not go back behind it.
+        """
+        request = pb.JoinRequest(
+            run=self.invite.run, public_key=public_key, name=name, version=__version__, round=round_
+        )
         return self._call(self._stub.Join, request)
 
     def heartbeat(self, beat: pb.HeartbeatRequest) -> pb.HeartbeatResponse:

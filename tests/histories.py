@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from coordinator import decisions as d
 from coordinator import events as e
@@ -22,7 +23,9 @@ def fresh(terms: Terms = TERMS) -> State:
 
 
 def report(key: str, round_: int, claims: tuple[Claim, ...], digest: str = "", dropped: str = "") -> RoundReport:
-    metrics = Metrics(digest or f"d{round_ + 1}", 8, 8 * (round_ + 1), 2, total(c.range for c in claims), 1.0, 1, 1, 1, 1, 1)
+    metrics = Metrics(
+        digest or f"d{round_ + 1}", 8, 8 * (round_ + 1), 2, total(c.range for c in claims), 1.0, 1, 1, 1, 1, 1
+    )
     counted, lost = ((), claims) if dropped else (claims, ())
     return RoundReport(key, round_, metrics, counted, lost, dropped)
 
@@ -107,5 +110,5 @@ def assert_every_position_in_one_place(ledger: Ledger, counted_ranges: list[Rang
     parts.sort()
     assert parts[0].start == 0
     assert parts[-1].stop == END
-    for one, two in zip(parts, parts[1:], strict=False):
+    for one, two in pairwise(parts):
         assert one.stop == two.start, f"{one} and {two} overlap or leave a gap"

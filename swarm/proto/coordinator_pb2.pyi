@@ -264,6 +264,7 @@ class JoinRequest(_message.Message):
     PUBLIC_KEY_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     public_key: _builtins.bytes
     """Ed25519, 32 bytes; the member id is its fingerprint"""
@@ -271,6 +272,8 @@ class JoinRequest(_message.Message):
     """what others see"""
     version: _builtins.str
     """of garage-swarm"""
+    round: _builtins.int
+    """of the state that this process holds already; 0 for a fresh start"""
     def __init__(
         self,
         *,
@@ -278,10 +281,11 @@ class JoinRequest(_message.Message):
         public_key: _builtins.bytes = ...,
         name: _builtins.str = ...,
         version: _builtins.str = ...,
+        round: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "public_key", b"public_key", "run", b"run", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "public_key", b"public_key", "round", b"round", "run", b"run", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import shutil
 import subprocess
@@ -30,13 +29,15 @@ def postgresql() -> Iterator[str]:
     if url := os.environ.get("SWARM_TEST_POSTGRESQL"):
         yield url
         return
-    found = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not found or not shutil.which("setpriv"):
         pytest.skip("PostgreSQL's initdb is not installed (Debian: postgresql)")
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     as_user = _as_postgres(folder)
     data = str(folder / "data")
-    subprocess.run([*as_user, f"{found[-1]}/initdb", "-D", data, "-A", "trust", "-U", "test"], check=True, capture_output=True)
+    subprocess.run(
+        [*as_user, f"{found[-1]}/initdb", "-D", data, "-A", "trust", "-U", "test"], check=True, capture_output=True
+    )
     options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
     control = [*as_user, f"{found[-1]}/pg_ctl", "-D", data, "-w", "-l", f"{folder}/log"]
     subprocess.run([*control, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL)

@@ -54,8 +54,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwarmRun]:
         yield launched
 
 
-def altered(run: SwarmRun, **changes: object) -> str:
-    return str(replace(Invite.parse(run.invite), **changes))  # type: ignore[arg-type]
+def altered(invite: str, **changes: object) -> str:
+    return str(replace(Invite.parse(invite), **changes))  # type: ignore[arg-type]
 
 
 def closed_port() -> int:
@@ -82,7 +82,7 @@ def test_a_wrong_invite(
     change = {key: closed_port() if value == -1 else value for key, value in change.items()}
     where = ["--data-dir", str(tmp_path / "peer")] if verb == "join" else []
     started = time.monotonic()
-    assert_says(command(verb, altered(run, **change), *where), code, *words)
+    assert_says(command(verb, altered(run.invite, **change), *where), code, *words)
     assert time.monotonic() - started < _SLOW_SECONDS
 
 

@@ -38,7 +38,9 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 @pytest.mark.parametrize("module", ["peer.supervisor", "coordinator.server"])
 def test_who_speaks_grpc_holds_no_torch(module: str) -> None:
     """gRPC and fork do not mix, and hivemind forks; the coordinator stays small, a refused join quick."""
-    code = f"import sys, {module}; print([name for name in ('torch', 'hivemind', 'transformers') if name in sys.modules])"
+    code = (
+        f"import sys, {module}; print([name for name in ('torch', 'hivemind', 'transformers') if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

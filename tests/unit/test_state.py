@@ -96,9 +96,9 @@ def test_a_heartbeat_extends_leases_and_silence_ends_them() -> None:
     state, granted = lease(joined("a", "b"), "a", 10)
     state, _ = run(state, e.Heartbeat("a", Pulse()), e.Heartbeat("b", Pulse()), now=14.0)
     assert state.ledger.leases[granted.lease.id].deadline == 74.0
-    state, made = run(state, e.Heartbeat("b", Pulse()), now=28.0)
+    state, _ = run(state, e.Heartbeat("b", Pulse()), now=28.0)
     state, made = run(state, now=29.5)
-    assert [str(item) for item in made][0] == "a (a) left: no sign of life for 16 s."
+    assert str(made[0]) == "a (a) left: no sign of life for 16 s."
     assert state.ledger.free[0] == Range(0, 1 << 62)
     state, made = run(state, e.TakeLease("a", 1), now=29.6)
     assert made == [d.Refused("This membership has ended, or was never one.", "Join again.")]
@@ -161,6 +161,18 @@ def test_the_run_goes_back_when_nobody_holds_the_newest_state() -> None:
     assert made[0].receipts[0].why == "the run went back to round 0"  # type: ignore[union-attr]
 
 
+def test_a_member_that_lost_its_line_but_not_its_state_keeps_the_run_where_it_is() -> None:
+    state, granted = lease(joined("a"), "a", 10)
+    claim = Claim(granted.lease.id, Range(0, 10))
+    state, _ = run(state, e.Report("a", (report("k", 0, (claim,)),)))
+    state, _ = run(state, now=60.0)
+    assert not state.members["a"].live
+    state, _ = run(state, e.Join("a", b"k" * 32, "a", "1", round=5), now=61.0)
+    state, made = run(state, e.TakeLease("a", 4), now=61.0)
+    assert isinstance(made[0], d.LeaseGranted)
+    assert state.round == 1
+
+
 def test_checkpoints_are_wanted_once_and_only_with_the_majoritys_digest() -> None:
     state = joined("a", "b", "c")
     for who, digest in (("a", "good"), ("b", "good"), ("c", "bad")):
@@ -170,8 +182,8 @@ def test_checkpoints_are_wanted_once_and_only_with_the_majoritys_digest() -> Non
     assert made[0].why == "most reports of that round name another digest"  # type: ignore[union-attr]
     state, made = run(state, e.OfferCheckpoint("a", honest))
     assert made[0].why == ""  # type: ignore[union-attr]
-    state, made = run(state, e.CheckpointUploaded(honest.sha256, "another"))
-    assert isinstance(made[0], d.Refused)
+    state, refused = run(state, e.CheckpointUploaded(honest.sha256, "another"))
+    assert isinstance(refused[0], d.Refused)
     state, _ = run(state, e.OfferCheckpoint("a", honest))
     state, made = run(state, e.CheckpointUploaded(honest.sha256, "good"))
     assert isinstance(made[0], d.CheckpointAccepted)
@@ -195,7 +207,7 @@ def test_only_the_newest_checkpoints_and_the_first_are_kept() -> None:
 
 def test_a_finished_run_leases_nothing_and_says_so() -> None:
     state = joined("a")
-    state, made = run(state, e.Report("a", (report("k", 39, ()),)))
+    state, _ = run(state, e.Report("a", (report("k", 39, ()),)))
     assert state.finished
     assert run(state, e.TakeLease("a", 4))[1] == [d.LeaseDenied("the run is finished")]
     assert total(state.ledger.free) > 0

@@ -1,0 +1,153 @@
+"""The coordinator alone, as a process: what it acknowledged is there after kill -9."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from swarm.client import CoordinatorClient
+from swarm.errors import SwarmError
+from swarm.identity import Identity
+from swarm.invite import Invite
+from swarm.proto import coordinator_pb2 as pb
+from swarm.runspec import load
+from tests.harness import Program
+from tests.swarm_run import SwarmRun, free_port
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(90)]
+
+SERVER = """\
+
+import json, signal, sys, threading
+from pathlib import Path
+from coordinator.server import Coordinator, Settings
+from swarm.runspec import load
+host, spec = "127.0.0.1", load(Path(sys.argv[3]))
+coordinator = Coordinator(Settings(Path(sys.argv[1]), host, int(sys.argv[2]), host, spec, ()))
+ended = threading.Event()
+signal.signal(signal.SIGINT, lambda *_: ended.set())
+coordinator.start()
+print(json.dumps({"event": "ready", "invite": str(coordinator.invite)}), flush=True)
+ended.wait()
+coordinator.stop()
+"""
+
+
+class Server:
+    """A coordinator without a bootstrap node, on a prepared folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.run = SwarmRun(folder, rounds=500)
+        self.port = free_port()
+        self.process: Program | None = None
+
+    def prepare(self) -> None:
+        spec, out = str(self.run.write_spec()), str(self.run.folder / "coordinator")
+        folder = tempfile.mkdtemp(prefix="p-")  # torch leaves a cache there
+        made = Program([sys.executable, "-m", "peer.prepare", "--spec", spec, "--out", out], TMPDIR=folder)
+        assert made.finish(60) == 0, made.stderr
+        made.clean_up()
+        shutil.rmtree(folder)
+
+    def start(self) -> CoordinatorClient:
+        where = [str(self.run.folder / "coordinator"), str(self.port), str(self.run.spec)]
+        self.process = Program([sys.executable, "-c", SERVER, *where])
+        return CoordinatorClient.connect(Invite.parse(self.process.named("ready")["invite"]))
+
+    def kill(self) -> None:
+        assert self.process
+        self.process.clean_up()
+
+    def stop(self) -> None:
+        assert self.process
+        self.process.interrupt()
+        assert self.process.finish(10) == 0, self.process.stderr
+        self.process.clean_up()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    made = Server(tmp_path)
+    made.prepare()
+    yield made
+    if made.process:
+        made.process.clean_up()
+
+
+def report(number: int, lease: pb.TakeLeaseResponse) -> pb.RoundReport:
+    used = pb.LeasedRange(lease_id=lease.lease_id, range=lease.range)
+    return pb.RoundReport(
+        round=number, digest=f"{number:064x}", global_samples=lease.range.stop, counted=[used], loss=1.0
+    )
+
+
+def test_nothing_acknowledged_is_lost_and_nothing_counts_twice_over_kills(server: Server, tmp_path: Path) -> None:
+    """The coordinator is killed after every few reports; the peer sends what was not acknowledged again."""
+    key = Identity.load_or_create(tmp_path).public_key
+    acknowledged: set[tuple[int, int, int]] = set()
+    number = 0
+    for life in range(6):
+        with server.start() as client:
+            member = client.join(key, "peer", round_=number).member_id
+            for _ in range(5 + life):
+                lease = client.take_lease(member, 8)
+                sent = report(number, lease)
+                for _ in range(2):  # the second time as after a lost answer
+                    receipts = client.report_rounds(member, [sent])
+                    assert [receipt.counted for receipt in receipts] == [True]
+                acknowledged.add((number, lease.range.start, lease.range.stop))
+                number += 1
+        server.kill()
+    with server.start() as client:
+        found = [(e.round, e.range.start, e.range.stop) for e in client.ledger() if e.state == "counted"]
+        status = client.status()
+    assert sorted(found) == sorted(acknowledged)
+    assert status.round == number
+    assert len({start for _, start, _ in found}) == len(found)
+    assert load(server.run.spec).training.rounds == status.total_rounds
+    server.stop()
+
+
+def test_an_upload_goes_on_after_a_restart_and_a_lie_is_refused(server: Server, tmp_path: Path) -> None:
+    from swarm.tensorfile import sha256_file, state_digest
+
+    with server.start() as client:
+        start = client.get_run().latest
+        client.download(start.sha256, start.size, tmp_path / "start.safetensors")
+        member = client.join(Identity.load_or_create(tmp_path).public_key, "peer").member_id
+        path = _altered_state(tmp_path / "start.safetensors")
+        offer = pb.Checkpoint(round=1, digest=state_digest(path), sha256=sha256_file(path), size=path.stat().st_size)
+        assert client.offer_checkpoint(member, offer).wanted
+        half = tmp_path / "half"
+        half.write_bytes(path.read_bytes()[: offer.size // 2])
+        assert not client.upload(member, half, offer.sha256, 0).complete
+    server.kill()
+    with server.start() as client:
+        member = client.join(Identity.load_or_create(tmp_path).public_key, "peer").member_id
+        answer = client.offer_checkpoint(member, offer)
+        assert (answer.wanted, answer.offset) == (True, offer.size // 2)
+        assert client.upload(member, path, offer.sha256, answer.offset).complete
+        assert client.get_run().latest.sha256 == offer.sha256
+        lie = pb.Checkpoint(round=2, digest="0" * 64, sha256=start.sha256[::-1], size=1)
+        assert client.offer_checkpoint(member, lie).wanted
+        (tmp_path / "one").write_bytes(b"x")
+        with pytest.raises(SwarmError):
+            client.upload(member, tmp_path / "one", lie.sha256, 0)
+        assert client.get_run().latest.round == 1
+    server.stop()
+
+
+def _altered_state(path: Path) -> Path:
+    """Another state of the same model, as a peer would write it."""
+    from peer.checkpoint import read_state, state_digest, write_state
+
+    tensors, metadata = read_state(path)
+    tensors = {name: tensor + 1 for name, tensor in tensors.items()}
+    target = path.with_name("next.safetensors")
+    write_state(target, tensors, {**metadata, "round": "1", "digest": state_digest(tensors)})
+    return target
