@@ -37,8 +37,8 @@ class Blobs:
     def receive(self, sha256: str, size: int, offset: int, chunks: Iterable[bytes]) -> bool:
         """Take the bytes of an upload from `offset` on; True when the blob is whole, verified and in place.
 
-        A second upload of the same blob waits for the first. Raises UsageError when `offset` leaves a gap, CorruptError
-        when the bytes have another SHA-256 (they are thrown away), DiskError.
+        A second upload of the same blob waits for the first. Raises UsageError when `offset` leaves a gap,
+        CorruptError when the bytes have another SHA-256 (they are thrown away), DiskError.
         """
         with self._locks[sha256]:
             if self.path(sha256).exists():

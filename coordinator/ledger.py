@@ -1,7 +1,7 @@
 """Who may train on which positions, and what became of them. Pure.
 
-Every position is in exactly one of three places: free, left in one open lease, or counted in one round.
-The endless stream beyond the highest lease is free too, so `free` always ends at END.
+Every position is in exactly one of three places: free, left in one open lease, or counted in one round. The endless
+stream beyond the highest lease is free too, so `free` always ends at END.
 """
 
 from __future__ import annotations

@@ -43,9 +43,9 @@ class Pulse:
 class Member:
     """A volunteer's key, present (`live`) or gone.
 
-    `heard` is false for a member read from the tables until its first sign of life. `has_state` says that its
-    process may hold a state later than the latest checkpoint. Leases numbered below `first_lease` belong to an
-    earlier process of the same key: its heartbeats do not extend them.
+    `heard` is false for a member read from the tables until its first sign of life. `has_state` says that its process
+    may hold a state later than the latest checkpoint. Leases numbered below `first_lease` belong to an earlier
+    process of the same key: its heartbeats do not extend them.
     """
 
     id: str

@@ -1,8 +1,7 @@
 """The line between supervisor and worker: JSON lines over a socket pair.
 
-The supervisor holds gRPC, the worker holds torch and hivemind, because gRPC and fork do not mix.
-Either side may call the other
-(and wait for the answer) or notify it.
+The supervisor holds gRPC, the worker holds torch and hivemind, because gRPC and fork do not mix. Either side may call
+the other (and wait for the answer) or notify it.
 """
 
 from __future__ import annotations

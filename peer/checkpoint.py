@@ -50,8 +50,8 @@ def state_metadata(run: str, round_number: int, global_samples: int, digest: str
 def write_state(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a safetensors file: whole or not at all, and equal content as equal bytes.
 
-    Not through safetensors' own writer: it orders the metadata at random, and a file is named by its hash.
-    Raises OSError (a full disk, a folder that cannot be written).
+    Not through safetensors' own writer: it orders the metadata at random, and a file is named by its hash. Raises
+    OSError (a full disk, a folder that cannot be written).
     """
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0].encode()))
     with atomic_write(path) as file:

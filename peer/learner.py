@@ -40,8 +40,8 @@ class Learner:
         self.lock = threading.Lock()
 
     def accumulate(self, tokens: Tensor) -> float:
-        """Add the gradients of a batch [n, sequence_length + 1] to those of this round; the summed
-        loss of its samples.
+        """Add the gradients of a batch [n, sequence_length + 1] to those of this round; the summed loss of its
+        samples.
         """
         loss = loss_sum(self.model, tokens.to(self.device))
         torch.autograd.backward(loss)

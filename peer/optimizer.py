@@ -1,10 +1,10 @@
 """AdamW whose arithmetic is the same on every machine and device, so that equal states stay equal bit by bit.
 
-Method: Loshchilov & Hutter, "Decoupled Weight Decay Regularization" (arXiv 1711.05101), as in torch.optim.AdamW.
-Each step is a chain of separate IEEE 754 additions, subtractions, multiplications, divisions and square roots
-in fp32, which all devices round alike. Kernels that may contract a multiplication and an addition into one
-rounding (addcmul, addcdiv, lerp, add with alpha, the fused and foreach variants) are left out; so is division by
-a number, which CUDA turns into a multiplication by its rounded reciprocal.
+Method: Loshchilov & Hutter, "Decoupled Weight Decay Regularization" (arXiv 1711.05101), as in torch.optim.AdamW. Each
+step is a chain of separate IEEE 754 additions, subtractions, multiplications, divisions and square roots in fp32,
+which all devices round alike. Kernels that may contract a multiplication and an addition into one rounding (addcmul,
+addcdiv, lerp, add with alpha, the fused and foreach variants) are left out; so is division by a number, which CUDA
+turns into a multiplication by its rounded reciprocal.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ Tokens = NDArray[np.int32]
 class Corpus:
     """All documents as token ids, each with an end-of-text token behind it.
 
-    `tokens` is flat and lies on disk; document i is tokens[starts[i] : starts[i + 1]]. `split_keys` and
-    `order_keys` (uint64, one per document) are drawn from its text alone, and from its text and the run's seed.
+    `tokens` is flat and lies on disk; document i is tokens[starts[i] : starts[i + 1]]. `split_keys` and `order_keys`
+    (uint64, one per document) are drawn from its text alone, and from its text and the run's seed.
     """
 
     tokens: Tokens

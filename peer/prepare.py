@@ -1,9 +1,9 @@
 """Turn a run spec into what volunteers fetch: `python -m peer.prepare --spec RUN.toml --out DIR`.
 
-Writes DIR/blobs/<sha256>, DIR/model/ (configuration and tokenizer under their own names) and, last, DIR/artefacts.json;
-see "Artefacts" in docs/architecture.md. The same spec gives the same bytes; what is there already is kept.
-Prints one JSON line per step, {"step", "detail"}; on an error the last line is {"error", "what", "remedy"} and the exit
-status the error's own.
+Writes DIR/blobs/<sha256>, DIR/model/ (configuration and tokenizer under their own names) and, last,
+DIR/artefacts.json; see "Artefacts" in docs/architecture.md. The same spec gives the same bytes; what is there already
+is kept. Prints one JSON line per step, {"step", "detail"}; on an error the last line is {"error", "what", "remedy"}
+and the exit status the error's own.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ _LOOK_SECONDS = 0.02
 
 
 def kill(processes: Collection[psutil.Process], seconds: float = 2.0) -> None:
-    """Kill and wait until they run no more, at most `seconds`; zombies, which only their parent can
-    bury, count as ended.
+    """Kill and wait until they run no more, at most `seconds`; zombies, which only their parent can bury, count as
+    ended.
     """
     for process in processes:
         with suppress(psutil.NoSuchProcess):

@@ -10,8 +10,8 @@ from swarm.runspec import Training
 def learning_rate(training: Training, global_samples: int) -> float:
     """The rate of the round that begins after `global_samples` samples of the swarm.
 
-    The schedule is read where the round is expected to end (`target_batch_size` samples later): so the first
-    round of a warm-up already learns; the last planned one, and any later one, has min_lr_ratio of the peak.
+    The schedule is read where the round is expected to end (`target_batch_size` samples later): so the first round of
+    a warm-up already learns; the last planned one, and any later one, has min_lr_ratio of the peak.
     """
     seen = global_samples + training.target_batch_size
     if seen < training.warmup_samples:

@@ -1,7 +1,7 @@
 """A peer's membership: heartbeats, leases, and the reports that the coordinator must not miss.
 
-Training never waits for this file: without a coordinator the leases that are here are used up,
-reports stay in the outbox.
+Training never waits for this file: without a coordinator the leases that are here are used up, reports stay in the
+outbox.
 """
 
 from __future__ import annotations
@@ -181,8 +181,8 @@ class Session:
                 self.standing.why = f"round {receipt.round}: {receipt.why}"
 
     def _send_checkpoint(self, item: Item) -> None:
-        """Offer, upload from where the coordinator stands, forget. Another peer may be faster; then
-        ours is not wanted.
+        """Offer, upload from where the coordinator stands, forget. Another peer may be faster; then ours is not
+        wanted.
         """
         checkpoint = pb.Checkpoint.FromString(item.body)
         path = self.checkpoint_path(checkpoint.round)

@@ -1,7 +1,7 @@
 """The peer's parent process: fetches what the run needs, starts and watches the worker, reports, and cleans up.
 
-Holds gRPC and no torch. Every end of a join passes through `Supervisor.run`, which leaves no
-process and no temporary folder.
+Holds gRPC and no torch. Every end of a join passes through `Supervisor.run`, which leaves no process and no temporary
+folder.
 """
 
 from __future__ import annotations
@@ -157,8 +157,8 @@ class Supervisor:
         return code
 
     def _after_crash(self, code: int) -> None:
-        """Decide whether to try again. Raises the worker's own error, or WorkerCrashError when it
-        crashes again and again.
+        """Decide whether to try again. Raises the worker's own error, or WorkerCrashError when it crashes again and
+        again.
         """
         failure, self._failure = self._failure, None
         if code == TOLD and failure is not None and not isinstance(failure, UnreachableError):

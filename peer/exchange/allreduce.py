@@ -272,8 +272,8 @@ class AllReduceExchange:
             return await self._ask_the_others(group, request)
 
     async def _ask_the_others(self, group: pb.Group, request: pb.CommitRequest) -> pb.Outcome:
-        """The leader fell silent between commit and outcome: whoever heard it passes it on; nobody
-        heard it: nobody applied.
+        """The leader fell silent between commit and outcome: whoever heard it passes it on; nobody heard it: nobody
+        applied.
         """
         query = pb.OutcomeQuery(group_id=request.group_id, round=request.round)
         for member in group.members:

@@ -1,8 +1,7 @@
 """The DHT's bootstrap node: `python -m peer.exchange.bootstrap`, started and watched by the coordinator.
 
-Prints one JSON line {"maddrs": [...]} when it answers, then lives until SIGTERM. Its key and port
-are kept, so that peers find it
-again after a restart.
+Prints one JSON line {"maddrs": [...]} when it answers, then lives until SIGTERM. Its key and port are kept, so that
+peers find it again after a restart.
 """
 
 from __future__ import annotations

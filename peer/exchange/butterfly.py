@@ -1,12 +1,10 @@
 """hivemind's butterfly all-reduce, made exact: every member of the group receives the same bytes.
 
-Stock hivemind 1.1.12 returns `average - own` to every sender, rounded (and compressed) for each one
-separately, so replicas differ in
-the last bits without compression and by quantisation noise with it. It also takes weight, codec and
-shape from the sender. Here the
-reducer encodes each averaged part once and everyone, itself included, takes what that decodes to;
-weights and codec come from
-the group. Butterfly all-reduce: Ryabinin et al. 2021, "Moshpit SGD", arXiv:2103.03239, section 3.2.
+Stock hivemind 1.1.12 returns `average - own` to every sender, rounded (and compressed) for each one separately, so
+replicas differ in the last bits without compression and by quantisation noise with it. It also takes weight, codec
+and shape from the sender. Here the reducer encodes each averaged part once and everyone, itself included, takes what
+that decodes to; weights and codec come from the group. Butterfly all-reduce: Ryabinin et al. 2021, "Moshpit SGD",
+arXiv:2103.03239, section 3.2.
 """
 
 from __future__ import annotations
@@ -179,8 +177,8 @@ def _decode(part: runtime_pb2.Tensor, shape: torch.Size) -> Tensor:
 
 
 def vectors(tensors: dict[str, Tensor], codec: str) -> list[Tensor]:
-    """What travels: one flat vector, or, for 8 bit, a tensor each, because a scale is shared by a
-    part of one tensor only.
+    """What travels: one flat vector, or, for 8 bit, a tensor each, because a scale is shared by a part of one tensor
+    only.
     """
     ordered = [tensors[name].detach().reshape(-1) for name in sorted(tensors)]
     return ordered if codec == "8bit" else [torch.cat(ordered)]

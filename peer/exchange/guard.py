@@ -1,8 +1,9 @@
 """Processes that hivemind starts must end with us, by whatever way we end.
 
-hivemind forks a DHT process, which starts p2pd. After `kill -9` of their parent both would live on as ghosts that still
-answer the swarm, and hivemind's own shutdown prints tracebacks. So: forked children ask the kernel to die with their
-parent (Linux; uvloop runs the same hook before it starts p2pd), and a wanted end is a kill as well: quick and silent.
+hivemind forks a DHT process, which starts p2pd. After `kill -9` of their parent both would live on as ghosts that
+still answer the swarm, and hivemind's own shutdown prints tracebacks. So: forked children ask the kernel to die with
+their parent (Linux; uvloop runs the same hook before it starts p2pd), and a wanted end is a kill as well: quick and
+silent.
 """
 
 from __future__ import annotations
@@ -24,9 +25,8 @@ from swarm import lifetime
 def prepare() -> None:
     """Make hivemind safe to import and to start in this process; call it before the first import of hivemind.
 
-    Its sockets go to the temporary folder of this process (whoever set TMPDIR removes it), shared
-    memory leaves no files, its log
-    lines go to our handlers, and its children die with us.
+    Its sockets go to the temporary folder of this process (whoever set TMPDIR removes it), shared memory leaves no
+    files, its log lines go to our handlers, and its children die with us.
     """
     os.environ.setdefault("HIVEMIND_LOGLEVEL", "ERROR")
     os.environ.setdefault("HIVEMIND_MEMORY_SHARING_STRATEGY", "file_descriptor")

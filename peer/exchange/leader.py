@@ -1,8 +1,7 @@
 """The leader's side of a round: who is how far, who is ready, what the group decided.
 
-Every peer has one; it does anything only while this peer is the senior member. Runs in one event
-loop; the decisions themselves are
-pure (`rounds.py`), this file feeds them and answers those who wait.
+Every peer has one; it does anything only while this peer is the senior member. Runs in one event loop; the decisions
+themselves are pure (`rounds.py`), this file feeds them and answers those who wait.
 """
 
 from __future__ import annotations

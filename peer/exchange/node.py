@@ -79,9 +79,8 @@ def _cause(error: Exception, options: NodeOptions) -> str:
 class Node:
     """A started DHT, its P2P replica in the caller's event loop, and the membership records of one run.
 
-    Every member stores [joined_at, client_mode, active] under its peer id and renews it; a record
-    that is not renewed expires.
-    Members that spoke to us count at once, before their record is seen.
+    Every member stores [joined_at, client_mode, active] under its peer id and renews it; a record that is not renewed
+    expires. Members that spoke to us count at once, before their record is seen.
     """
 
     dht: DHT

@@ -1,5 +1,5 @@
-"""What peers ask of each other over hivemind's P2P: the edge between messages and the leader, the
-all-reduce, the state file.
+"""What peers ask of each other over hivemind's P2P: the edge between messages and the leader, the all-reduce, the
+state file.
 """
 
 from __future__ import annotations

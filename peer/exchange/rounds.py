@@ -1,10 +1,8 @@
 """The leader's decisions about a round. Pure: time comes in, a decision and its reason come out.
 
-The protocol is a two-phase commit among volunteers: the leader forms one group per attempt (phase
-one: ready), the group
-averages, and the leader decides once for all whether the average is applied (phase two: commit).
-What is promised, under which
-assumptions, is in docs/decisions/0002-leader-led-rounds.md.
+The protocol is a two-phase commit among volunteers: the leader forms one group per attempt (phase one: ready), the
+group averages, and the leader decides once for all whether the average is applied (phase two: commit). What is
+promised, under which assumptions, is in docs/decisions/0002-leader-led-rounds.md.
 """
 
 from __future__ import annotations
@@ -79,9 +77,8 @@ def decide_group(
 ) -> Wait | Form | Reopen:
     """Whether the round's group can be formed.
 
-    `expected` are the live peers that work on this round, `active_members` counts all live members
-    that hold an agreed state.
-    Slow peers are waited for at most `grace` seconds from the first ready word.
+    `expected` are the live peers that work on this round, `active_members` counts all live members that hold an
+    agreed state. Slow peers are waited for at most `grace` seconds from the first ready word.
     """
     missing = len(set(expected) - set(ready))
     waited = now - min((word.at for word in ready.values()), default=now)
