@@ -122,6 +122,8 @@ class Session:
         """End the membership; an unreachable coordinator will notice by itself."""
         self._ended.set()
         self._due.set()
+        if self.unreachable_since is not None:
+            return
         try:
             self._client.leave(self._member_id, reason)
         except SwarmError as error:

@@ -34,7 +34,7 @@ logger = log.get(__name__)
 PeerEvent = dict[str, Any]
 
 _LOOK_SECONDS = 0.1
-_WORKER_LEAVES_SECONDS = 3.0  # Ctrl-C to the worker's end; with the rest below: 5 s
+_WORKER_LEAVES_SECONDS = 2.5  # Ctrl-C to the worker's end; with the rest below: 5 s
 _GOODBYE_SECONDS = 1.0
 _FINAL_SECONDS = 120.0  # for the last checkpoint to reach the coordinator
 _MAX_CRASHES = 5
@@ -186,7 +186,10 @@ class Supervisor:
 
     def _depart(self) -> None:
         stopped = self._stopping.is_set()
-        if not self._session.flush(_GOODBYE_SECONDS if stopped else _FINAL_SECONDS):
+        seconds = _GOODBYE_SECONDS if stopped else _FINAL_SECONDS
+        if stopped and self._session.unreachable_since is not None:
+            seconds = 0.0  # a call may hang longer than Ctrl-C may take
+        if not self._session.flush(seconds):
             self._note(
                 "The coordinator was not reached; what it has not heard is kept and will be sent at the next join."
             )

@@ -46,7 +46,8 @@ def launch(
     """Start the run that RUN.toml describes, print its invite, and coordinate it until Ctrl-C."""
     from swarm import paths, runspec
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT is ignored when a script started us in the background
+        signal.signal(number, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         spec = runspec.load(spec_path)
         folder = data_dir or paths.run_dir(spec.run.name)
