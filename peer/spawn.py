@@ -78,7 +78,7 @@ def reap_leftovers(data_dir: Path) -> None:
 
 
 def kill_group(group: int) -> bool:
-    """Kill the worker's process group, but only processes that are ours: ids are used again. True when there was one."""
+    """Kill the group, but only processes that are ours: ids are used again. True when there was one."""
     found = [process for process in psutil.process_iter() if _belongs(process, group)]
     processes.kill(found)
     return bool(found)
