@@ -74,13 +74,15 @@ class LeaseExpired:
 class ReportFiled:
     """A report seen for the first time, with what became of every range it names.
 
-    `voted` says that it belongs to the run's history, so that its digest and metrics stand for the round.
+    `voted` says that it belongs to the run's history, so that its digest and metrics stand for the round; `holds`, that
+    the member's present process holds the state after that round.
     """
 
     member: str
     report: RoundReport
     entries: tuple[Entry, ...]
     voted: bool
+    holds: bool
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:

@@ -61,18 +61,10 @@ class CheckpointUploaded:
 
 
 @dataclass(frozen=True)
-class CheckpointTorn:
-    """A file that was accepted once no longer holds what its name says."""
-
-    sha256: str
-    why: str
-
-
-@dataclass(frozen=True)
 class Resumed:
     """The coordinator was away (stopped, or its machine asleep): silence in that time is nobody's fault."""
 
 
 # What only a live member may say.
 MemberEvent = Heartbeat | Leave | TakeLease | Report | OfferCheckpoint
-Event = Join | MemberEvent | CheckpointUploaded | CheckpointTorn | Resumed
+Event = Join | MemberEvent | CheckpointUploaded | Resumed

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from coordinator.records import Metrics
 
-Votes = Mapping[str, Metrics]  # by member, in the order of arrival
+Votes = Mapping[str, Metrics]  # by member
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class RoundSummary:
 
 
 def majority(votes: Votes) -> str:
-    """The digest that most reports name; of equally many, the one named first."""
-    return Counter(vote.digest for vote in votes.values()).most_common(1)[0][0]
+    """The digest that most reports name; of equally many, the lowest, so that the order of arrival decides nothing."""
+    named = Counter(vote.digest for vote in votes.values())
+    return min(named, key=lambda digest: (-named[digest], digest))
 
 
 def contradicts(votes: Votes, digest: str) -> bool:
@@ -42,6 +43,8 @@ def contradicts(votes: Votes, digest: str) -> bool:
 
 def minority(votes: Votes) -> tuple[str, ...]:
     """The members whose digest is not the majority's."""
+    if not votes:
+        return ()
     top = majority(votes)
     return tuple(member for member, vote in votes.items() if vote.digest != top)
 
@@ -49,7 +52,7 @@ def minority(votes: Votes) -> tuple[str, ...]:
 def summary(round_: int, votes: Votes) -> RoundSummary:
     """The round as the majority saw it; `votes` must not be empty."""
     digest = majority(votes)
-    agreeing = [vote for vote in votes.values() if vote.digest == digest]
+    agreeing = [votes[member] for member in sorted(votes) if votes[member].digest == digest]
     weight = sum(vote.own_samples for vote in votes.values())
     loss = sum(vote.loss * vote.own_samples for vote in votes.values()) / max(1, weight)
     return RoundSummary(

@@ -6,6 +6,7 @@ import fcntl
 import os
 import secrets
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from coordinator.servicer import Artefacts, Servicer, read_artefacts
 from coordinator.state import State
 from coordinator.store import Store, open_store
 from swarm import log
-from swarm.errors import CorruptError, PortInUseError, SwarmError, UsageError, from_os_error
+from swarm.errors import CorruptError, NotFoundError, PortInUseError, SwarmError, UsageError, from_os_error
 from swarm.identity import ServerCertificate, server_certificate
 from swarm.invite import Invite
 from swarm.proto.coordinator_pb2_grpc import add_CoordinatorServicer_to_server
@@ -38,7 +39,13 @@ logger = log.get(__name__)
 _THREADS = 32
 _TICK_SECONDS = 1.0
 _STOP_SECONDS = 2.0
-_MAX_MESSAGE = 4 << 20  # bytes
+_OPTIONS = [
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", 4 << 20),  # bytes
+    # A peer that vanished in the middle of an upload must not hold the file for ever.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+]
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ class Coordinator:
         server = grpc.server(
             ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc"),
             interceptors=[Gate(self._token)],
-            options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", _MAX_MESSAGE)],
+            options=_OPTIONS,
         )
         add_CoordinatorServicer_to_server(servicer, server)
         health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
@@ -165,32 +172,35 @@ def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs
         keep_checkpoints=spec.checkpoint.keep,
         heartbeat_seconds=settings.heartbeat_seconds,
     )
-    first = Checkpoint(**artefacts.checkpoint)
-    state = store.load(terms)
-    if not state.checkpoints:
-        store.write([d.CheckpointAccepted(first)], 0.0)
-        state = store.load(terms)
-    engine = Engine(state, store, blobs)
-    _drop_torn(engine)
+    if not store.load(terms).checkpoints:
+        store.write([d.CheckpointAccepted(Checkpoint(**artefacts.checkpoint))], 0.0)
+    engine = Engine(_from_whole_checkpoint(store, blobs, terms), store, blobs)
     engine.apply(e.Resumed())
     return engine
 
 
-def _drop_torn(engine: Engine) -> None:
-    """Refuse torn checkpoints by name, and go on from an older one. Raises CorruptError when none is whole."""
-    while True:
-        latest = engine.state.latest
-        try:
-            path = engine.blobs.verify(latest.sha256)
-            if state_digest(path) == latest.digest:
-                return
-            why = f"{path.name} does not hold the state that it was accepted as"
-        except SwarmError as error:
-            why = error.what
-        if len(engine.state.checkpoints) == 1:
+def _from_whole_checkpoint(store: Store, blobs: Blobs, terms: Terms) -> State:
+    """The run as it stood. Torn checkpoints are refused by name and dropped, and an older one is the latest then: what
+    the run may go back to, and so what it must remember, is read anew. Raises CorruptError when none is whole.
+    """
+    while why := _flaw(blobs, (state := store.load(terms)).latest):
+        if len(state.checkpoints) == 1:
             raise CorruptError(f"No checkpoint of the run is whole: {why}", "Restore the folder from a copy.")
-        logger.error("checkpoint of round %d: %s", latest.round, why)
-        engine.apply(e.CheckpointTorn(latest.sha256, why))
+        logger.error("checkpoint of round %d: %s", state.latest.round, why)
+        store.write([d.CheckpointDropped(state.latest, why)], time.time())
+        blobs.delete(state.latest.sha256)
+    return state
+
+
+def _flaw(blobs: Blobs, checkpoint: Checkpoint) -> str:
+    """Why the file cannot be used; empty when it is whole."""
+    try:
+        path = blobs.verify(checkpoint.sha256)
+        if state_digest(path) != checkpoint.digest:
+            return f"{path.name} does not hold the state that it was accepted as"
+    except (CorruptError, NotFoundError) as error:
+        return error.what
+    return ""
 
 
 def _addresses(state: State) -> list[str]:

@@ -31,8 +31,17 @@ class State:
     votes: Votes = field(default_factory=dict)
     checkpoints: Mapping[int, Checkpoint] = field(default_factory=dict)
     offers: Mapping[str, Checkpoint] = field(default_factory=dict)
-    round: int = 0
-    global_samples: int = 0
+
+    @property
+    def round(self) -> int:
+        """Rounds finished so far, as reports and checkpoints say."""
+        return max(max(self.votes, default=-1) + 1, max(self.checkpoints, default=0))
+
+    @property
+    def global_samples(self) -> int:
+        """Samples in all finished rounds, as most members saw them."""
+        votes = self.votes.get(self.round - 1)
+        return summary(self.round - 1, votes).global_samples if votes else self.latest.global_samples
 
     @property
     def finished(self) -> bool:
@@ -73,8 +82,6 @@ def _apply(state: State, event: e.Event, now: float, rng: random.Random) -> Step
             return _resume(state, now), []
         case e.CheckpointUploaded():
             return _uploaded(state, event)
-        case e.CheckpointTorn():
-            return _torn(state, event)
         case _:
             return _apply_of_member(state, event, now, rng)
 
@@ -184,15 +191,7 @@ def _go_back_if_lost(state: State) -> Step:
     made = d.WentBack(ledger.returns[-1], state.round, tuple(undone))
     members = {key: replace(m, counted=m.counted - _counted_by(key, undone)) for key, m in state.members.items()}
     votes = {key: value for key, value in state.votes.items() if key < to}
-    back = replace(
-        state,
-        ledger=ledger,
-        members=members,
-        votes=votes,
-        round=to,
-        global_samples=state.latest.global_samples,
-    )
-    return back, [made]
+    return replace(state, ledger=ledger, members=members, votes=votes, offers={}), [made]
 
 
 def _counted_by(member: str, entries: Iterable[Entry]) -> int:
@@ -201,31 +200,40 @@ def _counted_by(member: str, entries: Iterable[Entry]) -> int:
 
 def _report(state: State, member: Member, event: e.Report) -> Step:
     made: list[d.Decision] = []
+    known = dict(event.known)
     for report in event.reports:
-        if report.key in event.known:
-            made.append(d.ReportKnown(event.known[report.key]))
+        if report.key in known:
+            made.append(d.ReportKnown(known[report.key]))
             continue
-        state, more = _file(state, state.members[member.id], report)
-        made += more
+        state, filed, more = _file(state, state.members[member.id], report)
+        known[report.key] = filed.receipts
+        made += [filed, *more]
     return state, made
 
 
-def _file(state: State, member: Member, report: RoundReport) -> Step:
+def _file(state: State, member: Member, report: RoundReport) -> tuple[State, d.ReportFiled, list[d.Decision]]:
     """Settle what a report claims; its digest is a vote unless the run has gone back since."""
     before = state.ledger
     ledger, entries, void = _settle(state, member, report)
     voted = bool(report.metrics.digest) and not void and report.round < state.terms.total_rounds
-    filed = d.ReportFiled(member.id, report, tuple(entries), voted)
+    holds = voted and _is_of_this_process(state, member, report)
+    filed = d.ReportFiled(member.id, report, tuple(entries), voted, holds)
     used = [d.LeaseUsed(key) for key in before.leases if key not in ledger.leases]
     member = replace(
         member,
         counted=member.counted + _counted_by(member.id, entries),
         rejected=member.rejected + total(entry.range for entry in entries if entry.state == "rejected"),
-        has_state=member.has_state or voted,
+        has_state=member.has_state or filed.holds,
     )
     state = replace(state.with_member(member), ledger=ledger)
     state, more = _vote(state, member.id, report) if voted else (state, [])
-    return state, [filed, *used, *more]
+    return state, filed, [*used, *more]
+
+
+def _is_of_this_process(state: State, member: Member, report: RoundReport) -> bool:
+    """Reports kept from an earlier process tell of a state that ended with it: they name only that one's leases."""
+    leases = [state.ledger.find(member.id, claim.lease) for claim in (*report.counted, *report.dropped)]
+    return any(lease.number >= member.first_lease for lease in leases if lease)
 
 
 def _settle(state: State, member: Member, report: RoundReport) -> tuple[Ledger, list[Entry], bool]:
@@ -234,11 +242,11 @@ def _settle(state: State, member: Member, report: RoundReport) -> tuple[Ledger, 
     for claim in report.counted:
         lease = ledger.find(member.id, claim.lease)
         back = ledger.undone_by(lease, report.round) if lease else None
-        if back is not None:
+        if back is None:
+            ledger, more = ledger.settle(member.id, report.round, claim)
+        else:
             void, why = True, f"the run went back to round {back.round}"
-            entries.append(Entry(claim.range, "rejected", report.round, member.id, claim.lease, why))
-            continue
-        ledger, more = ledger.settle(member.id, report.round, claim)
+            ledger, more = ledger.drop(member.id, report.round, claim, why)
         entries += more
     for claim in report.dropped:
         ledger, more = ledger.drop(member.id, report.round, claim, report.dropped_why)
@@ -247,16 +255,17 @@ def _settle(state: State, member: Member, report: RoundReport) -> tuple[Ledger, 
 
 
 def _vote(state: State, member: str, report: RoundReport) -> Step:
-    votes = {**state.votes.get(report.round, {}), member: report.metrics}
+    before = state.votes.get(report.round, {})
+    votes = {**before, member: report.metrics}
     made: list[d.Decision] = []
-    if others := minority(votes):
+    if (others := minority(votes)) and others != minority(before):
         made.append(d.DigestsDiffer(report.round, majority(votes), others))
-    state = replace(state, votes=_recent({**state.votes, report.round: votes}, state.latest.round))
-    if report.round + 1 <= state.round:
-        return state, made
-    seen = max(state.global_samples, summary(report.round, votes).global_samples)
-    state = replace(state, round=report.round + 1, global_samples=seen)
-    return state, [*made, d.RoundAdvanced(state.round, state.finished)]
+    after = replace(state, votes=_recent({**state.votes, report.round: votes}, state.latest.round))
+    return after, [*made, *_advanced(state, after)]
+
+
+def _advanced(before: State, after: State) -> list[d.Decision]:
+    return [d.RoundAdvanced(after.round, after.finished)] if after.round > before.round else []
 
 
 def _recent(votes: Votes, latest: int) -> Votes:
@@ -281,6 +290,10 @@ def _objection(state: State, offered: Checkpoint) -> str:
         return "it is already here"
     if offered.round < state.latest.round:
         return f"a newer one, of round {state.latest.round}, is here"
+    if offered.round > state.terms.total_rounds:
+        return f"the run ends with round {state.terms.total_rounds}"
+    if offered.round > state.round and state.ledger.returns:
+        return f"the run went back, and is in round {state.round} now"
     if contradicts(state.votes.get(offered.round - 1, {}), offered.digest):
         return "most reports of that round name another digest"
     return ""
@@ -295,11 +308,11 @@ def _uploaded(state: State, event: e.CheckpointUploaded) -> Step:
     if event.digest != offered.digest:
         what = f"The checkpoint of round {offered.round} does not hold the state that it was offered as."
         return state, [d.Refused(what, "It is not used.")]
-    if offered.round in state.checkpoints:
-        return state, [d.CheckpointOffered(offered, "it is already here")]
+    if why := _objection(state, offered):  # the answer may be another than when it was offered
+        return state, [d.CheckpointOffered(offered, why)]
     kept, dropped = _retained({**state.checkpoints, offered.round: offered}, state.terms.keep_checkpoints)
-    ledger = state.ledger.forget_before(max(kept))
-    return replace(state, checkpoints=kept, ledger=ledger), [d.CheckpointAccepted(offered), *dropped]
+    after = replace(state, checkpoints=kept, ledger=state.ledger.forget_before(max(kept)))
+    return after, [d.CheckpointAccepted(offered), *dropped, *_advanced(state, after)]
 
 
 def _retained(found: dict[int, Checkpoint], keep: int) -> tuple[dict[int, Checkpoint], list[d.Decision]]:
@@ -309,9 +322,3 @@ def _retained(found: dict[int, Checkpoint], keep: int) -> tuple[dict[int, Checkp
     return kept, [
         d.CheckpointDropped(found[key], f"only the newest {keep} are kept") for key in found if key not in kept
     ]
-
-
-def _torn(state: State, event: e.CheckpointTorn) -> Step:
-    torn = [item for item in state.checkpoints.values() if item.sha256 == event.sha256]
-    kept = {key: value for key, value in state.checkpoints.items() if value.sha256 != event.sha256}
-    return replace(state, checkpoints=kept), [d.CheckpointDropped(item, event.why) for item in torn]

@@ -5,7 +5,10 @@ The decisions of a tick are written in one transaction before any caller is answ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +20,6 @@ from sqlalchemy.exc import DBAPIError
 from coordinator import decisions as d
 from coordinator.ledger import END, Entry, Lease, Ledger, Return
 from coordinator.records import Checkpoint, Member, Metrics, Receipt, Terms
-from coordinator.rounds import summary
 from coordinator.state import State
 from coordinator.tables import checkpoints, entries, leases, log, members, metadata, reports, returns, votes
 from swarm.errors import DiskError, SwarmError
@@ -44,7 +46,7 @@ class Store(Protocol):
 
 def open_store(run: str, data_dir: Path, url: str = "") -> SqlStore:
     """The store of `run`: `url`, or a SQLite file in `data_dir`. Raises DiskError, SwarmError."""
-    engine = create_engine(url or f"sqlite:///{data_dir / 'coordinator.sqlite'}")
+    engine = create_engine(url or f"sqlite:///{data_dir / 'coordinator.sqlite'}", pool_pre_ping=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _durable)
     store = SqlStore(run, engine)
@@ -67,10 +69,8 @@ class SqlStore:
 
     def create(self) -> None:
         """Make the tables that are not there. Raises DiskError, SwarmError."""
-        try:
+        with _in_our_words():
             metadata.create_all(self._engine)
-        except DBAPIError as error:
-            raise _in_our_words(error) from error
 
     def close(self) -> None:
         self._engine.dispose()
@@ -79,14 +79,11 @@ class SqlStore:
 
     def write(self, made: Iterable[d.Decision], now: float) -> None:
         """Put the decisions of one tick on disk, all or none. Raises DiskError, SwarmError."""
-        try:
-            with self._engine.begin() as connection:
-                for decision in made:
-                    self._write(connection, decision)
-                    if sentence := str(decision):
-                        connection.execute(log.insert().values(run=self._run, at=now, text=sentence))
-        except DBAPIError as error:
-            raise _in_our_words(error) from error
+        with _in_our_words(), self._engine.begin() as connection:
+            for decision in made:
+                self._write(connection, decision)
+                if sentence := str(decision):
+                    connection.execute(log.insert().values(run=self._run, at=now, text=sentence))
 
     def _write(self, connection: Connection, decision: d.Decision) -> None:
         match decision:
@@ -122,7 +119,7 @@ class SqlStore:
             .values(
                 counted=members.c.counted + counted,
                 rejected=members.c.rejected + rejected,
-                has_state=True if filed.voted else members.c.has_state,
+                has_state=True if filed.holds else members.c.has_state,
             )
         )
         if filed.voted:
@@ -175,29 +172,25 @@ class SqlStore:
     # ── reading ────────────────────────────────────────────────────────────────────────────────
 
     def load(self, terms: Terms) -> State:
-        """The state as the last written tick left it; an empty run for new tables."""
-        with self._engine.connect() as connection:
+        """The state as the last written tick left it; an empty run for new tables. Raises SwarmError."""
+        with self._reading() as connection:
             kept = {row.round: _checkpoint(row) for row in self._all(connection, checkpoints)}
-            cast = self._votes(connection)
-            state = State(
+            return State(
                 terms=terms,
                 ledger=self._load_ledger(connection, terms, max(kept, default=0)),
                 members={row.id: _member(row) for row in self._all(connection, members)},
-                votes=cast,
+                votes=self._votes(connection),
                 checkpoints=kept,
-                round=max(max(cast, default=-1) + 1, max(kept, default=0)),
-                global_samples=max((item.global_samples for item in kept.values()), default=0),
             )
-        seen = summary(max(cast), cast[max(cast)]).global_samples if cast else 0
-        return State(**{**vars(state), "global_samples": max(state.global_samples, seen)})
 
     def _load_ledger(self, connection: Connection, terms: Terms, latest: int) -> Ledger:
-        counted = [row for row in self._all(connection, entries) if row.state == "counted"]
+        written = self._all(connection, entries)
+        counted = [row for row in written if row.state == "counted"]
         taken = [Range(row.start, row.stop) for row in counted]
-        settled: dict[str, list[Range]] = {}  # by lease: what was counted of it, dropped or rejected
-        for row in self._all(connection, entries):
-            settled.setdefault(row.lease, []).append(Range(row.start, row.stop))
-        found = [_lease(row, settled.get(row.id, [])) for row in self._all(connection, leases)]
+        settled: dict[tuple[str, str], list[Range]] = {}  # by lease and its holder: what was counted, dropped, rejected
+        for row in written:
+            settled.setdefault((row.lease, row.member), []).append(Range(row.start, row.stop))
+        found = [_lease(row, settled.get((row.id, row.member), [])) for row in self._all(connection, leases)]
         held = [part for lease in found for part in lease.left]
         free: list[Range] = [Range(0, END)]
         for part in merge([*taken, *held]):
@@ -221,17 +214,17 @@ class SqlStore:
         latest = connection.execute(select(func.max(checkpoints.c.round)).where(self._mine(checkpoints))).scalar()
         first = min(latest or 0, (newest or 0) - 64)
         rows = connection.execute(
-            select(votes).where(self._mine(votes), votes.c.round >= first).order_by(votes.c.round, votes.c.finished_at)
+            select(votes).where(self._mine(votes), votes.c.round >= first).order_by(votes.c.round, votes.c.member)
         )
         cast: dict[int, dict[str, Metrics]] = {}
         for row in rows:
             fields = {key: value for key, value in row._mapping.items() if key in Metrics.__dataclass_fields__}
-            cast.setdefault(row.round, {})[row.member] = Metrics(**fields)
+            cast.setdefault(row.round, {})[row.member] = Metrics(**{**fields, "loss": _number(row.loss)})
         return cast
 
     def receipts(self, keys: Sequence[str]) -> dict[str, tuple[Receipt, ...]]:
         """What was answered to those of the reports that were filed before."""
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             known = connection.execute(select(reports.c.key).where(self._mine(reports), reports.c.key.in_(keys)))
             answered: dict[str, tuple[Receipt, ...]] = {row.key: () for row in known}
             named = (
@@ -245,15 +238,20 @@ class SqlStore:
         """What became of every range, for rounds first ≤ r < last, in the order of rounds and positions."""
         chosen = [self._mine(entries), entries.c.round >= first]
         chosen += [entries.c.round < last] if last is not None else []
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             rows = connection.execute(select(entries).where(*chosen).order_by(entries.c.round, entries.c.start))
             return [_entry(row) for row in rows]
 
     def recent_decisions(self) -> list[str]:
         """The last decisions that are worth a sentence, newest first."""
         newest = select(log.c.text).where(self._mine(log)).order_by(log.c.number.desc()).limit(_LOG_SHOWN)
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return list(connection.execute(newest).scalars())
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with _in_our_words(), self._engine.connect() as connection:
+            yield connection
 
     def _all(self, connection: Connection, table: Any) -> Sequence[Row[Any]]:
         order = table.c.number if "number" in table.c else table.primary_key.columns.values()[-1]
@@ -320,14 +318,31 @@ def _checkpoint(row: Row[Any]) -> Checkpoint:
     return Checkpoint(**values)
 
 
-def _in_our_words(error: DBAPIError) -> SwarmError:
-    text = str(error.orig)
-    if "disk is full" in text or "No space" in text or "disk I/O" in text:
+def _number(value: float | None) -> float:
+    """SQLite keeps NaN, the loss of a run that diverged, as NULL."""
+    return math.nan if value is None else value
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        raise _translated(error) from error
+
+
+def _translated(error: DBAPIError) -> SwarmError:
+    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # the primary code of an extended one
+    state = getattr(error.orig, "sqlstate", None)
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) or state == "53100":
         return DiskError(
-            "The disk is full; the coordinator could not write.", "Free some space; nothing acknowledged is lost."
+            "The disk is full or fails; the coordinator could not write.",
+            "Free some space; nothing acknowledged is lost.",
         )
-    if "unable to open" in text or "readonly" in text:
-        return DiskError(f"The run's database cannot be written: {text}.", "Check the folder given with --data-dir.")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        return DiskError(
+            f"The run's database cannot be written: {error.orig}.", "Check the folder given with --data-dir."
+        )
     return SwarmError(
-        f"The run's database failed: {text}.", "Look at the coordinator's log; nothing acknowledged is lost."
+        f"The run's database failed: {error.orig}.", "Look at the coordinator's log; nothing acknowledged is lost."
     )

@@ -82,7 +82,7 @@ votes = Table(
     Column("global_samples", BigInteger, nullable=False),
     Column("group_size", Integer, nullable=False),
     Column("own_samples", BigInteger, nullable=False),
-    Column("loss", Float(53), nullable=False),
+    Column("loss", Float(53)),
     Column("compute_seconds", Float(53), nullable=False),
     Column("exchange_seconds", Float(53), nullable=False),
     Column("bytes_sent", BigInteger, nullable=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -9,8 +10,8 @@ from itertools import pairwise
 
 from coordinator import decisions as d
 from coordinator import events as e
-from coordinator.ledger import END, Claim, Ledger
-from coordinator.records import Checkpoint, Metrics, Pulse, RoundReport, Terms
+from coordinator.ledger import END, Claim, Lease, Ledger
+from coordinator.records import Checkpoint, Metrics, Pulse, Receipt, RoundReport, Terms
 from coordinator.state import State, tick
 from swarm.ranges import Range, total
 
@@ -32,70 +33,88 @@ def report(key: str, round_: int, claims: tuple[Claim, ...], digest: str = "", d
 
 @dataclass
 class History:
-    """Members that lease, report (also late, twice, wrongly), vanish and come back; a coordinator that restarts."""
+    """Members that lease, report (also late, twice, wrongly), vanish and come back; a coordinator that restarts.
+
+    `state` may be replaced between steps by what a store read back.
+    """
 
     seed: int
     state: State = field(default_factory=fresh)
     now: float = 1000.0
-    granted: list[d.LeaseGranted] = field(default_factory=list)
-    known: dict[str, tuple[object, ...]] = field(default_factory=dict)
+    granted: list[Lease] = field(default_factory=list)
+    known: dict[str, tuple[Receipt, ...]] = field(default_factory=dict)
     said: list[e.Report] = field(default_factory=list)
 
     def steps(self, count: int) -> Iterator[tuple[State, list[d.Decision], State, float]]:
         """(state before, decisions, state after, time) of each tick."""
         rng = random.Random(self.seed)
         for number in range(count):
-            self.now += rng.choice([0.1, 1.0, 4.0, 20.0, 70.0])
+            self.now += rng.choice([0.0, 0.1, 1.0, 4.0, 4.0, 14.0, 16.0, 61.0])
             before = self.state
-            self.state, made = tick(before, [self._event(rng, number)], self.now, rng.getrandbits(32))
+            events = [*self._beats(rng), self._event(rng, number)]
+            self.state, made = tick(before, events, self.now, rng.getrandbits(32))
             for item in made:
                 if isinstance(item, d.LeaseGranted):
-                    self.granted.append(item)
+                    self.granted.append(item.lease)
                 if isinstance(item, d.ReportFiled):
                     self.known[item.report.key] = item.receipts
             yield before, made, self.state, self.now
 
+    def _beats(self, rng: random.Random) -> list[e.Event]:
+        """Nearly everybody is heard in time; sometimes nobody is, and their memberships end."""
+        heard = [member.id for member in self.state.live if rng.random() < 0.95]
+        return [] if rng.random() < 0.05 else [e.Heartbeat(who, Pulse(round=self.state.round)) for who in heard]
+
     def _event(self, rng: random.Random, number: int) -> e.Event:
         who = f"m{rng.randrange(4)}"
-        match rng.randrange(9):
-            case 0 | 1:
-                return e.Join(who, who.encode() * 16, who, "1")
-            case 2:
+        member = self.state.members.get(who)
+        if (member is None or not member.live) and rng.random() < 0.8:
+            round_ = rng.choice([0, 0, self.state.round])
+            return e.Join(who, who.encode() * 16, who, "1", round_)
+        match rng.choices(["leave", "resumed", "join", "lease", "checkpoint", "report"], [1, 1, 1, 8, 3, 16])[0]:
+            case "leave":
                 return e.Leave(who, "tired")
-            case 3:
+            case "resumed":
                 return e.Resumed()
-            case 4:
-                return e.Heartbeat(who, Pulse(round=self.state.round))
-            case 5 | 6:
+            case "join":
+                return e.Join(who, who.encode() * 16, who, "1")
+            case "lease":
                 return e.TakeLease(who, rng.randrange(1, 20))
-            case 7:
+            case "checkpoint":
                 return self._checkpoint(rng, who)
             case _:
                 return self._report(rng, who, number)
 
-    def _report(self, rng: random.Random, who: str, number: int) -> e.Event:
-        if self.said and rng.random() < 0.2:
+    def _report(self, rng: random.Random, who: str, number: int) -> e.Report:
+        if self.said and rng.random() < 0.15:
             again = rng.choice(self.said)
             return replace(again, known={r.key: self.known[r.key] for r in again.reports if r.key in self.known})
-        claims = tuple(self._claim(rng) for _ in range(rng.randrange(3)) if self.granted)
-        round_ = max(0, self.state.round - rng.choice([0, 0, 0, 1, 3]))
-        dropped = "late by 4 s" if rng.random() < 0.2 else ""
-        said = e.Report(who, (report(f"k{number}", round_, claims, rng.choice(["", "", "other"]), dropped),))
+        claims = tuple(self._claims(rng, who))
+        round_ = max(0, self.state.round + rng.choice([0, 0, 0, 0, 1, -1, -3]))
+        dropped = "late by 4 s" if rng.random() < 0.15 else ""
+        digest = "other" if rng.random() < 0.1 else ""
+        one = report(f"k{number}", round_, claims, digest, dropped)
+        said = e.Report(who, (one, one) if rng.random() < 0.05 else (one,))
         self.said.append(said)
         return said
 
-    def _claim(self, rng: random.Random) -> Claim:
-        """Some part of some lease that was ever granted, to whoever it was."""
-        lease = rng.choice(self.granted[-12:]).lease
-        start = rng.randrange(lease.range.start, lease.range.stop)
-        return Claim(lease.id, Range(start, rng.randrange(start, lease.range.stop + 2)))
+    def _claims(self, rng: random.Random, who: str) -> Iterator[Claim]:
+        """Mostly parts of the member's own leases, the newest first; now and then anything of anybody's."""
+        mine = [lease for lease in self.granted if lease.member == who][-3:]
+        for lease in rng.sample(mine, rng.randrange(len(mine) + 1)):
+            start = rng.choice([lease.range.start, rng.randrange(*lease.range)])
+            yield Claim(lease.id, Range(start, rng.randrange(start + 1, lease.range.stop + 2)))
+        if self.granted and rng.random() < 0.15:
+            other = rng.choice(self.granted)
+            yield Claim(other.id, rng.choice([other.range, Range(0, 60)]))
 
     def _checkpoint(self, rng: random.Random, who: str) -> e.Event:
         waiting = list(self.state.offers.values())
-        if waiting and rng.random() < 0.6:
-            return e.CheckpointUploaded(waiting[0].sha256, waiting[0].digest)
-        round_ = self.state.round
-        sha256 = f"{round_:064x}"
+        if waiting and rng.random() < 0.7:
+            lie = rng.random() < 0.1
+            return e.CheckpointUploaded(waiting[0].sha256, "lie" if lie else waiting[0].digest)
+        round_ = max(0, self.state.round + rng.choice([0, 0, 0, 1, -2]))
+        sha256 = hashlib.sha256(f"{round_}/{rng.random()}".encode()).hexdigest()
         return e.OfferCheckpoint(who, Checkpoint(round_, f"d{round_}", sha256, 1, 8 * round_))
 
 

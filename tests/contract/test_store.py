@@ -82,7 +82,11 @@ def facts(state: State) -> dict[str, object]:
     return {
         "free": ledger.free,
         "leases": {key: (item.member, item.range, item.left) for key, item in ledger.leases.items()},
-        "counted": {key: sorted(group, key=lambda entry: entry.range) for key, group in ledger.counted.items()},
+        "counted": {  # the run never goes back beyond its latest checkpoint
+            key: sorted(group, key=lambda entry: entry.range)
+            for key, group in ledger.counted.items()
+            if key >= state.latest.round
+        },
         "returns": ledger.returns,
         "next": ledger.next_number,
         "members": {
