@@ -28,6 +28,7 @@ _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _PRESET = re.compile(r"preset:[a-z0-9][a-z0-9-]*")
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _REVISION = re.compile(r"[0-9a-f]{40}")
+_PAIR = re.compile(r"([A-Za-z_]\w*)(<?>)([A-Za-z_]\w*)")
 _BUILTIN = "builtin:pydoc-topics"
 _SUFFIXES = (".txt", ".jsonl", ".parquet")
 
@@ -59,6 +60,10 @@ class Model(Section):
     source: str = Field(description='"preset:tiny-llama", a folder ("./folder"), or a hub name ("org/name")')
     revision: str = Field(default="", description="the commit (40 hex digits) of a hub model")
     tokenizer: str = Field(description='"bytes", "bpe:N" (trained on the data, N entries), or the model\'s: "model"')
+    method: Literal["full", "lora", "qlora"] = Field(
+        default="full", description="full: all weights are trained; lora, qlora: adapters on a frozen base"
+    )
+    quantization: Literal["nf4", "int8"] = Field(default="nf4", description="of the frozen base, with qlora")
 
     @field_validator("source")
     @classmethod
@@ -86,6 +91,33 @@ class Model(Section):
             return _require(tokenizer, own, f"a preset comes without a tokenizer: right would be {right}")
         return _require(tokenizer, own or tokenizer == "model", f'right would be "model", {right}')
 
+    @field_validator("method")
+    @classmethod
+    def _has_a_base(cls, method: str, info: ValidationInfo) -> str:
+        preset = info.data.get("source", "").startswith("preset:")
+        hint = "a preset has no trained weights to adapt: right would be full, or a folder or hub model as source"
+        return _require(method, method == "full" or not preset, hint)
+
+    @property
+    def adapts(self) -> bool:
+        """Whether a frozen base is there and only adapters are trained."""
+        return self.method != "full"
+
+
+class Lora(Section):
+    """The adapters of lora and qlora (Hu et al. 2021, arXiv 2106.09685)."""
+
+    rank: int = Field(default=16, ge=1, le=1024, description="inner dimension of an adapter")
+    alpha: Positive = Field(default=32.0, description="an adapter's output is scaled by alpha / rank")
+    dropout: Fraction = Field(default=0.0, description="part of an adapter's inputs that is dropped while training")
+    targets: str = Field(default="all-linear", description='"all-linear", or names such as "q_proj,v_proj"')
+
+    @field_validator("targets")
+    @classmethod
+    def _names(cls, targets: str) -> str:
+        valid = all(re.fullmatch(r"[A-Za-z_][\w.-]*", name) for name in targets.split(","))
+        return _require(targets, valid, 'right would be "all-linear" or "q_proj,v_proj"')
+
 
 class Data(Section):
     """What the model is trained on."""
@@ -94,8 +126,20 @@ class Data(Section):
         description='"builtin:pydoc-topics", a path or pattern of .txt, .jsonl or .parquet files '
         '(relative to the spec file), or "hf:org/name"'
     )
-    field: str = Field(default="text", min_length=1, description="which field of a record is the text")
+    format: Literal["text", "chat", "instruction", "translation"] = Field(
+        default="text", description="of a record; but for text, only answers are learned, not questions"
+    )
+    field: str = Field(
+        default="text", min_length=1, description="which field of a record is the text, or the list of chat messages"
+    )
     template: str = Field(default="", description='instead of field: a pattern over fields, such as "{en}\\n{de}"')
+    pair: str = Field(default="", description='translation: the fields, "en>de", or "en<>de" for both directions')
+    packing: Literal["auto", "stream", "whole"] = Field(
+        default="auto",
+        description="stream: texts run on from sample to sample; whole: a sample holds whole records that do not see "
+        "each other; auto: stream for text",
+    )
+    license: str = Field(default="", description="of the data, for the model card")
     split: str = Field(default="train", min_length=1, description="which split of a hub data set")
     sequence_length: int = Field(default=128, ge=8, le=1 << 20, description="tokens in a sample")
     heldout_fraction: float = Field(default=0.05, gt=0, le=0.5, description="part of the documents kept for evaluation")
@@ -117,7 +161,20 @@ class Data(Section):
             return template
         alone = info.data.get("field", "text") == "text"
         _require(template, alone, "data.field and data.template exclude each other: keep one")
+        _require(template, info.data.get("format", "text") == "text", 'a template is for data.format = "text" only')
         return _require(template, _plain_template(template), 'right would be names in braces, such as "{en}\\n{de}"')
+
+    @field_validator("pair")
+    @classmethod
+    def _two_fields(cls, pair: str, info: ValidationInfo) -> str:
+        if info.data.get("format", "text") != "translation":
+            return _require(pair, not pair, 'a pair is for data.format = "translation" only')
+        return _require(pair, bool(_PAIR.fullmatch(pair)), 'right would be "en>de", or "en<>de" for both directions')
+
+    @property
+    def whole(self) -> bool:
+        """Whether a sample holds whole records that do not see each other."""
+        return self.packing == "whole" or (self.packing == "auto" and self.format != "text")
 
 
 class Training(Section):
@@ -128,7 +185,14 @@ class Training(Section):
     )
     rounds: Count = Field(description="when the run is finished")
     target_batch_size: Count = Field(description="samples of the whole swarm in one round")
-    micro_batch_size: Count = Field(default=8, description="samples that a peer computes at once")
+    micro_batch_size: Count = Field(
+        default=8, description="the most samples that a peer computes at once; each finds its own"
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="of the computation; auto: what each device does best; θ is always fp32"
+    )
+    gradient_checkpointing: bool = Field(default=False, description="less memory for a third more computation")
+    cpu_peers: bool = Field(default=True, description="whether machines without a GPU may take part")
     learning_rate: Positive = Field(default=3e-3, description="at its peak")
     warmup_samples: int = Field(default=0, ge=0, description="samples of the swarm until the peak is reached")
     schedule: Literal["cosine", "constant", "linear"] = Field(default="cosine", description="after the warm-up")
@@ -175,15 +239,30 @@ class Checkpoint(Section):
     keep: Count = Field(default=3, description="how many checkpoints the coordinator keeps, besides the first")
 
 
+class Evaluation(Section):
+    """What is measured on the agreed θ, by one elected peer."""
+
+    every_rounds: Count = Field(default=20, description="rounds between two evaluations on the held-out samples")
+    metrics: str = Field(default="", description="metrics of your own, by the names of their entry points: a,b")
+
+    @field_validator("metrics")
+    @classmethod
+    def _plain_names(cls, metrics: str) -> str:
+        valid = not metrics or all(re.fullmatch(r"[A-Za-z_][\w.-]*", name) for name in metrics.split(","))
+        return _require(metrics, valid, 'right would be names such as "bleu,exact-match"')
+
+
 class RunSpec(Section):
     """A whole run spec."""
 
     run: Run
     model: Model
+    lora: Lora = Field(default_factory=Lora)
     data: Data
     training: Training
     exchange: Exchange = Field(default_factory=Exchange)
     checkpoint: Checkpoint = Field(default_factory=Checkpoint)
+    evaluation: Evaluation = Field(default_factory=Evaluation)
 
     def to_toml(self, explained: bool = False) -> str:
         """The spec as TOML with every key written out, so that later defaults do not change a run.

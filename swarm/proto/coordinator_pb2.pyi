@@ -58,20 +58,28 @@ class Blob(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
+    CHUNK_SIZE_FIELD_NUMBER: _builtins.int
+    CHUNKS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     sha256: _builtins.str
     size: _builtins.int
     """bytes"""
+    chunk_size: _builtins.int
+    """bytes of every chunk but the last; 0 when the file is one chunk"""
+    chunks: _builtins.bytes
+    """SHA-256 of each chunk, 32 bytes each, in order"""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         sha256: _builtins.str = ...,
         size: _builtins.int = ...,
+        chunk_size: _builtins.int = ...,
+        chunks: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "sha256", b"sha256", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_size", b"chunk_size", "chunks", b"chunks", "name", b"name", "sha256", b"sha256", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -112,6 +120,8 @@ class Run(_message.Message):
     ROUND_FIELD_NUMBER: _builtins.int
     BOOTSTRAP_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     spec_toml: _builtins.str
     round: _builtins.int
@@ -137,6 +147,12 @@ class Run(_message.Message):
     def bootstrap(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """multiaddrs of the DHT: bootstrap node first, then live members"""
 
+    @_builtins.property
+    def base(self) -> _containers.RepeatedCompositeFieldContainer[Global___Blob]:
+        """lora, qlora: the frozen base's weights; model and base together are its folder"""
+
+    @_builtins.property
+    def data(self) -> Global___DataFacts: ...
     def __init__(
         self,
         *,
@@ -150,14 +166,58 @@ class Run(_message.Message):
         round: _builtins.int = ...,
         bootstrap: _abc.Iterable[_builtins.str] | None = ...,
         finished: _builtins.bool = ...,
+        base: _abc.Iterable[Global___Blob] | None = ...,
+        data: Global___DataFacts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heldout", b"heldout", "latest", b"latest", "layout", b"layout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "heldout", b"heldout", "latest", b"latest", "layout", b"layout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bootstrap", b"bootstrap", "finished", b"finished", "heldout", b"heldout", "latest", b"latest", "layout", b"layout", "model", b"model", "name", b"name", "round", b"round", "shards", b"shards", "spec_toml", b"spec_toml"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "bootstrap", b"bootstrap", "data", b"data", "finished", b"finished", "heldout", b"heldout", "latest", b"latest", "layout", b"layout", "model", b"model", "name", b"name", "round", b"round", "shards", b"shards", "spec_toml", b"spec_toml"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Run: _TypeAlias = Run  # noqa: Y015
+
+@_typing.final
+class DataFacts(_message.Message):
+    """What preparation found in the data."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    TRAIN_SAMPLES_FIELD_NUMBER: _builtins.int
+    HELDOUT_SAMPLES_FIELD_NUMBER: _builtins.int
+    CUT_DOCUMENTS_FIELD_NUMBER: _builtins.int
+    NEAR_DUPLICATES_FIELD_NUMBER: _builtins.int
+    LEAKED_FIELD_NUMBER: _builtins.int
+    documents: _builtins.int
+    tokens: _builtins.int
+    train_samples: _builtins.int
+    heldout_samples: _builtins.int
+    cut_documents: _builtins.int
+    """longer than a sample: their end was left out"""
+    near_duplicates: _builtins.int
+    """documents much like an earlier one"""
+    leaked: _builtins.int
+    """held-out documents much like one that is trained on"""
+    def __init__(
+        self,
+        *,
+        documents: _builtins.int = ...,
+        tokens: _builtins.int = ...,
+        train_samples: _builtins.int = ...,
+        heldout_samples: _builtins.int = ...,
+        cut_documents: _builtins.int = ...,
+        near_duplicates: _builtins.int = ...,
+        leaked: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut_documents", b"cut_documents", "documents", b"documents", "heldout_samples", b"heldout_samples", "leaked", b"leaked", "near_duplicates", b"near_duplicates", "tokens", b"tokens", "train_samples", b"train_samples"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DataFacts: _TypeAlias = DataFacts  # noqa: Y015
 
 @_typing.final
 class DataLayout(_message.Message):
@@ -168,8 +228,11 @@ class DataLayout(_message.Message):
     SHARD_SAMPLES_FIELD_NUMBER: _builtins.int
     SEQUENCE_LENGTH_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    TARGETS_PER_SAMPLE_FIELD_NUMBER: _builtins.int
     sequence_length: _builtins.int
     seed: _builtins.int
+    targets_per_sample: _builtins.float
+    """mean number of tokens that are learned; 0 means all, sequence_length"""
     @_builtins.property
     def shard_samples(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
@@ -178,10 +241,11 @@ class DataLayout(_message.Message):
         shard_samples: _abc.Iterable[_builtins.int] | None = ...,
         sequence_length: _builtins.int = ...,
         seed: _builtins.int = ...,
+        targets_per_sample: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["seed", b"seed", "sequence_length", b"sequence_length", "shard_samples", b"shard_samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["seed", b"seed", "sequence_length", b"sequence_length", "shard_samples", b"shard_samples", "targets_per_sample", b"targets_per_sample"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -265,6 +329,8 @@ class JoinRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     ROUND_FIELD_NUMBER: _builtins.int
+    CREDIT_FIELD_NUMBER: _builtins.int
+    SEAT_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     public_key: _builtins.bytes
     """Ed25519, 32 bytes; the member id is its fingerprint"""
@@ -274,6 +340,10 @@ class JoinRequest(_message.Message):
     """of garage-swarm"""
     round: _builtins.int
     """of the state that this process holds already; 0 for a fresh start"""
+    credit: _builtins.str
+    """the name in the model card; empty when the volunteer wants no mention"""
+    seat: _builtins.int
+    """several GPUs in one machine are members of their own: 0, 1, …"""
     def __init__(
         self,
         *,
@@ -282,10 +352,12 @@ class JoinRequest(_message.Message):
         name: _builtins.str = ...,
         version: _builtins.str = ...,
         round: _builtins.int = ...,
+        credit: _builtins.str = ...,
+        seat: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "public_key", b"public_key", "round", b"round", "run", b"run", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "name", b"name", "public_key", b"public_key", "round", b"round", "run", b"run", "seat", b"seat", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -328,6 +400,7 @@ class HeartbeatRequest(_message.Message):
     SAMPLES_PER_SECOND_FIELD_NUMBER: _builtins.int
     LOSS_FIELD_NUMBER: _builtins.int
     MADDRS_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     member_id: _builtins.str
     phase: _builtins.str
@@ -339,6 +412,8 @@ class HeartbeatRequest(_message.Message):
     samples_in_round: _builtins.int
     samples_per_second: _builtins.float
     loss: _builtins.float
+    device: _builtins.str
+    """what it computes on, for people"""
     @_builtins.property
     def maddrs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """multiaddrs at which others reach its DHT node"""
@@ -355,10 +430,11 @@ class HeartbeatRequest(_message.Message):
         samples_per_second: _builtins.float = ...,
         loss: _builtins.float = ...,
         maddrs: _abc.Iterable[_builtins.str] | None = ...,
+        device: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["loss", b"loss", "maddrs", b"maddrs", "member_id", b"member_id", "phase", b"phase", "round", b"round", "run", b"run", "samples_in_round", b"samples_in_round", "samples_per_second", b"samples_per_second", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "loss", b"loss", "maddrs", b"maddrs", "member_id", b"member_id", "phase", b"phase", "round", b"round", "run", b"run", "samples_in_round", b"samples_in_round", "samples_per_second", b"samples_per_second", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -739,12 +815,14 @@ class LedgerEntry(_message.Message):
     ROUND_FIELD_NUMBER: _builtins.int
     MEMBER_ID_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
+    LEASE_ID_FIELD_NUMBER: _builtins.int
     state: _builtins.str
     """leased, counted, expired, rejected"""
     round: _builtins.int
     """when counted"""
     member_id: _builtins.str
     why: _builtins.str
+    lease_id: _builtins.str
     @_builtins.property
     def range(self) -> Global___Range: ...
     def __init__(
@@ -755,18 +833,148 @@ class LedgerEntry(_message.Message):
         round: _builtins.int = ...,
         member_id: _builtins.str = ...,
         why: _builtins.str = ...,
+        lease_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["range", b"range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "range", b"range", "round", b"round", "state", b"state", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_id", b"lease_id", "member_id", b"member_id", "range", b"range", "round", b"round", "state", b"state", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LedgerEntry: _TypeAlias = LedgerEntry  # noqa: Y015
 
 @_typing.final
+class ReportEvaluationRequest(_message.Message):
+    """What one peer measured on θ_round. Sending it twice changes nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    EVALUATION_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    member_id: _builtins.str
+    @_builtins.property
+    def evaluation(self) -> Global___Evaluation: ...
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        member_id: _builtins.str = ...,
+        evaluation: Global___Evaluation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation", "member_id", b"member_id", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportEvaluationRequest: _TypeAlias = ReportEvaluationRequest  # noqa: Y015
+
+@_typing.final
+class Evaluation(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetricsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ROUND_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    HELDOUT_LOSS_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    EVALUATED_BY_FIELD_NUMBER: _builtins.int
+    round: _builtins.int
+    """θ_round"""
+    digest: _builtins.str
+    """its state digest"""
+    heldout_loss: _builtins.float
+    """nats per token"""
+    evaluated_by: _builtins.str
+    """member id; filled in by the coordinator"""
+    @_builtins.property
+    def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """of the maintainer's own, by name"""
+
+    def __init__(
+        self,
+        *,
+        round: _builtins.int = ...,
+        digest: _builtins.str = ...,
+        heldout_loss: _builtins.float = ...,
+        metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        evaluated_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "evaluated_by", b"evaluated_by", "heldout_loss", b"heldout_loss", "metrics", b"metrics", "round", b"round"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Evaluation: _TypeAlias = Evaluation  # noqa: Y015
+
+@_typing.final
+class ReportEvaluationResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    accepted: _builtins.bool
+    why: _builtins.str
+    """why not"""
+    def __init__(
+        self,
+        *,
+        accepted: _builtins.bool = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportEvaluationResponse: _TypeAlias = ReportEvaluationResponse  # noqa: Y015
+
+@_typing.final
 class Checkpoint(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetricsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     ROUND_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
@@ -777,6 +985,8 @@ class Checkpoint(_message.Message):
     UPLOADED_BY_FIELD_NUMBER: _builtins.int
     HELDOUT_LOSS_FIELD_NUMBER: _builtins.int
     HAS_HELDOUT_LOSS_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    EVALUATED_BY_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     """θ_round"""
     digest: _builtins.str
@@ -789,6 +999,9 @@ class Checkpoint(_message.Message):
     uploaded_by: _builtins.str
     heldout_loss: _builtins.float
     has_heldout_loss: _builtins.bool
+    evaluated_by: _builtins.str
+    @_builtins.property
+    def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]: ...
     def __init__(
         self,
         *,
@@ -801,10 +1014,12 @@ class Checkpoint(_message.Message):
         uploaded_by: _builtins.str = ...,
         heldout_loss: _builtins.float = ...,
         has_heldout_loss: _builtins.bool = ...,
+        metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        evaluated_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "digest", b"digest", "global_samples", b"global_samples", "has_heldout_loss", b"has_heldout_loss", "heldout_loss", b"heldout_loss", "round", b"round", "sha256", b"sha256", "size", b"size", "uploaded_by", b"uploaded_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "digest", b"digest", "evaluated_by", b"evaluated_by", "global_samples", b"global_samples", "has_heldout_loss", b"has_heldout_loss", "heldout_loss", b"heldout_loss", "metrics", b"metrics", "round", b"round", "sha256", b"sha256", "size", b"size", "uploaded_by", b"uploaded_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1035,6 +1250,7 @@ class Status(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     EPOCH_FRACTION_FIELD_NUMBER: _builtins.int
     DECISIONS_FIELD_NUMBER: _builtins.int
+    EVALUATIONS_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     title: _builtins.str
     round: _builtins.int
@@ -1057,6 +1273,10 @@ class Status(_message.Message):
     def decisions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """the last ones, newest first, each with its reason"""
 
+    @_builtins.property
+    def evaluations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Evaluation]:
+        """all of the run, oldest first"""
+
     def __init__(
         self,
         *,
@@ -1073,10 +1293,11 @@ class Status(_message.Message):
         epoch: _builtins.int = ...,
         epoch_fraction: _builtins.float = ...,
         decisions: _abc.Iterable[_builtins.str] | None = ...,
+        evaluations: _abc.Iterable[Global___Evaluation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["latest", b"latest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "epoch", b"epoch", "epoch_fraction", b"epoch_fraction", "finished", b"finished", "global_samples", b"global_samples", "latest", b"latest", "members", b"members", "round", b"round", "rounds", b"rounds", "run", b"run", "samples_per_second", b"samples_per_second", "title", b"title", "total_rounds", b"total_rounds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "epoch", b"epoch", "epoch_fraction", b"epoch_fraction", "evaluations", b"evaluations", "finished", b"finished", "global_samples", b"global_samples", "latest", b"latest", "members", b"members", "round", b"round", "rounds", b"rounds", "run", b"run", "samples_per_second", b"samples_per_second", "title", b"title", "total_rounds", b"total_rounds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1099,6 +1320,8 @@ class Member(_message.Message):
     SAMPLES_PER_SECOND_FIELD_NUMBER: _builtins.int
     LOSS_FIELD_NUMBER: _builtins.int
     LAST_SEEN_FIELD_NUMBER: _builtins.int
+    CREDIT_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     name: _builtins.str
     live: _builtins.bool
@@ -1114,6 +1337,8 @@ class Member(_message.Message):
     loss: _builtins.float
     last_seen: _builtins.float
     """Unix seconds"""
+    credit: _builtins.str
+    device: _builtins.str
     def __init__(
         self,
         *,
@@ -1130,10 +1355,12 @@ class Member(_message.Message):
         samples_per_second: _builtins.float = ...,
         loss: _builtins.float = ...,
         last_seen: _builtins.float = ...,
+        credit: _builtins.str = ...,
+        device: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted_samples", b"counted_samples", "last_seen", b"last_seen", "live", b"live", "loss", b"loss", "member_id", b"member_id", "name", b"name", "pending_samples", b"pending_samples", "phase", b"phase", "rejected_samples", b"rejected_samples", "round", b"round", "samples_in_round", b"samples_in_round", "samples_per_second", b"samples_per_second", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted_samples", b"counted_samples", "credit", b"credit", "device", b"device", "last_seen", b"last_seen", "live", b"live", "loss", b"loss", "member_id", b"member_id", "name", b"name", "pending_samples", b"pending_samples", "phase", b"phase", "rejected_samples", b"rejected_samples", "round", b"round", "samples_in_round", b"samples_in_round", "samples_per_second", b"samples_per_second", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -79,6 +79,11 @@ class CoordinatorStub(object):
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.GetLedgerRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.GetLedgerResponse.FromString,
                 _registered_method=True)
+        self.ReportEvaluation = channel.unary_unary(
+                '/swarm.proto.Coordinator/ReportEvaluation',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.ReportEvaluationRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.ReportEvaluationResponse.FromString,
+                _registered_method=True)
         self.ListCheckpoints = channel.unary_unary(
                 '/swarm.proto.Coordinator/ListCheckpoints',
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.ListCheckpointsRequest.SerializeToString,
@@ -158,6 +163,12 @@ class CoordinatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportEvaluation(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListCheckpoints(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -229,6 +240,11 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.GetLedger,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.GetLedgerRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.GetLedgerResponse.SerializeToString,
+            ),
+            'ReportEvaluation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportEvaluation,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.ReportEvaluationRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.ReportEvaluationResponse.SerializeToString,
             ),
             'ListCheckpoints': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCheckpoints,
@@ -494,6 +510,33 @@ class Coordinator(object):
             '/swarm.proto.Coordinator/GetLedger',
             swarm_dot_proto_dot_coordinator__pb2.GetLedgerRequest.SerializeToString,
             swarm_dot_proto_dot_coordinator__pb2.GetLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportEvaluation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/ReportEvaluation',
+            swarm_dot_proto_dot_coordinator__pb2.ReportEvaluationRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.ReportEvaluationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,7 @@ class CoordinatorStub:
     TakeLease: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.TakeLeaseRequest, _coordinator_pb2.TakeLeaseResponse]
     ReportRounds: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ReportRoundsRequest, _coordinator_pb2.ReportRoundsResponse]
     GetLedger: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetLedgerRequest, _coordinator_pb2.GetLedgerResponse]
+    ReportEvaluation: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ReportEvaluationRequest, _coordinator_pb2.ReportEvaluationResponse]
     ListCheckpoints: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListCheckpointsRequest, _coordinator_pb2.ListCheckpointsResponse]
     OfferCheckpoint: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.OfferCheckpointRequest, _coordinator_pb2.OfferCheckpointResponse]
     Upload: _grpc.StreamUnaryMultiCallable[_coordinator_pb2.UploadChunk, _coordinator_pb2.UploadResponse]
@@ -61,6 +62,7 @@ class CoordinatorAsyncStub(CoordinatorStub):
     TakeLease: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.TakeLeaseRequest, _coordinator_pb2.TakeLeaseResponse]  # type: ignore[assignment]
     ReportRounds: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ReportRoundsRequest, _coordinator_pb2.ReportRoundsResponse]  # type: ignore[assignment]
     GetLedger: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetLedgerRequest, _coordinator_pb2.GetLedgerResponse]  # type: ignore[assignment]
+    ReportEvaluation: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ReportEvaluationRequest, _coordinator_pb2.ReportEvaluationResponse]  # type: ignore[assignment]
     ListCheckpoints: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListCheckpointsRequest, _coordinator_pb2.ListCheckpointsResponse]  # type: ignore[assignment]
     OfferCheckpoint: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.OfferCheckpointRequest, _coordinator_pb2.OfferCheckpointResponse]  # type: ignore[assignment]
     Upload: _aio.StreamUnaryMultiCallable[_coordinator_pb2.UploadChunk, _coordinator_pb2.UploadResponse]  # type: ignore[assignment]
@@ -129,6 +131,13 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.GetLedgerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.GetLedgerResponse, _abc.Awaitable[_coordinator_pb2.GetLedgerResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ReportEvaluation(
+        self,
+        request: _coordinator_pb2.ReportEvaluationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.ReportEvaluationResponse, _abc.Awaitable[_coordinator_pb2.ReportEvaluationResponse]]: ...
 
     @_abc_1.abstractmethod
     def ListCheckpoints(
