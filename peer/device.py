@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 
 from swarm.errors import UsageError
+from swarm.runspec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,8 @@ class Hardware:
     cuda: tuple[str, ...] = ()  # names of the CUDA or ROCm devices, in torch's order
     rocm: bool = False
     mps: bool = False
+    bf16: tuple[bool, ...] = ()  # whether each of them computes in bfloat16 itself
+    flash: bool = False  # whether the package flash-attn is installed
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,13 @@ def hardware() -> Hardware:
     """What torch finds here."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     names = tuple(torch.cuda.get_device_name(index) for index in range(count))
-    return Hardware(names, torch.version.hip is not None, torch.backends.mps.is_available())
+    return Hardware(
+        names,
+        torch.version.hip is not None,
+        torch.backends.mps.is_available(),
+        tuple(_computes_bf16(index) for index in range(count)),
+        find_spec("flash_attn") is not None,
+    )
 
 
 def choose(name: str, found: Hardware) -> Choice:
@@ -53,6 +63,66 @@ def choose(name: str, found: Hardware) -> Choice:
     if name == "cpu":
         return Choice("cpu", "Training on the CPU, as asked.")
     raise _none(name, found)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and how this peer computes. θ and updates are fp32 all the same."""
+
+    device: torch.device
+    compute: torch.dtype
+    attention: str  # as transformers names it
+    why: str
+
+    @property
+    def autocasts(self) -> bool:
+        return self.compute is not torch.float32
+
+    @property
+    def half(self) -> bool:
+        """Whether losses must be scaled, because small gradients would vanish in fp16."""
+        return self.compute is torch.float16
+
+
+def place(spec: RunSpec, name: str, found: Hardware) -> Placement:
+    """How the run is computed on the device `name`, which is chosen as by `choose`.
+
+    Raises UsageError when there is no such device, or the run does not take it.
+    """
+    choice = choose(name, found)
+    device = torch.device(choice.device)
+    if device.type == "cpu" and not spec.training.cpu_peers:
+        raise UsageError(
+            f"The run {spec.run.name} takes machines with a GPU only, and torch finds none that it can use here.",
+            "If there is one, check its driver and that torch was installed for it; other runs take CPUs as well.",
+        )
+    compute = _compute(spec.training.precision, device, found)
+    attention = _attention(spec, device, compute, found)
+    name_of = str(compute).removeprefix("torch.")
+    return Placement(device, compute, attention, f"{choice.why} Computing in {name_of}, attention by {attention}.")
+
+
+def _compute(wanted: str, device: torch.device, found: Hardware) -> torch.dtype:
+    bf16 = device.type == "cuda" and found.bf16[device.index or 0]
+    if wanted == "auto":
+        wanted = ("bf16" if bf16 else "fp16") if device.type == "cuda" else "fp32"
+    if wanted == "bf16" and device.type == "cuda" and not bf16:
+        raise UsageError(
+            f"The run computes in bfloat16, which {found.cuda[device.index or 0]} does not do itself.",
+            'Use another GPU; the maintainer can allow any with training.precision = "auto".',
+        )
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[wanted]
+
+
+def _attention(spec: RunSpec, device: torch.device, compute: torch.dtype, found: Hardware) -> str:
+    """FlashAttention takes half precision only, and not several packed records in each of several samples."""
+    usable = device.type == "cuda" and found.flash and compute is not torch.float32
+    return "flash_attention_2" if usable and not spec.data.whole else "sdpa"
+
+
+def _computes_bf16(index: int) -> bool:
+    with torch.cuda.device(index):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def use_threads(count: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from huggingface_hub import HfApi, constants
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants, snapshot_download
 
 # The hub's HTTP library has changed before; its errors module imports the base error of the one in use.
 from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
@@ -10,6 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[att
 from swarm.errors import SwarmError
 
 _SECONDS = 5.0
+_WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
 
 
 def require_model(name: str, revision: str, error: type[SwarmError]) -> None:
@@ -20,6 +23,19 @@ def require_model(name: str, revision: str, error: type[SwarmError]) -> None:
 def require_dataset(name: str, error: type[SwarmError]) -> None:
     """Raise `error` in plain words when the hub is out of reach or has no such data set."""
     _require("dataset", name, None, error)
+
+
+def snapshot(name: str, revision: str, error: type[SwarmError]) -> Path:
+    """The folder with a model's weights (safetensors), configuration and tokenizer, in the hub's own cache.
+
+    A download that was interrupted goes on. Raises `error` when the hub does not give them.
+    """
+    require_model(name, revision, error)
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED))
+    except (HfHubHTTPError, HTTPError, OSError) as failure:
+        remedy = "Try again: it goes on where it stopped."
+        raise error(f"The download of {name} from the hub stopped: {failure}.", remedy) from failure
 
 
 def _require(kind: str, name: str, revision: str | None, error: type[SwarmError]) -> None:

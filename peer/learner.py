@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from peer.checkpoint import read_state, state_digest, write_state
 from peer.exchange.base import Applied
-from peer.model import loss_sum
+from peer.gradients import Gradients
 from peer.optimizer import AdamW
 from peer.schedule import learning_rate
 from swarm.errors import CorruptError
@@ -21,44 +21,20 @@ _KEPT_SNAPSHOTS = 2
 
 
 class Learner:
-    """Accumulates gradients at θ_round and applies agreed averages.
+    """Holds θ_round, `parameters`, and applies agreed averages of gradients.
 
     θ changes under `lock` only, so that another thread may write a snapshot of it.
     """
 
-    def __init__(
-        self, spec: RunSpec, model: nn.Module, parameters: dict[str, nn.Parameter], device: torch.device
-    ) -> None:
+    def __init__(self, spec: RunSpec, parameters: dict[str, nn.Parameter], gradients: Gradients) -> None:
         self.spec = spec
-        self.model = model
         self.parameters = parameters
-        self.device = device
+        self.gradients = gradients
         self.optimizer = AdamW(parameters, spec.training)
         self.round = 0
         self.global_samples = 0
         self.digest = ""
         self.lock = threading.Lock()
-
-    def accumulate(self, tokens: Tensor) -> float:
-        """Add the gradients of a batch [n, sequence_length + 1] to those of this round; the summed loss of its
-        samples.
-        """
-        loss = loss_sum(self.model, tokens.to(self.device))
-        torch.autograd.backward(loss)
-        return float(loss.detach())
-
-    def mean_gradient(self, samples: int) -> dict[str, Tensor]:
-        """The mean gradient of this round's samples so far, fp32, on the CPU; zeros without samples."""
-        scale = 1.0 / max(samples, 1)
-        return {
-            name: (torch.zeros_like(p) if p.grad is None else p.grad * scale).detach().float().cpu()
-            for name, p in self.parameters.items()
-        }
-
-    def forget_gradients(self) -> None:
-        """Begin a round anew."""
-        for parameter in self.parameters.values():
-            parameter.grad = None
 
     def apply(self, result: Applied) -> None:
         """θ_round → θ_(round+1) by the swarm's average: the same arithmetic at every peer."""
@@ -71,7 +47,7 @@ class Learner:
             self.round += 1
             self.global_samples += result.samples
             self.digest = state_digest(self.state())
-        self.forget_gradients()
+        self.gradients.forget()
 
     def state(self) -> dict[str, Tensor]:
         """All agreed tensors by their names in a state file."""
@@ -88,7 +64,7 @@ class Learner:
             self.round = int(metadata["round"])
             self.global_samples = int(metadata["global_samples"])
             self.digest = metadata["digest"]
-        self.forget_gradients()
+        self.gradients.forget()
 
     def snapshot(self, folder: Path) -> tuple[Path, int, str]:
         """Write the agreed state to `folder`, once per round: (file, round, digest). Safe from any thread."""

@@ -54,18 +54,18 @@ def initial_model(spec: RunSpec, tokenizer_folder: Path, base: Path) -> nn.Modul
     tokenizer = load_tokenizer(tokenizer_folder)
     with _seeded(spec.run.seed):
         model = _preset(spec, tokenizer) if spec.model.source.startswith("preset:") else _existing(spec, base)
-    _require_room(spec, model, len(tokenizer))
+    require_room(spec, model, len(tokenizer))
     return model
 
 
-def load_model(folder: Path) -> nn.Module:
+def load_model(folder: Path, attention: str = "sdpa") -> nn.Module:
     """The model that `folder` describes, fp32, in training mode. Its weights mean nothing: they come from a state
     file. Raises ModelError."""
     with _seeded(0):
         config = built(
             folder, lambda: AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         )
-        return _from_config(folder, config)
+        return _from_config(folder, config, attention)
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -130,6 +130,35 @@ def model_location(spec: RunSpec, base: Path) -> tuple[Path | str, str | None]:
     return folder, None
 
 
+def base_folder(spec: RunSpec, base: Path) -> Path:
+    """The folder of the run's frozen base, fetched from the hub if need be. Raises ModelError when it has no weights."""
+    source, revision = model_location(spec, base)
+    folder = source if isinstance(source, Path) else hub.snapshot(source, str(revision), ModelError)
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(
+            f"The base {spec.model.source} has no weights in safetensors files, so there is nothing to adapt.",
+            'Convert its weights to safetensors, or train all of it with model.method = "full".',
+        )
+    return folder
+
+
+def require_room(spec: RunSpec, model: nn.Module, vocabulary: int) -> None:
+    """Raise ModelError unless the model takes the run's tokens and samples."""
+    config: Any = model.config
+    rows = config.get_text_config().vocab_size
+    if vocabulary > rows:
+        raise ModelError(
+            f"The tokenizer {spec.model.tokenizer} has {vocabulary} entries, but {spec.model.source} only {rows}.",
+            'Choose a smaller tokenizer, or tokenizer = "model".',
+        )
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if positions and spec.data.sequence_length > positions:
+        raise ModelError(
+            f"data.sequence_length = {spec.data.sequence_length}, but {spec.model.source} takes {positions} tokens.",
+            f"Set data.sequence_length to {positions} or less.",
+        )
+
+
 def built(source: object, build: Callable[[], Any]) -> Any:
     """What `build` loads from `source`. Raises ModelError for the errors that transformers has."""
     try:
@@ -177,30 +206,18 @@ def _existing(spec: RunSpec, base: Path) -> nn.Module:
     return model.train()
 
 
-def _from_config(source: object, config: Any) -> nn.Module:
-    build = lambda: AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)  # noqa: E731
-    model: nn.Module = built(source, build)
+def _from_config(source: object, config: Any, attention: str = "sdpa") -> nn.Module:
+    model: nn.Module = built(
+        source,
+        lambda: AutoModelForCausalLM.from_config(
+            config, dtype=torch.float32, attn_implementation=attention, trust_remote_code=False
+        ),
+    )
     return model.train()
 
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
-
-
-def _require_room(spec: RunSpec, model: nn.Module, vocabulary: int) -> None:
-    config: Any = model.config
-    rows = config.get_text_config().vocab_size
-    if vocabulary > rows:
-        raise ModelError(
-            f"The tokenizer {spec.model.tokenizer} has {vocabulary} entries, but {spec.model.source} only {rows}.",
-            'Choose a smaller tokenizer, or tokenizer = "model".',
-        )
-    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if positions and spec.data.sequence_length > positions:
-        raise ModelError(
-            f"data.sequence_length = {spec.data.sequence_length}, but {spec.model.source} takes {positions} tokens.",
-            f"Set data.sequence_length to {positions} or less.",
-        )
 
 
 @contextmanager

@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.numpy import save
-from torch import nn
+from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
+from peer.adapters import initial
+from peer.base import blank_adapted
 from peer.checkpoint import state_digest, state_metadata, write_state
-from peer.model import initial_model, trainable
+from peer.model import base_folder, initial_model, load_tokenizer, require_room, trainable
 from peer.optimizer import AdamW
 from peer.packing import Corpus, Tokens, separable, shards, split, tokenise
 from peer.sources import documents
@@ -80,11 +82,10 @@ class Workshop:
         """Keep samples as a blob."""
         return self.put(name, save({"tokens": tokens}))
 
-    def put_state(self, model: nn.Module, spec: RunSpec) -> dict[str, Any]:
-        """Keep the state before the first round as a blob; the artefacts' "checkpoint"."""
-        parameters = trainable(model)
-        moments = AdamW(parameters, spec.training).state()
-        state = {f"model/{name}": parameter for name, parameter in parameters.items()} | moments
+    def put_state(self, values: dict[str, Tensor], spec: RunSpec) -> dict[str, Any]:
+        """Keep the state before the first round, with what is trained at `values`; the artefacts' "checkpoint"."""
+        moments = AdamW({name: nn.Parameter(value) for name, value in values.items()}, spec.training).state()
+        state = {f"model/{name}": value for name, value in values.items()} | moments
         digest = state_digest(state)
         path = self._blobs / "checkpoint"
         write_state(path, state, state_metadata(spec.run.name, 0, 0, digest))
@@ -185,15 +186,26 @@ def _packed(corpus: Corpus, spec: RunSpec, workshop: Workshop, say: Say) -> dict
 
 def _model(spec: RunSpec, base: Path, workshop: Workshop, say: Say) -> dict[str, Any]:
     say("model", spec.model.source)
-    model = initial_model(spec, workshop.model, base)
+    model, values = _adapters(spec, base, workshop) if spec.model.adapts else _whole(spec, base, workshop)
     for config in (model.config, model.generation_config):
         config.save_pretrained(workshop.model)  # type: ignore[operator, union-attr]
-    say("model", f"{sum(p.numel() for p in trainable(model).values()):,} parameters")
+    say("model", f"{sum(value.numel() for value in values.values()):,} parameters to train")
     files = sorted(path for path in workshop.model.iterdir() if path.is_file())
     return {
         "model": [asdict(workshop.put(path.name, path.read_bytes())) for path in files],
-        "checkpoint": workshop.put_state(model, spec),
+        "checkpoint": workshop.put_state(values, spec),
     }
+
+
+def _whole(spec: RunSpec, base: Path, workshop: Workshop) -> tuple[nn.Module, dict[str, Tensor]]:
+    model = initial_model(spec, workshop.model, base)
+    return model, {name: parameter.detach() for name, parameter in trainable(model).items()}
+
+
+def _adapters(spec: RunSpec, base: Path, workshop: Workshop) -> tuple[nn.Module, dict[str, Tensor]]:
+    model = blank_adapted(spec, base_folder(spec, base))
+    require_room(spec, model, len(load_tokenizer(workshop.model)))
+    return model, initial(model, spec.run.seed)
 
 
 def _say(step: str, detail: str) -> None:

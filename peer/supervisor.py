@@ -20,7 +20,8 @@ from peer.bridge import Bridge
 from peer.fetch import Files
 from peer.outbox import Outbox
 from peer.session import Session, Who
-from peer.worker import TOLD, Setup
+from peer.setup import Setup
+from peer.worker import TOLD
 from swarm import log
 from swarm.client import CoordinatorClient
 from swarm.errors import NotFoundError, SwarmError, UnreachableError, WorkerCrashError, from_code, from_os_error
@@ -52,6 +53,7 @@ class JoinOptions:
     name: str
     device: str
     threads: int
+    compiled: bool
     screen: Callable[[PeerEvent], None]
 
 
@@ -239,6 +241,7 @@ class Supervisor:
                 listen_host="127.0.0.1" if _is_loopback(self._options.invite.host) else "0.0.0.0",
                 device=self._options.device,
                 threads=self._options.threads,
+                compiled=self._options.compiled,
             )
         )
 

@@ -95,11 +95,20 @@ def train(peer: Peer) -> None:
             _catch_up(peer, view.why)
         elif view.phase is Phase.CLOSING:
             _end_round(peer, view.members)
-        elif batch := peer.source.take(peer.learner.spec.training.micro_batch_size):
+        elif batch := peer.source.take(_batch_size(peer)):
             _learn(peer, batch, view.members)
         else:
             _tell(peer, "waiting", peer.source.why, view.members)
             time.sleep(_IDLE_SECONDS)
+
+
+def _batch_size(peer: Peer) -> int:
+    """As many samples as fit, and no more than are done in half of the grace time: a round that closes waits for the
+    batch that everybody has begun, and a slow peer's must not be missed.
+    """
+    fits = peer.learner.gradients.micro_batch
+    in_time = int(peer.rate * peer.learner.spec.exchange.grace_seconds / 2)
+    return min(fits, max(1, in_time)) if peer.rate else fits
 
 
 def _learn(peer: Peer, batch: Batch, members: int) -> None:
@@ -110,7 +119,7 @@ def _learn(peer: Peer, batch: Batch, members: int) -> None:
     promised = peer.work.samples + len(batch.tokens)
     peer.exchange.progress(peer.learner.round, promised, peer.rate)
     started = time.perf_counter()
-    peer.work.loss += peer.learner.accumulate(batch.tokens)
+    peer.work.loss += peer.learner.gradients.add(batch.tokens)
     seconds = time.perf_counter() - started
     peer.work.samples += len(batch.tokens)
     peer.work.compute += seconds
@@ -122,7 +131,7 @@ def _learn(peer: Peer, batch: Batch, members: int) -> None:
 def _end_round(peer: Peer, members: int) -> None:
     _tell(peer, "exchanging", "the swarm's samples are complete", members)
     learner, work = peer.learner, peer.work
-    update = Update(learner.round, learner.digest, work.samples, learner.mean_gradient(work.samples))
+    update = Update(learner.round, learner.digest, work.samples, learner.gradients.mean(work.samples))
     result = peer.exchange.exchange(update)
     if isinstance(result, Applied):
         learner.apply(result)

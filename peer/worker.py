@@ -16,13 +16,14 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from peer.bridge import Bridge
+from peer.setup import Setup
 from swarm import lifetime, log
 from swarm.errors import SwarmError
 from swarm.ranges import Layout, Range
-from swarm.runspec import RunSpec, loads
+from swarm.runspec import RunSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,27 +39,6 @@ TOLD = 3  # exit code: the supervisor was told why
 _SAY_SECONDS = 0.5
 _OTHERS_SECONDS = 20.0  # longer than the coordinator believes in a member that fell silent
 _LINGER_SECONDS = 1.0  # after the last round: others may still ask for its outcome
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What the supervisor hands over."""
-
-    spec_toml: str
-    model_folder: str
-    layout: dict[str, Any]
-    shards: list[str]  # SHA-256 of each
-    checkpoint: str  # path of a state file
-    folder: str
-    initial_peers: list[str]
-    live_members: int
-    listen_host: str
-    device: str
-    threads: int
-
-    @property
-    def spec(self) -> RunSpec:
-        return loads(self.spec_toml)
 
 
 class Shards:
@@ -226,12 +206,13 @@ def _enter(setup: Setup) -> AllReduceExchange:
 
 
 def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange, stop: threading.Event) -> Job:
+    from peer.assembly import assemble
     from peer.feed import Feed
     from peer.leases import Leased, LeasedRange
     from peer.training import Peer
 
     spec = setup.spec
-    learner = _learner(bridge, setup, spec)
+    learner, rate = assemble(setup, lambda text: bridge.notify("note", text=text))
 
     def ask(samples: int) -> Leased:
         answer = bridge.call("lease", samples=samples)
@@ -242,25 +223,8 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange, stop: th
     teller = Teller(bridge, exchange, learner, checkpointed=learner.round)
     folder = Path(setup.folder) / "state"
     folder.mkdir(exist_ok=True)
-    peer = Peer(learner, exchange, feed, teller, folder, lambda: _latest(bridge, learner), stop)
+    peer = Peer(learner, exchange, feed, teller, folder, lambda: _latest(bridge, learner), stop, rate=rate)
     return Job(peer, feed, teller, exchange)
-
-
-def _learner(bridge: Bridge, setup: Setup, spec: RunSpec) -> Learner:
-    import torch
-
-    from peer.device import pick, use_threads
-    from peer.learner import Learner
-    from peer.model import load_model, trainable
-
-    use_threads(setup.threads)
-    choice = pick(setup.device)
-    bridge.notify("note", text=choice.why)
-    device = torch.device(choice.device)
-    model = load_model(Path(setup.model_folder)).to(device)
-    learner = Learner(spec, model, trainable(model), device)
-    learner.load(Path(setup.checkpoint))
-    return learner
 
 
 def _wish(peer: Peer, spec: RunSpec) -> int:

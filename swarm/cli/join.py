@@ -21,6 +21,9 @@ def join(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="CPU threads; by default one per core.", show_default=False)
     ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the model with torch.compile: a slow start, then faster.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train with others until the run is finished or Ctrl-C; needs nothing but the invite."""
@@ -39,6 +42,7 @@ def join(
             name=name or platform.node() or "unnamed",
             device=device,
             threads=threads or _cores(),
+            compiled=compiled,
             screen=show,
         )
         supervisor.run(options)

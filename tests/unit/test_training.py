@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from peer.checkpoint import read_state
+from peer.device import Hardware, place
 from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, Update, View
 from peer.exchange.solo import SoloExchange
 from peer.feed import Batch
+from peer.gradients import Gradients
 from peer.learner import Learner
 from peer.leases import LeasedRange
 from peer.model import trainable
@@ -54,8 +56,13 @@ def model() -> LlamaForCausalLM:
 
 
 def learner() -> Learner:
-    network = model()
-    return Learner(spec(), network, trainable(network), torch.device("cpu"))
+    return learner_of(model())
+
+
+def learner_of(network: nn.Module) -> Learner:
+    parameters = trainable(network)
+    placement = place(spec(), "cpu", Hardware())
+    return Learner(spec(), parameters, Gradients(spec(), network, parameters, placement, print))
 
 
 class Script:
@@ -214,7 +221,7 @@ def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
     small = LlamaForCausalLM(
         LlamaConfig(vocab_size=257, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
     )
-    other = Learner(spec(), small, trainable(small), torch.device("cpu"))
+    other = learner_of(small)
     _one_round_of(other)
     path = other.snapshot(tmp_path)[0]
     with pytest.raises(CorruptError, match="does not fit"):

@@ -1,0 +1,68 @@
+"""Putting a peer's learner together: device, model, the compiled form, and the micro-batch that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from peer.base import trained_model
+from peer.device import Placement, hardware, place, use_threads
+from peer.gradients import Gradients, too_large
+from peer.learner import Learner
+from peer.model import loss_sum, trainable
+from peer.setup import Setup
+from peer.trial import Trial, find_micro_batch
+from swarm.runspec import RunSpec
+
+Say = Callable[[str], None]
+
+
+def assemble(setup: Setup, say: Say) -> tuple[Learner, float]:
+    """The learner, at the state of the run's checkpoint, and its samples per second as tried.
+
+    Raises UsageError (device), ModelError, CorruptError.
+    """
+    use_threads(setup.threads)
+    spec = setup.spec
+    placement = place(spec, setup.device, hardware())
+    say(placement.why)
+    model = trained_model(spec, Path(setup.model_folder), placement)
+    parameters = trainable(model)
+    forward = _compiled(model, placement, spec, say) if setup.compiled else model
+    gradients = Gradients(spec, forward, parameters, placement, say)
+    learner = Learner(spec, parameters, gradients)
+    learner.load(Path(setup.checkpoint))
+    trial = _try(gradients, spec, placement)
+    gradients.micro_batch = trial.micro_batch
+    say(trial.why)
+    return learner, trial.rate
+
+
+def _try(gradients: Gradients, spec: RunSpec, placement: Placement) -> Trial:
+    try:
+        return find_micro_batch(
+            lambda size: gradients.rehearse(_any_samples(size, spec)), spec.training.micro_batch_size
+        )
+    except MemoryError:
+        raise too_large(placement) from None
+
+
+def _any_samples(count: int, spec: RunSpec) -> Tensor:
+    """Samples of the full length; which tokens they hold does not matter for time and memory."""
+    return torch.zeros(count, spec.data.sequence_length + 1, dtype=torch.long)
+
+
+def _compiled(model: nn.Module, placement: Placement, spec: RunSpec, say: Say) -> nn.Module:
+    """The model compiled, or itself when that does not work on this machine."""
+    compiled = cast(nn.Module, torch.compile(model))
+    say("compiling the model; this takes a minute or more")
+    try:
+        loss_sum(compiled, _any_samples(1, spec).to(placement.device))
+    except RuntimeError as error:
+        say(f"torch.compile does not work here; training without it: {str(error).strip().splitlines()[0]}")
+        return model
+    return compiled

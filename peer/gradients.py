@@ -1,0 +1,168 @@
+"""The gradients of a round's samples: mixed precision, and memory that may run out at any time.
+
+A micro-batch counts whole or not at all: its gradients are added when all of them are there. So neither running out of
+memory in the middle of it nor an overflow in half precision spoils what was accumulated before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from peer.device import Placement
+from peer.model import loss_sum
+from swarm.errors import ModelError
+from swarm.runspec import RunSpec
+
+_FIRST_SCALE = 2.0**16  # as torch.amp.GradScaler begins
+_GROW_AFTER = 2000  # micro-batches without an overflow
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # CUDA and MPS; CPU; Windows
+
+Say = Callable[[str], None]
+
+
+class Gradients:
+    """Sums of gradients of `parameters`, fp32, on the device of the model.
+
+    `model` may be a compiled one. `micro_batch` is how many samples are computed at once; it only ever shrinks by
+    itself, and `say` is told then.
+    """
+
+    def __init__(
+        self, spec: RunSpec, model: nn.Module, parameters: dict[str, nn.Parameter], placement: Placement, say: Say
+    ) -> None:
+        self.micro_batch = spec.training.micro_batch_size
+        self._length = spec.data.sequence_length
+        self._model = model
+        self._parameters = parameters
+        self._placement = placement
+        self._say = say
+        self._sums: dict[str, Tensor] = {}
+        self._scale = _FIRST_SCALE if placement.half else 1.0
+        self._without_overflow = 0
+
+    def add(self, tokens: Tensor) -> float:
+        """Add the gradients of samples [n, sequence_length + 1], at most `micro_batch` at once; the sum of their losses.
+
+        Raises ModelError when not even one fits into memory, or none stays finite.
+        """
+        return sum(self._add_or_halve(part) for part in torch.split(tokens, self.micro_batch))
+
+    def mean(self, samples: int) -> dict[str, Tensor]:
+        """What was added over `samples`, fp32, on the CPU; zeros without samples."""
+        scale = 1.0 / max(samples, 1)
+        return {
+            name: (self._sums[name] * scale if name in self._sums else torch.zeros(p.shape)).cpu()
+            for name, p in self._parameters.items()
+        }
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._sums = {}
+
+    def rehearse(self, tokens: Tensor) -> None:
+        """Compute as `add` does and keep nothing. Raises MemoryError when it does not fit."""
+        try:
+            self._compute(tokens)
+            synchronize(self._placement.device)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            raise MemoryError from None
+
+    def _add_or_halve(self, tokens: Tensor) -> float:
+        try:
+            return self._add(tokens)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        # Here, behind the handler, nothing holds the failed computation's tensors any more.
+        if len(tokens) == 1:
+            raise too_large(self._placement)
+        self.micro_batch = (len(tokens) + 1) // 2
+        release(self._placement.device)
+        self._say(f"memory ran out with {len(tokens)} samples at once; going on with {self.micro_batch}")
+        return self.add(tokens)
+
+    def _add(self, tokens: Tensor) -> float:
+        loss, found = self._compute(tokens)
+        while self._placement.half and not _all_finite(found):
+            self._shrink_scale()
+            loss, found = self._compute(tokens)
+        with torch.no_grad():
+            for name, gradient in zip(self._parameters, found, strict=True):
+                self._keep(name, gradient.float().div_(self._scale) if self._placement.half else gradient.float())
+        self._grow_scale()
+        return float(loss)
+
+    def _compute(self, tokens: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        with self._autocast():
+            loss = loss_sum(self._model, tokens.to(self._placement.device))
+        parameters = list(self._parameters.values())
+        found = torch.autograd.grad(loss * self._scale if self._placement.half else loss, parameters)
+        return loss.detach(), found
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if not self._placement.autocasts:
+            return nullcontext()
+        return torch.autocast(self._placement.device.type, self._placement.compute)
+
+    def _keep(self, name: str, gradient: Tensor) -> None:
+        if name in self._sums:
+            self._sums[name].add_(gradient)
+        else:
+            self._sums[name] = gradient
+
+    def _shrink_scale(self) -> None:
+        self._without_overflow = 0
+        self._scale /= 2
+        if self._scale < 1:
+            raise ModelError(
+                "The gradients overflow in half precision however they are scaled.",
+                'Set training.precision = "bf16" or "fp32", or a lower training.learning_rate.',
+            )
+
+    def _grow_scale(self) -> None:
+        self._without_overflow += 1
+        if self._placement.half and self._without_overflow >= _GROW_AFTER:
+            self._without_overflow = 0
+            self._scale = min(2 * self._scale, _FIRST_SCALE)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether the error says that no memory was left; torch has no common class for it."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
+    )
+
+
+def too_large(placement: Placement) -> ModelError:
+    """Not even one sample can be computed."""
+    return ModelError(
+        f"One sample of this run does not fit into the memory of this machine ({placement.device}).",
+        "Close other programs that use it, or choose another --device; the maintainer could set "
+        'training.gradient_checkpointing, a shorter data.sequence_length or model.method = "qlora".',
+    )
+
+
+def release(device: torch.device) -> None:
+    """Give memory that torch keeps for later back to the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _all_finite(tensors: tuple[Tensor, ...]) -> bool:
+    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())

@@ -1,0 +1,55 @@
+"""How many samples a peer computes at once: tried on the real model before the first round."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_SECONDS = 20.0
+_WORTH = 1.05  # a larger micro-batch that is not faster by this only takes memory
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The result: samples at once, samples per second with it, and a sentence."""
+
+    micro_batch: int
+    rate: float
+    why: str
+
+
+def find_micro_batch(
+    rehearse: Callable[[int], None], most: int, clock: Callable[[], float] = time.perf_counter
+) -> Trial:
+    """Try 1, 2, 4, … up to `most` samples, within about 20 seconds; the smallest of the fastest that fit is taken.
+
+    `rehearse(n)` computes n samples. Raises MemoryError, as it does, when not even one sample fits.
+    """
+    rehearse(1)  # the first computation also loads and tunes kernels
+    rates = {1: 1 / _seconds(rehearse, 1, clock)}
+    end = clock() + _SECONDS
+    for size in _sizes(most):
+        if clock() > end:
+            return _chosen(rates, "there was no time to try more")
+        try:
+            rates[size] = size / _seconds(rehearse, size, clock)
+        except MemoryError:
+            return _chosen(rates, f"{size} do not fit into memory")
+    return _chosen(rates, f"the run allows {most}")
+
+
+def _sizes(most: int) -> list[int]:
+    powers = [1 << power for power in range(1, most.bit_length()) if 1 << power < most]
+    return [*powers, most] if most > 1 else []
+
+
+def _chosen(rates: dict[int, float], why: str) -> Trial:
+    size = min(size for size, rate in rates.items() if _WORTH * rate >= max(rates.values()))
+    return Trial(size, rates[size], f"{size} samples at once, {rates[size]:.3g} samples per second ({why})")
+
+
+def _seconds(rehearse: Callable[[int], None], size: int, clock: Callable[[], float]) -> float:
+    began = clock()
+    rehearse(size)
+    return max(clock() - began, 1e-9)
