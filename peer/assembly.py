@@ -21,8 +21,8 @@ from swarm.runspec import RunSpec
 Say = Callable[[str], None]
 
 
-def assemble(setup: Setup, say: Say) -> tuple[Learner, float]:
-    """The learner, at the state of the run's checkpoint, and its samples per second as tried.
+def assemble(setup: Setup, say: Say) -> tuple[Learner, nn.Module, float]:
+    """The learner, at the state of the run's checkpoint, its model, and its samples per second as tried.
 
     Raises UsageError (device), ModelError, CorruptError.
     """
@@ -39,7 +39,7 @@ def assemble(setup: Setup, say: Say) -> tuple[Learner, float]:
     trial = _try(gradients, spec, placement)
     gradients.micro_batch = trial.micro_batch
     say(trial.why)
-    return learner, trial.rate
+    return learner, model, trial.rate
 
 
 def _try(gradients: Gradients, spec: RunSpec, placement: Placement) -> Trial:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -74,9 +75,11 @@ class Placement:
     attention: str  # as transformers names it
     why: str
 
-    @property
-    def autocasts(self) -> bool:
-        return self.compute is not torch.float32
+    def autocast(self) -> AbstractContextManager[object]:
+        """Compute in `compute` inside."""
+        if self.compute is torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.compute)
 
     @property
     def half(self) -> bool:

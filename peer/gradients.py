@@ -7,7 +7,6 @@ memory in the middle of it nor an overflow in half precision spoils what was acc
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -38,14 +37,14 @@ class Gradients:
         self._length = spec.data.sequence_length
         self._model = model
         self._parameters = parameters
-        self._placement = placement
+        self.placement = placement
         self._say = say
         self._sums: dict[str, Tensor] = {}
         self._scale = _FIRST_SCALE if placement.half else 1.0
         self._without_overflow = 0
 
     def add(self, tokens: Tensor) -> float:
-        """Add the gradients of samples [n, sequence_length + 1], at most `micro_batch` at once; the sum of their losses.
+        """Add the gradients of samples [n, sequence_length + 1], `micro_batch` of them at once; the sum of losses.
 
         Raises ModelError when not even one fits into memory, or none stays finite.
         """
@@ -67,7 +66,7 @@ class Gradients:
         """Compute as `add` does and keep nothing. Raises MemoryError when it does not fit."""
         try:
             self._compute(tokens)
-            synchronize(self._placement.device)
+            synchronize(self.placement.device)
         except Exception as error:
             if not out_of_memory(error):
                 raise
@@ -81,34 +80,29 @@ class Gradients:
                 raise
         # Here, behind the handler, nothing holds the failed computation's tensors any more.
         if len(tokens) == 1:
-            raise too_large(self._placement)
+            raise too_large(self.placement)
         self.micro_batch = (len(tokens) + 1) // 2
-        release(self._placement.device)
+        release(self.placement.device)
         self._say(f"memory ran out with {len(tokens)} samples at once; going on with {self.micro_batch}")
         return self.add(tokens)
 
     def _add(self, tokens: Tensor) -> float:
         loss, found = self._compute(tokens)
-        while self._placement.half and not _all_finite(found):
+        while self.placement.half and not _all_finite(found):
             self._shrink_scale()
             loss, found = self._compute(tokens)
         with torch.no_grad():
             for name, gradient in zip(self._parameters, found, strict=True):
-                self._keep(name, gradient.float().div_(self._scale) if self._placement.half else gradient.float())
+                self._keep(name, gradient.float().div_(self._scale) if self.placement.half else gradient.float())
         self._grow_scale()
         return float(loss)
 
     def _compute(self, tokens: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        with self._autocast():
-            loss = loss_sum(self._model, tokens.to(self._placement.device))
+        with self.placement.autocast():
+            loss = loss_sum(self._model, tokens.to(self.placement.device))
         parameters = list(self._parameters.values())
-        found = torch.autograd.grad(loss * self._scale if self._placement.half else loss, parameters)
+        found = torch.autograd.grad(loss * self._scale if self.placement.half else loss, parameters)
         return loss.detach(), found
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        if not self._placement.autocasts:
-            return nullcontext()
-        return torch.autocast(self._placement.device.type, self._placement.compute)
 
     def _keep(self, name: str, gradient: Tensor) -> None:
         if name in self._sums:
@@ -127,7 +121,7 @@ class Gradients:
 
     def _grow_scale(self) -> None:
         self._without_overflow += 1
-        if self._placement.half and self._without_overflow >= _GROW_AFTER:
+        if self.placement.half and self._without_overflow >= _GROW_AFTER:
             self._without_overflow = 0
             self._scale = min(2 * self._scale, _FIRST_SCALE)
 

@@ -131,7 +131,7 @@ def model_location(spec: RunSpec, base: Path) -> tuple[Path | str, str | None]:
 
 
 def base_folder(spec: RunSpec, base: Path) -> Path:
-    """The folder of the run's frozen base, fetched from the hub if need be. Raises ModelError when it has no weights."""
+    """The folder of the frozen base, fetched from the hub if need be. Raises ModelError when it has no weights."""
     source, revision = model_location(spec, base)
     folder = source if isinstance(source, Path) else hub.snapshot(source, str(revision), ModelError)
     if not any(folder.glob("*.safetensors")):

@@ -12,11 +12,12 @@ from pathlib import Path
 
 REPORT = "report"
 CHECKPOINT = "checkpoint"
+EVALUATION = "evaluation"
 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to send: a serialized RoundReport or Checkpoint."""
+    """One thing to send: a serialized RoundReport, Checkpoint or Evaluation."""
 
     id: int
     kind: str

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peer.leases import Leased, LeasedRange
-from peer.outbox import CHECKPOINT, REPORT, Item, Outbox
+from peer.outbox import CHECKPOINT, EVALUATION, REPORT, Item, Outbox
 from swarm import log
 from swarm.client import CoordinatorClient
 from swarm.errors import RefusedError, SwarmError, UnreachableError
@@ -107,6 +107,11 @@ class Session:
         self._outbox.put(CHECKPOINT, checkpoint.SerializeToString())
         self._due.set()
 
+    def evaluated(self, evaluation: pb.Evaluation) -> None:
+        """Keep an evaluation until the coordinator has it or does not want it."""
+        self._outbox.put(EVALUATION, evaluation.SerializeToString())
+        self._due.set()
+
     def flush(self, seconds: float) -> bool:
         """Send what is in the outbox, at most so long. True when it is empty."""
         end = time.monotonic() + seconds
@@ -167,6 +172,8 @@ class Session:
             while items := self._outbox.first(_REPORTS_AT_ONCE):
                 if items[0].kind == CHECKPOINT:
                     self._send_checkpoint(items[0])
+                elif items[0].kind == EVALUATION:
+                    self._send_evaluation(items[0])
                 else:
                     self._send_reports([item for item in items if item.kind == REPORT])
 
@@ -181,6 +188,12 @@ class Session:
             else:
                 self.standing.rejected += size
                 self.standing.why = f"round {receipt.round}: {receipt.why}"
+
+    def _send_evaluation(self, item: Item) -> None:
+        answer = self._client.report_evaluation(self._member_id, pb.Evaluation.FromString(item.body))
+        if not answer.accepted:
+            logger.info("the evaluation is not wanted: %s", answer.why)
+        self._outbox.remove([item])
 
     def _send_checkpoint(self, item: Item) -> None:
         """Offer, upload from where the coordinator stands, forget. Another peer may be faster; then ours is not

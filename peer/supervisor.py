@@ -218,6 +218,8 @@ class Supervisor:
             "phase": self._phase,
             "round": self._round,
             "checkpoint": self._checkpoint,
+            "heldout": lambda: str(self._files.blob(self._run.heldout)),
+            "evaluated": self._evaluated,
             "failed": self._failed,
             "note": self._note,
         }
@@ -312,6 +314,10 @@ class Supervisor:
         target = self._session.checkpoint_path(state["round"])
         Path(path).replace(target)
         self._session.offer(pb.Checkpoint(created_at=time.time(), **state))
+
+    def _evaluated(self, **found: Any) -> None:
+        self._session.evaluated(pb.Evaluation(**found))
+        self._note(f"round {found['round']}: held-out loss {found['heldout_loss']:.4f} nats per token")
 
     def _failed(self, code: str, what: str, remedy: str) -> None:
         self._failure = from_code(code, what, remedy)

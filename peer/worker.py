@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from peer.exchange.allreduce import AllReduceExchange
     from peer.feed import Feed
     from peer.learner import Learner
-    from peer.training import Peer, RoundDone, Work
+    from peer.teller import Teller
+    from peer.training import Peer
 
 logger = log.get(__name__)
 
 TOLD = 3  # exit code: the supervisor was told why
-_SAY_SECONDS = 0.5
 _OTHERS_SECONDS = 20.0  # longer than the coordinator believes in a member that fell silent
 _LINGER_SECONDS = 1.0  # after the last round: others may still ask for its outcome
 
@@ -57,70 +57,6 @@ class Shards:
 
     def _fetch(self, index: int) -> Path:
         return Path(self._bridge.call("shard", index=index, seconds=600.0))
-
-
-@dataclass
-class Teller:
-    """Passes on what happens to the supervisor; the same phase at most twice a second."""
-
-    bridge: Bridge
-    exchange: AllReduceExchange
-    learner: Learner
-    last: str = ""
-    said: float = 0.0
-    checkpointed: int = 0  # the round of the newest state that the coordinator has or was offered
-
-    def phase(self, phase: str, why: str, work: Work, members: int, rate: float) -> None:
-        now = time.monotonic()
-        if phase == self.last and now - self.said < _SAY_SECONDS:
-            return
-        self.last, self.said = phase, now
-        self.bridge.notify(
-            "phase",
-            phase=phase,
-            why=why,
-            round=self.learner.round,
-            samples=work.samples,
-            loss=work.mean_loss if work.samples else None,
-            members=members,
-            rate=rate,
-        )
-
-    def round_done(self, done: RoundDone) -> None:
-        used = [[item.lease_id, *item.range] for item in done.work.used]
-        self.bridge.notify(
-            "round",
-            round=done.round,
-            digest=done.digest,
-            swarm_samples=done.swarm_samples,
-            global_samples=done.global_samples,
-            members=done.members,
-            used=used,
-            samples=done.work.samples,
-            loss=done.work.mean_loss if done.work.samples else None,
-            compute=done.work.compute,
-            seconds=done.seconds,
-            sent=done.bytes_sent,
-            received=done.bytes_received,
-            dropped_why=done.dropped_why,
-        )
-        every = self.learner.spec.checkpoint.every_rounds
-        if not done.dropped_why and self.learner.round % every == 0 and self.exchange.leads():
-            self.checkpoint(Path(tempfile.gettempdir()))
-
-    def checkpoint(self, folder: Path) -> None:
-        """Hand the agreed state to the supervisor, for the coordinator; it moves the file away."""
-        if self.checkpointed == self.learner.round:
-            return
-        path, round_, digest = self.learner.snapshot(folder)
-        self.checkpointed = round_
-        self.bridge.call(
-            "checkpoint",
-            path=str(path),
-            round=round_,
-            digest=digest,
-            global_samples=self.learner.global_samples,
-        )
 
 
 @dataclass(frozen=True)
@@ -185,6 +121,8 @@ def _work(bridge: Bridge, stop: threading.Event, jobs: list[Job]) -> None:
     _await_others(bridge, setup, exchange)
     exchange.serve_state(lambda: job.peer.learner.snapshot(job.peer.state_folder))
     job.feed.start()
+    if not job.peer.learner.round:
+        job.teller.evaluate()  # what the run begins with, to compare with
     train(job.peer)
     job.feed.close()
     _leave(job)
@@ -209,10 +147,16 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange, stop: th
     from peer.assembly import assemble
     from peer.feed import Feed
     from peer.leases import Leased, LeasedRange
+    from peer.measuring import Measuring
+    from peer.teller import Teller
     from peer.training import Peer
 
     spec = setup.spec
-    learner, rate = assemble(setup, lambda text: bridge.notify("note", text=text))
+
+    def say(text: str) -> None:
+        bridge.notify("note", text=text)
+
+    learner, model, rate = assemble(setup, say)
 
     def ask(samples: int) -> Leased:
         answer = bridge.call("lease", samples=samples)
@@ -220,7 +164,15 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange, stop: th
         return Leased(LeasedRange(lease[0], Range(*lease[1:])) if lease else None, answer["why"])
 
     feed = Feed(ask, Shards(bridge, setup), lambda: _wish(peer, spec))
-    teller = Teller(bridge, exchange, learner, checkpointed=learner.round)
+    measuring = Measuring(
+        model,
+        learner.gradients.placement,
+        Path(setup.model_folder),
+        tuple(filter(None, spec.evaluation.metrics.split(","))),
+        lambda: Path(bridge.call("heldout", seconds=600.0)),
+        say,
+    )
+    teller = Teller(bridge, exchange, learner, measuring, checkpointed=learner.round)
     folder = Path(setup.folder) / "state"
     folder.mkdir(exist_ok=True)
     peer = Peer(learner, exchange, feed, teller, folder, lambda: _latest(bridge, learner), stop, rate=rate)

@@ -20,7 +20,7 @@ from peer.exchange.butterfly import ExactAllReduce, Seat, tensors_from, vectors
 from peer.exchange.leader import Leader, Rules
 from peer.exchange.node import Node, NodeOptions, start_dht
 from peer.exchange.protocol import Servicer
-from peer.exchange.rounds import leader_of
+from peer.exchange.rounds import evaluator_of, leader_of
 from peer.exchange.snapshot import download
 from swarm import log
 from swarm.errors import UnreachableError
@@ -108,6 +108,10 @@ class AllReduceExchange:
     def leads(self) -> bool:
         """Whether this peer is the senior member that answers."""
         return not self.redirect()
+
+    def evaluates(self, round_: int) -> bool:
+        chosen = evaluator_of(self._node.members(), round_)
+        return chosen is not None and chosen.peer_id == self._node.id
 
     def redirect(self) -> bytes:
         """Whom to ask instead when this peer does not lead; else nothing."""

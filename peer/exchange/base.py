@@ -104,6 +104,12 @@ class Exchange(Protocol):
     def exchange(self, update: Update) -> Result:
         """Take part in the end of the round. Waits for the others, at most the spec's timeouts."""
 
+    def leads(self) -> bool:
+        """Whether this peer is the one that hands checkpoints over."""
+
+    def evaluates(self, round_: int) -> bool:
+        """Whether this peer is the one that measures θ_round on the held-out samples."""
+
     def fetch_state(self, at_least: int, folder: Path) -> Fetched | None:
         """Download the state of the furthest member; None when nobody else has round `at_least` or later."""
 

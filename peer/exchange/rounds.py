@@ -27,6 +27,17 @@ def leader_of(members: Collection[Member]) -> Member | None:
     return min((m for m in members if m.active and not m.client_mode), default=None)
 
 
+def evaluator_of(members: Collection[Member], round_: int) -> Member | None:
+    """Who measures θ_round: the members take turns, but not the leader, for whom all would wait. None without members.
+
+    Members that know of each other differently may both be elected; they measure the same.
+    """
+    leader = leader_of(members)
+    active = sorted((m for m in members if m.active), key=lambda m: m.peer_id)
+    others = [m for m in active if m != leader] or active
+    return others[round_ % len(others)] if others else None
+
+
 @dataclass(frozen=True)
 class Ready:
     """A peer's word that it wants to exchange."""

@@ -25,6 +25,12 @@ class SoloExchange:
         average = measure(update.tensors)
         return Applied(average.mean, average.norm, update.samples, 1)
 
+    def leads(self) -> bool:
+        return True
+
+    def evaluates(self, round_: int) -> bool:
+        return True
+
     def fetch_state(self, at_least: int, folder: Path) -> Fetched | None:
         return None
 

@@ -1,0 +1,71 @@
+"""What an elected peer measures on the agreed θ: the held-out loss, and the maintainer's own metrics.
+
+A metric is a function that an installed package names in the entry point group `garage_swarm.metrics`:
+`metric(model, tokenizer, heldout) -> float`, where `heldout` is the path of the held-out samples (`peer.data`). A
+volunteer's machine runs only what is installed there; nothing that a coordinator sends is ever executed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from peer.device import Placement
+from peer.model import evaluate, load_tokenizer
+
+GROUP = "garage_swarm.metrics"
+Metric = Callable[[nn.Module, Any, Path], float]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Nats per token, and the own metrics that could be computed here, by name."""
+
+    heldout_loss: float
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """Measures `model` as it is now. `heldout` fetches the held-out samples if need be."""
+
+    model: nn.Module
+    placement: Placement
+    folder: Path  # with the tokenizer
+    names: tuple[str, ...]
+    heldout: Callable[[], Path]
+    say: Say
+
+    def measure(self, batch: int) -> Measured:
+        """The values on θ, `batch` samples at a time; a metric that fails is left out and said so."""
+        path = self.heldout()
+        with self.placement.autocast():
+            loss = evaluate(self.model, path, batch)
+            found = {name: self._metric(name, path) for name in self.names}
+        return Measured(loss, {name: value for name, value in found.items() if value is not None})
+
+    def _metric(self, name: str, path: Path) -> float | None:
+        try:
+            value = float(installed(name)(self.model, load_tokenizer(self.folder), path))
+        except Exception as error:  # somebody else's code: it must not end the training
+            self.say(f"the metric {name} could not be computed here: {error}")
+            return None
+        if not math.isfinite(value):
+            self.say(f"the metric {name} is {value}; it is left out")
+            return None
+        return value
+
+
+def installed(name: str) -> Metric:
+    """The metric of that name. Raises LookupError when no installed package has it."""
+    for point in entry_points(group=GROUP, name=name):
+        metric: Metric = point.load()
+        return metric
+    raise LookupError(f"no installed package offers it ({GROUP})")

@@ -1,0 +1,101 @@
+"""Passes on to the supervisor what happens in the training loop: phases, rounds, checkpoints, evaluations."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from peer.bridge import Bridge
+from peer.exchange.base import Exchange
+from peer.learner import Learner
+from peer.measuring import Measuring
+from peer.training import RoundDone, Work
+
+_SAY_SECONDS = 0.5
+
+
+@dataclass
+class Teller:
+    """Passes on what happens to the supervisor; the same phase at most twice a second."""
+
+    bridge: Bridge
+    exchange: Exchange
+    learner: Learner
+    measuring: Measuring
+    last: str = ""
+    said: float = 0.0
+    checkpointed: int = 0  # the round of the newest state that the coordinator has or was offered
+    measured: int = -1  # the round that was evaluated last
+
+    def phase(self, phase: str, why: str, work: Work, members: int, rate: float) -> None:
+        now = time.monotonic()
+        if phase == self.last and now - self.said < _SAY_SECONDS:
+            return
+        self.last, self.said = phase, now
+        self.bridge.notify(
+            "phase",
+            phase=phase,
+            why=why,
+            round=self.learner.round,
+            samples=work.samples,
+            loss=work.mean_loss if work.samples else None,
+            members=members,
+            rate=rate,
+        )
+
+    def round_done(self, done: RoundDone) -> None:
+        used = [[item.lease_id, *item.range] for item in done.work.used]
+        self.bridge.notify(
+            "round",
+            round=done.round,
+            digest=done.digest,
+            swarm_samples=done.swarm_samples,
+            global_samples=done.global_samples,
+            members=done.members,
+            used=used,
+            samples=done.work.samples,
+            loss=done.work.mean_loss if done.work.samples else None,
+            compute=done.work.compute,
+            seconds=done.seconds,
+            sent=done.bytes_sent,
+            received=done.bytes_received,
+            dropped_why=done.dropped_why,
+        )
+        every = self.learner.spec.checkpoint.every_rounds
+        if not done.dropped_why and self.learner.round % every == 0 and self.exchange.leads():
+            self.checkpoint(Path(tempfile.gettempdir()))
+        if not done.dropped_why:
+            self.evaluate()
+
+    def evaluate(self) -> None:
+        """Measure θ when it is due and this peer is the one to do it; the coordinator hears the result."""
+        round_, spec = self.learner.round, self.learner.spec
+        due = round_ % spec.evaluation.every_rounds == 0 or round_ == spec.training.rounds
+        if not due or round_ == self.measured or not self.exchange.evaluates(round_):
+            return
+        self.measured = round_
+        self.bridge.notify("phase", phase="evaluating", why=f"measuring the model of round {round_}", round=round_)
+        found = self.measuring.measure(self.learner.gradients.micro_batch)
+        self.bridge.notify(
+            "evaluated",
+            round=round_,
+            digest=self.learner.digest,
+            heldout_loss=found.heldout_loss,
+            metrics=found.metrics,
+        )
+
+    def checkpoint(self, folder: Path) -> None:
+        """Hand the agreed state to the supervisor, for the coordinator; it moves the file away."""
+        if self.checkpointed == self.learner.round:
+            return
+        path, round_, digest = self.learner.snapshot(folder)
+        self.checkpointed = round_
+        self.bridge.call(
+            "checkpoint",
+            path=str(path),
+            round=round_,
+            digest=digest,
+            global_samples=self.learner.global_samples,
+        )
