@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from peer.base import trained_model
-from peer.device import Placement, hardware, place, use_threads
+from peer.device import Placement, use_threads
 from peer.gradients import Gradients, too_large
 from peer.learner import Learner
 from peer.model import loss_sum, trainable
@@ -21,15 +21,13 @@ from swarm.runspec import RunSpec
 Say = Callable[[str], None]
 
 
-def assemble(setup: Setup, say: Say) -> tuple[Learner, nn.Module, float]:
+def assemble(setup: Setup, placement: Placement, say: Say) -> tuple[Learner, nn.Module, float]:
     """The learner, at the state of the run's checkpoint, its model, and its samples per second as tried.
 
-    Raises UsageError (device), ModelError, CorruptError.
+    Raises ModelError, CorruptError.
     """
     use_threads(setup.threads)
     spec = setup.spec
-    placement = place(spec, setup.device, hardware())
-    say(placement.why)
     model = trained_model(spec, Path(setup.model_folder), placement)
     parameters = trainable(model)
     forward = _compiled(model, placement, spec, say) if setup.compiled else model

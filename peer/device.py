@@ -73,6 +73,7 @@ class Placement:
     device: torch.device
     compute: torch.dtype
     attention: str  # as transformers names it
+    name: str  # of the device, for people
     why: str
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -101,8 +102,14 @@ def place(spec: RunSpec, name: str, found: Hardware) -> Placement:
         )
     compute = _compute(spec.training.precision, device, found)
     attention = _attention(spec, device, compute, found)
-    name_of = str(compute).removeprefix("torch.")
-    return Placement(device, compute, attention, f"{choice.why} Computing in {name_of}, attention by {attention}.")
+    why = f"{choice.why} Computing in {str(compute).removeprefix('torch.')}, attention by {attention}."
+    return Placement(device, compute, attention, _name(device, found), why)
+
+
+def _name(device: torch.device, found: Hardware) -> str:
+    if device.type == "cuda":
+        return f"{found.cuda[device.index or 0]} ({_toolkit(found)})"
+    return {"mps": "Apple GPU (MPS)"}.get(device.type, "CPU")
 
 
 def _compute(wanted: str, device: torch.device, found: Hardware) -> torch.dtype:
@@ -136,7 +143,8 @@ def use_threads(count: int) -> None:
 
 def _best(found: Hardware) -> Choice:
     if found.cuda:
-        return Choice("cuda:0", f"Training on {found.cuda[0]} ({_toolkit(found)}), the first GPU here.")
+        more = f" of {len(found.cuda)}; --device all takes each" if len(found.cuda) > 1 else ""
+        return Choice("cuda:0", f"Training on {found.cuda[0]} ({_toolkit(found)}), the first GPU here{more}.")
     if found.mps:
         return Choice("mps", "Training on the GPU of this Mac.")
     return Choice("cpu", "Training on the CPU, because torch finds no GPU that it can use.")
@@ -158,3 +166,14 @@ def _none(name: str, found: Hardware) -> UsageError:
         f"There is no device {name!r} that torch {torch.__version__} can use on this machine.",
         f"Choose one of {', '.join(['auto', 'cpu', *graphics])}; for another GPU, check driver and torch build.",
     )
+
+
+def main() -> None:
+    """Print the devices of this machine, one a line: for the supervisor, which holds no torch."""
+    found = hardware()
+    names = [f"cuda:{index}" for index in range(len(found.cuda))] or ["mps"] * found.mps or ["cpu"]
+    print("\n".join(names))  # noqa: T201 - the output
+
+
+if __name__ == "__main__":
+    main()

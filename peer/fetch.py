@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,20 +15,25 @@ Progress = Callable[[str], None]
 
 
 class Files:
-    """Blobs by their SHA-256 below `folder`; a file that is there and whole is not fetched again."""
+    """Blobs by their SHA-256 below `folder`; a file that is there and whole is not fetched again.
+
+    Several threads may ask at once: one fetches, the others wait for it.
+    """
 
     def __init__(self, client: CoordinatorClient, folder: Path, say: Progress) -> None:
         self._client = client
         self._folder = folder
         self._say = say
+        self._lock = threading.RLock()
 
     def blob(self, blob: pb.Blob) -> Path:
         """The path of a blob, fetched if need be. Raises UnreachableError, CorruptError, DiskError."""
         path = self._folder / blob.sha256
-        if not _whole(path, blob.size, blob.sha256):
-            self._say(f"fetching {blob.name or 'a file'} ({_size(blob.size)})")
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._client.download(blob.sha256, blob.size, path)
+        with self._lock:
+            if not _whole(path, blob.size, blob.sha256):
+                self._say(f"fetching {blob.name or 'a file'} ({_size(blob.size)})")
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._client.download(blob.sha256, blob.size, path)
         return path
 
     def model_folder(self, blobs: list[pb.Blob]) -> Path:
@@ -37,15 +43,22 @@ class Files:
         for blob in blobs:
             if "/" in blob.name or blob.name in ("", ".", ".."):
                 raise CorruptError(f"The coordinator sent a file with the name {blob.name!r}.", "Do not join this run.")
-            link = folder / blob.name
-            link.unlink(missing_ok=True)
-            link.hardlink_to(self.blob(blob))
+            with self._lock:
+                _link(self.blob(blob), folder / blob.name)
         return folder
 
     def checkpoint(self, checkpoint: pb.Checkpoint) -> Path:
         """The file of a checkpoint."""
         name = f"the model at round {checkpoint.round}"
         return self.blob(pb.Blob(name=name, sha256=checkpoint.sha256, size=checkpoint.size))
+
+
+def _link(path: Path, name: Path) -> None:
+    """Give `path` another name; where that is right already, nobody who reads it is disturbed."""
+    if name.exists() and name.samefile(path):
+        return
+    name.unlink(missing_ok=True)
+    name.hardlink_to(path)
 
 
 def _whole(path: Path, size: int, sha256: str) -> bool:

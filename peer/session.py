@@ -42,6 +42,8 @@ class Who:
 
     public_key: bytes
     name: str
+    credit: str
+    seat: int
 
 
 class Session:
@@ -65,7 +67,7 @@ class Session:
 
     def join(self, round_: int = 0) -> None:
         """Become a member that holds the state of `round_`, or none. Raises UnreachableError, RefusedError, …"""
-        answer = self._client.join(self._who.public_key, self._who.name, round_)
+        answer = self._client.join(self._who.public_key, self._who.name, round_, self._who.credit, self._who.seat)
         self._member_id, self._interval = answer.member_id, answer.heartbeat_seconds
 
     def renew(self, reason: str) -> None:

@@ -67,6 +67,20 @@ def start_worker(data_dir: Path, threads: int) -> Worker:
     return Worker(process, ours, folder, note)
 
 
+def all_devices() -> tuple[str, ...]:
+    """The names of all devices that torch can use here; asked of a process that ends at once, because it loads torch.
+
+    Raises UsageError when torch does not start.
+    """
+    asked = subprocess.run(
+        [sys.executable, "-m", "peer.device"], capture_output=True, text=True, env=lifetime.child_environment()
+    )
+    if asked.returncode:
+        said = asked.stderr.strip().splitlines() or ["no word"]
+        raise UsageError(f"The devices of this machine could not be listed: {said[-1]}.", "Name them with --device.")
+    return tuple(asked.stdout.split())
+
+
 def reap_leftovers(data_dir: Path) -> None:
     """End what an earlier peer in this data directory left behind when it was killed together with its supervisor."""
     note = data_dir / "worker.json"

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,15 +47,25 @@ _CHECKPOINT_TRIES = 5
 
 @dataclass(frozen=True)
 class JoinOptions:
-    """One join: the invite and what is local to this machine."""
+    """One join: the invite and what is local to this machine. `devices` has one entry for each worker."""
 
     invite: Invite
     data_dir: Path
     name: str
-    device: str
+    credit: str  # the name in the model card; empty for no mention
+    devices: tuple[str, ...]
     threads: int
     compiled: bool
     screen: Callable[[PeerEvent], None]
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One worker's place: with several GPUs each has its own, and is a member of its own."""
+
+    number: int
+    device: str
+    folder: Path
 
 
 def run(options: JoinOptions) -> None:
@@ -64,39 +75,62 @@ def run(options: JoinOptions) -> None:
     """
     with spawn.only_peer(options.data_dir):
         log.setup(options.data_dir / "peer.log")
-        spawn.reap_leftovers(options.data_dir)
         client = CoordinatorClient.connect(options.invite)
         try:
-            Supervisor(options, client).run()
+            _run_seats(options, client)
         except OSError as error:
             raise from_os_error(error, "taking part in the run") from error
         finally:
             client.close()
 
 
+def _run_seats(options: JoinOptions, client: CoordinatorClient) -> None:
+    """Fill every seat, each in a thread; when one fails, all leave and its error is raised."""
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    files = Files(client, options.data_dir / "blobs", lambda text: options.screen({"event": "note", "text": text}))
+    supervisors = [Supervisor(options, client, files, seat, stopping) for seat in _seats(options)]
+    with ThreadPoolExecutor(len(supervisors), thread_name_prefix="seat") as pool:
+        ends = [pool.submit(supervisor.run) for supervisor in supervisors]
+        wait(ends, return_when=FIRST_EXCEPTION)
+        if any(end.done() and end.exception() for end in ends):
+            stopping.set()
+    for end in ends:
+        end.result()
+
+
+def _seats(options: JoinOptions) -> list[Seat]:
+    """The first seat has the peer's own folder, so that a second GPU changes nothing for the first."""
+    folders = [options.data_dir, *(options.data_dir / f"seat-{n}" for n in range(1, len(options.devices)))]
+    return [Seat(n, *pair) for n, pair in enumerate(zip(options.devices, folders, strict=True))]
+
+
 class Supervisor:
     """One join, from the coordinator's first answer to the goodbye."""
 
-    def __init__(self, options: JoinOptions, client: CoordinatorClient) -> None:
+    def __init__(
+        self, options: JoinOptions, client: CoordinatorClient, files: Files, seat: Seat, stopping: threading.Event
+    ) -> None:
         self._options = options
         self._client = client
-        self._say = options.screen
-        self._files = Files(client, options.data_dir / "blobs", self._note)
-        self._outbox = Outbox(options.data_dir / "outbox.sqlite")
-        self._checkpoints = options.data_dir / "outbox"
-        self._stopping = threading.Event()
+        self._files = files
+        self._seat = seat
+        self._stopping = stopping
+        self._outbox = Outbox(seat.folder / "outbox.sqlite")
+        self._checkpoints = seat.folder / "outbox"
         self._crashes: list[float] = []
         self._failure: SwarmError | None = None
         self._maddrs: list[str] = []
+        self._device = ""
         self._run = pb.Run()
         self._spec: RunSpec
         self._session: Session
 
     def run(self) -> None:
-        """Blocks until the run is finished or SIGINT/SIGTERM came."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: self._stopping.set())
+        """Blocks until the run is finished or `stopping` is set."""
         self._checkpoints.mkdir(parents=True, exist_ok=True)
+        spawn.reap_leftovers(self._seat.folder)
         self._outbox.open()
         try:
             if self._enter():
@@ -115,7 +149,7 @@ class Supervisor:
             )
             return False
         identity = Identity.load_or_create(self._options.data_dir)
-        who = Who(identity.public_key, self._options.name)
+        who = Who(identity.public_key, self._options.name, self._options.credit, self._seat.number)
         self._session = Session(self._client, who, self._outbox, self._checkpoints)
         self._session.join()
         if len(self._outbox):
@@ -137,7 +171,7 @@ class Supervisor:
         self._depart()
 
     def _work_once(self) -> int:
-        worker = spawn.start_worker(self._options.data_dir, self._options.threads)
+        worker = spawn.start_worker(self._seat.folder, self._options.threads)
         bridge = Bridge(worker.line, self._handlers(), on_closed=lambda: None)
         self._session.on_lost = lambda: bridge.notify("leases_lost")
         bridge.start()
@@ -171,7 +205,7 @@ class Supervisor:
         if len(self._crashes) >= _MAX_CRASHES or (failure and not self._maddrs):
             raise failure or WorkerCrashError(
                 f"The training process crashed {len(self._crashes)} times; the last time with exit code {code}.",
-                f"Its report is in {self._options.data_dir / 'worker.out'}; please send it to the maintainer.",
+                f"Its report is in {self._seat.folder / 'worker.out'}; please send it to the maintainer.",
             )
         pause = min(2.0 ** (len(self._crashes) - 1), _LONGEST_PAUSE)
         self._note(f"{what}; starting it again in {pause:.0f} s")
@@ -222,6 +256,7 @@ class Supervisor:
             "evaluated": self._evaluated,
             "failed": self._failed,
             "note": self._note,
+            "device": self._computing_on,
         }
 
     def _setup(self) -> dict[str, Any]:
@@ -237,11 +272,11 @@ class Supervisor:
                 },
                 shards=[shard.sha256 for shard in self._run.shards],
                 checkpoint=str(self._newest_checkpoint()),
-                folder=str(self._options.data_dir),
+                folder=str(self._seat.folder),
                 initial_peers=list(self._run.bootstrap),
                 live_members=len({address.rsplit("/", 1)[-1] for address in self._run.bootstrap}) - 1,
                 listen_host="127.0.0.1" if _is_loopback(self._options.invite.host) else "0.0.0.0",
-                device=self._options.device,
+                device=self._seat.device,
                 threads=self._options.threads,
                 compiled=self._options.compiled,
             )
@@ -268,6 +303,10 @@ class Supervisor:
     def _listening(self, maddrs: list[str]) -> None:
         self._maddrs = maddrs
 
+    def _computing_on(self, name: str, why: str) -> None:
+        self._device = name
+        self._note(why)
+
     def _phase(self, phase: str, why: str, **numbers: Any) -> None:
         self._session.doing(
             pb.HeartbeatRequest(
@@ -278,6 +317,7 @@ class Supervisor:
                 samples_per_second=numbers.get("rate", 0.0),
                 loss=numbers.get("loss") or 0.0,
                 maddrs=self._maddrs,
+                device=self._device,
             )
         )
         self._say({"event": "status", "phase": phase, "why": why or self._offline(), **numbers, **self._standing()})
@@ -335,6 +375,10 @@ class Supervisor:
     def _note(self, text: str) -> None:
         logger.info("%s", text)
         self._say({"event": "note", "text": text})
+
+    def _say(self, event: PeerEvent) -> None:
+        several = len(self._options.devices) > 1
+        self._options.screen({**event, "seat": self._seat.device} if several else event)
 
 
 def _is_loopback(host: str) -> bool:

@@ -145,6 +145,7 @@ def _enter(setup: Setup) -> AllReduceExchange:
 
 def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange, stop: threading.Event) -> Job:
     from peer.assembly import assemble
+    from peer.device import hardware, place
     from peer.feed import Feed
     from peer.leases import Leased, LeasedRange
     from peer.measuring import Measuring
@@ -156,7 +157,9 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange, stop: th
     def say(text: str) -> None:
         bridge.notify("note", text=text)
 
-    learner, model, rate = assemble(setup, say)
+    placement = place(spec, setup.device, hardware())
+    bridge.notify("device", name=placement.name, why=placement.why)
+    learner, model, rate = assemble(setup, placement, say)
 
     def ask(samples: int) -> Leased:
         answer = bridge.call("lease", samples=samples)
@@ -166,7 +169,7 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange, stop: th
     feed = Feed(ask, Shards(bridge, setup), lambda: _wish(peer, spec))
     measuring = Measuring(
         model,
-        learner.gradients.placement,
+        placement,
         Path(setup.model_folder),
         tuple(filter(None, spec.evaluation.metrics.split(","))),
         lambda: Path(bridge.call("heldout", seconds=600.0)),

@@ -17,9 +17,16 @@ def join(
     name: Annotated[
         str, typer.Option("--name", help="What others see; by default this machine's name.", show_default=False)
     ] = "",
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    credit: Annotated[
+        str,
+        typer.Option("--credit", help="Your name in the model card of the result; by default no mention."),
+    ] = "",
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps; several: cuda:0,cuda:1 or all.")
+    ] = "auto",
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="CPU threads; by default one per core.", show_default=False)
+        int | None,
+        typer.Option("--threads", min=1, help="CPU threads of each worker; by default all cores.", show_default=False),
     ] = None,
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the model with torch.compile: a slow start, then faster.")
@@ -32,16 +39,18 @@ def join(
 
     parsed = Invite.parse(invite)  # before the next two, which take a moment
 
-    from peer import supervisor
+    from peer import spawn, supervisor
     from swarm.cli.screen import open_screen
 
+    devices = spawn.all_devices() if device == "all" else tuple(device.split(","))
     with suppress(KeyboardInterrupt), open_screen(as_json) as show:
         options = supervisor.JoinOptions(
             invite=parsed,
             data_dir=data_dir or paths.peer_dir(parsed.run),
             name=name or platform.node() or "unnamed",
-            device=device,
-            threads=threads or _cores(),
+            credit=credit,
+            devices=devices,
+            threads=threads or max(1, _cores() // len(devices)),
             compiled=compiled,
             screen=show,
         )

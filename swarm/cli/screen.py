@@ -2,13 +2,14 @@
 
 The peer says events, dicts with the key "event": "status" (phase, why, round, samples, loss, rate, members, counted,
 rejected), "round" (round, loss, swarm_samples, members, seconds), "note" (text), "end" (counted, rejected, finished).
+A peer with several GPUs names the one that an event is about: "seat".
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -78,6 +79,14 @@ def _round(event: Event) -> str:
     )
 
 
+def render_all(views: Mapping[str, View]) -> RenderableType:
+    """The live screen of a peer with several GPUs, by their names."""
+    parts: list[RenderableType] = []
+    for seat, view in views.items():
+        parts += [Text(seat, style="bold underline"), render(view), Text()]
+    return Group(*parts)
+
+
 def render(view: View) -> RenderableType:
     """The live screen."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -117,23 +126,25 @@ def show_json(event: Event) -> None:
 class _LiveScreen:
     def __init__(self, live: Live) -> None:
         self._live = live
-        self._view = View()
+        self._views: dict[str, View] = {}
 
     def show(self, event: Event) -> None:
-        self._view = self._view.after(event)
-        self._live.update(render(self._view))
+        seat = str(event.get("seat", ""))
+        self._views[seat] = self._views.get(seat, View()).after(event)
+        seats = {name: view for name, view in self._views.items() if name}
+        self._live.update(render_all(seats) if seats else render(self._views[""]))
 
 
 class _LineScreen:
     """Every round and note; a status only when the phase or its reason changes."""
 
     def __init__(self) -> None:
-        self._last = ""
+        self._last: dict[str, str] = {}
 
     def show(self, event: Event) -> None:
-        line = line_of(event)
+        line, seat = line_of(event), str(event.get("seat", ""))
         if event["event"] == "status":
-            line = f"{event['phase']}: {event['why']}" if event.get("why") else str(event["phase"])
-            line, self._last = ("" if line == self._last else line), line
+            said = f"{event['phase']}: {event['why']}" if event.get("why") else str(event["phase"])
+            line, self._last[seat] = ("" if said == self._last.get(seat) else said), said
         if line:
-            typer.echo(line)
+            typer.echo(f"{seat}  {line}" if seat else line)
