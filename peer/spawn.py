@@ -72,9 +72,8 @@ def all_devices() -> tuple[str, ...]:
 
     Raises UsageError when torch does not start.
     """
-    asked = subprocess.run(
-        [sys.executable, "-m", "peer.device"], capture_output=True, text=True, env=lifetime.child_environment()
-    )
+    command, environment = [sys.executable, "-m", "peer.device"], lifetime.child_environment()
+    asked = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     if asked.returncode:
         said = asked.stderr.strip().splitlines() or ["no word"]
         raise UsageError(f"The devices of this machine could not be listed: {said[-1]}.", "Name them with --device.")

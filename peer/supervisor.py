@@ -7,12 +7,10 @@ folder.
 from __future__ import annotations
 
 import ipaddress
-import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +18,18 @@ from peer import spawn
 from peer.bridge import Bridge
 from peer.fetch import Files
 from peer.outbox import Outbox
+from peer.seats import JoinOptions, PeerEvent, Seat
 from peer.session import Session, Who
 from peer.setup import Setup
 from peer.worker import TOLD
 from swarm import log
 from swarm.client import CoordinatorClient
-from swarm.errors import NotFoundError, SwarmError, UnreachableError, WorkerCrashError, from_code, from_os_error
+from swarm.errors import NotFoundError, SwarmError, UnreachableError, WorkerCrashError, from_code
 from swarm.identity import Identity
-from swarm.invite import Invite
 from swarm.proto import coordinator_pb2 as pb
 from swarm.runspec import RunSpec, loads
 
 logger = log.get(__name__)
-
-PeerEvent = dict[str, Any]
 
 _LOOK_SECONDS = 0.1
 _WORKER_LEAVES_SECONDS = 2.5  # Ctrl-C to the worker's end; with the rest below: 5 s
@@ -43,67 +39,6 @@ _MAX_CRASHES = 5
 _CRASH_WINDOW = 600.0  # seconds in which they must fall
 _LONGEST_PAUSE = 60.0
 _CHECKPOINT_TRIES = 5
-
-
-@dataclass(frozen=True)
-class JoinOptions:
-    """One join: the invite and what is local to this machine. `devices` has one entry for each worker."""
-
-    invite: Invite
-    data_dir: Path
-    name: str
-    credit: str  # the name in the model card; empty for no mention
-    devices: tuple[str, ...]
-    threads: int
-    compiled: bool
-    screen: Callable[[PeerEvent], None]
-
-
-@dataclass(frozen=True)
-class Seat:
-    """One worker's place: with several GPUs each has its own, and is a member of its own."""
-
-    number: int
-    device: str
-    folder: Path
-
-
-def run(options: JoinOptions) -> None:
-    """Take part in a run until it is finished or a signal ends it.
-
-    Raises InviteError, UnreachableError, RefusedError, DiskError, WorkerCrashError, … (swarm.errors).
-    """
-    with spawn.only_peer(options.data_dir):
-        log.setup(options.data_dir / "peer.log")
-        client = CoordinatorClient.connect(options.invite)
-        try:
-            _run_seats(options, client)
-        except OSError as error:
-            raise from_os_error(error, "taking part in the run") from error
-        finally:
-            client.close()
-
-
-def _run_seats(options: JoinOptions, client: CoordinatorClient) -> None:
-    """Fill every seat, each in a thread; when one fails, all leave and its error is raised."""
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
-    files = Files(client, options.data_dir / "blobs", lambda text: options.screen({"event": "note", "text": text}))
-    supervisors = [Supervisor(options, client, files, seat, stopping) for seat in _seats(options)]
-    with ThreadPoolExecutor(len(supervisors), thread_name_prefix="seat") as pool:
-        ends = [pool.submit(supervisor.run) for supervisor in supervisors]
-        wait(ends, return_when=FIRST_EXCEPTION)
-        if any(end.done() and end.exception() for end in ends):
-            stopping.set()
-    for end in ends:
-        end.result()
-
-
-def _seats(options: JoinOptions) -> list[Seat]:
-    """The first seat has the peer's own folder, so that a second GPU changes nothing for the first."""
-    folders = [options.data_dir, *(options.data_dir / f"seat-{n}" for n in range(1, len(options.devices)))]
-    return [Seat(n, *pair) for n, pair in enumerate(zip(options.devices, folders, strict=True))]
 
 
 class Supervisor:

@@ -39,12 +39,14 @@ def join(
 
     parsed = Invite.parse(invite)  # before the next two, which take a moment
 
-    from peer import spawn, supervisor
+    from peer import join as peer_join
+    from peer import spawn
+    from peer.seats import JoinOptions
     from swarm.cli.screen import open_screen
 
     devices = spawn.all_devices() if device == "all" else tuple(device.split(","))
     with suppress(KeyboardInterrupt), open_screen(as_json) as show:
-        options = supervisor.JoinOptions(
+        options = JoinOptions(
             invite=parsed,
             data_dir=data_dir or paths.peer_dir(parsed.run),
             name=name or platform.node() or "unnamed",
@@ -54,7 +56,7 @@ def join(
             compiled=compiled,
             screen=show,
         )
-        supervisor.run(options)
+        peer_join.run(options)
 
 
 def _cores() -> int:

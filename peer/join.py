@@ -1,0 +1,47 @@
+"""A volunteer's part in a run, from the invite to the goodbye: one supervisor for each worker."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+from peer import spawn
+from peer.fetch import Files
+from peer.seats import JoinOptions, seats_of
+from peer.supervisor import Supervisor
+from swarm import log
+from swarm.client import CoordinatorClient
+from swarm.errors import from_os_error
+
+
+def run(options: JoinOptions) -> None:
+    """Take part in a run until it is finished or a signal ends it.
+
+    Raises InviteError, UnreachableError, RefusedError, DiskError, WorkerCrashError, … (swarm.errors).
+    """
+    with spawn.only_peer(options.data_dir):
+        log.setup(options.data_dir / "peer.log")
+        client = CoordinatorClient.connect(options.invite)
+        try:
+            _run_seats(options, client)
+        except OSError as error:
+            raise from_os_error(error, "taking part in the run") from error
+        finally:
+            client.close()
+
+
+def _run_seats(options: JoinOptions, client: CoordinatorClient) -> None:
+    """Fill every seat, each in a thread; when one fails, all leave and its error is raised."""
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    files = Files(client, options.data_dir / "blobs", lambda text: options.screen({"event": "note", "text": text}))
+    supervisors = [Supervisor(options, client, files, seat, stopping) for seat in seats_of(options)]
+    with ThreadPoolExecutor(len(supervisors), thread_name_prefix="seat") as pool:
+        ends = [pool.submit(supervisor.run) for supervisor in supervisors]
+        wait(ends, return_when=FIRST_EXCEPTION)
+        if any(end.done() and end.exception() for end in ends):
+            stopping.set()
+    for end in ends:
+        end.result()
