@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from swarm import lifetime
-from swarm.cli import checkpoints, demo, join, launch, run_spec, runs, status
+from swarm.cli import checkpoints, demo, export, join, launch, run_spec, runs, status
 from swarm.errors import SwarmError, from_os_error
 from swarm.version import __version__
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("launch")(launch.launch)
 app.command("join")(join.join)
 app.command("demo")(demo.demo)
+app.command("export")(export.export)
 app.command("status")(status.status)
 app.command("runs")(runs.runs)
 app.add_typer(checkpoints.app)

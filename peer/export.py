@@ -1,0 +1,112 @@
+"""Turn a state file into a folder that transformers and peft load: `python -m peer.export`, a child of `swarm export`.
+
+full and --merged: weights for transformers. lora and qlora: an adapter for peft. The tokenizer is beside them. On an
+error the last line is {"error", "what", "remedy"} and the exit status the error's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
+
+from peer.base import blank_adapted
+from peer.checkpoint import read_state
+from peer.model import built, load_model, load_tokenizer, trainable
+from swarm import lifetime, runspec
+from swarm.errors import SwarmError, from_os_error
+from swarm.runspec import RunSpec
+
+_PREFIX = "model/"
+
+
+def export(spec: RunSpec, folder: Path, state: Path, out: Path, merged: bool) -> None:
+    """Write the model of the state file `state` to `out`.
+
+    `folder` holds configuration and tokenizer and, for adapters, the base's weights. Raises ModelError, CorruptError.
+    """
+    values = {name.removeprefix(_PREFIX): t for name, t in read_state(state)[0].items() if name.startswith(_PREFIX)}
+    out.mkdir(parents=True, exist_ok=True)
+    if not spec.model.adapts:
+        _write_whole(folder, values, out)
+    else:
+        _write_adapter(spec, folder, values, out)
+        if merged:
+            _merge(folder, out)
+    load_tokenizer(folder).save_pretrained(out)
+
+
+def _write_whole(folder: Path, values: dict[str, Tensor], out: Path) -> None:
+    model = load_model(folder)
+    with torch.no_grad():
+        for name, parameter in trainable(model).items():
+            parameter.copy_(values[name])
+    _save(model, out)
+
+
+def _write_adapter(spec: RunSpec, folder: Path, values: dict[str, Tensor], out: Path) -> None:
+    """The adapter in peft's own form; the base's weights are not needed for it."""
+    from peft import get_peft_model_state_dict
+
+    model: Any = blank_adapted(spec, folder)
+    config = model.peft_config["default"]
+    config.base_model_name_or_path = spec.model.source
+    config.revision = spec.model.revision or None
+    config.inference_mode = True
+    config.save_pretrained(out)
+    tensors = get_peft_model_state_dict(model, state_dict=values, save_embedding_layers=False)
+    save_file(tensors, out / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def _merge(folder: Path, out: Path) -> None:
+    """Add the adapter of `out` to the base's weights, in fp32, and keep the result in the base's own type."""
+    from peft import PeftModel
+
+    base: Any = built(folder, lambda: AutoModelForCausalLM.from_pretrained(folder, local_files_only=True))
+    dtype = base.dtype
+    model: Any = PeftModel.from_pretrained(base.float(), out)
+    _save(model.merge_and_unload().to(dtype), out)
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        (out / name).unlink()
+
+
+def _save(model: nn.Module, out: Path) -> None:
+    saved: Any = model
+    saved.save_pretrained(out)
+
+
+def main() -> None:
+    """The command; see the module."""
+    lifetime.follow_parent()
+    parser = argparse.ArgumentParser(prog="python -m peer.export", description="Write a model folder.")
+    parser.add_argument("--spec", type=Path, required=True, help="the run spec")
+    parser.add_argument("--model", type=Path, required=True, help="folder with configuration, tokenizer and base")
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--merged", action="store_true")
+    options = parser.parse_args()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        export(runspec.load(options.spec), options.model, options.state, options.out, options.merged)
+    except SwarmError as error:
+        _fail(error)
+    except OSError as error:
+        _fail(from_os_error(error, "writing the model"))
+
+
+def _fail(error: SwarmError) -> None:
+    sys.stdout.write(json.dumps({"error": error.code, "what": error.what, "remedy": error.remedy}) + "\n")
+    sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

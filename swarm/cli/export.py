@@ -1,0 +1,71 @@
+"""`swarm export`: a run's model as a folder that transformers and peft load, with its model card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from swarm.cli.options import InviteText
+from swarm.errors import UsageError
+
+if TYPE_CHECKING:
+    from swarm.modelcard import Release
+
+
+def export(
+    invite: InviteText,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write; new or empty.")],
+    round_: Annotated[
+        int | None, typer.Option("--round", min=0, help="Of which round; by default the latest.", show_default=False)
+    ] = None,
+    merged: Annotated[
+        bool, typer.Option("--merged", help="Add the adapter to the base's weights: a model that needs no peft.")
+    ] = False,
+) -> None:
+    """Write the model of a run with tokenizer, model card and digests."""
+    from peer.fetch import Files
+    from swarm import paths, runspec
+    from swarm.cli.checkpoints import chosen
+    from swarm.cli.children import run_child
+    from swarm.client import CoordinatorClient
+    from swarm.invite import Invite
+    from swarm.modelcard import Release
+
+    _require_empty(output)
+    parsed = Invite.parse(invite)
+    with CoordinatorClient.connect(parsed) as client:
+        run, checkpoint = client.get_run(), chosen(client.checkpoints(), round_)
+        spec = runspec.loads(run.spec_toml, "the coordinator's run spec")
+        _require_adapter(merged, spec.model.adapts)
+        files = Files(client, paths.peer_dir(parsed.run) / "blobs", typer.echo)
+        folder = files.model_folder([*run.model, *run.base])
+        state = files.checkpoint(checkpoint)
+        release = Release(spec, run, client.status(), checkpoint, merged)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "run.toml").write_text(spec.to_toml())
+    where = ["--spec", output / "run.toml", "--model", folder, "--state", state, "--out", output]
+    report = output / "export.log"
+    run_child("peer.export", [*map(str, where), *(["--merged"] if merged else [])], report, lambda _: None)
+    report.unlink()
+    _describe(release, output)
+    typer.echo(f"{output}: {run.name} at round {checkpoint.round}; README.md is its model card.")
+
+
+def _require_empty(output: Path) -> None:
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UsageError(f"{output} is there already and not empty.", "Name a new folder with --output.")
+
+
+def _require_adapter(merged: bool, adapts: bool) -> None:
+    if merged and not adapts:
+        raise UsageError("--merged is for adapters; this run trains all weights.", "Leave it out.")
+
+
+def _describe(release: Release, output: Path) -> None:
+    from swarm.modelcard import card, manifest
+
+    (output / "README.md").write_text(card(release), encoding="utf-8")
+    (output / "garage-swarm.json").write_text(json.dumps(manifest(release), indent=1))
