@@ -100,7 +100,7 @@ def _quantization(spec: RunSpec) -> str:
 
 def _training(release: Release) -> Iterable[tuple[str, str]]:
     spec, checkpoint = release.spec, release.checkpoint
-    method = spec.model.method
+    method = str(spec.model.method)
     if method == "qlora":
         method += f" on a base quantised to {spec.model.quantization}"
     yield "Method", method
