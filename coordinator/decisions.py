@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coordinator.ledger import Entry, Lease, Return
-from coordinator.records import Checkpoint, Member, Receipt, RoundReport
+from coordinator.records import Checkpoint, Evaluation, Member, Receipt, RoundReport
 from swarm.ranges import total
 
 
@@ -170,6 +170,48 @@ class CheckpointDropped:
 
 
 @dataclass(frozen=True)
+class EvaluationAccepted:
+    evaluation: Evaluation
+
+    def __str__(self) -> str:
+        found = self.evaluation
+        more = "".join(f", {name} {value:.4g}" for name, value in sorted(found.metrics.items()))
+        return f"Round {found.round}: held-out loss {found.heldout_loss:.3f}{more}, measured by {found.evaluated_by}."
+
+
+@dataclass(frozen=True)
+class EvaluationKnown:
+    """The same values are there already."""
+
+    evaluation: Evaluation
+
+    def __str__(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class EvaluationDenied:
+    evaluation: Evaluation
+    why: str
+
+    def __str__(self) -> str:
+        found = self.evaluation
+        return f"The evaluation of round {found.round} by {found.evaluated_by} is not used: {self.why}."
+
+
+@dataclass(frozen=True)
+class EvaluationDropped:
+    """It was used until now."""
+
+    evaluation: Evaluation
+    why: str
+
+    def __str__(self) -> str:
+        found = self.evaluation
+        return f"The evaluation of round {found.round} by {found.evaluated_by} is used no more: {self.why}."
+
+
+@dataclass(frozen=True)
 class WentBack:
     """The ledger is again what it was before `back.round`; `undone` had been counted since."""
 
@@ -179,7 +221,7 @@ class WentBack:
 
     @property
     def why(self) -> str:
-        return f"the run went back to round {self.back.round}"
+        return f"undone: the run went back to round {self.back.round}"
 
     def __str__(self) -> str:
         count = total(entry.range for entry in self.undone)
@@ -204,5 +246,9 @@ Decision = (
     | CheckpointOffered
     | CheckpointAccepted
     | CheckpointDropped
+    | EvaluationAccepted
+    | EvaluationKnown
+    | EvaluationDenied
+    | EvaluationDropped
     | WentBack
 )

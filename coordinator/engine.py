@@ -10,9 +10,11 @@ from collections.abc import Callable
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.blobs import Blobs
+from coordinator.ledger import Entry
 from coordinator.records import Checkpoint
-from coordinator.state import State, tick
+from coordinator.state import State
 from coordinator.store import Store
+from coordinator.tick import tick
 from swarm import log
 from swarm.errors import RefusedError
 from swarm.tensorfile import state_digest
@@ -44,6 +46,12 @@ class Engine:
             if isinstance(decision, d.Refused):
                 raise RefusedError(decision.what, decision.remedy)
         return made
+
+    def ledger(self, first: int, last: int | None) -> tuple[State, list[Entry]]:
+        """The ledger of rounds first ≤ r < last, and the state of the moment that it shows."""
+        with self._lock:  # shortly: reading a long ledger must hold up nobody
+            state, newest = self.state, self.store.newest_entry()
+        return state, self.store.ledger(first, last, newest)
 
     def uploaded(self, checkpoint: Checkpoint) -> None:
         """The bytes of an offered checkpoint are here: look whether they hold the state that was offered."""

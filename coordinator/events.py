@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from coordinator.records import Checkpoint, Pulse, Receipt, RoundReport
+from coordinator.records import Checkpoint, Evaluation, Pulse, Receipt, RoundReport
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Join:
     name: str
     version: str
     round: int = 0
+    credit: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,12 @@ class OfferCheckpoint:
 
 
 @dataclass(frozen=True)
+class Evaluated:
+    member: str
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
 class CheckpointUploaded:
     """The offered bytes are all here; `digest` is the state digest computed from them."""
 
@@ -66,5 +73,5 @@ class Resumed:
 
 
 # What only a live member may say.
-MemberEvent = Heartbeat | Leave | TakeLease | Report | OfferCheckpoint
+MemberEvent = Heartbeat | Leave | TakeLease | Report | OfferCheckpoint | Evaluated
 Event = Join | MemberEvent | CheckpointUploaded | Resumed

@@ -6,7 +6,8 @@ stream beyond the highest lease is free too, so `free` always ends at END.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Literal
@@ -79,11 +80,15 @@ class Ledger:
         """How many positions are counted, in all rounds."""
         return END - total(self.free) - sum(total(lease.left) for lease in self.leases.values())
 
-    def limit(self, target_batch_size: int, live_members: int) -> int:
-        """The largest lease that leaves the other members enough of the epoch."""
+    def limit(self, target_batch_size: int, own: float, speeds: Sequence[float]) -> int:
+        """The largest lease that leaves the other members enough of the epoch, in proportion to speed.
+
+        `speeds` are those of all live members, `own` among them, in samples per second; 0 is unknown.
+        """
         start = self.free[0].start
         epoch = Range(start, self._epoch_end(start))
-        return max(target_batch_size, total(_common(self.free, epoch)) // (2 * max(1, live_members)))
+        lendable = max(len(speeds) * target_batch_size, total(_common(self.free, epoch)) // 2)
+        return max(1, round(lendable * share(own, speeds)))
 
     def grant(self, member: str, samples: int, deadline: float, tail: str) -> tuple[Ledger, Lease]:
         """Lend the lowest free positions: contiguous, inside one epoch, at most `samples` of them."""
@@ -200,6 +205,15 @@ class Ledger:
         closed = {**self.closed, lease.id: smaller}
         kept = dict(islice(closed.items(), max(0, len(closed) - _CLOSED_KEPT), None))
         return replace(self, leases=others, closed=kept)
+
+
+def share(own: float, speeds: Sequence[float]) -> float:
+    """The part of the work that is due to a member of speed `own`; one whose speed is unknown gets an equal part."""
+    known = [speed for speed in speeds if 0 < speed < math.inf]
+    if own not in known:
+        return 1 / len(speeds)
+    mean = sum(known) / len(known)
+    return own / (mean * len(speeds))
 
 
 def _common(ranges: Iterable[Range], window: Range) -> list[Range]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from coordinator.ledger import Claim, Entry
 from swarm.ranges import Range
@@ -28,7 +29,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Pulse:
-    """What a member last said of itself, for others to see; nothing is decided by it."""
+    """What a member last said of itself, for others to see; only its speed decides something: how much it is lent."""
 
     phase: str = "starting"
     why: str = ""
@@ -37,11 +38,12 @@ class Pulse:
     samples_per_second: float = 0.0
     loss: float = 0.0
     maddrs: tuple[str, ...] = ()
+    device: str = ""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A volunteer's key, present (`live`) or gone.
+    """A seat of a volunteer's key, present (`live`) or gone. `credit` is its name in the model card; empty for none.
 
     `heard` is false for a member read from the tables until its first sign of life. `has_state` says that its process
     may hold a state later than the latest checkpoint. Leases numbered below `first_lease` belong to an earlier
@@ -53,6 +55,7 @@ class Member:
     public_key: bytes
     version: str
     last_seen: float
+    credit: str = ""
     live: bool = True
     heard: bool = True
     has_state: bool = False
@@ -116,4 +119,14 @@ class Checkpoint:
     global_samples: int
     created_at: float = 0.0
     uploaded_by: str = ""
-    heldout_loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one member measured on θ_round: nats per token on the held-out samples, and metrics by name."""
+
+    round: int
+    digest: str
+    heldout_loss: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    evaluated_by: str = ""

@@ -15,6 +15,7 @@ from coordinator import decisions as d
 from coordinator import events as e
 from coordinator import translate
 from coordinator.engine import Engine
+from coordinator.records import Checkpoint
 from coordinator.rounds import summary
 from coordinator.state import State
 from swarm.errors import CorruptError, NotFoundError, UnknownRunError, UsageError
@@ -84,7 +85,7 @@ class Servicer(CoordinatorServicer):
             shards=self._artefacts.shards,
             heldout=self._artefacts.heldout,
             layout=self._artefacts.layout,
-            latest=translate.checkpoint_message(state.latest),
+            latest=_checkpoint(state, state.latest),
             round=state.round,
             bootstrap=[*self._bootstrap(), *members],
             finished=state.finished,
@@ -115,19 +116,21 @@ class Servicer(CoordinatorServicer):
             finished=state.finished,
             members=[translate.member_message(m, state.ledger.pending(m.id)) for m in state.members.values()],
             rounds=_rounds(state),
-            latest=translate.checkpoint_message(state.latest),
+            latest=_checkpoint(state, state.latest),
             epoch=epoch,
             epoch_fraction=done / state.terms.epoch_samples,
             decisions=self._engine.store.recent_decisions(),
+            evaluations=[translate.evaluation_message(state.evaluations[key]) for key in sorted(state.evaluations)],
         )
 
     def Join(self, request: pb.JoinRequest, context: grpc.ServicerContext) -> pb.JoinResponse:
         self._state(request.run)
         if len(request.public_key) != 32:
             raise UsageError("A member's public key has 32 bytes.", "Use the same version of garage-swarm.")
-        member = member_id(request.public_key)
-        name = " ".join(request.name.split())[:64] or "unnamed"
-        self._engine.apply(e.Join(member, request.public_key, name, request.version[:32], request.round))
+        member = member_id(request.public_key, request.seat)
+        name, credit = translate.line(request.name, 64) or "unnamed", translate.line(request.credit, 64)
+        joining = e.Join(member, request.public_key, name, request.version[:32], request.round, credit)
+        self._engine.apply(joining)
         return pb.JoinResponse(member_id=member, heartbeat_seconds=self._engine.state.terms.heartbeat_seconds)
 
     def Heartbeat(self, request: pb.HeartbeatRequest, context: grpc.ServicerContext) -> pb.HeartbeatResponse:
@@ -159,12 +162,10 @@ class Servicer(CoordinatorServicer):
         return pb.ReportRoundsResponse(receipts=receipts)
 
     def GetLedger(self, request: pb.GetLedgerRequest, context: grpc.ServicerContext) -> pb.GetLedgerResponse:
-        state = self._state(request.run)
-        found = self._engine.store.ledger(request.from_round, request.to_round or None)
+        self._state(request.run)
+        state, found = self._engine.ledger(request.from_round, request.to_round or None)
         leased = [
-            pb.LedgerEntry(
-                range=translate.range_message(part), state="leased", round=state.round, member_id=lease.member
-            )
+            translate.leased_message(part, lease, state.round)
             for lease in state.ledger.leases.values()
             for part in lease.left
         ]
@@ -172,13 +173,21 @@ class Servicer(CoordinatorServicer):
             entries=[*map(translate.entry_message, found), *([] if request.to_round else leased)]
         )
 
+    def ReportEvaluation(
+        self, request: pb.ReportEvaluationRequest, context: grpc.ServicerContext
+    ) -> pb.ReportEvaluationResponse:
+        self._state(request.run)
+        found = translate.evaluation(request.member_id, request.evaluation)
+        made = self._engine.apply(e.Evaluated(request.member_id, found))
+        denied = _of(made, d.EvaluationDenied)
+        return pb.ReportEvaluationResponse(accepted=not denied, why="; ".join(item.why for item in denied))
+
     def ListCheckpoints(
         self, request: pb.ListCheckpointsRequest, context: grpc.ServicerContext
     ) -> pb.ListCheckpointsResponse:
-        found = self._state(request.run).checkpoints
-        return pb.ListCheckpointsResponse(
-            checkpoints=[translate.checkpoint_message(found[key]) for key in sorted(found)]
-        )
+        state = self._state(request.run)
+        kept = [state.checkpoints[key] for key in sorted(state.checkpoints)]
+        return pb.ListCheckpointsResponse(checkpoints=[_checkpoint(state, item) for item in kept])
 
     def OfferCheckpoint(
         self, request: pb.OfferCheckpointRequest, context: grpc.ServicerContext
@@ -222,6 +231,10 @@ class Servicer(CoordinatorServicer):
                 f"This coordinator has no run {run!r}; it coordinates {self._spec.run.name}.", "Check the invite."
             )
         return self._engine.state
+
+
+def _checkpoint(state: State, checkpoint: Checkpoint) -> pb.Checkpoint:
+    return translate.checkpoint_message(checkpoint, state.evaluation_of(checkpoint))
 
 
 def _rounds(state: State) -> list[pb.Round]:

@@ -1,29 +1,21 @@
-"""The run's state machine: what happened and the time go in, a new state and the decisions come out. Pure.
-
-The rules are the table "Coordinator" in docs/architecture.md. Times are Unix seconds.
-"""
+"""All that the coordinator decides by. Pure."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from coordinator import decisions as d
-from coordinator import events as e
-from coordinator.ledger import Entry, Ledger
-from coordinator.records import Checkpoint, Member, Metrics, RoundReport, Terms
-from coordinator.rounds import contradicts, majority, minority, summary
-from swarm.ranges import total
-
-_ROUNDS_KEPT = 64  # rounds whose votes stay in memory
+from coordinator.ledger import Ledger
+from coordinator.records import Checkpoint, Evaluation, Member, Metrics, Terms
+from coordinator.rounds import summary
 
 Votes = Mapping[int, Mapping[str, Metrics]]
 
 
 @dataclass(frozen=True)
 class State:
-    """All that decides. `checkpoints` are accepted ones by round, `offers` wanted ones by their SHA-256."""
+    """A run. `checkpoints` and `evaluations` are accepted ones by round, `offers` wanted ones by their SHA-256."""
 
     terms: Terms
     ledger: Ledger
@@ -31,6 +23,7 @@ class State:
     votes: Votes = field(default_factory=dict)
     checkpoints: Mapping[int, Checkpoint] = field(default_factory=dict)
     offers: Mapping[str, Checkpoint] = field(default_factory=dict)
+    evaluations: Mapping[int, Evaluation] = field(default_factory=dict)
 
     @property
     def round(self) -> int:
@@ -57,6 +50,11 @@ class State:
         """The present members."""
         return [member for member in self.members.values() if member.live]
 
+    def evaluation_of(self, checkpoint: Checkpoint) -> Evaluation | None:
+        """What was measured on the checkpoint's state."""
+        found = self.evaluations.get(checkpoint.round)
+        return found if found is not None and found.digest == checkpoint.digest else None
+
     def with_member(self, member: Member) -> State:
         return replace(self, members={**self.members, member.id: member})
 
@@ -64,261 +62,6 @@ class State:
 Step = tuple[State, list[d.Decision]]
 
 
-def tick(state: State, events: Iterable[e.Event], now: float, seed: int) -> Step:
-    """Apply `events` in their order, then what is due at `now`; `seed` makes lease ids hard to guess."""
-    made: list[d.Decision] = []
-    for number, event in enumerate(events):
-        state, more = _apply(state, event, now, random.Random(f"{seed}/{number}"))
-        made += more
-    state, due = _elapse(state, now)
-    return state, [*made, *due]
-
-
-def _apply(state: State, event: e.Event, now: float, rng: random.Random) -> Step:
-    match event:
-        case e.Join():
-            return _join(state, event, now)
-        case e.Resumed():
-            return _resume(state, now), []
-        case e.CheckpointUploaded():
-            return _uploaded(state, event)
-        case _:
-            return _apply_of_member(state, event, now, rng)
-
-
-def _apply_of_member(state: State, event: e.MemberEvent, now: float, rng: random.Random) -> Step:
-    member = state.members.get(event.member)
-    if member is None or not member.live:
-        return state, [d.Refused("This membership has ended, or was never one.", "Join again.")]
-    match event:
-        case e.Heartbeat():
-            return _beat(state, member, event, now), []
-        case e.Leave():
-            return _end_membership(state, member, event.reason)
-        case e.TakeLease():
-            return _lease(state, member, event.samples, now, rng)
-        case e.Report():
-            return _report(state, member, event)
-        case e.OfferCheckpoint():
-            return _offer(state, event)
-
-
-# ── membership ─────────────────────────────────────────────────────────────────────────────────
-
-
-def _join(state: State, event: e.Join, now: float) -> Step:
-    """Leases of an earlier membership of the key are not extended any more."""
-    before = state.members.get(event.member)
-    member = Member(
-        id=event.member,
-        name=event.name,
-        public_key=event.public_key,
-        version=event.version,
-        last_seen=now,
-        has_state=event.round > state.latest.round,
-        first_lease=state.ledger.next_number,
-        counted=before.counted if before else 0,
-        rejected=before.rejected if before else 0,
-    )
-    return state.with_member(member), [d.MemberJoined(member, again=before is not None)]
-
-
-def _beat(state: State, member: Member, event: e.Heartbeat, now: float) -> State:
-    seen = replace(member, last_seen=now, heard=True, pulse=event.pulse)
-    ledger = state.ledger.extend(member.id, member.first_lease, now + state.terms.lease_seconds)
-    return replace(state.with_member(seen), ledger=ledger)
-
-
-def _end_membership(state: State, member: Member, why: str) -> Step:
-    gone = replace(member, live=False, has_state=False)
-    state, made = state.with_member(gone), [d.MemberLeft(gone, why)]
-    held = [lease.id for lease in state.ledger.leases.values() if lease.member == member.id]
-    state, expired = _expire(state, held, f"{member.name} left")
-    return state, [*made, *expired]
-
-
-def _resume(state: State, now: float) -> State:
-    """After an absence of the coordinator everybody gets the full time again."""
-    members = {key: replace(m, last_seen=now, heard=False) if m.live else m for key, m in state.members.items()}
-    ledger = state.ledger
-    for member in members:
-        ledger = ledger.extend(member, 0, now + state.terms.lease_seconds)
-    return replace(state, members=members, ledger=ledger)
-
-
-def _elapse(state: State, now: float) -> Step:
-    made: list[d.Decision] = []
-    for member in state.live:
-        if now - member.last_seen > state.terms.patience_seconds:
-            why = f"no sign of life for {now - member.last_seen:.0f} s"
-            state, more = _end_membership(state, member, why)
-            made += more
-    overdue = [lease.id for lease in state.ledger.leases.values() if lease.deadline <= now]
-    state, more = _expire(state, overdue, "its time ran out")
-    return state, [*made, *more]
-
-
-def _expire(state: State, leases: list[str], why: str) -> Step:
-    made: list[d.Decision] = []
-    ledger = state.ledger
-    for lease_id in leases:
-        lease = ledger.leases[lease_id]
-        ledger, entries = ledger.expire(lease_id, state.round, why)
-        made.append(d.LeaseExpired(lease, tuple(entries), why))
-    return replace(state, ledger=ledger), made
-
-
-# ── leases and reports ───────────────────────────────────────────────────────────────────────────
-
-
-def _lease(state: State, member: Member, wish: int, now: float, rng: random.Random) -> Step:
-    if state.finished:
-        return state, [d.LeaseDenied("the run is finished")]
-    state, made = _go_back_if_lost(state)
-    limit = state.ledger.limit(state.terms.target_batch_size, len(state.live))
-    tail = f"{rng.getrandbits(48):012x}"
-    deadline = now + state.terms.lease_seconds
-    ledger, lease = state.ledger.grant(member.id, max(1, min(wish, limit)), deadline, tail)
-    return replace(state, ledger=ledger), [*made, d.LeaseGranted(lease)]
-
-
-def _go_back_if_lost(state: State) -> Step:
-    """When somebody begins to train and no member holds the newest state, the run is where its checkpoint is."""
-    if state.round <= state.latest.round or any(member.has_state for member in state.live):
-        return state, []
-    to = state.latest.round
-    ledger, undone = state.ledger.go_back(to)
-    made = d.WentBack(ledger.returns[-1], state.round, tuple(undone))
-    members = {key: replace(m, counted=m.counted - _counted_by(key, undone)) for key, m in state.members.items()}
-    votes = {key: value for key, value in state.votes.items() if key < to}
-    return replace(state, ledger=ledger, members=members, votes=votes, offers={}), [made]
-
-
-def _counted_by(member: str, entries: Iterable[Entry]) -> int:
-    return total(entry.range for entry in entries if entry.member == member and entry.state == "counted")
-
-
-def _report(state: State, member: Member, event: e.Report) -> Step:
-    made: list[d.Decision] = []
-    known = dict(event.known)
-    for report in event.reports:
-        if report.key in known:
-            made.append(d.ReportKnown(known[report.key]))
-            continue
-        state, filed, more = _file(state, state.members[member.id], report)
-        known[report.key] = filed.receipts
-        made += [filed, *more]
-    return state, made
-
-
-def _file(state: State, member: Member, report: RoundReport) -> tuple[State, d.ReportFiled, list[d.Decision]]:
-    """Settle what a report claims; its digest is a vote unless the run has gone back since."""
-    before = state.ledger
-    ledger, entries, void = _settle(state, member, report)
-    voted = bool(report.metrics.digest) and not void and report.round < state.terms.total_rounds
-    holds = voted and _is_of_this_process(state, member, report)
-    filed = d.ReportFiled(member.id, report, tuple(entries), voted, holds)
-    used = [d.LeaseUsed(key) for key in before.leases if key not in ledger.leases]
-    member = replace(
-        member,
-        counted=member.counted + _counted_by(member.id, entries),
-        rejected=member.rejected + total(entry.range for entry in entries if entry.state == "rejected"),
-        has_state=member.has_state or filed.holds,
-    )
-    state = replace(state.with_member(member), ledger=ledger)
-    state, more = _vote(state, member.id, report) if voted else (state, [])
-    return state, filed, [*used, *more]
-
-
-def _is_of_this_process(state: State, member: Member, report: RoundReport) -> bool:
-    """Reports kept from an earlier process tell of a state that ended with it: they name only that one's leases."""
-    leases = [state.ledger.find(member.id, claim.lease) for claim in (*report.counted, *report.dropped)]
-    return any(lease.number >= member.first_lease for lease in leases if lease)
-
-
-def _settle(state: State, member: Member, report: RoundReport) -> tuple[Ledger, list[Entry], bool]:
-    """The ledger after the report, what became of every range, and whether going back made the report void."""
-    ledger, entries, void = state.ledger, list[Entry](), False
-    for claim in report.counted:
-        lease = ledger.find(member.id, claim.lease)
-        back = ledger.undone_by(lease, report.round) if lease else None
-        if back is None:
-            ledger, more = ledger.settle(member.id, report.round, claim)
-        else:
-            void, why = True, f"the run went back to round {back.round}"
-            ledger, more = ledger.drop(member.id, report.round, claim, why)
-        entries += more
-    for claim in report.dropped:
-        ledger, more = ledger.drop(member.id, report.round, claim, report.dropped_why)
-        entries += more
-    return ledger, entries, void
-
-
-def _vote(state: State, member: str, report: RoundReport) -> Step:
-    before = state.votes.get(report.round, {})
-    votes = {**before, member: report.metrics}
-    made: list[d.Decision] = []
-    if (others := minority(votes)) and others != minority(before):
-        made.append(d.DigestsDiffer(report.round, majority(votes), others))
-    after = replace(state, votes=_recent({**state.votes, report.round: votes}, state.latest.round))
-    return after, [*made, *_advanced(state, after)]
-
-
-def _advanced(before: State, after: State) -> list[d.Decision]:
+def advanced(before: State, after: State) -> list[d.Decision]:
+    """The decision that the run is in a later round now, if it is."""
     return [d.RoundAdvanced(after.round, after.finished)] if after.round > before.round else []
-
-
-def _recent(votes: Votes, latest: int) -> Votes:
-    """The rounds that a checkpoint may still be checked against, and the last ones for people to see."""
-    first = min(latest, max(votes) - _ROUNDS_KEPT)
-    return {key: value for key, value in votes.items() if key >= first}
-
-
-# ── checkpoints ────────────────────────────────────────────────────────────────────────────────
-
-
-def _offer(state: State, event: e.OfferCheckpoint) -> Step:
-    offered = event.checkpoint
-    why = _objection(state, offered)
-    offers = state.offers if why else {**state.offers, offered.sha256: offered}
-    return replace(state, offers=offers), [d.CheckpointOffered(offered, why)]
-
-
-def _objection(state: State, offered: Checkpoint) -> str:
-    """Why a checkpoint is not wanted; empty when it is."""
-    if offered.round in state.checkpoints:
-        return "it is already here"
-    if offered.round < state.latest.round:
-        return f"a newer one, of round {state.latest.round}, is here"
-    if offered.round > state.terms.total_rounds:
-        return f"the run ends with round {state.terms.total_rounds}"
-    if offered.round > state.round and state.ledger.returns:
-        return f"the run went back, and is in round {state.round} now"
-    if contradicts(state.votes.get(offered.round - 1, {}), offered.digest):
-        return "most reports of that round name another digest"
-    return ""
-
-
-def _uploaded(state: State, event: e.CheckpointUploaded) -> Step:
-    offered = state.offers.get(event.sha256)
-    if offered is None:  # another member's upload of the same file was faster
-        return state, []
-    offers = {key: value for key, value in state.offers.items() if key != event.sha256}
-    state = replace(state, offers=offers)
-    if event.digest != offered.digest:
-        what = f"The checkpoint of round {offered.round} does not hold the state that it was offered as."
-        return state, [d.Refused(what, "It is not used.")]
-    if why := _objection(state, offered):  # the answer may be another than when it was offered
-        return state, [d.CheckpointOffered(offered, why)]
-    kept, dropped = _retained({**state.checkpoints, offered.round: offered}, state.terms.keep_checkpoints)
-    after = replace(state, checkpoints=kept, ledger=state.ledger.forget_before(max(kept)))
-    return after, [d.CheckpointAccepted(offered), *dropped, *_advanced(state, after)]
-
-
-def _retained(found: dict[int, Checkpoint], keep: int) -> tuple[dict[int, Checkpoint], list[d.Decision]]:
-    """The newest `keep` and the first one; the others are dropped."""
-    newest = sorted(found)[-keep:]
-    kept = {key: value for key, value in found.items() if key in newest or key == 0}
-    return kept, [
-        d.CheckpointDropped(found[key], f"only the newest {keep} are kept") for key in found if key not in kept
-    ]

@@ -5,7 +5,6 @@ The decisions of a tick are written in one transaction before any caller is answ
 
 from __future__ import annotations
 
-import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,10 +17,22 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from coordinator import decisions as d
-from coordinator.ledger import END, Entry, Lease, Ledger, Return
-from coordinator.records import Checkpoint, Member, Metrics, Receipt, Terms
+from coordinator import rows
+from coordinator.ledger import END, Entry, Ledger, Return
+from coordinator.records import Checkpoint, Evaluation, Metrics, Receipt, Terms
 from coordinator.state import State
-from coordinator.tables import checkpoints, entries, leases, log, members, metadata, reports, returns, votes
+from coordinator.tables import (
+    checkpoints,
+    entries,
+    evaluations,
+    leases,
+    log,
+    members,
+    metadata,
+    reports,
+    returns,
+    votes,
+)
 from swarm.errors import DiskError, SwarmError
 from swarm.ranges import Range, merge, subtract
 
@@ -37,7 +48,9 @@ class Store(Protocol):
 
     def receipts(self, keys: Sequence[str]) -> dict[str, tuple[Receipt, ...]]: ...
 
-    def ledger(self, first: int, last: int | None) -> list[Entry]: ...
+    def ledger(self, first: int, last: int | None, newest: int | None = None) -> list[Entry]: ...
+
+    def newest_entry(self) -> int: ...
 
     def recent_decisions(self) -> list[str]: ...
 
@@ -88,9 +101,9 @@ class SqlStore:
     def _write(self, connection: Connection, decision: d.Decision) -> None:
         match decision:
             case d.MemberJoined(member) | d.MemberLeft(member):
-                self._put(connection, members, _member_row(member))
+                self._put(connection, members, rows.member_row(member))
             case d.LeaseGranted(lease):
-                self._put(connection, leases, _lease_row(lease))
+                self._put(connection, leases, rows.lease_row(lease))
             case d.LeaseExpired(lease, found):
                 self._add_entries(connection, found, "")
                 self._close_lease(connection, lease.id)
@@ -98,12 +111,21 @@ class SqlStore:
                 self._close_lease(connection, lease_id)
             case d.ReportFiled():
                 self._file(connection, decision)
+            case d.WentBack():
+                self._go_back(connection, decision)
+            case _:
+                self._write_of_states(connection, decision)
+
+    def _write_of_states(self, connection: Connection, decision: d.Decision) -> None:
+        match decision:
             case d.CheckpointAccepted(checkpoint):
                 self._put(connection, checkpoints, asdict(checkpoint))
             case d.CheckpointDropped(checkpoint):
                 connection.execute(delete(checkpoints).where(self._mine(checkpoints), _is(checkpoints, checkpoint)))
-            case d.WentBack():
-                self._go_back(connection, decision)
+            case d.EvaluationAccepted(evaluation):
+                self._put(connection, evaluations, rows.evaluation_row(evaluation))
+            case d.EvaluationDropped(evaluation):
+                connection.execute(delete(evaluations).where(self._mine(evaluations), _of_round(evaluation)))
 
     def _file(self, connection: Connection, filed: d.ReportFiled) -> None:
         report = filed.report
@@ -126,7 +148,7 @@ class SqlStore:
             self._put(connection, votes, {"round": report.round, "member": filed.member, **asdict(report.metrics)})
 
     def _add_entries(self, connection: Connection, found: Sequence[Entry], key: str) -> None:
-        rows = [
+        new = [
             {
                 "run": self._run,
                 "start": entry.range.start,
@@ -140,17 +162,18 @@ class SqlStore:
             }
             for entry in found
         ]
-        if rows:
-            connection.execute(entries.insert(), rows)
+        if new:
+            connection.execute(entries.insert(), new)
 
     def _close_lease(self, connection: Connection, lease_id: str) -> None:
         connection.execute(update(leases).where(self._mine(leases), leases.c.id == lease_id).values(open=False))
 
     def _go_back(self, connection: Connection, back: d.WentBack) -> None:
-        """What had been counted stays in the ledger, as expired with the reason; votes of undone rounds go."""
+        """What had been counted stays in the ledger, as expired with the reason; words on undone rounds go."""
         undone = (self._mine(entries), entries.c.state == "counted", entries.c.round >= back.back.round)
         connection.execute(update(entries).where(*undone).values(state="expired", why=back.why))
         connection.execute(delete(votes).where(self._mine(votes), votes.c.round >= back.back.round))
+        connection.execute(delete(evaluations).where(self._mine(evaluations), evaluations.c.round > back.back.round))
         self._put(connection, returns, {"round": back.back.round, "first_lease": back.back.first_lease})
         for member in {entry.member for entry in back.undone}:
             count = sum(len(entry.range) for entry in back.undone if entry.member == member)
@@ -174,13 +197,14 @@ class SqlStore:
     def load(self, terms: Terms) -> State:
         """The state as the last written tick left it; an empty run for new tables. Raises SwarmError."""
         with self._reading() as connection:
-            kept = {row.round: _checkpoint(row) for row in self._all(connection, checkpoints)}
+            kept = {row.round: rows.checkpoint(row) for row in self._all(connection, checkpoints)}
             return State(
                 terms=terms,
                 ledger=self._load_ledger(connection, terms, max(kept, default=0)),
-                members={row.id: _member(row) for row in self._all(connection, members)},
+                members={row.id: rows.member(row) for row in self._all(connection, members)},
                 votes=self._votes(connection),
                 checkpoints=kept,
+                evaluations={row.round: rows.evaluation(row) for row in self._all(connection, evaluations)},
             )
 
     def _load_ledger(self, connection: Connection, terms: Terms, latest: int) -> Ledger:
@@ -190,7 +214,7 @@ class SqlStore:
         settled: dict[tuple[str, str], list[Range]] = {}  # by lease and its holder: what was counted, dropped, rejected
         for row in written:
             settled.setdefault((row.lease, row.member), []).append(Range(row.start, row.stop))
-        found = [_lease(row, settled.get((row.id, row.member), [])) for row in self._all(connection, leases)]
+        found = [rows.lease(row, settled.get((row.id, row.member), [])) for row in self._all(connection, leases)]
         held = [part for lease in found for part in lease.left]
         free: list[Range] = [Range(0, END)]
         for part in merge([*taken, *held]):
@@ -198,7 +222,7 @@ class SqlStore:
         by_round: dict[int, tuple[Entry, ...]] = {}
         for row in counted:
             if row.round >= latest:
-                by_round[row.round] = (*by_round.get(row.round, ()), _entry(row))
+                by_round[row.round] = (*by_round.get(row.round, ()), rows.entry(row))
         return Ledger(
             epoch_samples=terms.epoch_samples,
             free=tuple(free),
@@ -213,13 +237,10 @@ class SqlStore:
         newest = connection.execute(select(func.max(votes.c.round)).where(self._mine(votes))).scalar()
         latest = connection.execute(select(func.max(checkpoints.c.round)).where(self._mine(checkpoints))).scalar()
         first = min(latest or 0, (newest or 0) - 64)
-        rows = connection.execute(
-            select(votes).where(self._mine(votes), votes.c.round >= first).order_by(votes.c.round, votes.c.member)
-        )
+        named = select(votes).where(self._mine(votes), votes.c.round >= first).order_by(votes.c.round, votes.c.member)
         cast: dict[int, dict[str, Metrics]] = {}
-        for row in rows:
-            fields = {key: value for key, value in row._mapping.items() if key in Metrics.__dataclass_fields__}
-            cast.setdefault(row.round, {})[row.member] = Metrics(**{**fields, "loss": _number(row.loss)})
+        for row in connection.execute(named):
+            cast.setdefault(row.round, {})[row.member] = rows.vote(row)
         return cast
 
     def receipts(self, keys: Sequence[str]) -> dict[str, tuple[Receipt, ...]]:
@@ -231,16 +252,22 @@ class SqlStore:
                 select(entries).where(self._mine(entries), entries.c.report.in_(answered)).order_by(entries.c.number)
             )
             for row in connection.execute(named):
-                answered[row.report] = (*answered[row.report], Receipt.of(_entry(row)))
+                answered[row.report] = (*answered[row.report], Receipt.of(rows.entry(row)))
         return answered
 
-    def ledger(self, first: int, last: int | None) -> list[Entry]:
-        """What became of every range, for rounds first ≤ r < last, in the order of rounds and positions."""
+    def ledger(self, first: int, last: int | None, newest: int | None = None) -> list[Entry]:
+        """What became of every range, for rounds first ≤ r < last, as it was written; no entry after `newest`."""
         chosen = [self._mine(entries), entries.c.round >= first]
         chosen += [entries.c.round < last] if last is not None else []
+        chosen += [entries.c.number <= newest] if newest is not None else []
         with self._reading() as connection:
-            rows = connection.execute(select(entries).where(*chosen).order_by(entries.c.round, entries.c.start))
-            return [_entry(row) for row in rows]
+            found = connection.execute(select(entries).where(*chosen).order_by(entries.c.number))
+            return [rows.entry(row) for row in found]
+
+    def newest_entry(self) -> int:
+        """The number of the ledger's last entry, 0 without one."""
+        with self._reading() as connection:
+            return connection.execute(select(func.max(entries.c.number))).scalar() or 0
 
     def recent_decisions(self) -> list[str]:
         """The last decisions that are worth a sentence, newest first."""
@@ -265,62 +292,8 @@ def _is(table: Any, checkpoint: Checkpoint) -> Any:
     return table.c.sha256 == checkpoint.sha256
 
 
-def _member_row(member: Member) -> dict[str, Any]:
-    kept = (
-        "id",
-        "name",
-        "public_key",
-        "version",
-        "last_seen",
-        "live",
-        "has_state",
-        "first_lease",
-        "counted",
-        "rejected",
-    )
-    return {key: getattr(member, key) for key in kept}
-
-
-def _member(row: Row[Any]) -> Member:
-    values = dict(row._mapping)
-    del values["run"]
-    return Member(**values, heard=False)
-
-
-def _lease_row(lease: Lease) -> dict[str, Any]:
-    return {
-        "id": lease.id,
-        "number": lease.number,
-        "member": lease.member,
-        "start": lease.range.start,
-        "stop": lease.range.stop,
-        "deadline": lease.deadline,
-        "open": True,
-    }
-
-
-def _lease(row: Row[Any], settled: list[Range]) -> Lease:
-    """The lease; an open one still holds what the ledger does not mention."""
-    whole = Range(row.start, row.stop)
-    left = [whole] if row.open else []
-    for part in settled:
-        left = subtract(left, part)
-    return Lease(row.id, row.number, row.member, whole, tuple(left), row.deadline)
-
-
-def _entry(row: Row[Any]) -> Entry:
-    return Entry(Range(row.start, row.stop), row.state, row.round, row.member, row.lease, row.why)
-
-
-def _checkpoint(row: Row[Any]) -> Checkpoint:
-    values = dict(row._mapping)
-    del values["run"]
-    return Checkpoint(**values)
-
-
-def _number(value: float | None) -> float:
-    """SQLite keeps NaN, the loss of a run that diverged, as NULL."""
-    return math.nan if value is None else value
+def _of_round(evaluation: Evaluation) -> Any:
+    return evaluations.c.round == evaluation.round
 
 
 @contextmanager

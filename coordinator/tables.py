@@ -22,6 +22,7 @@ members = Table(
     Column("name", Text, nullable=False),
     Column("public_key", LargeBinary, nullable=False),
     Column("version", Text, nullable=False),
+    Column("credit", Text, nullable=False),
     Column("last_seen", Float(53), nullable=False),
     Column("live", Boolean, nullable=False),
     Column("has_state", Boolean, nullable=False),
@@ -101,7 +102,18 @@ checkpoints = Table(
     Column("global_samples", BigInteger, nullable=False),
     Column("created_at", Float(53), nullable=False),
     Column("uploaded_by", String(64), nullable=False),
-    Column("heldout_loss", Float(53)),
+)
+
+# What was measured on the state of a round; `metrics` is a JSON object, numbers by name.
+evaluations = Table(
+    "evaluations",
+    metadata,
+    _run(),
+    Column("round", BigInteger, primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("heldout_loss", Float(53), nullable=False),
+    Column("metrics", Text, nullable=False),
+    Column("evaluated_by", String(64), nullable=False),
 )
 
 # Every time that the run went back: leases numbered below `first_lease` belong to what was undone.

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
-from coordinator.ledger import Claim, Entry
-from coordinator.records import Checkpoint, Member, Metrics, Pulse, Receipt, RoundReport
+from coordinator.ledger import Claim, Entry, Lease
+from coordinator.records import Checkpoint, Evaluation, Member, Metrics, Pulse, Receipt, RoundReport
 from coordinator.rounds import RoundSummary
+from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Range
+
+
+def line(text: str, limit: int) -> str:
+    """`text` as one line of at most `limit` letters, without what a terminal would obey."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:limit].rstrip()
 
 
 def pulse(message: pb.HeartbeatRequest) -> Pulse:
@@ -20,6 +27,7 @@ def pulse(message: pb.HeartbeatRequest) -> Pulse:
         samples_per_second=message.samples_per_second,
         loss=message.loss,
         maddrs=tuple(message.maddrs),
+        device=line(message.device, 100),
     )
 
 
@@ -63,11 +71,11 @@ def offered(member: str, message: pb.Checkpoint, now: float) -> Checkpoint:
         global_samples=message.global_samples,
         created_at=now,
         uploaded_by=member,
-        heldout_loss=message.heldout_loss if message.has_heldout_loss else None,
     )
 
 
-def checkpoint_message(checkpoint: Checkpoint) -> pb.Checkpoint:
+def checkpoint_message(checkpoint: Checkpoint, measured: Evaluation | None) -> pb.Checkpoint:
+    """`measured` is the evaluation of the checkpoint's state, if there is one."""
     return pb.Checkpoint(
         round=checkpoint.round,
         digest=checkpoint.digest,
@@ -76,8 +84,31 @@ def checkpoint_message(checkpoint: Checkpoint) -> pb.Checkpoint:
         global_samples=checkpoint.global_samples,
         created_at=checkpoint.created_at,
         uploaded_by=checkpoint.uploaded_by,
-        heldout_loss=checkpoint.heldout_loss or 0.0,
-        has_heldout_loss=checkpoint.heldout_loss is not None,
+        heldout_loss=measured.heldout_loss if measured else 0.0,
+        has_heldout_loss=measured is not None,
+        metrics=measured.metrics if measured else {},
+        evaluated_by=measured.evaluated_by if measured else "",
+    )
+
+
+def evaluation(member: str, message: pb.Evaluation) -> Evaluation:
+    """Raises UsageError."""
+    named = all(0 < len(name) <= 64 for name in message.metrics)
+    if not re.fullmatch("[0-9a-f]{64}", message.digest) or not named or len(message.metrics) > 64:
+        raise UsageError(
+            "An evaluation needs the state's digest (64 hex digits), and at most 64 metrics with short names.",
+            "Give the metrics shorter names, or fewer of them.",
+        )
+    return Evaluation(message.round, message.digest, message.heldout_loss, dict(message.metrics), member)
+
+
+def evaluation_message(found: Evaluation) -> pb.Evaluation:
+    return pb.Evaluation(
+        round=found.round,
+        digest=found.digest,
+        heldout_loss=found.heldout_loss,
+        metrics=found.metrics,
+        evaluated_by=found.evaluated_by,
     )
 
 
@@ -91,7 +122,19 @@ def receipt_message(receipt: Receipt) -> pb.Receipt:
 
 def entry_message(entry: Entry) -> pb.LedgerEntry:
     return pb.LedgerEntry(
-        range=range_message(entry.range), state=entry.state, round=entry.round, member_id=entry.member, why=entry.why
+        range=range_message(entry.range),
+        state=entry.state,
+        round=entry.round,
+        member_id=entry.member,
+        why=entry.why,
+        lease_id=entry.lease,
+    )
+
+
+def leased_message(part: Range, lease: Lease, round_: int) -> pb.LedgerEntry:
+    """A part of an open lease as an entry of the ledger; `round_` is the run's."""
+    return pb.LedgerEntry(
+        range=range_message(part), state="leased", round=round_, member_id=lease.member, lease_id=lease.id
     )
 
 
@@ -111,6 +154,8 @@ def member_message(member: Member, pending: int) -> pb.Member:
         samples_per_second=said.samples_per_second if member.live else 0.0,
         loss=said.loss,
         last_seen=member.last_seen,
+        credit=member.credit,
+        device=said.device,
     )
 
 

@@ -87,13 +87,20 @@ class CoordinatorClient:
         """What goes on in the run."""
         return self._call(self._stub.GetStatus, pb.GetStatusRequest(run=self.invite.run))
 
-    def join(self, public_key: bytes, name: str, round_: int = 0) -> pb.JoinResponse:
+    def join(self, public_key: bytes, name: str, round_: int = 0, credit: str = "", seat: int = 0) -> pb.JoinResponse:
         """Become a member, or renew the membership; `public_key` has 32 bytes, `name` is what others see.
 
-        `round_` is that of the state which this process holds already: a run does not go back behind it.
+        `round_` is that of the state which this process holds already: a run does not go back behind it. `credit` is
+        the name in the model card, empty for no mention; `seat` tells apart the members that share a key.
         """
         request = pb.JoinRequest(
-            run=self.invite.run, public_key=public_key, name=name, version=__version__, round=round_
+            run=self.invite.run,
+            public_key=public_key,
+            name=name,
+            version=__version__,
+            round=round_,
+            credit=credit,
+            seat=seat,
         )
         return self._call(self._stub.Join, request)
 
@@ -118,9 +125,17 @@ class CoordinatorClient:
         return list(self._call(self._stub.ReportRounds, request).receipts)
 
     def ledger(self, from_round: int = 0, to_round: int = 0) -> list[pb.LedgerEntry]:
-        """The ledger of the rounds from_round ≤ r < to_round; to_round 0 means all."""
+        """The ledger of the rounds from_round ≤ r < to_round as it was written; to_round 0 means all.
+
+        With all come the open leases of the same moment, as the last entries.
+        """
         request = pb.GetLedgerRequest(run=self.invite.run, from_round=from_round, to_round=to_round)
         return list(self._call(self._stub.GetLedger, request, _LEDGER).entries)
+
+    def report_evaluation(self, member_id: str, evaluation: pb.Evaluation) -> pb.ReportEvaluationResponse:
+        """Say what was measured on a state of the run; `why` says why it is not used. Twice changes nothing."""
+        request = pb.ReportEvaluationRequest(run=self.invite.run, member_id=member_id, evaluation=evaluation)
+        return self._call(self._stub.ReportEvaluation, request)
 
     def checkpoints(self) -> list[pb.Checkpoint]:
         """The checkpoints that the coordinator keeps."""

@@ -34,15 +34,25 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from swarm.errors import CorruptError, from_os_error
+from swarm.errors import CorruptError, UsageError, from_os_error
 
 SERVER_NAME = "garage-swarm"  # the one name in every coordinator's certificate
+_LAST_SEAT = 63
 _YEARS_VALID = 20  # the invite's fingerprint is what counts; a run must not end because a date has passed
 
 
-def member_id(public_key: bytes) -> str:
-    """A member's id: the first 16 hex digits of the SHA-256 of its 32-byte public key."""
-    return hashlib.sha256(public_key).hexdigest()[:16]
+def member_id(public_key: bytes, seat: int = 0) -> str:
+    """A member's id: the first 16 hex digits of the SHA-256 of its 32-byte public key, and its seat unless that is 0.
+
+    Seats let several GPUs of one machine, which share a key, be members of their own. Raises UsageError.
+    """
+    if not 0 <= seat <= _LAST_SEAT:
+        raise UsageError(
+            f"A machine has the seats 0 to {_LAST_SEAT}, one for each of its GPUs; there is no seat {seat}.",
+            "Let the other GPUs join with a --data-dir of their own.",
+        )
+    name = hashlib.sha256(public_key).hexdigest()[:16]
+    return f"{name}-{seat}" if seat else name
 
 
 def fingerprint(certificate_der: bytes) -> str:

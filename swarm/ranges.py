@@ -7,7 +7,7 @@ order drawn from (seed, epoch). See "State, files, names" in docs/architecture.m
 from __future__ import annotations
 
 import random
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -57,6 +57,33 @@ def subtract(ranges: Iterable[Range], gone: Range) -> list[Range]:
 def total(ranges: Iterable[Range]) -> int:
     """How many positions `ranges` hold, taken one by one."""
     return sum(len(item) for item in ranges)
+
+
+class RangeSet:
+    """Positions that become more, as sorted, disjoint, non-touching ranges; quick while these are few."""
+
+    def __init__(self) -> None:
+        self.ranges: list[Range] = []
+
+    def add(self, item: Range) -> None:
+        if not item:
+            return
+        first = bisect_left(self.ranges, item.start, key=lambda known: known.stop)
+        last = bisect_right(self.ranges, item.stop, key=lambda known: known.start)
+        self.ranges[first:last] = merge([item, *self.ranges[first:last]])
+
+    def overlap(self, window: Range) -> list[Range]:
+        """The positions of `window` that are in the set."""
+        first = bisect_right(self.ranges, window.start, key=lambda known: known.stop)
+        last = bisect_left(self.ranges, window.stop, key=lambda known: known.start)
+        return [part for known in self.ranges[first:last] if (part := known.overlap(window))]
+
+    def missing(self, window: Range) -> list[Range]:
+        """The positions of `window` that are not in the set."""
+        left = [window] if window else []
+        for known in self.overlap(window):
+            left[-1:] = subtract(left[-1:], known)
+        return left
 
 
 @dataclass(frozen=True)

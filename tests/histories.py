@@ -11,8 +11,9 @@ from itertools import pairwise
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import END, Claim, Lease, Ledger
-from coordinator.records import Checkpoint, Metrics, Pulse, Receipt, RoundReport, Terms
-from coordinator.state import State, tick
+from coordinator.records import Checkpoint, Evaluation, Metrics, Pulse, Receipt, RoundReport, Terms
+from coordinator.state import State
+from coordinator.tick import tick
 from swarm.ranges import Range, total
 
 TERMS = Terms(run="law", total_rounds=40, target_batch_size=8, epoch_samples=50, keep_checkpoints=2)
@@ -63,15 +64,18 @@ class History:
     def _beats(self, rng: random.Random) -> list[e.Event]:
         """Nearly everybody is heard in time; sometimes nobody is, and their memberships end."""
         heard = [member.id for member in self.state.live if rng.random() < 0.95]
-        return [] if rng.random() < 0.05 else [e.Heartbeat(who, Pulse(round=self.state.round)) for who in heard]
+        speeds = {who: rng.choice([0.0, 1.0, 4.0]) for who in heard}
+        return [] if rng.random() < 0.05 else [e.Heartbeat(who, Pulse(samples_per_second=speeds[who])) for who in heard]
 
     def _event(self, rng: random.Random, number: int) -> e.Event:
         who = f"m{rng.randrange(4)}"
         member = self.state.members.get(who)
         if (member is None or not member.live) and rng.random() < 0.8:
             round_ = rng.choice([0, 0, self.state.round])
-            return e.Join(who, who.encode() * 16, who, "1", round_)
-        match rng.choices(["leave", "resumed", "join", "lease", "checkpoint", "report"], [1, 1, 1, 8, 3, 16])[0]:
+            return e.Join(who, who.encode() * 16, who, "1", round_, rng.choice(["", f"{who} of B"]))
+        match rng.choices(
+            ["leave", "resumed", "join", "lease", "checkpoint", "evaluation", "report"], [1, 1, 1, 8, 3, 2, 16]
+        )[0]:
             case "leave":
                 return e.Leave(who, "tired")
             case "resumed":
@@ -82,6 +86,8 @@ class History:
                 return e.TakeLease(who, rng.randrange(1, 20))
             case "checkpoint":
                 return self._checkpoint(rng, who)
+            case "evaluation":
+                return e.Evaluated(who, self._evaluation(rng, who))
             case _:
                 return self._report(rng, who, number)
 
@@ -116,6 +122,12 @@ class History:
         round_ = max(0, self.state.round + rng.choice([0, 0, 0, 1, -2]))
         sha256 = hashlib.sha256(f"{round_}/{rng.random()}".encode()).hexdigest()
         return e.OfferCheckpoint(who, Checkpoint(round_, f"d{round_}", sha256, 1, 8 * round_))
+
+    def _evaluation(self, rng: random.Random, who: str) -> Evaluation:
+        round_ = max(0, self.state.round + rng.choice([0, 0, 0, 1, -2]))
+        digest = rng.choice([f"d{round_}", f"d{round_}", "other"])
+        loss = rng.choice([1 / 3, 1 / 3, 2.0, float("inf")])
+        return Evaluation(round_, digest, loss, {"bleu": 0.1 + 0.2, "exact match": 1e-300}, who)
 
 
 def counted(made: list[d.Decision]) -> list[Range]:

@@ -80,6 +80,12 @@ class TinyCoordinator(CoordinatorServicer):
         self._note(request, context)
         return pb.GetLedgerResponse(entries=[pb.LedgerEntry(why="x" * 100)] * 60_000)  # more than gRPC's usual 4 MiB
 
+    def ReportEvaluation(
+        self, request: pb.ReportEvaluationRequest, context: grpc.ServicerContext
+    ) -> pb.ReportEvaluationResponse:
+        self._note(request, context)
+        return pb.ReportEvaluationResponse(accepted=True)
+
     def ListCheckpoints(
         self, request: pb.ListCheckpointsRequest, context: grpc.ServicerContext
     ) -> pb.ListCheckpointsResponse:

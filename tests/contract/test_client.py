@@ -29,19 +29,21 @@ def test_every_method_asks_for_the_invites_run(
     assert client.get_run().name == "a-run"
     assert [run.name for run in client.list_runs()] == ["r"]
     assert client.status().run == "a-run"
-    assert client.join(b"k" * 32, "me").member_id == "m"
+    assert client.join(b"k" * 32, "me", credit="Me", seat=2).member_id == "m"
     assert client.heartbeat(pb.HeartbeatRequest(member_id="m", phase="training")).round == 3
     client.leave("m", "evening is over")
     assert client.take_lease("m", 64).range.stop == 64
     assert [receipt.round for receipt in client.report_rounds("m", [pb.RoundReport(round=8)])] == [8]
     assert len(client.ledger(2, 5)) == 60_000
+    assert client.report_evaluation("m", pb.Evaluation(round=4, heldout_loss=2.0)).accepted
     assert [item.round for item in client.checkpoints()] == [4]
     assert client.offer_checkpoint("m", pb.Checkpoint(round=4)).offset == 7
     assert client.upload("m", path, SHA256, 7).size == len(BLOB)
     assert server.received == BLOB[7:]
     client.download(SHA256, len(BLOB), tmp_path / "copy")
     assert {request.run for request in server.asked if hasattr(request, "run")} == {"a-run"}
-    assert (server.asked[3].version, server.asked[3].public_key) == (__version__, b"k" * 32)
+    joined = server.asked[3]
+    assert (joined.version, joined.public_key, joined.credit, joined.seat) == (__version__, b"k" * 32, "Me", 2)
     assert all(item["authorization"] == "Bearer secret" and item["swarm-protocol"] == "1" for item in server.metadata)
 
 

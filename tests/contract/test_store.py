@@ -90,10 +90,12 @@ def facts(state: State) -> dict[str, object]:
         "returns": ledger.returns,
         "next": ledger.next_number,
         "members": {
-            key: (m.name, m.live, m.has_state, m.first_lease, m.counted, m.rejected) for key, m in state.members.items()
+            key: (m.name, m.credit, m.live, m.has_state, m.first_lease, m.counted, m.rejected)
+            for key, m in state.members.items()
         },
         "votes": {key: {who: vote.digest for who, vote in cast.items()} for key, cast in state.votes.items()},
         "checkpoints": state.checkpoints,
+        "evaluations": state.evaluations,
         "round": state.round,
         "samples": state.global_samples,
     }

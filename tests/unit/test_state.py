@@ -9,7 +9,8 @@ from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import Claim
 from coordinator.records import Checkpoint, Pulse
-from coordinator.state import State, tick
+from coordinator.state import State
+from coordinator.tick import tick
 from swarm.ranges import Range, subtract, total
 from tests.histories import History, assert_every_position_in_one_place, counted, fresh, report
 

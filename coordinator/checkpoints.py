@@ -1,0 +1,63 @@
+"""Which checkpoints the run takes and keeps. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from coordinator import decisions as d
+from coordinator import evaluations
+from coordinator import events as e
+from coordinator.records import Checkpoint
+from coordinator.rounds import contradicts
+from coordinator.state import State, Step, advanced
+
+
+def offer(state: State, event: e.OfferCheckpoint) -> Step:
+    """Whether the offered file is wanted."""
+    offered = event.checkpoint
+    why = _objection(state, offered)
+    offers = state.offers if why else {**state.offers, offered.sha256: offered}
+    return replace(state, offers=offers), [d.CheckpointOffered(offered, why)]
+
+
+def _objection(state: State, offered: Checkpoint) -> str:
+    """Why a checkpoint is not wanted; empty when it is."""
+    if offered.round in state.checkpoints:
+        return "it is already here"
+    if offered.round < state.latest.round:
+        return f"a newer one, of round {state.latest.round}, is here"
+    if offered.round > state.terms.total_rounds:
+        return f"the run ends with round {state.terms.total_rounds}"
+    if offered.round > state.round and state.ledger.returns:
+        return f"the run went back, and is in round {state.round} now"
+    if contradicts(state.votes.get(offered.round - 1, {}), offered.digest):
+        return "most reports of that round name another digest"
+    return ""
+
+
+def uploaded(state: State, event: e.CheckpointUploaded) -> Step:
+    """Take an offered checkpoint whose bytes are here."""
+    offered = state.offers.get(event.sha256)
+    if offered is None:  # another member's upload of the same file was faster
+        return state, []
+    offers = {key: value for key, value in state.offers.items() if key != event.sha256}
+    state = replace(state, offers=offers)
+    if event.digest != offered.digest:
+        what = f"The checkpoint of round {offered.round} does not hold the state that it was offered as."
+        return state, [d.Refused(what, "It is not used.")]
+    if why := _objection(state, offered):  # the answer may be another than when it was offered
+        return state, [d.CheckpointOffered(offered, why)]
+    kept, dropped = _retained({**state.checkpoints, offered.round: offered}, state.terms.keep_checkpoints)
+    after = replace(state, checkpoints=kept, ledger=state.ledger.forget_before(max(kept)))
+    made = [d.CheckpointAccepted(offered), *dropped, *advanced(state, after)]
+    after, contradicted = evaluations.checked(after, offered.round)
+    return after, [*made, *contradicted]
+
+
+def _retained(found: dict[int, Checkpoint], keep: int) -> tuple[dict[int, Checkpoint], list[d.Decision]]:
+    """The newest `keep` and the first one; the others are dropped."""
+    newest = sorted(found)[-keep:]
+    kept = {key: value for key, value in found.items() if key in newest or key == 0}
+    return kept, [
+        d.CheckpointDropped(found[key], f"only the newest {keep} are kept") for key in found if key not in kept
+    ]

@@ -1,0 +1,86 @@
+"""Between rows of the store's tables and the coordinator's records. Values only."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Row
+
+from coordinator.ledger import Entry, Lease
+from coordinator.records import Checkpoint, Evaluation, Member, Metrics
+from swarm.ranges import Range, subtract
+
+
+def member_row(member: Member) -> dict[str, Any]:
+    kept = (
+        "id",
+        "name",
+        "public_key",
+        "version",
+        "credit",
+        "last_seen",
+        "live",
+        "has_state",
+        "first_lease",
+        "counted",
+        "rejected",
+    )
+    return {key: getattr(member, key) for key in kept}
+
+
+def member(row: Row[Any]) -> Member:
+    values = dict(row._mapping)
+    del values["run"]
+    return Member(**values, heard=False)
+
+
+def lease_row(lease: Lease) -> dict[str, Any]:
+    return {
+        "id": lease.id,
+        "number": lease.number,
+        "member": lease.member,
+        "start": lease.range.start,
+        "stop": lease.range.stop,
+        "deadline": lease.deadline,
+        "open": True,
+    }
+
+
+def lease(row: Row[Any], settled: list[Range]) -> Lease:
+    """The lease; an open one still holds what the ledger does not mention."""
+    whole = Range(row.start, row.stop)
+    left = [whole] if row.open else []
+    for part in settled:
+        left = subtract(left, part)
+    return Lease(row.id, row.number, row.member, whole, tuple(left), row.deadline)
+
+
+def entry(row: Row[Any]) -> Entry:
+    return Entry(Range(row.start, row.stop), row.state, row.round, row.member, row.lease, row.why)
+
+
+def checkpoint(row: Row[Any]) -> Checkpoint:
+    values = dict(row._mapping)
+    del values["run"]
+    return Checkpoint(**values)
+
+
+def evaluation_row(evaluation: Evaluation) -> dict[str, Any]:
+    return {**asdict(evaluation), "metrics": json.dumps(dict(evaluation.metrics), sort_keys=True)}
+
+
+def evaluation(row: Row[Any]) -> Evaluation:
+    return Evaluation(row.round, row.digest, row.heldout_loss, json.loads(row.metrics), row.evaluated_by)
+
+
+def vote(row: Row[Any]) -> Metrics:
+    fields = {key: value for key, value in row._mapping.items() if key in Metrics.__dataclass_fields__}
+    return Metrics(**{**fields, "loss": _number(row.loss)})
+
+
+def _number(value: float | None) -> float:
+    """SQLite keeps NaN, the loss of a run that diverged, as NULL."""
+    return math.nan if value is None else value

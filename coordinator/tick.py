@@ -1,0 +1,232 @@
+"""The run's state machine: what happened and the time go in, a new state and the decisions come out. Pure.
+
+The rules are the table "Coordinator" in docs/architecture.md. Times are Unix seconds.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import replace
+
+from coordinator import checkpoints, evaluations
+from coordinator import decisions as d
+from coordinator import events as e
+from coordinator.ledger import Entry, Ledger
+from coordinator.records import Member, RoundReport
+from coordinator.rounds import majority, minority
+from coordinator.state import State, Step, Votes, advanced
+from swarm.ranges import total
+
+_ROUNDS_KEPT = 64  # rounds whose votes stay in memory
+
+
+def tick(state: State, events: Iterable[e.Event], now: float, seed: int) -> Step:
+    """Apply `events` in their order, then what is due at `now`; `seed` makes lease ids hard to guess."""
+    made: list[d.Decision] = []
+    for number, event in enumerate(events):
+        state, more = _apply(state, event, now, random.Random(f"{seed}/{number}"))
+        made += more
+    state, due = _elapse(state, now)
+    return state, [*made, *due]
+
+
+def _apply(state: State, event: e.Event, now: float, rng: random.Random) -> Step:
+    match event:
+        case e.Join():
+            return _join(state, event, now)
+        case e.Resumed():
+            return _resume(state, now), []
+        case e.CheckpointUploaded():
+            return checkpoints.uploaded(state, event)
+        case _:
+            return _apply_of_member(state, event, now, rng)
+
+
+def _apply_of_member(state: State, event: e.MemberEvent, now: float, rng: random.Random) -> Step:
+    member = state.members.get(event.member)
+    if member is None or not member.live:
+        return state, [d.Refused("This membership has ended, or was never one.", "Join again.")]
+    match event:
+        case e.Heartbeat():
+            return _beat(state, member, event, now), []
+        case e.Leave():
+            return _end_membership(state, member, event.reason)
+        case e.TakeLease():
+            return _lease(state, member, event.samples, now, rng)
+        case e.Report():
+            return _report(state, member, event)
+        case e.OfferCheckpoint():
+            return checkpoints.offer(state, event)
+        case e.Evaluated():
+            return evaluations.judge(state, event)
+
+
+# ── membership ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _join(state: State, event: e.Join, now: float) -> Step:
+    """Leases of an earlier membership are not extended any more."""
+    before = state.members.get(event.member)
+    member = Member(
+        id=event.member,
+        name=event.name,
+        public_key=event.public_key,
+        version=event.version,
+        last_seen=now,
+        credit=event.credit,
+        has_state=event.round > state.latest.round,
+        first_lease=state.ledger.next_number,
+        counted=before.counted if before else 0,
+        rejected=before.rejected if before else 0,
+    )
+    return state.with_member(member), [d.MemberJoined(member, again=before is not None)]
+
+
+def _beat(state: State, member: Member, event: e.Heartbeat, now: float) -> State:
+    seen = replace(member, last_seen=now, heard=True, pulse=event.pulse)
+    ledger = state.ledger.extend(member.id, member.first_lease, now + state.terms.lease_seconds)
+    return replace(state.with_member(seen), ledger=ledger)
+
+
+def _end_membership(state: State, member: Member, why: str) -> Step:
+    gone = replace(member, live=False, has_state=False)
+    state, made = state.with_member(gone), [d.MemberLeft(gone, why)]
+    held = [lease.id for lease in state.ledger.leases.values() if lease.member == member.id]
+    state, expired = _expire(state, held, f"{member.name} left")
+    return state, [*made, *expired]
+
+
+def _resume(state: State, now: float) -> State:
+    """After an absence of the coordinator everybody gets the full time again."""
+    members = {key: replace(m, last_seen=now, heard=False) if m.live else m for key, m in state.members.items()}
+    ledger = state.ledger
+    for member in members:
+        ledger = ledger.extend(member, 0, now + state.terms.lease_seconds)
+    return replace(state, members=members, ledger=ledger)
+
+
+def _elapse(state: State, now: float) -> Step:
+    made: list[d.Decision] = []
+    for member in state.live:
+        if now - member.last_seen > state.terms.patience_seconds:
+            why = f"no sign of life for {now - member.last_seen:.0f} s"
+            state, more = _end_membership(state, member, why)
+            made += more
+    overdue = [lease.id for lease in state.ledger.leases.values() if lease.deadline <= now]
+    state, more = _expire(state, overdue, "its time ran out")
+    return state, [*made, *more]
+
+
+def _expire(state: State, leases: list[str], why: str) -> Step:
+    made: list[d.Decision] = []
+    ledger = state.ledger
+    for lease_id in leases:
+        lease = ledger.leases[lease_id]
+        ledger, entries = ledger.expire(lease_id, state.round, why)
+        made.append(d.LeaseExpired(lease, tuple(entries), why))
+    return replace(state, ledger=ledger), made
+
+
+# ── leases and reports ───────────────────────────────────────────────────────────────────────────
+
+
+def _lease(state: State, member: Member, wish: int, now: float, rng: random.Random) -> Step:
+    if state.finished:
+        return state, [d.LeaseDenied("the run is finished")]
+    state, made = _go_back_if_lost(state)
+    speeds = [other.pulse.samples_per_second for other in state.live]
+    limit = state.ledger.limit(state.terms.target_batch_size, member.pulse.samples_per_second, speeds)
+    tail = f"{rng.getrandbits(48):012x}"
+    deadline = now + state.terms.lease_seconds
+    ledger, lease = state.ledger.grant(member.id, max(1, min(wish, limit)), deadline, tail)
+    return replace(state, ledger=ledger), [*made, d.LeaseGranted(lease)]
+
+
+def _go_back_if_lost(state: State) -> Step:
+    """When somebody begins to train and no member holds the newest state, the run is where its checkpoint is."""
+    if state.round <= state.latest.round or any(member.has_state for member in state.live):
+        return state, []
+    to = state.latest.round
+    ledger, undone = state.ledger.go_back(to)
+    made = d.WentBack(ledger.returns[-1], state.round, tuple(undone))
+    members = {key: replace(m, counted=m.counted - _counted_by(key, undone)) for key, m in state.members.items()}
+    votes = {key: value for key, value in state.votes.items() if key < to}
+    measured = {key: value for key, value in state.evaluations.items() if key <= to}
+    return replace(state, ledger=ledger, members=members, votes=votes, offers={}, evaluations=measured), [made]
+
+
+def _counted_by(member: str, entries: Iterable[Entry]) -> int:
+    return total(entry.range for entry in entries if entry.member == member and entry.state == "counted")
+
+
+def _report(state: State, member: Member, event: e.Report) -> Step:
+    made: list[d.Decision] = []
+    known = dict(event.known)
+    for report in event.reports:
+        if report.key in known:
+            made.append(d.ReportKnown(known[report.key]))
+            continue
+        state, filed, more = _file(state, state.members[member.id], report)
+        known[report.key] = filed.receipts
+        made += [filed, *more]
+    return state, made
+
+
+def _file(state: State, member: Member, report: RoundReport) -> tuple[State, d.ReportFiled, list[d.Decision]]:
+    """Settle what a report claims; its digest is a vote unless the run has gone back since."""
+    before = state.ledger
+    ledger, entries, void = _settle(state, member, report)
+    voted = bool(report.metrics.digest) and not void and report.round < state.terms.total_rounds
+    holds = voted and _is_of_this_process(state, member, report)
+    filed = d.ReportFiled(member.id, report, tuple(entries), voted, holds)
+    used = [d.LeaseUsed(key) for key in before.leases if key not in ledger.leases]
+    member = replace(
+        member,
+        counted=member.counted + _counted_by(member.id, entries),
+        rejected=member.rejected + total(entry.range for entry in entries if entry.state == "rejected"),
+        has_state=member.has_state or filed.holds,
+    )
+    state = replace(state.with_member(member), ledger=ledger)
+    state, more = _vote(state, member.id, report) if voted else (state, [])
+    return state, filed, [*used, *more]
+
+
+def _is_of_this_process(state: State, member: Member, report: RoundReport) -> bool:
+    """Reports kept from an earlier process tell of a state that ended with it: they name only that one's leases."""
+    leases = [state.ledger.find(member.id, claim.lease) for claim in (*report.counted, *report.dropped)]
+    return any(lease.number >= member.first_lease for lease in leases if lease)
+
+
+def _settle(state: State, member: Member, report: RoundReport) -> tuple[Ledger, list[Entry], bool]:
+    """The ledger after the report, what became of every range, and whether going back made the report void."""
+    ledger, entries, void = state.ledger, list[Entry](), False
+    for claim in report.counted:
+        lease = ledger.find(member.id, claim.lease)
+        back = ledger.undone_by(lease, report.round) if lease else None
+        if back is None:
+            ledger, more = ledger.settle(member.id, report.round, claim)
+        else:
+            void, why = True, f"the run went back to round {back.round}"
+            ledger, more = ledger.drop(member.id, report.round, claim, why)
+        entries += more
+    for claim in report.dropped:
+        ledger, more = ledger.drop(member.id, report.round, claim, report.dropped_why)
+        entries += more
+    return ledger, entries, void
+
+
+def _vote(state: State, member: str, report: RoundReport) -> Step:
+    before = state.votes.get(report.round, {})
+    votes = {**before, member: report.metrics}
+    made: list[d.Decision] = []
+    if (others := minority(votes)) and others != minority(before):
+        made.append(d.DigestsDiffer(report.round, majority(votes), others))
+    after = replace(state, votes=_recent({**state.votes, report.round: votes}, state.latest.round))
+    return after, [*made, *advanced(state, after)]
+
+
+def _recent(votes: Votes, latest: int) -> Votes:
+    """The rounds that a checkpoint may still be checked against, and the last ones for people to see."""
+    first = min(latest, max(votes) - _ROUNDS_KEPT)
+    return {key: value for key, value in votes.items() if key >= first}
