@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from peer.checkpoint import read_state, state_digest, write_state
+from peer.data import Samples
 from peer.exchange.base import Applied
 from peer.model import loss_sum
 from peer.optimizer import AdamW
@@ -27,23 +28,27 @@ class Learner:
     """
 
     def __init__(
-        self, spec: RunSpec, model: nn.Module, parameters: dict[str, nn.Parameter], device: torch.device
+        self,
+        spec: RunSpec,
+        model: nn.Module,
+        parameters: dict[str, nn.Parameter],
+        device: torch.device,
+        targets_per_sample: float = 0.0,  # 0 means all, sequence_length
     ) -> None:
         self.spec = spec
         self.model = model
         self.parameters = parameters
         self.device = device
+        self.targets_per_sample = targets_per_sample or spec.data.sequence_length
         self.optimizer = AdamW(parameters, spec.training)
         self.round = 0
         self.global_samples = 0
         self.digest = ""
         self.lock = threading.Lock()
 
-    def accumulate(self, tokens: Tensor) -> float:
-        """Add the gradients of a batch [n, sequence_length + 1] to those of this round; the summed loss of its
-        samples.
-        """
-        loss = loss_sum(self.model, tokens.to(self.device))
+    def accumulate(self, samples: Samples) -> float:
+        """Add the gradients of a batch to those of this round; the summed loss of its samples, see `loss_sum`."""
+        loss = loss_sum(self.model, samples.to(self.device), self.targets_per_sample)
         torch.autograd.backward(loss)
         return float(loss.detach())
 

@@ -25,8 +25,7 @@ from swarm.ranges import Layout, Range
 from swarm.runspec import RunSpec, loads
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from peer.data import Samples
     from peer.exchange.allreduce import AllReduceExchange
     from peer.feed import Feed
     from peer.learner import Learner
@@ -72,7 +71,7 @@ class Shards:
         shape = Layout(tuple(layout["shard_samples"]), layout["sequence_length"], layout["seed"])
         self._batches = Batches(shape, tuple(setup.shards), self._fetch)
 
-    def load(self, positions: Range) -> Tensor:
+    def load(self, positions: Range) -> Samples:
         return self._batches.load(positions)
 
     def _fetch(self, index: int) -> Path:
@@ -258,7 +257,7 @@ def _learner(bridge: Bridge, setup: Setup, spec: RunSpec) -> Learner:
     bridge.notify("note", text=choice.why)
     device = torch.device(choice.device)
     model = load_model(Path(setup.model_folder)).to(device)
-    learner = Learner(spec, model, trainable(model), device)
+    learner = Learner(spec, model, trainable(model), device, setup.layout["targets_per_sample"])
     learner.load(Path(setup.checkpoint))
     return learner
 

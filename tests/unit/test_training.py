@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from peer.checkpoint import read_state
+from peer.data import Samples
 from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, Update, View
 from peer.exchange.solo import SoloExchange
 from peer.feed import Batch
@@ -71,7 +72,7 @@ class Script:
         start, self.next = self.next, min(self.next + count, len(self.tokens))
         if start == self.next:
             return None
-        return Batch(LeasedRange("lease", Range(start, self.next)), self.tokens[start : self.next])
+        return Batch(LeasedRange("lease", Range(start, self.next)), Samples(self.tokens[start : self.next]))
 
 
 class Log:
