@@ -53,10 +53,10 @@ def main() -> None:
         time.sleep(0.2)
     position, epoch, compute, begun = settings["seed"] * 1_000_000, 0, 0.0, time.perf_counter()
     while epoch < settings["epochs"]:
-        tokens = batches.load(Range(position, position + MICRO))
+        samples = batches.load(Range(position, position + MICRO))
         position += MICRO
         started = time.perf_counter()
-        (loss_sum(model, tokens) / MICRO).backward()
+        (loss_sum(model, samples, layout.sequence_length) / MICRO).backward()
         compute += time.perf_counter() - started
         optimizer.step()
         optimizer.zero_grad()

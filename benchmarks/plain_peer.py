@@ -35,8 +35,8 @@ def main() -> None:
         if step == SKIPPED:
             started = time.perf_counter()
         for begin in range(step * batch, (step + 1) * batch, training.micro_batch_size):
-            tokens = batches.load(Range(begin, begin + training.micro_batch_size))
-            (loss_sum(model, tokens) / batch).backward()
+            samples = batches.load(Range(begin, begin + training.micro_batch_size))
+            (loss_sum(model, samples, layout.sequence_length) / batch).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
         optimizer.step()
         optimizer.zero_grad()

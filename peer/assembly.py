@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from peer.base import trained_model
+from peer.data import Samples
 from peer.device import Placement, use_threads
 from peer.gradients import Gradients, too_large
 from peer.learner import Learner
@@ -31,7 +32,8 @@ def assemble(setup: Setup, placement: Placement, say: Say) -> tuple[Learner, nn.
     model = trained_model(spec, Path(setup.model_folder), placement)
     parameters = trainable(model)
     forward = _compiled(model, placement, spec, say) if setup.compiled else model
-    gradients = Gradients(spec, forward, parameters, placement, say)
+    targets, most = setup.layout["targets_per_sample"], spec.training.micro_batch_size
+    gradients = Gradients(forward, parameters, placement, targets, most, say)
     learner = Learner(spec, parameters, gradients)
     learner.load(Path(setup.checkpoint))
     trial = _try(gradients, spec, placement)
@@ -49,9 +51,10 @@ def _try(gradients: Gradients, spec: RunSpec, placement: Placement) -> Trial:
         raise too_large(placement) from None
 
 
-def _any_samples(count: int, spec: RunSpec) -> Tensor:
+def _any_samples(count: int, spec: RunSpec) -> Samples:
     """Samples of the full length; which tokens they hold does not matter for time and memory."""
-    return torch.zeros(count, spec.data.sequence_length + 1, dtype=torch.long)
+    tokens = torch.zeros(count, spec.data.sequence_length + 1, dtype=torch.long)
+    return Samples(tokens, torch.ones_like(tokens, dtype=torch.int16) if spec.data.whole else None)
 
 
 def _compiled(model: nn.Module, placement: Placement, spec: RunSpec, say: Say) -> nn.Module:
@@ -59,7 +62,7 @@ def _compiled(model: nn.Module, placement: Placement, spec: RunSpec, say: Say) -
     compiled = cast(nn.Module, torch.compile(model))
     say("compiling the model; this takes a minute or more")
     try:
-        loss_sum(compiled, _any_samples(1, spec).to(placement.device))
+        loss_sum(compiled, _any_samples(1, spec).to(placement.device), 1.0)
     except RuntimeError as error:
         say(f"torch.compile does not work here; training without it: {str(error).strip().splitlines()[0]}")
         return model

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from peer.adapters import adapt, quantization
+from peer.adapters import adapt, initial, quantization
 from peer.device import Placement
-from peer.model import built, load_model
+from peer.model import base_folder, built, initial_model, load_model, load_tokenizer, require_room, trainable
 from swarm.runspec import RunSpec
 
 
@@ -27,6 +27,19 @@ def trained_model(spec: RunSpec, folder: Path, placement: Placement) -> nn.Modul
     if spec.training.gradient_checkpointing:
         _recompute(model)
     return model.to(placement.device) if spec.model.method != "qlora" else model
+
+
+def untrained(spec: RunSpec, tokenizer: Path, base: Path) -> tuple[nn.Module, dict[str, Tensor]]:
+    """The model as it is configured, and what is trained of it at its values in round 0, by name, on the CPU.
+
+    Folders in the spec are relative to `base`; `tokenizer` is the run's. Raises ModelError.
+    """
+    if spec.model.adapts:
+        model = blank_adapted(spec, base_folder(spec, base))
+        require_room(spec, model, len(load_tokenizer(tokenizer)))
+        return model, initial(model, spec.run.seed)
+    model = initial_model(spec, tokenizer, base)
+    return model, {name: parameter.detach() for name, parameter in trainable(model).items()}
 
 
 def _frozen(spec: RunSpec, folder: Path, placement: Placement) -> nn.Module:

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
-
+from peer.data import Samples
 from peer.leases import Leased, LeasedRange
 from swarm import log
 from swarm.errors import SwarmError
@@ -22,26 +21,26 @@ _ASK_AGAIN_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Batch:
-    """Token ids [samples, sequence_length + 1] and where they come from."""
+    """Samples and where they come from."""
 
     source: LeasedRange
-    tokens: Tensor
+    samples: Samples
 
 
-class Samples(Protocol):
-    """Where token ids come from; may download a shard first."""
+class Shelf(Protocol):
+    """Where samples come from; may download a shard first."""
 
-    def load(self, positions: Range) -> Tensor:
-        """Token ids [len(positions), sequence_length + 1], int64, on the CPU."""
+    def load(self, positions: Range) -> Samples:
+        """The samples at `positions`, on the CPU."""
 
 
 class Feed:
     """Keeps about `wish()` samples leased; `take` never waits, `why` says what it would wait for."""
 
-    def __init__(self, ask: Callable[[int], Leased], samples: Samples, wish: Callable[[], int]) -> None:
+    def __init__(self, ask: Callable[[int], Leased], shelf: Shelf, wish: Callable[[], int]) -> None:
         self.why = "asking for a first lease"
         self._ask = ask
-        self._samples = samples
+        self._shelf = shelf
         self._wish = wish
         self._leases: deque[LeasedRange] = deque()
         self._lock = threading.Lock()
@@ -58,7 +57,7 @@ class Feed:
         source = self._next(count)
         if self.left() < self._wish() // 2:
             self._low.set()
-        return Batch(source, self._samples.load(source.range)) if source else None
+        return Batch(source, self._shelf.load(source.range)) if source else None
 
     def left(self) -> int:
         """Leased samples that were not taken yet."""

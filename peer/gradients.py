@@ -11,10 +11,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from peer.data import Samples
 from peer.device import Placement
 from peer.model import loss_sum
 from swarm.errors import ModelError
-from swarm.runspec import RunSpec
 
 _FIRST_SCALE = 2.0**16  # as torch.amp.GradScaler begins
 _GROW_AFTER = 2000  # micro-batches without an overflow
@@ -31,10 +31,16 @@ class Gradients:
     """
 
     def __init__(
-        self, spec: RunSpec, model: nn.Module, parameters: dict[str, nn.Parameter], placement: Placement, say: Say
+        self,
+        model: nn.Module,
+        parameters: dict[str, nn.Parameter],
+        placement: Placement,
+        targets_per_sample: float,
+        micro_batch: int,
+        say: Say,
     ) -> None:
-        self.micro_batch = spec.training.micro_batch_size
-        self._length = spec.data.sequence_length
+        self.micro_batch = micro_batch
+        self._targets = targets_per_sample
         self._model = model
         self._parameters = parameters
         self.placement = placement
@@ -43,12 +49,12 @@ class Gradients:
         self._scale = _FIRST_SCALE if placement.half else 1.0
         self._without_overflow = 0
 
-    def add(self, tokens: Tensor) -> float:
-        """Add the gradients of samples [n, sequence_length + 1], `micro_batch` of them at once; the sum of losses.
+    def add(self, samples: Samples) -> float:
+        """Add the gradients of samples, `micro_batch` of them at once; the sum of their losses.
 
         Raises ModelError when not even one fits into memory, or none stays finite.
         """
-        return sum(self._add_or_halve(part) for part in torch.split(tokens, self.micro_batch))
+        return sum(self._add_or_halve(part) for part in samples.split(self.micro_batch))
 
     def mean(self, samples: int) -> dict[str, Tensor]:
         """What was added over `samples`, fp32, on the CPU; zeros without samples."""
@@ -62,44 +68,44 @@ class Gradients:
         """Begin anew."""
         self._sums = {}
 
-    def rehearse(self, tokens: Tensor) -> None:
+    def rehearse(self, samples: Samples) -> None:
         """Compute as `add` does and keep nothing. Raises MemoryError when it does not fit."""
         try:
-            self._compute(tokens)
+            self._compute(samples)
             synchronize(self.placement.device)
         except Exception as error:
             if not out_of_memory(error):
                 raise
             raise MemoryError from None
 
-    def _add_or_halve(self, tokens: Tensor) -> float:
+    def _add_or_halve(self, samples: Samples) -> float:
         try:
-            return self._add(tokens)
+            return self._add(samples)
         except Exception as error:
             if not out_of_memory(error):
                 raise
         # Here, behind the handler, nothing holds the failed computation's tensors any more.
-        if len(tokens) == 1:
+        if len(samples) == 1:
             raise too_large(self.placement)
-        self.micro_batch = (len(tokens) + 1) // 2
+        self.micro_batch = (len(samples) + 1) // 2
         release(self.placement.device)
-        self._say(f"memory ran out with {len(tokens)} samples at once; going on with {self.micro_batch}")
-        return self.add(tokens)
+        self._say(f"memory ran out with {len(samples)} samples at once; going on with {self.micro_batch}")
+        return self.add(samples)
 
-    def _add(self, tokens: Tensor) -> float:
-        loss, found = self._compute(tokens)
+    def _add(self, samples: Samples) -> float:
+        loss, found = self._compute(samples)
         while self.placement.half and not _all_finite(found):
             self._shrink_scale()
-            loss, found = self._compute(tokens)
+            loss, found = self._compute(samples)
         with torch.no_grad():
             for name, gradient in zip(self._parameters, found, strict=True):
                 self._keep(name, gradient.float().div_(self._scale) if self.placement.half else gradient.float())
         self._grow_scale()
         return float(loss)
 
-    def _compute(self, tokens: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _compute(self, samples: Samples) -> tuple[Tensor, tuple[Tensor, ...]]:
         with self.placement.autocast():
-            loss = loss_sum(self._model, tokens.to(self.placement.device))
+            loss = loss_sum(self._model, samples.to(self.placement.device), self._targets)
         parameters = list(self._parameters.values())
         found = torch.autograd.grad(loss * self._scale if self.placement.half else loss, parameters)
         return loss.detach(), found

@@ -14,9 +14,11 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 from peer import hub
-from peer.data import read_tokens
+from peer.data import Samples, read_samples
 from swarm.errors import ModelError
 from swarm.runspec import RunSpec, is_folder
+
+_NOT_LEARNED = -100  # as a target; no token has this id
 
 # Llama models by the name after "preset:"; the vocabulary comes from the tokenizer.
 PRESETS: dict[str, dict[str, float]] = {
@@ -78,24 +80,48 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in sorted(model.named_parameters()) if p.requires_grad}
 
 
-def loss_sum(model: nn.Module, tokens: Tensor) -> Tensor:
-    """The mean cross-entropy per token of each sample, summed over the samples; scalar, nats.
+def loss_sum(model: nn.Module, samples: Samples, targets_per_sample: float) -> Tensor:
+    """The summed cross-entropy of the samples' learned tokens over the run's mean number of them in a sample; scalar,
+    nats.
 
-    `tokens` is [samples, sequence_length + 1]. A sum, so that the gradients of micro-batches and peers add up.
+    A sum, so that the gradients of micro-batches and peers add up.
     """
-    logits = model(input_ids=tokens[:, :-1], use_cache=False).logits
-    targets = tokens[:, 1:]
-    return cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum") / targets.shape[1]
+    return _cross_entropy(model, samples)[0] / targets_per_sample
 
 
 @torch.no_grad()
 def evaluate(model: nn.Module, heldout: Path, batch: int) -> float:
-    """Mean loss per token on the held-out file, in nats, `batch` samples at a time."""
-    tokens = read_tokens(heldout).long()
+    """Mean loss per learned token of the held-out file, in nats, `batch` samples at a time."""
     device = next(model.parameters()).device
     with _evaluating(model):
-        losses = [float(loss_sum(model, part.to(device))) for part in torch.split(tokens, batch)]
-    return sum(losses) / len(tokens)
+        parts = [_cross_entropy(model, part.to(device)) for part in read_samples(heldout).split(batch)]
+    return sum(float(loss) for loss, _ in parts) / sum(learned for _, learned in parts)
+
+
+def _cross_entropy(model: nn.Module, samples: Samples) -> tuple[Tensor, int]:
+    """The summed cross-entropy of the learned tokens, in nats, and their number.
+
+    Positions restart in every document, and no attention mask is given: that is how transformers recognises packed
+    documents, which then do not see each other (transformers.masking_utils.find_packed_sequence_indices).
+    """
+    inputs, targets = samples.tokens[:, :-1], samples.tokens[:, 1:]
+    positions = None
+    if samples.marks is not None:
+        document = samples.marks.abs()
+        learned = (samples.marks[:, 1:] > 0) & (document[:, 1:] == document[:, :-1])
+        targets = targets.masked_fill(~learned, _NOT_LEARNED)
+        positions = _positions(document[:, :-1])
+    logits = model(input_ids=inputs, position_ids=positions, use_cache=False).logits.float()
+    loss = cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum", ignore_index=_NOT_LEARNED)
+    return loss, int((targets != _NOT_LEARNED).sum())
+
+
+def _positions(document: Tensor) -> Tensor:
+    """0, 1, 2, … from the start of each document; `document` [n, length] names the one that a token belongs to."""
+    index = torch.arange(document.shape[1], device=document.device).expand_as(document)
+    begins = torch.ones_like(document, dtype=torch.bool)
+    begins[:, 1:] = document[:, 1:] != document[:, :-1]
+    return index - torch.where(begins, index, 0).cummax(1).values
 
 
 def sample_text(model: nn.Module, tokenizer: Any, prompt: str, tokens: int, seed: int) -> str:

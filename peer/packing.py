@@ -1,34 +1,33 @@
-"""From documents to samples: token ids on disk, the held-out split, packing.
+"""From documents to samples: the corpus on disk, the held-out split, packing as a stream.
 
-A sample is sequence_length + 1 token ids: the inputs are all but the last, the targets all but the first.
+A sample is sequence_length + 1 token ids: the inputs are all but the last, the targets all but the first. Packing of
+whole documents is in peer/whole.py.
 """
 
 from __future__ import annotations
 
-import hashlib
-from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from peer.blocks import Block
+from peer.encoding import Tokens
+from peer.formats import Document, plain
 from peer.sources import cut
 from swarm.errors import DataError
 from swarm.runspec import RunSpec
 
 SHARD_SAMPLES = 512
-_BATCH = 64  # documents tokenised at once
 _PIECE = 2000  # characters; the size of pieces when there are too few documents to hold some of them out
-
-Tokens = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """All documents as token ids, each with an end-of-text token behind it.
+    """All documents as token ids, as `peer.encoding` writes them.
 
     `tokens` is flat and lies on disk; document i is tokens[starts[i] : starts[i + 1]]. `split_keys` and `order_keys`
     (uint64, one per document) are drawn from its text alone, and from its text and the run's seed.
@@ -48,37 +47,35 @@ class Split:
     heldout: NDArray[np.intp]
 
 
-def separable(documents: Iterable[str], fraction: float) -> Iterator[str]:
-    """The documents; when they are too few to hold `fraction` of them out, their paragraphs in pieces."""
+def separable(documents: Iterable[Document], fraction: float) -> Iterator[Document]:
+    """The texts; when they are too few to hold `fraction` of them out, their paragraphs in pieces."""
     few = int(2 / fraction)
     stream = iter(documents)
     first = list(islice(stream, few))
     if len(first) == few:
         return chain(first, stream)
-    return (piece for text in first for piece in cut(text.splitlines(keepends=True), _PIECE) if piece.strip())
+    return chain.from_iterable(map(_pieces, first))
 
 
-def tokenise(documents: Iterable[str], tokenizer: Any, seed: int, file: BinaryIO) -> Corpus:
-    """Write the documents' token ids to the empty `file`, which must live as long as the result.
+def gather(blocks: Iterable[Block], file: BinaryIO) -> Corpus:
+    """Write the blocks' tokens to the empty `file`, which must live as long as the result.
 
     Raises DataError when there is no document, and what reading them raises.
     """
-    lengths, split_keys, order_keys = array("q", [0]), array("Q"), array("Q")
-    stream = iter(documents)
-    while batch := list(islice(stream, _BATCH)):
-        for text, ids in zip(batch, _encode(batch, tokenizer), strict=True):
-            file.write(np.array([*ids, tokenizer.eos_token_id], np.int32).tobytes())
-            lengths.append(len(ids) + 1)
-            split_keys.append(_key(text))
-            order_keys.append(_key(f"{seed}\0{text}"))
+    lengths, split_keys, order_keys = [np.zeros(1, np.int64)], [], []
+    for block in blocks:
+        file.write(block.array("tokens").tobytes())
+        lengths.append(block.array("lengths"))
+        split_keys.append(block.array("split_keys"))
+        order_keys.append(block.array("order_keys"))
     if not split_keys:
         raise DataError("The data holds no text: every document is empty.", "Check data.source and data.field.")
     file.flush()
     return Corpus(
         np.memmap(file, np.int32, mode="r"),
-        np.cumsum(np.array(lengths, np.int64)),
-        np.array(split_keys, np.uint64),
-        np.array(order_keys, np.uint64),
+        np.cumsum(np.concatenate(lengths)),
+        np.concatenate(split_keys),
+        np.concatenate(order_keys),
     )
 
 
@@ -86,7 +83,7 @@ def split(corpus: Corpus, spec: RunSpec) -> Split:
     """Hold out the documents with the lowest keys: as many as come nearest to heldout_fraction of the tokens, but to
     no more than a shard, and at least enough for one sample. Both sides are shuffled by run.seed.
 
-    Raises DataError when too little is left to train on.
+    Raises DataError when too little is left for a stream to train on.
     """
     length = spec.data.sequence_length
     by_key = np.argsort(corpus.split_keys, kind="stable")
@@ -94,7 +91,8 @@ def split(corpus: Corpus, spec: RunSpec) -> Split:
     wanted = min(spec.data.heldout_fraction * tokens[-1], SHARD_SAMPLES * length + 1)
     nearest = int(np.argmin(np.abs(tokens - wanted)))
     held = min(max(nearest, int(np.searchsorted(tokens, length + 1))) + 1, len(by_key))
-    _require_enough(int(tokens[-1] - tokens[held - 1]), int(tokens[held - 1]), spec)
+    if not spec.data.whole:
+        _require_enough(int(tokens[-1] - tokens[held - 1]), int(tokens[held - 1]), spec)
     return Split(_shuffled(by_key[held:], corpus), _shuffled(by_key[:held], corpus))
 
 
@@ -115,15 +113,10 @@ def shards(corpus: Corpus, documents: Iterable[int], length: int) -> Iterator[To
         yield _samples(stream, length)
 
 
-def _encode(texts: list[str], tokenizer: Any) -> list[list[int]]:
-    """Token ids without any that mean more than text, whatever the texts hold."""
-    encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)
-    ids: list[list[int]] = encoded["input_ids"]
-    return ids
-
-
-def _key(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+def _pieces(document: Document) -> Iterator[Document]:
+    pieces = cut(document.text.splitlines(keepends=True), _PIECE)
+    numbered = enumerate((piece for piece in pieces if piece.strip()), start=1)
+    return (plain(piece, f"{document.origin}, piece {number}") for number, piece in numbered)
 
 
 def _shuffled(documents: NDArray[np.intp], corpus: Corpus) -> NDArray[np.intp]:

@@ -1,17 +1,16 @@
-"""The texts of a run, one document after another, read as a stream.
+"""The texts and records of a run, one after another, read as a stream; peer/formats.py makes documents of them.
 
-- `builtin:pydoc-topics`: each topic of Python's own documentation is a document.
-- `.txt`: a file is a document; a long one is cut at the first blank line after each million characters.
-- `.jsonl`, `.parquet`, `hf:org/name`: each record is a document, made of `data.field` or by `data.template`.
+- `builtin:pydoc-topics`: each topic of Python's own documentation is a text.
+- `.txt`: a file is a text; a long one is cut at the first blank line after each million characters.
+- `.jsonl`, `.parquet`, `hf:org/name`: records, which have fields.
 
-Documents that hold nothing but white space are left out. Every error is a DataError that names the file and the line
-or record, what was found there, and what to do.
+Every error is a DataError that names the file and the line or record, what was found there, and what to do.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,20 +23,32 @@ from swarm.errors import DataError
 from swarm.runspec import Data
 
 _LONG = 1_000_000  # characters; bounds what is in memory at once
+_CHUNK = 1 << 20  # bytes
 _ROWS = 256  # of a Parquet file in memory at once
 
 Record = Mapping[str, Any]
+Found = tuple[str, str | Record]  # where it stands, for people; a text or a record
 
 
-def documents(data: Data, base: Path) -> Iterator[str]:
-    """The documents of `data.source`; paths are relative to `base`. Raises DataError, also while it is read."""
+def records(data: Data, base: Path, fields: Collection[str] = ()) -> Iterator[Found]:
+    """What `data.source` holds; paths are relative to `base`. Only `fields` are read where that saves something.
+
+    Raises DataError, also while it is read.
+    """
     if data.source.startswith("builtin:"):
-        found: Iterable[str] = _pydoc_topics()
-    elif data.source.startswith("hf:"):
-        found = _texts(_hub_records(data, base), data, data.source)
-    else:
-        found = chain.from_iterable(_file(path, data) for path in _paths(data.source, base))
-    return (text for text in found if text.strip())
+        return iter(_pydoc_topics(data.source))
+    if data.source.startswith("hf:"):
+        return _hub_records(data, base)
+    return chain.from_iterable(_file(path, fields) for path in _paths(data.source, base))
+
+
+def count(data: Data, base: Path) -> int | None:
+    """About how many records there are, when that is quickly known."""
+    if data.source.startswith("builtin:"):
+        return len(_pydoc_topics(data.source))
+    if data.source.startswith("hf:"):
+        return None
+    return sum(map(_count_in, _paths(data.source, base)))
 
 
 def cut(lines: Iterable[str], size: int) -> Iterator[str]:
@@ -53,10 +64,20 @@ def cut(lines: Iterable[str], size: int) -> Iterator[str]:
     yield "".join(piece)
 
 
-def _pydoc_topics() -> list[str]:
+def _pydoc_topics(source: str) -> list[Found]:
     from pydoc_data.topics import topics
 
-    return [topics[key] for key in sorted(topics)]
+    return [(f"{source}, topic {key!r}", topics[key]) for key in sorted(topics)]
+
+
+def _count_in(path: Path) -> int:
+    try:
+        if path.suffix == ".jsonl":
+            with path.open("rb") as file:
+                return sum(part.count(b"\n") for part in iter(lambda: file.read(_CHUNK), b""))
+        return 1 if path.suffix == ".txt" else int(pyarrow.parquet.read_metadata(path).num_rows)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise _unreadable(path, error) from error
 
 
 def _paths(source: str, base: Path) -> list[Path]:
@@ -70,14 +91,21 @@ def _paths(source: str, base: Path) -> list[Path]:
     return found
 
 
-def _file(path: Path, data: Data) -> Iterator[str]:
+def _file(path: Path, fields: Collection[str]) -> Iterator[Found]:
     match path.suffix:
         case ".txt":
-            return cut((line for _, line in _lines(path)), _LONG)
+            return _texts(path)
         case ".jsonl":
-            return _texts(_json_records(path), data, str(path))
+            return _json_records(path)
         case _:
-            return _texts(_parquet_records(path, data), data, str(path))
+            return _parquet_records(path, fields)
+
+
+def _texts(path: Path) -> Iterator[Found]:
+    begin = 1
+    for text in cut((line for _, line in _lines(path)), _LONG):
+        yield f"{path}, line {begin}", text
+        begin += text.count("\n")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -94,11 +122,11 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise _unreadable(path, error) from error
 
 
-def _json_records(path: Path) -> Iterator[tuple[str, Record]]:
+def _json_records(path: Path) -> Iterator[Found]:
     for number, line in _lines(path):
         if line.strip():
-            where = f"line {number}"
-            yield where, _json_record(line, f"{path}, {where}")
+            where = f"{path}, line {number}"
+            yield where, _json_record(line, where)
 
 
 def _json_record(line: str, where: str) -> Record:
@@ -112,22 +140,22 @@ def _json_record(line: str, where: str) -> Record:
     return record
 
 
-def _parquet_records(path: Path, data: Data) -> Iterator[tuple[str, Record]]:
+def _parquet_records(path: Path, fields: Collection[str]) -> Iterator[Found]:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            wanted = [name for name in file.schema_arrow.names if name == data.field or data.template]
+            wanted = [name for name in file.schema_arrow.names if name in fields]
             rows = (
                 row
                 for batch in file.iter_batches(batch_size=_ROWS, columns=wanted or None)
                 for row in batch.to_pylist()
             )
             for number, row in enumerate(rows, start=1):
-                yield f"record {number}", row
+                yield f"{path}, record {number}", row
     except (OSError, pyarrow.ArrowException) as error:
         raise _unreadable(path, error) from error
 
 
-def _hub_records(data: Data, base: Path) -> Iterator[tuple[str, Record]]:
+def _hub_records(data: Data, base: Path) -> Iterator[Found]:
     """Streamed. As everywhere in that library, a local folder of the same name goes before the hub."""
     name = data.source.removeprefix("hf:")
     local = base / name
@@ -137,7 +165,7 @@ def _hub_records(data: Data, base: Path) -> Iterator[tuple[str, Record]]:
     try:
         stream = library.load_dataset(str(local) if local.is_dir() else name, split=data.split, streaming=True)
         for number, row in enumerate(stream, start=1):
-            yield f"record {number}", row
+            yield f"{data.source}, record {number}", row
     except (OSError, ValueError, library.exceptions.DatasetsError) as error:
         what = f"The data set {name}, split {data.split!r}, cannot be read: {error}"
         raise DataError(what, "Check data.source and data.split.") from error
@@ -151,33 +179,6 @@ def _datasets() -> Any:
         raise DataError(what, "Install it with `pip install 'garage-swarm[hub]'`.") from error
     datasets.disable_progress_bars()
     return datasets
-
-
-def _texts(records: Iterable[tuple[str, Record]], data: Data, origin: str) -> Iterator[str]:
-    for where, record in records:
-        yield _text(record, data, f"{origin}, {where}")
-
-
-def _text(record: Record, data: Data, where: str) -> str:
-    try:
-        found = data.template.format_map(record) if data.template else record[data.field]
-    except KeyError as error:
-        what = f"{where} has no field {error}; it has {', '.join(map(repr, record)) or 'none'}."
-        raise DataError(what, "Name a field that every record has in data.field or data.template.") from error
-    if not isinstance(found, str):
-        what = f"{where}: the field {data.field!r} is no text but {found!r:.60}."
-        raise DataError(what, "Name a field that holds text in every record, or take such records out.")
-    if not found.isascii():
-        _require_characters(found, where)
-    return found
-
-
-def _require_characters(text: str, where: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        what = f"{where}: character {error.start + 1} is half of a surrogate pair, which is no text."
-        raise DataError(what, "Repair the record, or take it out.") from error
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

@@ -204,6 +204,7 @@ class Supervisor:
                     "shard_samples": list(layout.shard_samples),
                     "sequence_length": layout.sequence_length,
                     "seed": layout.seed,
+                    "targets_per_sample": layout.targets_per_sample,
                 },
                 shards=[shard.sha256 for shard in self._run.shards],
                 checkpoint=str(self._newest_checkpoint()),

@@ -116,15 +116,15 @@ def _learn(peer: Peer, batch: Batch, members: int) -> None:
 
     Closing only when they are done would let everybody begin one more.
     """
-    promised = peer.work.samples + len(batch.tokens)
+    promised = peer.work.samples + len(batch.samples)
     peer.exchange.progress(peer.learner.round, promised, peer.rate)
     started = time.perf_counter()
-    peer.work.loss += peer.learner.gradients.add(batch.tokens)
+    peer.work.loss += peer.learner.gradients.add(batch.samples)
     seconds = time.perf_counter() - started
-    peer.work.samples += len(batch.tokens)
+    peer.work.samples += len(batch.samples)
     peer.work.compute += seconds
     peer.work.used.append(batch.source)
-    peer.rate = _smooth(peer.rate, len(batch.tokens) / seconds)
+    peer.rate = _smooth(peer.rate, len(batch.samples) / seconds)
     _tell(peer, "training", "", members)
 
 

@@ -26,8 +26,7 @@ from swarm.ranges import Layout, Range
 from swarm.runspec import RunSpec
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from peer.data import Samples
     from peer.exchange.allreduce import AllReduceExchange
     from peer.feed import Feed
     from peer.learner import Learner
@@ -52,7 +51,7 @@ class Shards:
         shape = Layout(tuple(layout["shard_samples"]), layout["sequence_length"], layout["seed"])
         self._batches = Batches(shape, tuple(setup.shards), self._fetch)
 
-    def load(self, positions: Range) -> Tensor:
+    def load(self, positions: Range) -> Samples:
         return self._batches.load(positions)
 
     def _fetch(self, index: int) -> Path:

@@ -26,6 +26,13 @@ def follow_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def end_with(parent: int) -> None:
+    """End at once, whatever this process does, as soon as its parent, the process `parent`, ends."""
+    die_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
 def die_with_parent(number: signal.Signals) -> None:
     """Ask the kernel for signal `number` when the thread that started this process ends."""
     if sys.platform == "linux":

@@ -154,6 +154,13 @@ class Data(Section):
         valid = source.endswith(_SUFFIXES) or is_folder(source)
         return _require(source, valid, f'right would be {", ".join(_SUFFIXES)} files, "{_BUILTIN}" or "hf:org/name"')
 
+    @field_validator("format")
+    @classmethod
+    def _has_records(cls, form: str, info: ValidationInfo) -> str:
+        source = info.data.get("source", "")
+        hint = f'"{source}" is plain text: right would be "text", or .jsonl or .parquet files as data.source'
+        return _require(form, form == "text" or not source.endswith((".txt", _BUILTIN)), hint)
+
     @field_validator("template")
     @classmethod
     def _plain_fields(cls, template: str, info: ValidationInfo) -> str:
@@ -170,6 +177,13 @@ class Data(Section):
         if info.data.get("format", "text") != "translation":
             return _require(pair, not pair, 'a pair is for data.format = "translation" only')
         return _require(pair, bool(_PAIR.fullmatch(pair)), 'right would be "en>de", or "en<>de" for both directions')
+
+    @field_validator("packing")
+    @classmethod
+    def _keeps_records_apart(cls, packing: str, info: ValidationInfo) -> str:
+        form = info.data.get("format", "text")
+        hint = f'data.format = "{form}" has prompts that belong to their answers: right would be "whole" or "auto"'
+        return _require(packing, packing != "stream" or form == "text", hint)
 
     @property
     def whole(self) -> bool:

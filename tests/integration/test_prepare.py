@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from peer.checkpoint import read_state, state_digest
-from peer.data import Batches, read_tokens
+from peer.data import Batches, read_samples
 from peer.model import evaluate, load_model, load_tokenizer, trainable
 from swarm.ranges import Layout, Range
 from swarm.tensorfile import sha256_file
@@ -79,10 +79,10 @@ def _usable(out: Path, artefacts: dict[str, Any]) -> None:
     heldout = store / artefacts["heldout"]["sha256"]
     digests = tuple(blob["sha256"] for blob in artefacts["shards"])
     shape = Layout(tuple(layout["shard_samples"]), layout["sequence_length"], layout["seed"])
-    batch = Batches(shape, digests, lambda shard: store / digests[shard]).load(Range(0, 8))
+    batch = Batches(shape, digests, lambda shard: store / digests[shard]).load(Range(0, 8)).tokens
     assert batch.shape == (8, 17)
     assert "quick brown" in load_tokenizer(out / "model").decode(batch.flatten().tolist())
-    assert read_tokens(heldout).shape[1] == 17
+    assert read_samples(heldout).tokens.shape[1] == 17
     assert 4 < evaluate(model, heldout, 8) < 8
 
 

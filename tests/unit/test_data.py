@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
 
-from peer.data import Batches, read_tokens
+from peer.data import Batches, Samples, read_samples
 from swarm.errors import CorruptError
 from swarm.ranges import Layout, Range, locate
 from swarm.tensorfile import sha256_file
@@ -42,7 +43,7 @@ def shelf(tmp_path: Path) -> Shelf:
 
 
 def test_positions_give_their_samples_over_epochs(shelf: Shelf) -> None:
-    tokens = shelf.batches().load(Range(2, 19))
+    tokens = shelf.batches().load(Range(2, 19)).tokens
     expected = [locate(LAYOUT, position) for position in range(2, 19)]
     assert tokens.dtype == torch.int64
     assert tokens.shape == (17, 5)
@@ -72,7 +73,29 @@ def test_another_shape_than_the_layout_is_refused(shelf: Shelf) -> None:
 def test_a_file_without_tokens_is_refused(tmp_path: Path) -> None:
     save_file({"other": np.zeros(3)}, tmp_path / "x")
     with pytest.raises(CorruptError, match="no tokens"):
-        read_tokens(tmp_path / "x")
+        read_samples(tmp_path / "x")
     (tmp_path / "y").write_bytes(b"torn")
     with pytest.raises(CorruptError, match="y is torn"):
-        read_tokens(tmp_path / "y")
+        read_samples(tmp_path / "y")
+
+
+def marked(folder: Path, marks: np.ndarray[Any, Any]) -> Path:
+    save_file({"tokens": np.arange(15, dtype=np.int32).reshape(3, 5), "marks": marks}, folder / "marked")
+    return folder / "marked"
+
+
+def test_marks_travel_with_their_tokens(tmp_path: Path) -> None:
+    samples = read_samples(marked(tmp_path, -np.arange(15, dtype=np.int16).reshape(3, 5)))
+    assert samples.marks is not None
+    parts = samples.split(2)
+    assert [len(part) for part in parts] == [2, 1]
+    for part in [*parts, Samples.cat(parts), samples.to(torch.device("cpu"))]:
+        assert part.marks is not None
+        assert torch.equal(part.tokens, -part.marks.long())
+    assert torch.equal(Samples.cat(parts).tokens, samples.tokens)
+
+
+@pytest.mark.parametrize("marks", [np.zeros((3, 4), np.int16), np.zeros((3, 5), np.int32)])
+def test_marks_that_do_not_fit_are_refused(tmp_path: Path, marks: np.ndarray[Any, Any]) -> None:
+    with pytest.raises(CorruptError, match="marks do not fit"):
+        read_samples(marked(tmp_path, marks))

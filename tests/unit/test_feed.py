@@ -8,8 +8,8 @@ import time
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
+from peer.data import Samples
 from peer.feed import Feed
 from peer.leases import Leased, LeasedRange
 from swarm.errors import UnreachableError
@@ -19,8 +19,8 @@ from swarm.ranges import Range
 class Positions:
     """Samples whose only token is their position."""
 
-    def load(self, positions: Range) -> Tensor:
-        return torch.arange(*positions).reshape(-1, 1)
+    def load(self, positions: Range) -> Samples:
+        return Samples(torch.arange(*positions).reshape(-1, 1))
 
 
 class Coordinator:
@@ -46,8 +46,8 @@ def drain(feed: Feed, count: int, seconds: float = 2.0) -> list[int]:
     while time.monotonic() < end:
         nothing_more = bool(feed.why)  # asked first: a lease may come between the two questions
         if batch := feed.take(count):
-            assert len(batch.tokens) == len(batch.source.range) <= count
-            taken += batch.tokens.flatten().tolist()
+            assert len(batch.samples) == len(batch.source.range) <= count
+            taken += batch.samples.tokens.flatten().tolist()
         elif nothing_more:
             break
         else:

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, GPT2Config
 
 from peer.checkpoint import state_digest
-from peer.data import read_tokens
+from peer.data import Samples, read_samples
 from peer.model import PRESETS, evaluate, initial_model, load_model, load_tokenizer, loss_sum, sample_text, trainable
 from peer.prepare import Workshop
 from peer.tokenizer import byte_level, make_tokenizer
@@ -22,6 +23,7 @@ from swarm.errors import ModelError
 from swarm.runspec import RunSpec, loads
 
 TOKENS = torch.randint(0, 257, (4, 9), generator=torch.Generator().manual_seed(0))
+SAMPLES = Samples(TOKENS)
 
 
 def spec(source: str = "preset:tiny-llama", tokenizer: str = "bytes", **keys: Any) -> RunSpec:
@@ -80,7 +82,7 @@ def test_a_loaded_configuration_takes_the_state_of_the_initial_model(folder: Pat
     with torch.no_grad():
         for name, parameter in ours.items():
             parameter.copy_(theirs[name])
-    assert torch.equal(loss_sum(loaded, TOKENS), loss_sum(model, TOKENS))
+    assert torch.equal(loss_sum(loaded, SAMPLES, 8), loss_sum(model, SAMPLES, 8))
 
 
 def test_parameters_are_sorted_fp32_and_tied_ones_come_once(model: nn.Module) -> None:
@@ -101,27 +103,27 @@ def test_tiny_llama_has_one_to_two_million_parameters(tmp_path: Path) -> None:
 
 
 def test_losses_and_gradients_add_up(model: nn.Module) -> None:
-    def gradient(*batches: torch.Tensor) -> torch.Tensor:
+    def gradient(*batches: Samples) -> torch.Tensor:
         model.zero_grad()
         for batch in batches:
-            loss_sum(model, batch).backward()
+            loss_sum(model, batch, 8).backward()
         found = trainable(model)["model.norm.weight"].grad
         assert found is not None
         return found.clone()
 
-    torch.testing.assert_close(gradient(TOKENS), gradient(TOKENS[:1], TOKENS[1:]))
+    torch.testing.assert_close(gradient(SAMPLES), gradient(SAMPLES[:1], SAMPLES[1:]))
     logits = model(input_ids=TOKENS[:, :-1]).logits
     mean = cross_entropy(logits.flatten(0, 1), TOKENS[:, 1:].flatten())
-    torch.testing.assert_close(loss_sum(model, TOKENS), mean * len(TOKENS))
+    torch.testing.assert_close(loss_sum(model, SAMPLES, 8), mean * len(TOKENS))
 
 
 def test_evaluation_is_the_mean_per_token_whatever_the_batch(model: nn.Module, tmp_path: Path) -> None:
     heldout = Workshop(tmp_path)
     heldout.open()
-    blob = heldout.put_tokens("heldout.safetensors", TOKENS.int().numpy())
+    blob = heldout.put("heldout.safetensors", save({"tokens": TOKENS.int()}))
     path = tmp_path / "blobs" / blob.sha256
-    expected = float(loss_sum(model, TOKENS).detach()) / len(TOKENS)
-    assert len(read_tokens(path)) == 4
+    expected = float(loss_sum(model, SAMPLES, 8).detach()) / len(TOKENS)
+    assert len(read_samples(path)) == 4
     assert evaluate(model, path, 4) == pytest.approx(expected)
     assert evaluate(model, path, 3) == pytest.approx(expected)
     assert model.training

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from peer.checkpoint import read_state
+from peer.data import Samples
 from peer.device import Hardware, place
 from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, Update, View
 from peer.exchange.solo import SoloExchange
@@ -62,7 +63,7 @@ def learner() -> Learner:
 def learner_of(network: nn.Module) -> Learner:
     parameters = trainable(network)
     placement = place(spec(), "cpu", Hardware())
-    return Learner(spec(), parameters, Gradients(spec(), network, parameters, placement, print))
+    return Learner(spec(), parameters, Gradients(network, parameters, placement, 16.0, 4, print))
 
 
 class Script:
@@ -78,7 +79,7 @@ class Script:
         start, self.next = self.next, min(self.next + count, len(self.tokens))
         if start == self.next:
             return None
-        return Batch(LeasedRange("lease", Range(start, self.next)), self.tokens[start : self.next])
+        return Batch(LeasedRange("lease", Range(start, self.next)), Samples(self.tokens[start : self.next]))
 
 
 class Log:
