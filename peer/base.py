@@ -64,7 +64,7 @@ def _frozen(spec: RunSpec, folder: Path, placement: Placement) -> nn.Module:
 def _recompute(model: nn.Module) -> None:
     """Recompute activations in the backward pass; without this hook nothing flows back to adapters."""
     network: Any = model
-    network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    network.activation_checkpointing_enable({"use_reentrant": False})
     network.enable_input_require_grads()
 
 

@@ -54,7 +54,13 @@ class Gradients:
 
         Raises ModelError when not even one fits into memory, or none stays finite.
         """
-        return sum(self._add_or_halve(part) for part in samples.split(self.micro_batch))
+        total, done = 0.0, 0
+        while done < len(samples):
+            part = samples[done : done + self.micro_batch]
+            loss = self._add_or_halve(part)
+            if loss is not None:
+                total, done = total + loss, done + len(part)
+        return total
 
     def mean(self, samples: int) -> dict[str, Tensor]:
         """What was added over `samples`, fp32, on the CPU; zeros without samples."""
@@ -78,7 +84,8 @@ class Gradients:
                 raise
             raise MemoryError from None
 
-    def _add_or_halve(self, samples: Samples) -> float:
+    def _add_or_halve(self, samples: Samples) -> float | None:
+        """The loss; None when memory ran out and the micro-batch was halved."""
         try:
             return self._add(samples)
         except Exception as error:
@@ -90,7 +97,7 @@ class Gradients:
         self.micro_batch = (len(samples) + 1) // 2
         release(self.placement.device)
         self._say(f"memory ran out with {len(samples)} samples at once; going on with {self.micro_batch}")
-        return self.add(samples)
+        return None
 
     def _add(self, samples: Samples) -> float:
         loss, found = self._compute(samples)
