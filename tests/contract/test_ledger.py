@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import random
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import create_engine
 
 from coordinator import decisions as d
 from coordinator import events as e
+from coordinator.blobs import Blobs
+from coordinator.engine import Engine
+from coordinator.ledger import Claim, Entry
 from coordinator.state import State
 from coordinator.store import SqlStore, open_store
 from coordinator.tick import tick
@@ -19,7 +24,7 @@ from coordinator.translate import entry_message, leased_message
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Layout, Range, total
 from swarm.replay import Replay, replay
-from tests.histories import START, TERMS, History
+from tests.histories import START, TERMS, History, report
 
 LAYOUT = Layout((20, 30), 8, seed=1)
 
@@ -54,14 +59,17 @@ class Coordinator:
         self.history.state, made = tick(self.store.load(TERMS), [e.Resumed()], now, seed=1)
         self.store.write(made, now)
 
+    def told(self) -> list[pb.LedgerEntry]:
+        return as_told(self.store.ledger(0, None), self.history.state)
+
     def replayed(self) -> Replay:
-        return replay(as_told(self.store, self.history.state), LAYOUT)
+        return replay(self.told(), LAYOUT)
 
 
-def as_told(store: SqlStore, state: State) -> list[pb.LedgerEntry]:
+def as_told(entries: list[Entry], state: State) -> list[pb.LedgerEntry]:
     """The ledger as members are told it."""
     open_ = [leased_message(part, lease, state.round) for lease in state.ledger.leases.values() for part in lease.left]
-    return [*map(entry_message, store.ledger(0, None)), *open_]
+    return [*map(entry_message, entries), *open_]
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -87,9 +95,36 @@ def test_going_back_stays_visible_and_what_it_undid_is_counted_again(database: s
     while not any(entry.why.startswith("undone: the run went back to round ") for entry in found):
         coordinator = Coordinator(seed, tmp_path, database)
         coordinator.live(100)
-        found, seed = as_told(coordinator.store, coordinator.history.state), seed + 1
+        found, seed = coordinator.told(), seed + 1
         coordinator.store.close()
     undone = [entry for entry in found if entry.why.startswith("undone")]
     assert {entry.state for entry in undone} == {"expired"}
     assert all(entry.lease_id for entry in found)
     replay(found, LAYOUT).check()
+
+
+class Busy(SqlStore):
+    """A store in which something else happens just before a ledger is read."""
+
+    meanwhile: Callable[[], object] = staticmethod(lambda: None)
+
+    def ledger(self, first: int, last: int | None, newest: int | None = None) -> list[Entry]:
+        self.meanwhile()
+        return super().ledger(first, last, newest)
+
+
+def test_the_ledger_and_its_leases_are_of_one_moment(tmp_path: Path) -> None:
+    store = Busy(TERMS.run, create_engine(f"sqlite:///{tmp_path / 'busy.sqlite'}"))
+    store.create()
+    store.write([d.CheckpointAccepted(START)], 0.0)
+    engine = Engine(store.load(TERMS), store, Blobs(tmp_path), clock=lambda: 0.0)
+    engine.apply(e.Join("a", b"k" * 32, "a", "1"))
+    engine.apply(e.TakeLease("a", 8))
+    [lease] = engine.state.ledger.leases.values()
+    store.meanwhile = lambda: engine.apply(e.Report("a", (report("k", 0, (Claim(lease.id, lease.range),)),)))
+    state, entries = engine.ledger(0, None)
+    assert [entry.state for entry in as_told(entries, state)] == ["leased"]
+    replay(as_told(entries, state), LAYOUT).check()
+    state, entries = engine.ledger(0, None)
+    assert [entry.state for entry in as_told(entries, state)] == ["counted"]
+    store.close()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -150,31 +148,6 @@ def test_evaluations_credit_and_seats_survive_a_kill(server: Server, tmp_path: P
     assert [(item.heldout_loss, item.evaluated_by) for item in status.evaluations] == [(1 / 3, members[0])]
     assert (checkpoint.heldout_loss, dict(checkpoint.metrics)) == (1 / 3, {"bleu": 0.1 + 0.2})
     assert (checkpoint.has_heldout_loss, checkpoint.evaluated_by) == (True, members[0])
-    server.stop()
-
-
-def test_the_ledger_is_of_one_moment_while_members_lease_and_report(server: Server, tmp_path: Path) -> None:
-    """Read in the midst of work, it never shows a sample twice or not at all."""
-    key = Identity.load_or_create(tmp_path).public_key
-    with server.start() as client:
-        ended = threading.Event()
-
-        def work(seat: int) -> None:
-            member, number = client.join(key, "rig", seat=seat).member_id, 0
-            while not ended.is_set():
-                client.report_rounds(member, [report(number, client.take_lease(member, 3))])
-                number += 1
-
-        with ThreadPoolExecutor(3) as pool:
-            working = [pool.submit(work, seat) for seat in range(3)]
-            order = layout(client)
-            for _ in range(40):
-                replay(client.ledger(), order).check()
-            ended.set()
-        for one in working:
-            one.result()
-        found = replay(client.ledger(), order)
-        assert set(found.members) == {member_id(key, seat) for seat in range(3)}
     server.stop()
 
 
