@@ -36,7 +36,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Replay:
-    """What a ledger says. `members` holds samples by state for each member id; `faults` are sentences, first one first."""
+    """What a ledger says. `members` holds samples by state for each member id; `faults` are sentences."""
 
     epochs: tuple[Epoch, ...]
     members: Mapping[str, Mapping[str, int]]
@@ -47,7 +47,7 @@ class Replay:
     def verdict(self) -> str:
         """The result in one line."""
         if self.faults:
-            return f"The ledger does not add up ({len(self.faults)} faults). {self.faults[0]}"
+            return f"The ledger does not add up: {self.faults[0]}"
         done = [epoch for epoch in self.epochs if epoch.finished]
         open_ = ", ".join(str(epoch.number) for epoch in self.epochs if not epoch.finished)
         return (
@@ -60,21 +60,20 @@ class Replay:
         """Raises CorruptError that names the first range at which the ledger does not add up."""
         if self.faults:
             raise CorruptError(
-                f"The ledger does not add up. {self.faults[0]}",
+                self.verdict,
                 "Do not trust the credit of this run; send the output of this command with --json to the maintainer.",
             )
 
 
 def replay(entries: Iterable[pb.LedgerEntry], layout: Layout) -> Replay:
     """Read the whole ledger of a run, open leases last, as `CoordinatorClient.ledger` gives it."""
-    book = _Book()
+    book = _Book(layout.samples_per_epoch)
     for entry in entries:
         book.read(entry)
-    size = layout.samples_per_epoch
-    reached = range(-(-book.frontier // size))
+    reached = sorted(book.reached)
     faults = [*book.faults, *book.gaps(), *(fault for number in reached if (fault := _mixed_up(layout, number)))]
     return Replay(
-        epochs=tuple(book.epoch(number, size) for number in reached),
+        epochs=tuple(map(book.epoch, reached)),
         members=book.members,
         counted=tuple(book.counted.ranges),
         faults=tuple(faults),
@@ -98,8 +97,9 @@ def span(part: Range) -> str:
 
 @dataclass
 class _Book:
-    """What the entries read so far say of every position."""
+    """What the entries read so far say of every position; an epoch has `size` of them."""
 
+    size: int
     counted: RangeSet = field(default_factory=RangeSet)
     twice: RangeSet = field(default_factory=RangeSet)
     leased: RangeSet = field(default_factory=RangeSet)
@@ -107,6 +107,7 @@ class _Book:
     again: list[Range] = field(default_factory=list)
     members: dict[str, Counter[str]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    reached: set[int] = field(default_factory=set)
     frontier: int = 0
 
     def read(self, entry: pb.LedgerEntry) -> None:
@@ -114,49 +115,56 @@ class _Book:
         self.members.setdefault(entry.member_id, Counter())[entry.state] += len(part)
         self.seen.add(part)
         if entry.state != "rejected":  # a rejected claim may name positions that nobody was ever lent
-            self.frontier = max(self.frontier, part.stop)
+            self._reach(entry, part)
         match entry.state:
             case "counted":
                 self._count(entry, part)
             case "leased":
                 self._lend(entry, part)
             case "expired":
-                self._object(entry, self.counted.overlap(part), "expired after they had been counted")
+                self._object(entry, self.counted.overlap(part), "expired after it had been counted")
                 self.again.append(part)
             case "rejected":
                 self.again.append(part)
             case _:
-                self._object(entry, [part], f'are "{entry.state}", which is no state of a position')
+                self._object(entry, [part], f'is "{entry.state}", which is no state of a position')
+
+    def _reach(self, entry: pb.LedgerEntry, part: Range) -> None:
+        epoch = part.start // self.size
+        self.reached.add(epoch)
+        self.frontier = max(self.frontier, part.stop)
+        if part.stop > (epoch + 1) * self.size:
+            self._object(entry, [part], "reaches beyond its epoch, which no lease does")
 
     def _count(self, entry: pb.LedgerEntry, part: Range) -> None:
         known = self.counted.overlap(part)
-        self._object(entry, known, "are counted a second time")
+        self._object(entry, known, "is counted a second time")
         for item in known:
             self.twice.add(item)
         self.counted.add(part)
 
     def _lend(self, entry: pb.LedgerEntry, part: Range) -> None:
-        self._object(entry, self.counted.overlap(part), "are lent although they are counted")
-        self._object(entry, self.leased.overlap(part), "are lent twice at once")
+        self._object(entry, self.counted.overlap(part), "is lent although it is counted")
+        self._object(entry, self.leased.overlap(part), "is lent twice at once")
         self.leased.add(part)
 
     def _object(self, entry: pb.LedgerEntry, parts: list[Range], what: str) -> None:
         where = f"in round {entry.round}, lease {entry.lease_id} of {entry.member_id}"
-        self.faults += [f"Positions {span(part)} {what}: {where}." for part in parts]
+        self.faults += [f"range {span(part)} {what}: {where}." for part in parts]
 
     def gaps(self) -> list[str]:
         """Leases take the lowest free positions first: below the highest of them, nothing may be unmentioned."""
         missing = self.seen.missing(Range(0, self.frontier))
-        return [f"Positions {span(part)} are neither counted, nor lent, nor given back." for part in missing]
+        return [f"range {span(part)} is neither counted, nor lent, nor given back." for part in missing]
 
-    def epoch(self, number: int, size: int) -> Epoch:
-        window = Range(number * size, (number + 1) * size)
+    def epoch(self, number: int) -> Epoch:
+        window = Range(number * self.size, (number + 1) * self.size)
         counted, leased = total(self.counted.overlap(window)), total(self.leased.overlap(window))
         return Epoch(
             number=number,
             counted=counted,
             leased=leased,
-            free=max(0, size - counted - leased),
+            free=max(0, self.size - counted - leased),
             twice=total(self.twice.overlap(window)),
             again=total(part.overlap(window) for part in self.again),
         )
@@ -169,6 +177,6 @@ def _mixed_up(layout: Layout, epoch: int) -> str:
     for position in range(first, first + layout.samples_per_epoch):
         _, shard, row = locate(layout, position)
         if found[shard][row]:
-            return f"Position {position} means row {row} of shard {shard}, as an earlier one of epoch {epoch} does."
+            return f"position {position} means row {row} of shard {shard}, as an earlier one of epoch {epoch} does."
         found[shard][row] = 1
     return ""

@@ -34,6 +34,9 @@ class TinyCoordinator(CoordinatorServicer):
     downloads: list[Callable[[bytes, grpc.ServicerContext], Iterator[bytes]]] = field(default_factory=list)
     refusal: tuple[grpc.StatusCode, pb.ErrorDetail | None] | None = None
     received: bytes = b""
+    run: pb.Run = field(default_factory=pb.Run)
+    status: pb.Status = field(default_factory=pb.Status)
+    ledger: list[pb.LedgerEntry] = field(default_factory=list)
     checkpoint: pb.Checkpoint = field(default_factory=lambda: pb.Checkpoint(round=4))
 
     def _note(self, request: Any, context: grpc.ServicerContext) -> None:
@@ -44,7 +47,7 @@ class TinyCoordinator(CoordinatorServicer):
 
     def GetRun(self, request: pb.GetRunRequest, context: grpc.ServicerContext) -> pb.Run:
         self._note(request, context)
-        return pb.Run(name=request.run)
+        return pb.Run(name=request.run, layout=self.run.layout)
 
     def ListRuns(self, request: pb.ListRunsRequest, context: grpc.ServicerContext) -> pb.ListRunsResponse:
         self._note(request, context)
@@ -52,7 +55,8 @@ class TinyCoordinator(CoordinatorServicer):
 
     def GetStatus(self, request: pb.GetStatusRequest, context: grpc.ServicerContext) -> pb.Status:
         self._note(request, context)
-        return pb.Status(run=request.run)
+        self.status.run = request.run
+        return self.status
 
     def Join(self, request: pb.JoinRequest, context: grpc.ServicerContext) -> pb.JoinResponse:
         self._note(request, context)
@@ -78,7 +82,8 @@ class TinyCoordinator(CoordinatorServicer):
 
     def GetLedger(self, request: pb.GetLedgerRequest, context: grpc.ServicerContext) -> pb.GetLedgerResponse:
         self._note(request, context)
-        return pb.GetLedgerResponse(entries=[pb.LedgerEntry(why="x" * 100)] * 60_000)  # more than gRPC's usual 4 MiB
+        last = request.to_round or 1 << 62
+        return pb.GetLedgerResponse(entries=[i for i in self.ledger if request.from_round <= i.round < last])
 
     def ReportEvaluation(
         self, request: pb.ReportEvaluationRequest, context: grpc.ServicerContext

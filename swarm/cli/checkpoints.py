@@ -86,15 +86,13 @@ def _print(checkpoints: list[pb.Checkpoint]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from swarm.cli.output import megabytes
+    from swarm.cli.output import megabytes, metrics
 
-    table = Table("Round", "Digest", "Size", "Held-out loss", "Made", box=None, padding=(0, 2, 0, 0))
+    table = Table("Round", "Digest", "Size", "Held-out loss", "Metrics", "Made", box=None, padding=(0, 2, 0, 0))
     for item in sorted(checkpoints, key=lambda item: item.round):
         loss = f"{item.heldout_loss:.3f}" if item.has_heldout_loss else ""
-        made = datetime.fromtimestamp(item.created_at).astimezone() if item.created_at else None
-        table.add_row(
-            str(item.round), item.digest[:16], megabytes(item.size), loss, f"{made:%Y-%m-%d %H:%M}" if made else ""
-        )
+        made = f"{datetime.fromtimestamp(item.created_at).astimezone():%Y-%m-%d %H:%M}" if item.created_at else ""
+        table.add_row(str(item.round), item.digest[:16], megabytes(item.size), loss, metrics(item.metrics), made)
     Console().print(table)
 
 

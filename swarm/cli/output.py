@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import typer
@@ -17,7 +18,7 @@ def plain(value: Any) -> Any:
     """`value` as JSON knows it. Unlike protobuf's own conversion: every field, in its name, integers as numbers."""
     if hasattr(value, "DESCRIPTOR"):
         return {field.name: plain(getattr(value, field.name)) for field in value.DESCRIPTOR.fields}
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if value is None or isinstance(value, (str, int, float)):
         return value
@@ -37,6 +38,11 @@ def megabytes(size: int) -> str:
 def rate(samples_per_second: float) -> str:
     """A throughput; three digits are enough."""
     return f"{samples_per_second:.3g}/s" if samples_per_second < 100 else f"{samples_per_second:,.0f}/s"
+
+
+def metrics(values: Mapping[str, float]) -> str:
+    """bleu 31.2, exact-match 0.5"""
+    return ", ".join(f"{name} {values[name]:.4g}" for name in sorted(values))
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from swarm.cli.output import count, duration, rate
+from swarm.cli.output import count, duration, metrics, rate
 from swarm.proto import coordinator_pb2 as pb
 
 _ROUNDS = 8
@@ -34,7 +34,17 @@ def _head(status: pb.Status) -> Text:
     head.append(f"{samples} ({status.epoch_fraction:.0%} done), {rate(status.samples_per_second)}", style="not bold")
     if status.HasField("latest"):
         head.append(f", checkpoint of round {status.latest.round}", style="not bold")
+    if status.evaluations:
+        head.append(f"\n{_measured(status.evaluations)}", style="not bold")
     return head.append("\n")
+
+
+def _measured(evaluations: Sequence[pb.Evaluation]) -> str:
+    """The newest evaluation, next to that of the weights that the run began with."""
+    newest = max(evaluations, key=lambda item: item.round)
+    base = [f" (base {item.heldout_loss:.2f})" for item in evaluations if item.round == 0 < newest.round]
+    more = f", {metrics(newest.metrics)}" if newest.metrics else ""
+    return f"held-out loss {newest.heldout_loss:.2f} at round {count(newest.round)}{''.join(base)}{more}"
 
 
 def _progress(status: pb.Status) -> str:
@@ -52,8 +62,10 @@ def _members(status: pb.Status, now: float) -> RenderableType:
     table.add_column("Speed", justify="right")
     table.add_column("Loss", justify="right")
     table.add_column("Does")
+    if any(member.live and member.device for member in status.members):
+        table.add_column("Device", max_width=16, overflow="ellipsis", no_wrap=True)
     for member in sorted(status.members, key=lambda member: (not member.live, member.name)):
-        table.add_row(*_member(member, status.round, now), style="" if member.live else "dim")
+        table.add_row(*_member(member, status.round, now)[: len(table.columns)], style="" if member.live else "dim")
     return table
 
 
@@ -65,6 +77,7 @@ def _member(member: pb.Member, round_: int, now: float) -> tuple[str, ...]:
         rate(member.samples_per_second) if member.live else "",
         f"{member.loss:.3f}" if member.loss and member.live else "",
         doing(member, round_) if member.live else f"gone for {duration(now - member.last_seen)}",
+        member.device if member.live else "",
     )
 
 

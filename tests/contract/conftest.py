@@ -1,11 +1,16 @@
-"""A tiny coordinator, an invite to it, and a client of it."""
+"""A tiny coordinator, an invite to it, and a client of it; a database of each kind for stores."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from swarm.client import CoordinatorClient
 from swarm.invite import Invite
@@ -27,3 +32,51 @@ def invite(server: TinyCoordinator, tmp_path: Path) -> Iterator[Invite]:
 def client(invite: Invite) -> Iterator[CoordinatorClient]:
     with CoordinatorClient.connect(invite) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """A temporary PostgreSQL on a Unix socket, or the server that SWARM_TEST_POSTGRESQL names."""
+    if url := os.environ.get("SWARM_TEST_POSTGRESQL"):
+        yield url
+        return
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not found or not shutil.which("setpriv"):
+        pytest.skip("PostgreSQL's initdb is not installed (Debian: postgresql)")
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    as_user = _as_postgres(folder)
+    data = str(folder / "data")
+    subprocess.run(
+        [*as_user, f"{found[-1]}/initdb", "-D", data, "-A", "trust", "-U", "test"], check=True, capture_output=True
+    )
+    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
+    control = [*as_user, f"{found[-1]}/pg_ctl", "-D", data, "-w", "-l", f"{folder}/log"]
+    subprocess.run([*control, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL)
+    try:
+        yield f"postgresql+psycopg://test@/postgres?host={folder}"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL)
+        shutil.rmtree(folder)
+
+
+def _as_postgres(folder: Path) -> list[str]:
+    """PostgreSQL refuses to run as root."""
+    if os.getuid() != 0:
+        return []
+    shutil.chown(folder, "postgres", "postgres")
+    return ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of an empty database; empty itself for SQLite, which has a file of its own in each folder."""
+    if request.param == "sqlite":
+        yield ""
+        return
+    url = request.getfixturevalue("postgresql")
+    yield url
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()

@@ -87,6 +87,17 @@ def test_checkpoints_are_listed(swarm: Run, invite: Invite, state: bytes) -> Non
     assert "0.0 MB" in swarm("checkpoints", "list", invite)[1]
 
 
+def test_checkpoints_are_listed_with_what_was_measured(swarm: Run, invite: Invite, server: TinyCoordinator) -> None:
+    server.checkpoint = pb.Checkpoint(
+        round=4, heldout_loss=2.5, has_heldout_loss=True, metrics={"bleu": 31.25}, evaluated_by="c0ffee"
+    )
+    out = swarm("checkpoints", "list", invite)[1]
+    assert "2.500" in out
+    assert "bleu 31.25" in out
+    found = json.loads(swarm("checkpoints", "list", invite, "--json")[1])
+    assert found[0]["metrics"] == {"bleu": 31.25}
+
+
 def test_a_checkpoint_is_fetched_and_verified(swarm: Run, invite: Invite, state: bytes, tmp_path: Path) -> None:
     code, out, err = swarm("checkpoints", "get", invite)
     assert (code, err) == (0, "")
@@ -116,6 +127,88 @@ def test_the_latest_checkpoint_is_chosen() -> None:
     assert chosen(kept, 0).round == 0
     with pytest.raises(NotFoundError, match="any round"):
         chosen([], None)
+
+
+def entry(start: int, stop: int, state: str, round_: int, who: str, why: str = "") -> pb.LedgerEntry:
+    place = pb.Range(start=start, stop=stop)
+    return pb.LedgerEntry(range=place, state=state, round=round_, member_id=who, why=why, lease_id="1-x")
+
+
+ANNA, BOB = "c0ffee4200000000", "c0ffee4200000000-2"
+
+
+@pytest.fixture
+def ledger(server: TinyCoordinator) -> TinyCoordinator:
+    """Four finished rounds over epochs of ten samples."""
+    server.run.layout.shard_samples.extend([6, 4])
+    server.status.round = 4
+    server.status.members.extend([pb.Member(member_id=ANNA, name="anna"), pb.Member(member_id=BOB, name="bob")])
+    server.ledger = [
+        entry(0, 3, "counted", 0, ANNA),
+        entry(3, 6, "expired", 0, BOB, "bob left"),
+        entry(6, 8, "counted", 1, BOB),
+        entry(8, 10, "counted", 1, BOB),
+        entry(3, 6, "counted", 2, ANNA),
+        entry(0, 2, "rejected", 3, BOB, "already counted"),
+        entry(10, 12, "leased", 4, ANNA),
+    ]
+    return server
+
+
+def test_the_ledger_says_what_became_of_samples_by_whom_and_why(
+    swarm: Run, invite: Invite, ledger: TinyCoordinator
+) -> None:
+    code, out, err = swarm("ledger", "show", invite)
+    assert (code, err) == (0, "")
+    assert [" ".join(line.split()) for line in out.splitlines()[1:]] == [
+        "0 3 counted 0-2 anna (c0ffee42)",
+        "0 3 expired 3-5 bob (c0ffee42-2) bob left",
+        "1 4 counted 6-9 bob (c0ffee42-2)",
+        "2 3 counted 3-5 anna (c0ffee42)",
+        "3 2 rejected 0-1 bob (c0ffee42-2) already counted",
+    ]
+    found = json.loads(swarm("ledger", "show", invite, "--from", 1, "--to", 2, "--samples", "--json")[1])
+    assert [(line["round"], line["ranges"], line["name"]) for line in found] == [
+        (1, [[6, 10]], "bob"),
+        (2, [[3, 6]], "anna"),
+    ]
+    rows = [row for line in found for parts in line["shards"].values() for part in parts for row in range(*part)]
+    assert len(rows) == 7
+    assert ":" in swarm("ledger", "show", invite, "--round", 2, "--samples")[1]
+
+
+def test_rounds_without_samples_are_said_to_be(swarm: Run, invite: Invite, ledger: TinyCoordinator) -> None:
+    assert swarm("ledger", "show", invite, "--round", 4) == (0, "No samples in these rounds yet.\n", "")
+    code, _, err = swarm("ledger", "show", invite, "--round", 4, "--to", 5)
+    assert (code, "Use the one or the others" in err) == (2, True)
+
+
+def test_a_ledger_that_adds_up_is_replayed(swarm: Run, invite: Invite, ledger: TinyCoordinator) -> None:
+    code, out, err = swarm("ledger", "replay", invite, "--samples")
+    assert (code, err) == (0, "")
+    assert "epoch 0, shard 0: rows 0-5\nepoch 0, shard 1: rows 0-3\n" in out
+    assert out.splitlines()[-1] == (
+        "The ledger adds up: 10 samples counted, none twice; every sample of 1 finished epoch exactly once; "
+        "still open: epoch 1."
+    )
+    found = json.loads(swarm("ledger", "replay", invite, "--json")[1])
+    assert found["exact"]
+    assert [(epoch["counted"], epoch["finished"]) for epoch in found["epochs"]] == [(10, True), (0, False)]
+    assert found["members"][1] == {
+        "member_id": BOB, "name": "bob", "counted": 4, "expired": 3, "rejected": 2, "leased": 0
+    }  # fmt: skip
+
+
+def test_a_ledger_that_does_not_add_up_is_an_error_that_names_the_range(
+    swarm: Run, invite: Invite, ledger: TinyCoordinator
+) -> None:
+    ledger.ledger.append(entry(2, 4, "counted", 3, BOB))
+    code, out, err = swarm("ledger", "replay", invite)
+    assert code == 12
+    assert "range 2-3 is counted a second time: in round 3" in err
+    assert "anna" in out
+    code, out, err = swarm("ledger", "replay", invite, "--json")
+    assert (code, json.loads(out)["exact"], json.loads(out)["epochs"][0]["twice"]) == (12, False, 2)
 
 
 @pytest.mark.parametrize("code", ["REFUSED", "PROTOCOL", "UNKNOWN_RUN"])

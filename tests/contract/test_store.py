@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from coordinator import decisions as d
 from coordinator.records import Terms
@@ -23,57 +18,17 @@ from tests.histories import START, TERMS, History
 Opener = Callable[[], SqlStore]
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """A temporary PostgreSQL on a Unix socket, or the server that SWARM_TEST_POSTGRESQL names."""
-    if url := os.environ.get("SWARM_TEST_POSTGRESQL"):
-        yield url
-        return
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not found or not shutil.which("setpriv"):
-        pytest.skip("PostgreSQL's initdb is not installed (Debian: postgresql)")
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    as_user = _as_postgres(folder)
-    data = str(folder / "data")
-    subprocess.run(
-        [*as_user, f"{found[-1]}/initdb", "-D", data, "-A", "trust", "-U", "test"], check=True, capture_output=True
-    )
-    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
-    control = [*as_user, f"{found[-1]}/pg_ctl", "-D", data, "-w", "-l", f"{folder}/log"]
-    subprocess.run([*control, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL)
-    try:
-        yield f"postgresql+psycopg://test@/postgres?host={folder}"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL)
-        shutil.rmtree(folder)
-
-
-def _as_postgres(folder: Path) -> list[str]:
-    """PostgreSQL refuses to run as root."""
-    if os.getuid() != 0:
-        return []
-    shutil.chown(folder, "postgres", "postgres")
-    return ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
-    url = request.getfixturevalue("postgresql") if request.param == "postgresql" else ""
+@pytest.fixture
+def opener(database: str, tmp_path: Path) -> Iterator[Opener]:
     opened: list[SqlStore] = []
 
     def open_() -> SqlStore:
-        opened.append(open_store(TERMS.run, tmp_path, url))
+        opened.append(open_store(TERMS.run, tmp_path, database))
         return opened[-1]
 
     yield open_
     for store in opened:
         store.close()
-    if url:
-        engine = create_engine(url)
-        with engine.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-        engine.dispose()
 
 
 def facts(state: State) -> dict[str, object]:

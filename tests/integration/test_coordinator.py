@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from swarm.client import CoordinatorClient
-from swarm.errors import SwarmError
-from swarm.identity import Identity
+from swarm.errors import SwarmError, UsageError
+from swarm.identity import Identity, member_id
 from swarm.invite import Invite
 from swarm.proto import coordinator_pb2 as pb
+from swarm.ranges import Layout
+from swarm.replay import replay
 from swarm.runspec import load
 from tests.harness import Program
 from tests.swarm_run import SwarmRun, free_port
@@ -106,10 +108,46 @@ def test_nothing_acknowledged_is_lost_and_nothing_counts_twice_over_kills(server
     with server.start() as client:
         found = [(e.round, e.range.start, e.range.stop) for e in client.ledger() if e.state == "counted"]
         status = client.status()
+        replay(client.ledger(), layout(client)).check()
     assert sorted(found) == sorted(acknowledged)
     assert status.round == number
     assert len({start for _, start, _ in found}) == len(found)
     assert load(server.run.spec).training.rounds == status.total_rounds
+    server.stop()
+
+
+def layout(client: CoordinatorClient) -> Layout:
+    found = client.get_run().layout
+    return Layout(tuple(found.shard_samples), found.sequence_length, found.seed)
+
+
+def test_evaluations_credit_and_seats_survive_a_kill(server: Server, tmp_path: Path) -> None:
+    key = Identity.load_or_create(tmp_path).public_key
+    with server.start() as client:
+        start = client.get_run().latest
+        members = [client.join(key, "rig", credit="  Anna \n of B\x1b ", seat=seat).member_id for seat in (0, 1)]
+        client.heartbeat(pb.HeartbeatRequest(member_id=members[1], phase="training", device="RTX\n4090 " * 20))
+        assert client.status().members[1].device == ("RTX 4090 " * 20)[:100].strip()
+        measured = pb.Evaluation(round=0, digest=start.digest, heldout_loss=1 / 3, metrics={"bleu": 0.1 + 0.2})
+        assert client.report_evaluation(members[0], measured).accepted
+        assert client.report_evaluation(members[1], measured).accepted  # the same is known
+        measured.heldout_loss = 0.5
+        answer = client.report_evaluation(members[1], measured)
+        assert not answer.accepted
+        assert "its held-out loss is 0.5" in answer.why
+        with pytest.raises(UsageError, match="no seat 64"):
+            client.join(key, "rig", seat=64)
+        with pytest.raises(UsageError, match="needs the state's digest"):
+            client.report_evaluation(members[0], pb.Evaluation(digest="short"))
+    server.kill()
+    with server.start() as client:
+        status = client.status()
+        [checkpoint] = client.checkpoints()
+    assert members == [member_id(key), f"{member_id(key)}-1"]
+    assert [(member.credit, member.live) for member in status.members] == [("Anna of B", True)] * 2
+    assert [(item.heldout_loss, item.evaluated_by) for item in status.evaluations] == [(1 / 3, members[0])]
+    assert (checkpoint.heldout_loss, dict(checkpoint.metrics)) == (1 / 3, {"bleu": 0.1 + 0.2})
+    assert (checkpoint.has_heldout_loss, checkpoint.evaluated_by) == (True, members[0])
     server.stop()
 
 

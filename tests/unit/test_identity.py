@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from swarm.errors import CorruptError
+from swarm.errors import CorruptError, UsageError
 from swarm.identity import Identity, member_id, server_certificate
 
 
@@ -73,3 +73,12 @@ def test_a_certificate_of_another_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a" / "tls.pem").write_bytes(ours.key_pem + theirs.certificate_pem)
     with pytest.raises(CorruptError):
         server_certificate(tmp_path / "a")
+
+
+def test_seats_of_a_key_are_members_of_their_own() -> None:
+    key = b"k" * 32
+    ids = [member_id(key, seat) for seat in range(64)]
+    assert len(set(ids)) == 64
+    assert (ids[0], ids[2]) == (member_id(key), f"{member_id(key)}-2")
+    with pytest.raises(UsageError, match="there is no seat 64"):
+        member_id(key, 64)

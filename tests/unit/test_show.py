@@ -51,6 +51,19 @@ def test_the_status_says_what_each_member_does_and_why_it_waits() -> None:
     assert "dora left: no heartbeat" in text
 
 
+def test_the_status_shows_devices_and_the_newest_evaluation_next_to_the_first() -> None:
+    status = pb.Status()
+    status.CopyFrom(STATUS)
+    status.members[0].device = "NVIDIA GeForce RTX 4090"
+    status.evaluations.add(round=0, heldout_loss=3.021)
+    assert "held-out loss 3.02 at round 0\n" in shown(status_view(status, 0.0), 200).replace(" \n", "\n")
+    status.evaluations.add(round=40, heldout_loss=2.412, metrics={"bleu": 31.25})
+    text = shown(status_view(status, 0.0), 200)
+    assert "held-out loss 2.41 at round 40 (base 3.02), bleu 31.25" in text
+    assert "NVIDIA GeForce " in text
+    assert max(map(len, shown(status_view(status, 0.0), 60).splitlines())) <= 60
+
+
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_the_status_keeps_to_the_terminal(width: int) -> None:
     assert max(map(len, shown(status_view(STATUS, 0.0), width).splitlines())) <= width
