@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from swarm import lifetime
-from swarm.cli import checkpoints, demo, join, launch, run_spec, runs, status
+from swarm.cli import checkpoints, data, demo, join, launch, run_spec, runs, status
 from swarm.errors import SwarmError, from_os_error
 from swarm.version import __version__
 
@@ -25,6 +25,7 @@ app.command("join")(join.join)
 app.command("demo")(demo.demo)
 app.command("status")(status.status)
 app.command("runs")(runs.runs)
+app.add_typer(data.app)
 app.add_typer(checkpoints.app)
 app.add_typer(run_spec.app)
 
