@@ -37,6 +37,7 @@ class Artefacts:
     shards: tuple[pb.Blob, ...]
     heldout: pb.Blob
     layout: pb.DataLayout
+    data: pb.DataFacts
     checkpoint: dict[str, Any]
 
     @property
@@ -51,13 +52,14 @@ class Artefacts:
 def read_artefacts(path: Path) -> Artefacts:
     """Raises NotFoundError, and CorruptError when the file is not what preparation writes."""
     try:
-        facts = json.loads(path.read_text())
+        made = json.loads(path.read_text())
         return Artefacts(
-            tuple(pb.Blob(**blob) for blob in facts["model"]),
-            tuple(pb.Blob(**blob) for blob in facts["shards"]),
-            pb.Blob(**facts["heldout"]),
-            pb.DataLayout(**facts["layout"]),
-            facts["checkpoint"],
+            tuple(pb.Blob(**blob) for blob in made["model"]),
+            tuple(pb.Blob(**blob) for blob in made["shards"]),
+            pb.Blob(**made["heldout"]),
+            pb.DataLayout(**made["layout"]),
+            pb.DataFacts(**made["facts"]),
+            made["checkpoint"],
         )
     except FileNotFoundError as error:
         raise NotFoundError(f"{path} is missing: the run was never prepared.", "Use swarm launch.") from error
@@ -86,6 +88,7 @@ class Servicer(CoordinatorServicer):
             heldout=self._artefacts.heldout,
             layout=self._artefacts.layout,
             latest=_checkpoint(state, state.latest),
+            data=self._artefacts.data,
             round=state.round,
             bootstrap=[*self._bootstrap(), *members],
             finished=state.finished,

@@ -25,6 +25,7 @@ from peer.blocks import Block, Encoder, blocks
 from peer.checkpoint import state_digest, state_metadata, write_state
 from peer.encoding import Tokens, require_chat_template
 from peer.formats import documents
+from peer.isolation import require_isolation
 from peer.optimizer import AdamW
 from peer.packing import Corpus, Split, gather, separable, shards, split
 from peer.sources import count
@@ -248,6 +249,8 @@ def _model(job: Job) -> dict[str, Any]:
     spec, workshop, say = job.spec, job.workshop, job.listener.step
     say("model", spec.model.source)
     model, values = untrained(spec, workshop.model, job.base)
+    if spec.data.whole:
+        require_isolation(model.config)
     for config in (model.config, model.generation_config):
         config.save_pretrained(workshop.model)  # type: ignore[operator, union-attr]
     say("model", f"{sum(value.numel() for value in values.values()):,} parameters to train")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from swarm import lifetime
-from swarm.cli import checkpoints, demo, export, join, launch, ledger, run_spec, runs, status
+from swarm.cli import checkpoints, data, demo, export, join, launch, ledger, run_spec, runs, status
 from swarm.errors import SwarmError, from_os_error
 from swarm.version import __version__
 
@@ -26,6 +26,7 @@ app.command("demo")(demo.demo)
 app.command("export")(export.export)
 app.command("status")(status.status)
 app.command("runs")(runs.runs)
+app.add_typer(data.app)
 app.add_typer(checkpoints.app)
 app.add_typer(ledger.app)
 app.add_typer(run_spec.app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -77,11 +78,11 @@ def _settings(folder: Path, spec: RunSpec, listen: tuple[str, int], advertise_ho
 
 def _make_ready(folder: Path, spec_path: Path, spec: RunSpec) -> None:
     from swarm.cli import rundir
-    from swarm.cli.preparation import prepare
+    from swarm.cli.preparation import prepare_visibly
 
     rundir.check_same_run(folder, spec)
     if not rundir.is_prepared(folder):
-        prepare(spec_path, folder, typer.echo)
+        prepare_visibly(spec_path, folder, os.cpu_count() or 1)
 
 
 def _coordinate(settings: Settings) -> None:

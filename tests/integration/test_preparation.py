@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from swarm.cli.preparation import prepare
+from swarm.cli.preparation import View, prepare
 from swarm.errors import DataError, SwarmError
 from swarm.runspec import example
 
@@ -26,7 +26,7 @@ def test_steps_are_said_and_the_artefacts_are_there(tmp_path: Path) -> None:
         "\n\n".join(f"Paragraph {n} says a little more each time. " * 9 for n in range(60))
     )
     said: list[str] = []
-    prepare(spec_file(tmp_path, "text.txt"), tmp_path / "run", said.append)
+    prepare(spec_file(tmp_path, "text.txt"), tmp_path / "run", View(said.append), 1)
     assert (tmp_path / "run" / "artefacts.json").exists()
     assert any(line.startswith("data: ") for line in said)
     assert any(line.startswith("model: ") for line in said)
@@ -34,14 +34,14 @@ def test_steps_are_said_and_the_artefacts_are_there(tmp_path: Path) -> None:
 
 def test_what_the_child_found_is_raised_here(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.txt") as caught:
-        prepare(spec_file(tmp_path, "none.txt"), tmp_path / "run", lambda _: None)
+        prepare(spec_file(tmp_path, "none.txt"), tmp_path / "run", View(lambda _: None), 1)
     assert caught.value.remedy
 
 
 def test_an_unexpected_end_names_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(SwarmError, match="ended unexpectedly") as caught:
-        prepare(spec_file(tmp_path, "text.txt"), tmp_path / "run", lambda _: None)
+        prepare(spec_file(tmp_path, "text.txt"), tmp_path / "run", View(lambda _: None), 1)
     assert "prepare.log" in caught.value.remedy
 
 
@@ -50,4 +50,4 @@ def test_an_interrupt_ends_the_child(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):  # the conftest fails the test when the child is left
-        prepare(spec_file(tmp_path, "builtin:pydoc-topics"), tmp_path / "run", interrupt)
+        prepare(spec_file(tmp_path, "builtin:pydoc-topics"), tmp_path / "run", View(interrupt), 1)

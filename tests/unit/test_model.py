@@ -14,10 +14,10 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, GPT2Config
 
+from peer.artefacts import Workshop
 from peer.checkpoint import state_digest
 from peer.data import Samples, read_samples
 from peer.model import PRESETS, evaluate, initial_model, load_model, load_tokenizer, loss_sum, sample_text, trainable
-from peer.prepare import Workshop
 from peer.tokenizer import byte_level, make_tokenizer
 from swarm.errors import ModelError
 from swarm.runspec import RunSpec, loads

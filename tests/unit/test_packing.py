@@ -5,13 +5,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from peer.packing import SHARD_SAMPLES, Corpus, separable, shards, split, tokenise
+from peer.blocks import Encoder, blocks
+from peer.formats import plain
+from peer.packing import SHARD_SAMPLES, Corpus, gather, separable, shards, split
 from peer.tokenizer import END, byte_level
 from swarm.errors import DataError
 from swarm.runspec import RunSpec, loads
@@ -41,8 +44,9 @@ def spec(length: int = 8, batch: int = 1, fraction: float = 0.1) -> RunSpec:
 
 @contextmanager
 def corpus_of(texts: list[str], seed: int = 0) -> Iterator[Corpus]:
-    with tempfile.TemporaryFile() as file:
-        yield tokenise(texts, BYTES, seed, file)
+    documents = [plain(text, f"text {number}") for number, text in enumerate(texts)]
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as file:
+        yield gather(blocks(documents, Encoder(BYTES, "", False, seed), Path(folder), 1), file)
 
 
 def words(count: int) -> list[str]:
@@ -108,10 +112,12 @@ def test_at_least_one_sample_and_at_most_about_one_shard_is_held_out() -> None:
 
 def test_too_few_documents_are_cut_into_pieces() -> None:
     paragraphs = [f"paragraph {number} " * 60 + "\n\n" for number in range(50)]
-    pieces = list(separable(["".join(paragraphs)], 0.05))
-    assert "".join(pieces) == "".join(paragraphs)
+    pieces = list(separable([plain("".join(paragraphs), "a.txt, line 1")], 0.05))
+    assert "".join(piece.text for piece in pieces) == "".join(paragraphs)
+    assert [piece.origin for piece in pieces[:2]] == ["a.txt, line 1, piece 1", "a.txt, line 1, piece 2"]
     assert len(pieces) > 10
-    assert list(separable(words(40), 0.05)) == words(40)
+    many = [plain(text, "here") for text in words(40)]
+    assert list(separable(many, 0.05)) == many
 
 
 def test_too_short_data_says_what_is_needed_and_found() -> None:

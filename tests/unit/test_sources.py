@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.sources import cut, documents
+from peer.formats import documents
+from peer.sources import count, cut
 from swarm.errors import DataError
 from swarm.runspec import Data
 
@@ -21,7 +22,7 @@ RECORDS = [{"en": "Yes.", "de": "Ja.", "n": 1}, {"en": "No.", "de": "Nein.", "n"
 
 
 def texts(base: Path, source: str, **keys: Any) -> list[str]:
-    return list(documents(Data(source=source, **keys), base))
+    return [document.text for document in documents(Data(source=source, **keys), base)]
 
 
 def refusal(base: Path, source: str, **keys: Any) -> str:
@@ -123,6 +124,24 @@ def test_a_missing_file_and_one_in_utf_16_are_named(tmp_path: Path) -> None:
     assert "no file" in refusal(tmp_path, "*.jsonl")
     (tmp_path / "a.txt").write_text("text", encoding="utf-16")
     assert "a.txt, line 1: byte 1 (0xff) is not UTF-8" in refusal(tmp_path, "a.txt")
+
+
+def test_documents_know_where_they_come_from(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x\n" * 700_000 + "\n" + "y\n")
+    write_jsonl(tmp_path / "b.jsonl", [{"text": "one"}, {"text": " "}, {"text": "three"}])
+    origins = [
+        [document.origin for document in documents(Data(source=source), tmp_path)] for source in ("a.txt", "b.jsonl")
+    ]
+    assert origins[0] == [f"{tmp_path / 'a.txt'}, line 1", f"{tmp_path / 'a.txt'}, line 700002"]
+    assert origins[1] == [f"{tmp_path / 'b.jsonl'}, line 1", f"{tmp_path / 'b.jsonl'}, line 3"]
+
+
+def test_the_number_of_records_is_known_beforehand(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", RECORDS)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(RECORDS * 300), tmp_path / "a.parquet")
+    sources = ["a.jsonl", "a.parquet", "hf:org/name"]
+    assert [count(Data(source=source), tmp_path) for source in sources] == [2, 600, None]
+    assert count(Data(source="builtin:pydoc-topics"), tmp_path) > 70  # type: ignore[operator]
 
 
 @given(st.lists(st.sampled_from(["\n", "ab\n", "abcdefgh\n", "  \n"])), st.integers(1, 30))
