@@ -64,7 +64,8 @@ def blob_of(facts: dict[str, Any]) -> pb.Blob:
 
 def chunked(path: Path, chunk_size: int = CHUNK) -> tuple[str, int, bytes]:
     """SHA-256 (hex), size, and the chunks' digests of 32 bytes each, of a file that is read once."""
-    whole, digests, size = hashlib.sha256(), [], 0
+    digests: list[bytes] = []
+    whole, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while True:
             one, start = hashlib.sha256(), size
