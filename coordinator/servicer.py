@@ -17,6 +17,7 @@ from coordinator import translate
 from coordinator.engine import Engine
 from coordinator.rounds import summary
 from coordinator.state import State
+from swarm.chunks import blob_of
 from swarm.errors import CorruptError, NotFoundError, UnknownRunError, UsageError
 from swarm.identity import member_id
 from swarm.proto import coordinator_pb2 as pb
@@ -37,6 +38,7 @@ class Artefacts:
     heldout: pb.Blob
     layout: pb.DataLayout
     checkpoint: dict[str, Any]
+    base: tuple[pb.Blob, ...]  # the frozen base's weights; empty for method full
 
     @property
     def blobs(self) -> tuple[pb.Blob, ...]:
@@ -52,11 +54,12 @@ def read_artefacts(path: Path) -> Artefacts:
     try:
         facts = json.loads(path.read_text())
         return Artefacts(
-            tuple(pb.Blob(**blob) for blob in facts["model"]),
-            tuple(pb.Blob(**blob) for blob in facts["shards"]),
-            pb.Blob(**facts["heldout"]),
+            tuple(map(blob_of, facts["model"])),
+            tuple(map(blob_of, facts["shards"])),
+            blob_of(facts["heldout"]),
             pb.DataLayout(**facts["layout"]),
             facts["checkpoint"],
+            tuple(map(blob_of, facts["base"])),
         )
     except FileNotFoundError as error:
         raise NotFoundError(f"{path} is missing: the run was never prepared.", "Use swarm launch.") from error
@@ -88,6 +91,7 @@ class Servicer(CoordinatorServicer):
             round=state.round,
             bootstrap=[*self._bootstrap(), *members],
             finished=state.finished,
+            base=self._artefacts.base,
         )
 
     def ListRuns(self, request: pb.ListRunsRequest, context: grpc.ServicerContext) -> pb.ListRunsResponse:
@@ -208,7 +212,7 @@ class Servicer(CoordinatorServicer):
 
     def Download(self, request: pb.DownloadRequest, context: grpc.ServicerContext) -> Iterator[pb.Chunk]:
         state = self._state(request.run)
-        sizes = {blob.sha256: blob.size for blob in self._artefacts.blobs}
+        sizes = {blob.sha256: blob.size for blob in (*self._artefacts.blobs, *self._artefacts.base)}
         sizes |= {item.sha256: item.size for item in state.checkpoints.values()}
         if request.sha256 not in sizes:
             raise NotFoundError(f"The run has no file {request.sha256[:16]}…", "Ask for the run again.")

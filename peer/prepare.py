@@ -23,6 +23,7 @@ from safetensors.numpy import save
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
+from peer.base import base_blobs
 from peer.checkpoint import state_digest, state_metadata, write_state
 from peer.model import initial_model, trainable
 from peer.optimizer import AdamW
@@ -52,11 +53,11 @@ class Workshop:
     def __init__(self, out: Path) -> None:
         self.artefacts = out / "artefacts.json"
         self.model = out / "model"
-        self._blobs = out / "blobs"
+        self.blobs = out / "blobs"
 
     def open(self) -> None:
         """Make the folders; an old model's files must not mix with the new one's."""
-        self._blobs.mkdir(parents=True, exist_ok=True)
+        self.blobs.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self.model, ignore_errors=True)
         self.model.mkdir()
 
@@ -65,14 +66,14 @@ class Workshop:
         if not self.artefacts.exists():
             return False
         made: dict[str, Any] = json.loads(self.artefacts.read_text())
-        blobs = [*made["model"], *made["shards"], made["heldout"], made["checkpoint"]]
+        blobs = [*made["model"], *made["shards"], made["heldout"], made["checkpoint"], *made["base"]]
         return made["spec_sha256"] == key and all(map(self._has, blobs))
 
     def put(self, name: str, content: bytes) -> Blob:
         """Keep `content` as a blob."""
         blob = Blob(name, hashlib.sha256(content).hexdigest(), len(content))
         if not self._has(asdict(blob)):
-            with atomic_write(self._blobs / blob.sha256) as file:
+            with atomic_write(self.blobs / blob.sha256) as file:
                 file.write(content)
         return blob
 
@@ -86,10 +87,10 @@ class Workshop:
         moments = AdamW(parameters, spec.training).state()
         state = {f"model/{name}": parameter for name, parameter in parameters.items()} | moments
         digest = state_digest(state)
-        path = self._blobs / "checkpoint"
+        path = self.blobs / "checkpoint"
         write_state(path, state, state_metadata(spec.run.name, 0, 0, digest))
         sha256, size = sha256_file(path), path.stat().st_size
-        publish(path, self._blobs / sha256)
+        publish(path, self.blobs / sha256)
         return {"round": 0, "digest": digest, "sha256": sha256, "size": size, "global_samples": 0}
 
     def finish(self, artefacts: dict[str, Any]) -> None:
@@ -98,7 +99,7 @@ class Workshop:
             file.write(json.dumps(artefacts, indent=1, sort_keys=True).encode())
 
     def _has(self, blob: dict[str, Any]) -> bool:
-        path = self._blobs / str(blob["sha256"])
+        path = self.blobs / str(blob["sha256"])
         return path.exists() and path.stat().st_size == int(blob["size"])
 
 
@@ -193,7 +194,15 @@ def _model(spec: RunSpec, base: Path, workshop: Workshop, say: Say) -> dict[str,
     return {
         "model": [asdict(workshop.put(path.name, path.read_bytes())) for path in files],
         "checkpoint": workshop.put_state(model, spec),
+        "base": _base(spec, base, workshop),
     }
+
+
+def _base(spec: RunSpec, base: Path, workshop: Workshop) -> list[dict[str, Any]]:
+    """The frozen base's weights; none when all weights are trained, since the checkpoint has them then."""
+    if not spec.model.adapts or not runspec.is_folder(spec.model.source):
+        return []
+    return base_blobs(base / Path(spec.model.source).expanduser(), workshop.blobs)
 
 
 def _say(step: str, detail: str) -> None:

@@ -21,7 +21,8 @@ from peer.fetch import Files
 from peer.outbox import Outbox
 from peer.session import Session, Who
 from peer.worker import TOLD, Setup
-from swarm import log
+from swarm import log, paths
+from swarm.chunks import Manifest
 from swarm.client import CoordinatorClient
 from swarm.errors import NotFoundError, SwarmError, UnreachableError, WorkerCrashError, from_code, from_os_error
 from swarm.identity import Identity
@@ -53,6 +54,8 @@ class JoinOptions:
     device: str
     threads: int
     screen: Callable[[PeerEvent], None]
+    base: Path | None = None  # a folder with a copy of the run's base model
+    from_hub: bool = False
 
 
 def run(options: JoinOptions) -> None:
@@ -210,7 +213,7 @@ class Supervisor:
         return {
             "setup": self._setup,
             "lease": self._lease,
-            "shard": lambda index: str(self._files.blob(self._run.shards[index])),
+            "chunk": self._files.chunk,
             "latest_checkpoint": self._latest_checkpoint,
             "maddrs": self._listening,
             "phase": self._phase,
@@ -231,9 +234,13 @@ class Supervisor:
                     "sequence_length": layout.sequence_length,
                     "seed": layout.seed,
                 },
-                shards=[shard.sha256 for shard in self._run.shards],
+                shards=[Manifest.of(shard).facts() for shard in self._run.shards],
+                base=[Manifest.of(blob).facts() for blob in self._run.base],
                 checkpoint=str(self._newest_checkpoint()),
                 folder=str(self._options.data_dir),
+                cache=str(paths.cache() / "blobs"),
+                base_folder=str(self._options.base or ""),
+                from_hub=self._options.from_hub,
                 initial_peers=list(self._run.bootstrap),
                 live_members=len({address.rsplit("/", 1)[-1] for address in self._run.bootstrap}) - 1,
                 listen_host="127.0.0.1" if _is_loopback(self._options.invite.host) else "0.0.0.0",

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peer.base import manifests
 from peer.bridge import Bridge
+from peer.supplies import Base, Supplies
 from swarm import lifetime, log
 from swarm.errors import SwarmError
 from swarm.ranges import Layout, Range
@@ -47,9 +49,13 @@ class Setup:
     spec_toml: str
     model_folder: str
     layout: dict[str, Any]
-    shards: list[str]  # SHA-256 of each
+    shards: list[dict[str, Any]]  # swarm.chunks.Manifest.facts
+    base: list[dict[str, Any]]  # the same of the frozen base's files
     checkpoint: str  # path of a state file
     folder: str
+    cache: str  # of the base's files
+    base_folder: str  # the volunteer's copy of the base, or empty
+    from_hub: bool
     initial_peers: list[str]
     live_members: int
     listen_host: str
@@ -62,21 +68,26 @@ class Setup:
 
 
 class Shards:
-    """Samples by position; a missing shard is asked of the supervisor."""
+    """Samples by position; a missing shard is fetched. Those of last time are given to others at once."""
 
-    def __init__(self, bridge: Bridge, setup: Setup) -> None:
+    def __init__(self, setup: Setup, supplies: Supplies) -> None:
         from peer.data import Batches
 
-        self._bridge = bridge
+        self._supplies = supplies
+        self._shards = manifests(setup.shards)
+        self._folder = Path(setup.folder) / "blobs"
+        supplies.offer(self._shards, self._folder)
         layout = setup.layout
         shape = Layout(tuple(layout["shard_samples"]), layout["sequence_length"], layout["seed"])
-        self._batches = Batches(shape, tuple(setup.shards), self._fetch)
+        self._batches = Batches(shape, tuple(shard.sha256 for shard in self._shards), self._fetch)
 
     def load(self, positions: Range) -> Tensor:
         return self._batches.load(positions)
 
     def _fetch(self, index: int) -> Path:
-        return Path(self._bridge.call("shard", index=index, seconds=600.0))
+        shard = self._shards[index]
+        [path] = self._supplies.fetch([shard], self._folder, shard.name)
+        return path
 
 
 @dataclass
@@ -231,6 +242,8 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange, stop: th
     from peer.training import Peer
 
     spec = setup.spec
+    supplies = Supplies(bridge, exchange)
+    _take_base(setup, spec, supplies)
     learner = _learner(bridge, setup, spec)
 
     def ask(samples: int) -> Leased:
@@ -238,12 +251,22 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange, stop: th
         lease = answer["lease"]
         return Leased(LeasedRange(lease[0], Range(*lease[1:])) if lease else None, answer["why"])
 
-    feed = Feed(ask, Shards(bridge, setup), lambda: _wish(peer, spec))
+    feed = Feed(ask, Shards(setup, supplies), lambda: _wish(peer, spec))
     teller = Teller(bridge, exchange, learner, checkpointed=learner.round)
     folder = Path(setup.folder) / "state"
     folder.mkdir(exist_ok=True)
     peer = Peer(learner, exchange, feed, teller, folder, lambda: _latest(bridge, learner), stop)
     return Job(peer, feed, teller, exchange)
+
+
+def _take_base(setup: Setup, spec: RunSpec, supplies: Supplies) -> None:
+    """The base's files, from where they are nearest: the cache, the volunteer's copy, the hub if wished, the swarm."""
+    base = Base(setup.base, Path(setup.cache), supplies)
+    if setup.base_folder:
+        base.take_from(Path(setup.base_folder))
+    if setup.from_hub:
+        base.take_from_hub(spec.model)
+    base.complete(Path(setup.model_folder))
 
 
 def _learner(bridge: Bridge, setup: Setup, spec: RunSpec) -> Learner:

@@ -301,8 +301,8 @@ def _require_space(missing: Sequence[Manifest], folder: Path) -> None:
 
 
 def _teller(progress: Progress, before: int, total: int) -> Progress:
-    """Tell of one file as a part of all, every two seconds."""
-    said = float("-inf")
+    """Tell of one file as a part of all, every two seconds; nothing of what is there at once."""
+    said = time.monotonic() - _TELL_SECONDS + _LOOK_SECONDS
 
     def tell(file: Advance) -> None:
         nonlocal said

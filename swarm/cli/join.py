@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +22,11 @@ def join(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="CPU threads; by default one per core.", show_default=False)
     ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option("--base", help="A folder with a copy of the run's base model.", exists=True, file_okay=False),
+    ] = None,
+    from_hub: Annotated[bool, typer.Option("--from-hub", help="Fetch the base model from the hub first.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train with others until the run is finished or Ctrl-C; needs nothing but the invite."""
@@ -40,6 +46,8 @@ def join(
             device=device,
             threads=threads or _cores(),
             screen=show,
+            base=base.resolve() if base else None,
+            from_hub=from_hub,
         )
         supervisor.run(options)
 
