@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,17 @@ def missing(files: Sequence[Manifest], cache: Path) -> list[Manifest]:
     return [manifest for manifest in files if found(manifest, cache) is None]
 
 
-def adopt(files: Sequence[Manifest], folder: Path, cache: Path) -> None:
-    """Let the cache have the files from `folder`, each under its own name there, without a copy.
+def link(path: Path, name: Path) -> None:
+    """Make `name` another name of the file: a hard link, or a symbolic one to another disk."""
+    name.unlink(missing_ok=True)
+    try:
+        name.hardlink_to(path.resolve())
+    except OSError:
+        name.symlink_to(path.resolve())
+
+
+def adopt(files: Sequence[Manifest], folder: Path, cache: Path, take: Callable[[Path, Path], object] = link) -> None:
+    """Let the cache have the files from `folder`, each under its own name there; they are linked, or what `take` does.
 
     Raises ModelError, naming the file, when one is not there or is another than the run's; DiskError.
     """
@@ -58,7 +67,7 @@ def adopt(files: Sequence[Manifest], folder: Path, cache: Path) -> None:
         for manifest in missing(files, cache):
             path = (folder / manifest.name).resolve()
             _require_same(manifest, path, folder)
-            link(path, cache / manifest.sha256)
+            take(path, cache / manifest.sha256)
             stamps.stamp(cache / manifest.sha256, manifest.sha256)
     except OSError as error:
         raise from_os_error(error, "taking over the base model") from error
@@ -86,15 +95,6 @@ def model_folder(folder: Path, files: Sequence[Manifest], cache: Path) -> None:
     """Give the base's files their own names in the model's folder, where transformers looks for them."""
     for manifest in files:
         link(cache / manifest.sha256, folder / manifest.name)
-
-
-def link(path: Path, name: Path) -> None:
-    """Make `name` another name of the file: a hard link, or a symbolic one to another disk."""
-    name.unlink(missing_ok=True)
-    try:
-        name.hardlink_to(path.resolve())
-    except OSError:
-        name.symlink_to(path.resolve())
 
 
 def _link_or_copy(path: Path, target: Path) -> None:

@@ -10,7 +10,7 @@ from huggingface_hub import HfApi, constants, hf_hub_download
 
 # The hub's HTTP library has changed before; its errors module imports the base error of the one in use.
 from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
-from huggingface_hub.utils import disable_progress_bars
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from peer.base import adopt
 from swarm.chunks import Manifest
@@ -44,11 +44,10 @@ def fetch(name: str, revision: str, files: Sequence[Manifest], cache: Path) -> N
         for manifest in files:
             hf_hub_download(name, manifest.name, revision=revision, local_dir=folder)
     except (HfHubHTTPError, HTTPError, OSError) as failure:
-        raise ModelError(
-            f"The hub did not give {name}: {failure}.", "Try again, or join without --from-hub."
-        ) from failure
+        remedy = "Try again: what has arrived is kept. Or join without --from-hub."
+        raise ModelError(f"The hub did not give {name}: {failure}.", remedy) from failure
     try:
-        adopt(files, folder, cache)
+        adopt(files, folder, cache, Path.replace)
     except ModelError as other:
         remedy = "Join without --from-hub, and tell the run's maintainer."
         raise ModelError(f"What the hub gives as {name} is not the base of this run: {other.what}", remedy) from other
