@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from swarm import stamps
 from swarm.errors import CorruptError, NotFoundError, UsageError, from_os_error
 from swarm.tensorfile import publish, sha256_file
 
@@ -69,6 +70,16 @@ class Blobs:
         if sha256_file(path) != sha256:
             raise _torn(path, "its SHA-256 is another")
         return path
+
+    def verify_once(self, sha256: str, size: int) -> None:
+        """As `verify`, for files of gigabytes: what was verified and has not changed since is not read again."""
+        path = self.path(sha256)
+        try:
+            right = stamps.verified(path, sha256, size)
+        except FileNotFoundError as error:
+            raise NotFoundError(f"The file {path} is missing.", "Restore it, or launch the run anew.") from error
+        if not right:
+            raise _torn(path, "its size or SHA-256 is another")
 
     def delete(self, sha256: str) -> None:
         """Forget a blob, and what had arrived of it."""

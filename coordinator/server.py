@@ -107,6 +107,8 @@ class Coordinator:
         blobs = Blobs(settings.data_dir / "blobs")
         for blob in artefacts.blobs:
             blobs.verify(blob.sha256)
+        for blob in artefacts.base:
+            blobs.verify_once(blob.sha256, blob.size)
         store = open_store(settings.spec.run.name, settings.data_dir, settings.store_url)
         self._resources.callback(store.close)
         engine = _engine(settings, artefacts, store, blobs)

@@ -18,6 +18,7 @@ from coordinator.engine import Engine
 from coordinator.records import Checkpoint
 from coordinator.rounds import summary
 from coordinator.state import State
+from swarm.chunks import blob_of
 from swarm.errors import CorruptError, NotFoundError, UnknownRunError, UsageError
 from swarm.identity import member_id
 from swarm.proto import coordinator_pb2 as pb
@@ -39,6 +40,7 @@ class Artefacts:
     layout: pb.DataLayout
     data: pb.DataFacts
     checkpoint: dict[str, Any]
+    base: tuple[pb.Blob, ...]  # the frozen base's weights; empty for method full
 
     @property
     def blobs(self) -> tuple[pb.Blob, ...]:
@@ -54,12 +56,13 @@ def read_artefacts(path: Path) -> Artefacts:
     try:
         made = json.loads(path.read_text())
         return Artefacts(
-            tuple(pb.Blob(**blob) for blob in made["model"]),
-            tuple(pb.Blob(**blob) for blob in made["shards"]),
-            pb.Blob(**made["heldout"]),
+            tuple(map(blob_of, made["model"])),
+            tuple(map(blob_of, made["shards"])),
+            blob_of(made["heldout"]),
             pb.DataLayout(**made["layout"]),
             pb.DataFacts(**made["facts"]),
             made["checkpoint"],
+            tuple(map(blob_of, made["base"])),
         )
     except FileNotFoundError as error:
         raise NotFoundError(f"{path} is missing: the run was never prepared.", "Use swarm launch.") from error
@@ -92,6 +95,7 @@ class Servicer(CoordinatorServicer):
             round=state.round,
             bootstrap=[*self._bootstrap(), *members],
             finished=state.finished,
+            base=self._artefacts.base,
         )
 
     def ListRuns(self, request: pb.ListRunsRequest, context: grpc.ServicerContext) -> pb.ListRunsResponse:
@@ -220,7 +224,7 @@ class Servicer(CoordinatorServicer):
 
     def Download(self, request: pb.DownloadRequest, context: grpc.ServicerContext) -> Iterator[pb.Chunk]:
         state = self._state(request.run)
-        sizes = {blob.sha256: blob.size for blob in self._artefacts.blobs}
+        sizes = {blob.sha256: blob.size for blob in (*self._artefacts.blobs, *self._artefacts.base)}
         sizes |= {item.sha256: item.size for item in state.checkpoints.values()}
         if request.sha256 not in sizes:
             raise NotFoundError(f"The run has no file {request.sha256[:16]}…", "Ask for the run again.")

@@ -20,16 +20,18 @@ from safetensors.numpy import save
 from torch import Tensor, nn
 
 from peer import repeats, whole
-from peer.base import untrained
+from peer.base import base_blobs
 from peer.blocks import Block, Encoder, blocks
 from peer.checkpoint import state_digest, state_metadata, write_state
 from peer.encoding import Tokens, require_chat_template
 from peer.formats import documents
 from peer.isolation import require_isolation
+from peer.model import base_folder
 from peer.optimizer import AdamW
 from peer.packing import Corpus, Split, gather, separable, shards, split
 from peer.sources import count
 from peer.tokenizer import make_tokenizer
+from peer.trained import untrained
 from swarm.runspec import RunSpec
 from swarm.tensorfile import atomic_write, publish, sha256_file
 
@@ -73,11 +75,11 @@ class Workshop:
         self.model = out / "model"
         self.blocks = out / "blocks"
         self.repeats = out / "near-duplicates.json"
-        self._blobs = out / "blobs"
+        self.blobs = out / "blobs"
 
     def open(self) -> None:
         """Make the folders; an old model's files must not mix with the new one's."""
-        self._blobs.mkdir(parents=True, exist_ok=True)
+        self.blobs.mkdir(parents=True, exist_ok=True)
         self.blocks.mkdir(exist_ok=True)
         shutil.rmtree(self.model, ignore_errors=True)
         self.model.mkdir()
@@ -87,14 +89,14 @@ class Workshop:
         if not self.artefacts.exists():
             return False
         made: dict[str, Any] = json.loads(self.artefacts.read_text())
-        blobs = [*made["model"], *made["shards"], made["heldout"], made["checkpoint"]]
+        blobs = [*made["model"], *made["shards"], made["heldout"], made["checkpoint"], *made["base"]]
         return made["spec_sha256"] == key and all(map(self._has, blobs))
 
     def put(self, name: str, content: bytes) -> Blob:
         """Keep `content` as a blob."""
         blob = Blob(name, hashlib.sha256(content).hexdigest(), len(content))
         if not self._has(asdict(blob)):
-            with atomic_write(self._blobs / blob.sha256) as file:
+            with atomic_write(self.blobs / blob.sha256) as file:
                 file.write(content)
         return blob
 
@@ -107,10 +109,10 @@ class Workshop:
         moments = AdamW({name: nn.Parameter(value) for name, value in values.items()}, spec.training).state()
         state = {f"model/{name}": value for name, value in values.items()} | moments
         digest = state_digest(state)
-        path = self._blobs / "checkpoint"
+        path = self.blobs / "checkpoint"
         write_state(path, state, state_metadata(spec.run.name, 0, 0, digest))
         sha256, size = sha256_file(path), path.stat().st_size
-        publish(path, self._blobs / sha256)
+        publish(path, self.blobs / sha256)
         return {"round": 0, "digest": digest, "sha256": sha256, "size": size, "global_samples": 0}
 
     def finish(self, artefacts: dict[str, Any]) -> None:
@@ -123,7 +125,7 @@ class Workshop:
         shutil.rmtree(self.blocks, ignore_errors=True)
 
     def _has(self, blob: dict[str, Any]) -> bool:
-        path = self._blobs / str(blob["sha256"])
+        path = self.blobs / str(blob["sha256"])
         return path.exists() and path.stat().st_size == int(blob["size"])
 
 
@@ -258,4 +260,5 @@ def _model(job: Job) -> dict[str, Any]:
     return {
         "model": [asdict(workshop.put(path.name, path.read_bytes())) for path in files],
         "checkpoint": workshop.put_state(values, spec),
+        "base": base_blobs(base_folder(spec, job.base), workshop.blobs) if spec.model.adapts else [],
     }

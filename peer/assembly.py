@@ -9,13 +9,13 @@ from typing import cast
 import torch
 from torch import nn
 
-from peer.base import trained_model
 from peer.data import Samples
 from peer.device import Placement, use_threads
 from peer.gradients import Gradients, too_large
 from peer.learner import Learner
 from peer.model import loss_sum, trainable
 from peer.setup import Setup
+from peer.trained import trained_model
 from peer.trial import Trial, find_micro_batch
 from swarm.runspec import RunSpec
 

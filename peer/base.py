@@ -1,79 +1,107 @@
-"""The model that a peer trains: everything of it (full), or adapters on a frozen base (lora, qlora)."""
+"""The frozen base that adapters are trained on: its files as blobs, taken from a folder, put together as a folder."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM
+from peer.held import found
+from swarm import stamps
+from swarm.chunks import CHUNK, Manifest, blob_of, chunked
+from swarm.errors import ModelError, from_os_error
+from swarm.tensorfile import atomic_write
 
-from peer.adapters import adapt, initial, quantization
-from peer.device import Placement
-from peer.model import base_folder, built, initial_model, load_model, load_tokenizer, require_room, trainable
-from swarm.runspec import RunSpec
+INDEX = "model.safetensors.index.json"
 
 
-def trained_model(spec: RunSpec, folder: Path, placement: Placement) -> nn.Module:
-    """The model of the run on its device, in training mode; what is trained is fp32 and comes from a state file.
+def base_blobs(folder: Path, blobs: Path) -> list[dict[str, Any]]:
+    """Put the weights of the model in `folder` into the blob store `blobs`, and say what artefacts.json says of them.
 
-    `folder` holds the configuration and, for adapters, the base's weights. Raises ModelError.
+    Weights are *.safetensors and their index. They are linked where the disk allows it, else copied. Raises ModelError
+    when there are none.
     """
-    if spec.model.adapts:
-        model = adapt(_frozen(spec, folder, placement), spec)
-    else:
-        model = load_model(folder, placement.attention)
-    if spec.training.gradient_checkpointing:
-        _recompute(model)
-    return model.to(placement.device) if spec.model.method != "qlora" else model
+    paths = sorted([*folder.glob("*.safetensors"), *folder.glob(INDEX)])
+    if not paths:
+        raise ModelError(f"{folder} holds no *.safetensors files.", "Give the folder of a model with its weights.")
+    return [_blob(path, blobs) for path in paths]
 
 
-def untrained(spec: RunSpec, tokenizer: Path, base: Path) -> tuple[nn.Module, dict[str, Tensor]]:
-    """The model as it is configured, and what is trained of it at its values in round 0, by name, on the CPU.
+def _blob(path: Path, blobs: Path) -> dict[str, Any]:
+    sha256, size, chunks = chunked(path)
+    facts = {"name": path.name, "sha256": sha256, "size": size, "chunk_size": CHUNK, "chunks": chunks.hex()}
+    target = blobs / sha256
+    if not (target.exists() and target.stat().st_size == size):
+        _link_or_copy(path.resolve(), target)
+        stamps.stamp(target, sha256)
+    return facts
 
-    Folders in the spec are relative to `base`; `tokenizer` is the run's. Raises ModelError.
+
+def manifests(facts: Sequence[dict[str, Any]]) -> list[Manifest]:
+    """The files that a setup or artefacts.json names. Raises CorruptError for nonsense."""
+    return [Manifest.of(blob_of(item)) for item in facts]
+
+
+def missing(files: Sequence[Manifest], cache: Path) -> list[Manifest]:
+    """Those that are not in the cache. Raises CorruptError, naming it, for one that was altered there."""
+    return [manifest for manifest in files if found(manifest, cache) is None]
+
+
+def link(path: Path, name: Path) -> None:
+    """Make `name` another name of the file: a hard link, or a symbolic one to another disk."""
+    name.unlink(missing_ok=True)
+    try:
+        name.hardlink_to(path.resolve())
+    except OSError:
+        name.symlink_to(path.resolve())
+
+
+def adopt(files: Sequence[Manifest], folder: Path, cache: Path, take: Callable[[Path, Path], object] = link) -> None:
+    """Let the cache have the files from `folder`, each under its own name there; they are linked, or what `take` does.
+
+    Raises ModelError, naming the file, when one is not there or is another than the run's; DiskError.
     """
-    if spec.model.adapts:
-        model = blank_adapted(spec, base_folder(spec, base))
-        require_room(spec, model, len(load_tokenizer(tokenizer)))
-        return model, initial(model, spec.run.seed)
-    model = initial_model(spec, tokenizer, base)
-    return model, {name: parameter.detach() for name, parameter in trainable(model).items()}
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        for manifest in missing(files, cache):
+            path = (folder / manifest.name).resolve()
+            _require_same(manifest, path, folder)
+            take(path, cache / manifest.sha256)
+            stamps.stamp(cache / manifest.sha256, manifest.sha256)
+    except OSError as error:
+        raise from_os_error(error, "taking over the base model") from error
 
 
-def _frozen(spec: RunSpec, folder: Path, placement: Placement) -> nn.Module:
-    """The base, quantised while it loads for qlora, else in the type that is computed in."""
-    config = quantization(spec, placement.compute)
-    where: dict[str, Any] = {"device_map": {"": placement.device}, "quantization_config": config} if config else {}
-    model: nn.Module = built(
-        folder,
-        lambda: AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=placement.compute,
-            attn_implementation=placement.attention,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            **where,
-        ),
+def _require_same(manifest: Manifest, path: Path, folder: Path) -> None:
+    if not path.is_file():
+        raise ModelError(
+            f"{folder} holds no {manifest.name}, so it is not the base of this run.",
+            "Give the folder of the right model with --base, or leave --base out: the files are fetched then.",
+        )
+    sha256, _, digests = chunked(path, manifest.chunk_size or CHUNK)
+    if sha256 == manifest.sha256:
+        return
+    here = [digests[i : i + 32] for i in range(0, len(digests), 32)]
+    differs = sum(mine != theirs for mine, theirs in zip(here, manifest.digests, strict=False))
+    raise ModelError(
+        f"{path} differs from the run's {manifest.name} ({path.stat().st_size} bytes instead of {manifest.size}, "
+        f"{differs} of {manifest.count} chunks): the base in that folder is another one than this run's.",
+        "Give the folder of the right model and revision with --base, or leave --base out: the files are fetched then.",
     )
-    return model.requires_grad_(False)
 
 
-def _recompute(model: nn.Module) -> None:
-    """Recompute activations in the backward pass; without this hook nothing flows back to adapters."""
-    network: Any = model
-    network.activation_checkpointing_enable({"use_reentrant": False})
-    network.enable_input_require_grads()
+def model_folder(folder: Path, files: Sequence[Manifest], cache: Path) -> None:
+    """Give the base's files their own names in the model's folder, where transformers looks for them."""
+    for manifest in files:
+        link(cache / manifest.sha256, folder / manifest.name)
 
 
-def blank_adapted(spec: RunSpec, folder: Path) -> nn.Module:
-    """The base and its adapters without values and without memory for them (on torch's meta device).
-
-    Raises ModelError.
-    """
-    with torch.device("meta"):
-        config = built(folder, lambda: AutoConfig.from_pretrained(folder, trust_remote_code=False))
-        model = built(folder, lambda: AutoModelForCausalLM.from_config(config, trust_remote_code=False))
-        return adapt(model, spec)
+def _link_or_copy(path: Path, target: Path) -> None:
+    """A coordinator's folder is complete in itself, so a file on another disk is copied."""
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(path)
+    except OSError:
+        with path.open("rb") as source, atomic_write(target) as file:
+            shutil.copyfileobj(source, file)

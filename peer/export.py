@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from peer.base import blank_adapted
 from peer.checkpoint import read_state
 from peer.model import built, load_model, load_tokenizer, trainable
+from peer.trained import blank_adapted
 from swarm import lifetime, runspec
 from swarm.errors import SwarmError, from_os_error
 from swarm.runspec import RunSpec

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from swarm.chunks import require_plain
 from swarm.client import CoordinatorClient
-from swarm.errors import CorruptError
+from swarm.errors import from_os_error
 from swarm.proto import coordinator_pb2 as pb
 from swarm.tensorfile import sha256_file
 
@@ -41,11 +42,22 @@ class Files:
         folder = self._folder.parent / "model"
         folder.mkdir(parents=True, exist_ok=True)
         for blob in blobs:
-            if "/" in blob.name or blob.name in ("", ".", ".."):
-                raise CorruptError(f"The coordinator sent a file with the name {blob.name!r}.", "Do not join this run.")
+            require_plain(blob.name)
             with self._lock:
                 _link(self.blob(blob), folder / blob.name)
         return folder
+
+    def chunk(self, sha256: str, offset: int, length: int, path: str) -> None:
+        """Put a part of a blob in its place in the file `path`, which another process fills. Raises UnreachableError,
+        NotFoundError, CorruptError, DiskError.
+        """
+        data = self._client.download_range(sha256, offset, length)
+        try:
+            with Path(path).open("r+b") as file:
+                file.seek(offset)
+                file.write(data)
+        except OSError as error:
+            raise from_os_error(error, "fetching the run's files") from error
 
     def checkpoint(self, checkpoint: pb.Checkpoint) -> Path:
         """The file of a checkpoint."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 
 # The hub's HTTP library has changed before; its errors module imports the base error of the one in use.
 from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from swarm.errors import SwarmError
+from peer.base import adopt
+from swarm.chunks import Manifest
+from swarm.errors import ModelError, SwarmError
+from swarm.transfer import require_space
 
 _SECONDS = 5.0
 _WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
@@ -36,6 +42,31 @@ def snapshot(name: str, revision: str, error: type[SwarmError]) -> Path:
     except (HfHubHTTPError, HTTPError, OSError) as failure:
         remedy = "Try again: it goes on where it stopped."
         raise error(f"The download of {name} from the hub stopped: {failure}.", remedy) from failure
+
+
+def fetch(name: str, revision: str, files: Sequence[Manifest], cache: Path) -> None:
+    """Bring a model's files from the hub to `cache`, verified; a fetch that broke off goes on where it stopped.
+
+    Raises ModelError when the hub is out of reach, or its files are not the run's; DiskError.
+    """
+    require_model(name, revision, ModelError)
+    folder = cache.parent / "hub" / revision
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        require_space(folder, sum(manifest.size for manifest in files))
+        disable_progress_bars()
+        for manifest in files:
+            hf_hub_download(name, manifest.name, revision=revision, local_dir=folder)
+    except (HfHubHTTPError, HTTPError, OSError) as failure:
+        remedy = "Try again: what has arrived is kept. Or join without --from-hub."
+        raise ModelError(f"The hub did not give {name}: {failure}.", remedy) from failure
+    try:
+        adopt(files, folder, cache, Path.replace)
+    except ModelError as other:
+        remedy = "Join without --from-hub, and tell the run's maintainer."
+        raise ModelError(f"What the hub gives as {name} is not the base of this run: {other.what}", remedy) from other
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _require(kind: str, name: str, revision: str | None, error: type[SwarmError]) -> None:

@@ -24,6 +24,8 @@ class JoinOptions:
     threads: int
     compiled: bool
     screen: Callable[[PeerEvent], None]
+    base: Path | None = None  # a folder with a copy of the run's base model
+    from_hub: bool = False
 
 
 @dataclass(frozen=True)

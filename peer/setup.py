@@ -15,9 +15,13 @@ class Setup:
     spec_toml: str
     model_folder: str
     layout: dict[str, Any]
-    shards: list[str]  # SHA-256 of each
+    shards: list[dict[str, Any]]  # swarm.chunks.Manifest.facts
+    base: list[dict[str, Any]]  # the same of the frozen base's files
     checkpoint: str  # path of a state file
     folder: str
+    cache: str  # of the base's files
+    base_folder: str  # the volunteer's copy of the base, or empty
+    from_hub: bool
     initial_peers: list[str]
     live_members: int
     listen_host: str

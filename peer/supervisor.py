@@ -22,7 +22,8 @@ from peer.seats import JoinOptions, PeerEvent, Seat
 from peer.session import Session, Who
 from peer.setup import Setup
 from peer.worker import TOLD
-from swarm import log
+from swarm import log, paths
+from swarm.chunks import Manifest
 from swarm.client import CoordinatorClient
 from swarm.errors import NotFoundError, SwarmError, UnreachableError, WorkerCrashError, from_code
 from swarm.identity import Identity
@@ -181,7 +182,7 @@ class Supervisor:
         return {
             "setup": self._setup,
             "lease": self._lease,
-            "shard": lambda index: str(self._files.blob(self._run.shards[index])),
+            "chunk": self._files.chunk,
             "latest_checkpoint": self._latest_checkpoint,
             "maddrs": self._listening,
             "phase": self._phase,
@@ -206,9 +207,13 @@ class Supervisor:
                     "seed": layout.seed,
                     "targets_per_sample": layout.targets_per_sample,
                 },
-                shards=[shard.sha256 for shard in self._run.shards],
+                shards=[Manifest.of(shard).facts() for shard in self._run.shards],
+                base=[Manifest.of(blob).facts() for blob in self._run.base],
                 checkpoint=str(self._newest_checkpoint()),
                 folder=str(self._seat.folder),
+                cache=str(paths.cache() / "blobs"),
+                base_folder=str(self._options.base or ""),
+                from_hub=self._options.from_hub,
                 initial_peers=list(self._run.bootstrap),
                 live_members=len({address.rsplit("/", 1)[-1] for address in self._run.bootstrap}) - 1,
                 listen_host="127.0.0.1" if _is_loopback(self._options.invite.host) else "0.0.0.0",

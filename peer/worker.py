@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from peer.base import manifests
 from peer.bridge import Bridge
 from peer.setup import Setup
+from peer.supplies import Base, Supplies
 from swarm import lifetime, log
 from swarm.errors import SwarmError
 from swarm.ranges import Layout, Range
@@ -41,21 +43,26 @@ _LINGER_SECONDS = 1.0  # after the last round: others may still ask for its outc
 
 
 class Shards:
-    """Samples by position; a missing shard is asked of the supervisor."""
+    """Samples by position; a missing shard is fetched. Those of last time are given to others at once."""
 
-    def __init__(self, bridge: Bridge, setup: Setup) -> None:
+    def __init__(self, setup: Setup, supplies: Supplies) -> None:
         from peer.data import Batches
 
-        self._bridge = bridge
+        self._supplies = supplies
+        self._shards = manifests(setup.shards)
+        self._folder = Path(setup.folder) / "blobs"
+        supplies.offer(self._shards, self._folder)
         layout = setup.layout
         shape = Layout(tuple(layout["shard_samples"]), layout["sequence_length"], layout["seed"])
-        self._batches = Batches(shape, tuple(setup.shards), self._fetch)
+        self._batches = Batches(shape, tuple(shard.sha256 for shard in self._shards), self._fetch)
 
     def load(self, positions: Range) -> Samples:
         return self._batches.load(positions)
 
     def _fetch(self, index: int) -> Path:
-        return Path(self._bridge.call("shard", index=index, seconds=600.0))
+        shard = self._shards[index]
+        [path] = self._supplies.fetch([shard], self._folder, shard.name)
+        return path
 
 
 @dataclass(frozen=True)
@@ -156,6 +163,8 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange, stop: th
     def say(text: str) -> None:
         bridge.notify("note", text=text)
 
+    supplies = Supplies(bridge, exchange)
+    _take_base(setup, spec, supplies)
     placement = place(spec, setup.device, hardware())
     bridge.notify("device", name=placement.name, why=placement.why)
     learner, model, rate = assemble(setup, placement, say)
@@ -165,7 +174,7 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange, stop: th
         lease = answer["lease"]
         return Leased(LeasedRange(lease[0], Range(*lease[1:])) if lease else None, answer["why"])
 
-    feed = Feed(ask, Shards(bridge, setup), lambda: _wish(peer, spec))
+    feed = Feed(ask, Shards(setup, supplies), lambda: _wish(peer, spec))
     measuring = Measuring(
         model,
         placement,
@@ -179,6 +188,16 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange, stop: th
     folder.mkdir(exist_ok=True)
     peer = Peer(learner, exchange, feed, teller, folder, lambda: _latest(bridge, learner), stop, rate=rate)
     return Job(peer, feed, teller, exchange)
+
+
+def _take_base(setup: Setup, spec: RunSpec, supplies: Supplies) -> None:
+    """The base's files, from where they are nearest: the cache, the volunteer's copy, the hub if wished, the swarm."""
+    base = Base(setup.base, Path(setup.cache), supplies)
+    if setup.base_folder:
+        base.take_from(Path(setup.base_folder))
+    if setup.from_hub:
+        base.take_from_hub(spec.model)
+    base.complete(Path(setup.model_folder))
 
 
 def _wish(peer: Peer, spec: RunSpec) -> int:

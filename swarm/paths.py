@@ -24,6 +24,11 @@ def run_dir(name: str) -> Path:
     return runs() / name
 
 
+def cache() -> Path:
+    """What all runs of this machine share: the files of base models, each named by its SHA-256, in `blobs`."""
+    return home() / "cache"
+
+
 def peer_dir(run: str) -> Path:
     """A peer's data directory for the run `run`: identity, fetched files, state."""
     return home() / "peers" / run

@@ -32,7 +32,7 @@ def receive(
         if _is_there(target, sha256, size):
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        _check_space(target.parent, size - _length(part))
+        require_space(target.parent, size - _length(part))
         _fill(open_stream, part, size, progress or _silent)
         _publish(part, target, sha256)
     except OSError as error:
@@ -81,7 +81,8 @@ def _length(path: Path) -> int:
         return 0
 
 
-def _check_space(folder: Path, needed: int) -> None:
+def require_space(folder: Path, needed: int) -> None:
+    """Raises DiskError when the folder's disk has not `needed` bytes free."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DiskError(

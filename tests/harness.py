@@ -120,7 +120,8 @@ class Program:
 class ExchangePeers:
     """Peers of one exchange; the first is the bootstrap of the others."""
 
-    def __init__(self, **common: Any) -> None:
+    def __init__(self, program: str = "tests.exchange_peer", **common: Any) -> None:
+        self._program = program
         self._common = {"rounds": 5, "target": 24, "size": 40_000, **common}
         self._maddrs: list[str] = []
         self._folders: list[Path] = []
@@ -128,7 +129,7 @@ class ExchangePeers:
 
     def start(self, **settings: Any) -> Program:
         settings = {"seed": len(self.peers), "initial_peers": self._maddrs, **self._common, **settings}
-        command = [sys.executable, "-m", "tests.exchange_peer", json.dumps(settings)]
+        command = [sys.executable, "-m", self._program, json.dumps(settings)]
         folder = Path(tempfile.mkdtemp(prefix="p-"))
         self._folders.append(folder)
         peer = Program(command, TMPDIR=str(folder))
@@ -149,9 +150,9 @@ class ExchangePeers:
 
 
 @contextmanager
-def exchange_peers(**common: Any) -> Iterator[ExchangePeers]:
+def exchange_peers(program: str = "tests.exchange_peer", **common: Any) -> Iterator[ExchangePeers]:
     """Started peers are ended when the block ends, also after a failure."""
-    peers = ExchangePeers(**common)
+    peers = ExchangePeers(program, **common)
     try:
         yield peers
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,30 +17,24 @@ from peer.exchange import guard
 from peer.exchange.average import Average, measure
 from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, StateSource, Update, View
 from peer.exchange.butterfly import ExactAllReduce, Seat, tensors_from, vectors
+from peer.exchange.delivery import Delivery, Fallback, Progress
 from peer.exchange.leader import Leader, Rules
-from peer.exchange.node import Node, NodeOptions, start_dht
+from peer.exchange.node import NETWORK_ERRORS, Node, NodeOptions, start_dht
 from peer.exchange.protocol import Servicer
 from peer.exchange.rounds import evaluator_of, leader_of
 from peer.exchange.snapshot import download
 from swarm import log
+from swarm.chunks import Manifest
 from swarm.errors import UnreachableError
 from swarm.proto import exchange_pb2 as pb
 
 guard.prepare()
 
-from hivemind.p2p import P2PDaemonError, P2PHandlerError, PeerID  # noqa: E402
+from hivemind.p2p import PeerID  # noqa: E402
 
 logger = log.get(__name__)
 
 T = TypeVar("T")
-NETWORK_ERRORS = (
-    P2PDaemonError,
-    P2PHandlerError,
-    OSError,
-    EOFError,
-    TimeoutError,
-    asyncio.IncompleteReadError,
-)
 _REPORT_SECONDS = 0.2  # how often the leader is asked even when nothing changed
 _CALL_SECONDS = 5.0
 _PHASES = {pb.OPEN: Phase.OPEN, pb.CLOSING: Phase.CLOSING, pb.BEHIND: Phase.BEHIND, pb.AHEAD: Phase.OPEN}
@@ -67,6 +61,7 @@ class AllReduceExchange:
         self._leader = leader
         self._options = options
         self._loop = loop
+        self._delivery = Delivery(node, servicer.shelf)
         self._said = pb.Progress()
         self._spoken = asyncio.Event()
         self._view = View(Phase.OPEN, 0, 0, 1, "looking for the others")
@@ -291,6 +286,21 @@ class AllReduceExchange:
                 same = reply.outcome.digest == request.digest
                 return reply.outcome if same else pb.Outcome(verdict=pb.RESYNC, why="another average was agreed")
         return pb.Outcome(verdict=pb.RETRY, why="the round's leader left before the outcome was known")
+
+    # ── files ────────────────────────────────────────────────────────────────────────────────────
+
+    def offer_files(self, files: Sequence[Manifest], folder: Path) -> None:
+        """Let others have those of the files that are whole in `folder`. Raises CorruptError for one that is not."""
+        self._loop.run(self._delivery.offer(files, folder), None)
+
+    def fetch_files(
+        self, files: Sequence[Manifest], folder: Path, fallback: Fallback, progress: Progress
+    ) -> list[Path]:
+        """The files' paths in `folder`, each named by its SHA-256; what is not there comes from peers and `fallback`.
+
+        Others may have what has arrived, from the first chunk on. Raises CorruptError, DiskError, StalledError.
+        """
+        return self._loop.run(self._delivery.fetch(files, folder, fallback, progress), None)
 
     # ── state and end ────────────────────────────────────────────────────────────────────────
 

@@ -16,12 +16,14 @@ from swarm.errors import UnreachableError
 guard.prepare()
 
 from hivemind import DHT  # noqa: E402
-from hivemind.p2p import P2P, P2PDaemonError, PeerID  # noqa: E402
+from hivemind.p2p import P2P, P2PDaemonError, P2PHandlerError, PeerID  # noqa: E402
 from hivemind.utils import get_dht_time  # noqa: E402
 from hivemind.utils.timed_storage import ValueWithExpiration  # noqa: E402
 
 logger = log.get(__name__)
 
+# What a call to another peer may end with.
+NETWORK_ERRORS = (P2PDaemonError, P2PHandlerError, OSError, EOFError, TimeoutError, asyncio.IncompleteReadError)
 RECORD_SECONDS = 10.0  # how long a member that fell silent is still counted
 DECLARE_SECONDS = 2.5
 REFRESH_SECONDS = 1.0

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import AsyncIterator  # noqa: UP035 - hivemind knows a stream by typing's alias only
 
+from peer.chunks import to_bits
 from peer.exchange import guard
 from peer.exchange.base import StateSource
 from peer.exchange.leader import Leader
+from peer.held import Shelf
 from swarm import log
 from swarm.proto import exchange_pb2 as pb
 from swarm.tensorfile import sha256_file
@@ -35,6 +37,7 @@ class Servicer(ServicerBase):
         self.state_source: StateSource | None = None
         self.redirect: Callable[[], bytes] = bytes  # whom to ask instead of this peer
         self.heard_of: Callable[[bytes], None] = lambda _: None
+        self.shelf = Shelf()
         self._leader = leader
         self._files: dict[str, Path] = {}
 
@@ -76,6 +79,22 @@ class Servicer(ServicerBase):
             file.seek(request.offset)
             while chunk := await asyncio.to_thread(file.read, CHUNK):
                 yield pb.SnapshotChunk(data=chunk)
+
+    async def rpc_holdings(self, request: pb.HoldingsRequest, _context: P2PContext) -> pb.Holdings:
+        held = self.shelf.get(request.sha256)
+        return pb.Holdings(chunks=to_bits(held.here, held.manifest.count) if held else b"")
+
+    async def rpc_chunk(self, request: pb.ChunkRequest, _context: P2PContext) -> AsyncIterator[pb.ChunkPart]:
+        with self.shelf.stream() as free:
+            if not free:
+                yield pb.ChunkPart(busy=True)
+                return
+            held = self.shelf.get(request.sha256)
+            if held is None or request.chunk not in held.here:
+                return
+            parts = held.parts(request.chunk)
+            while (data := await asyncio.to_thread(next, parts, None)) is not None:
+                yield pb.ChunkPart(data=data)
 
     async def rpc_aggregate_part(
         self, stream: AsyncIterator[averaging_pb2.AveragingData], context: P2PContext

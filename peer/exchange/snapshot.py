@@ -11,7 +11,7 @@ from pathlib import Path
 
 from peer.exchange import guard
 from peer.exchange.base import Fetched
-from peer.exchange.node import Node
+from peer.exchange.node import NETWORK_ERRORS, Node
 from peer.exchange.protocol import Servicer
 from swarm import log
 from swarm.proto import exchange_pb2 as pb
@@ -19,13 +19,12 @@ from swarm.tensorfile import publish, sha256_file, state_digest
 
 guard.prepare()
 
-from hivemind.p2p import P2PDaemonError, P2PHandlerError, PeerID  # noqa: E402
+from hivemind.p2p import PeerID  # noqa: E402
 
 logger = log.get(__name__)
 
 _OFFER_SECONDS = 30.0  # a donor writes its state to disk first
 _SILENCE_SECONDS = 15.0  # a donor that sends nothing for so long is left
-_FAILED = (P2PDaemonError, P2PHandlerError, OSError, EOFError, TimeoutError, asyncio.IncompleteReadError)
 
 
 async def download(node: Node, donors: Sequence[bytes], at_least: int, folder: Path) -> Fetched | None:
@@ -56,7 +55,7 @@ async def _offer(node: Node, donor: bytes, at_least: int) -> pb.Snapshot | None:
         offer: pb.Snapshot = await stub.rpc_snapshot(
             pb.SnapshotRequest(at_least_round=at_least), timeout=_OFFER_SECONDS
         )
-    except _FAILED as error:
+    except NETWORK_ERRORS as error:
         logger.info("a donor did not answer: %r", error)
         return None
     return offer if offer.available else None
@@ -72,7 +71,7 @@ async def _fetch(node: Node, donor: bytes, offer: pb.Snapshot, part: Path) -> bo
             while file.tell() < offer.size:
                 chunk = await asyncio.wait_for(anext(stream), _SILENCE_SECONDS)
                 file.write(chunk.data[: offer.size - file.tell()])
-        except (*_FAILED, StopAsyncIteration) as error:
+        except (*NETWORK_ERRORS, StopAsyncIteration) as error:
             logger.info("a donor stopped after %d of %d bytes: %r", file.tell(), offer.size, error)
             return False
         file.flush()

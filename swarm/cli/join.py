@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,6 +32,11 @@ def join(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the model with torch.compile: a slow start, then faster.")
     ] = False,
+    base: Annotated[
+        Path | None,
+        typer.Option("--base", help="A folder with a copy of the run's base model.", exists=True, file_okay=False),
+    ] = None,
+    from_hub: Annotated[bool, typer.Option("--from-hub", help="Fetch the base model from the hub first.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train with others until the run is finished or Ctrl-C; needs nothing but the invite."""
@@ -55,6 +61,8 @@ def join(
             threads=threads or max(1, _cores() // len(devices)),
             compiled=compiled,
             screen=show,
+            base=base.resolve() if base else None,
+            from_hub=from_hub,
         )
         peer_join.run(options)
 

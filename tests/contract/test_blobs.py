@@ -102,3 +102,18 @@ def test_a_full_disk_is_said_and_nothing_looks_complete(tmp_path: Path) -> None:
     ended = subprocess.run(command, preexec_fn=small_disk, capture_output=True, text=True, check=False)
     assert "SwarmError" in ended.stderr or "DiskError" in ended.stderr
     assert not (tmp_path / NAME).exists()
+
+
+def test_a_big_file_is_hashed_once_and_refused_when_it_changes(tmp_path: Path) -> None:
+    data = b"weights"
+    sha256 = hashlib.sha256(data).hexdigest()
+    blobs = Blobs(tmp_path)
+    with pytest.raises(NotFoundError):
+        blobs.verify_once(sha256, len(data))
+    (tmp_path / sha256).write_bytes(data)
+    blobs.verify_once(sha256, len(data))
+    assert (tmp_path / f"{sha256}.stamp").exists()
+    blobs.verify_once(sha256, len(data))
+    (tmp_path / sha256).write_bytes(b"altered")
+    with pytest.raises(CorruptError, match=sha256):
+        blobs.verify_once(sha256, len(data))

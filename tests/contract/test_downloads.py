@@ -9,7 +9,7 @@ import pytest
 from swarm.client import CoordinatorClient
 from swarm.errors import CorruptError, DiskError, NotFoundError, SwarmError, UnreachableError
 from swarm.proto import coordinator_pb2 as pb
-from tests.tiny_coordinator import BLOB, SHA256, TinyCoordinator, altered, broken_after, ended_after, not_found
+from tests.tiny_coordinator import BLOB, SHA256, TinyCoordinator, altered, broken_after, ended_after, not_found, whole
 
 
 def offsets(server: TinyCoordinator) -> list[int]:
@@ -100,3 +100,17 @@ def test_a_folder_that_is_a_file_is_said_so(client: CoordinatorClient, tmp_path:
 def test_uploading_what_is_not_there_is_a_sentence(client: CoordinatorClient, tmp_path: Path) -> None:
     with pytest.raises(SwarmError, match=r"(?i)sending none"):
         client.upload("m", tmp_path / "none", SHA256, 0)
+
+
+def test_a_part_of_a_file_goes_on_over_a_broken_line(client: CoordinatorClient, server: TinyCoordinator) -> None:
+    server.downloads = [broken_after(100_000), whole]
+    assert client.download_range(SHA256, 200_000, 300_000) == BLOB[200_000:500_000]
+    assert offsets(server) == [200_000, 300_000]
+    assert client.download_range(SHA256, len(BLOB) - 5, 5) == BLOB[-5:]
+
+
+def test_a_part_of_a_file_that_does_not_come_is_said_so(client: CoordinatorClient, server: TinyCoordinator) -> None:
+    server.downloads = [broken_after(0), not_found, ended_after(10), ended_after(0)]
+    for error in (UnreachableError, NotFoundError, CorruptError):
+        with pytest.raises(error):
+            client.download_range(SHA256, 0, 300_000)

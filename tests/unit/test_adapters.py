@@ -1,4 +1,4 @@
-"""Adapters on a frozen base, quantised for real on the CPU; and their export, read back by plain transformers and peft."""
+"""Adapters on a frozen base, quantised for real on the CPU; and their export, read by plain peft."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from peer.adapters import initial, quantization
-from peer.base import blank_adapted, trained_model, untrained
 from peer.checkpoint import state_digest, write_state
 from peer.data import Samples
 from peer.device import Hardware, place
@@ -20,6 +19,7 @@ from peer.export import export
 from peer.gradients import Gradients
 from peer.model import loss_sum, trainable
 from peer.tokenizer import END
+from peer.trained import blank_adapted, trained_model, untrained
 from swarm.errors import ModelError
 from swarm.runspec import RunSpec, loads
 from tests.tiny_base import make_base

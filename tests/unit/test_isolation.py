@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import torch
-from transformers import AutoModelForCausalLM, BloomConfig, GPT2Config, LlamaConfig, MambaConfig, OPTConfig, Qwen3Config
+from transformers import BloomConfig, GPT2Config, LlamaConfig, MambaConfig, OPTConfig, Qwen3Config
 
 from peer.isolation import require_isolation
 from swarm.errors import ModelError
@@ -22,21 +21,13 @@ TOGETHER = [
 ]
 
 
-def model(config: object) -> torch.nn.Module:
-    torch.manual_seed(0)
-    made: torch.nn.Module = AutoModelForCausalLM.from_config(config)
-    return made
-
-
 @pytest.mark.parametrize("config", APART, ids=lambda config: config.model_type)
 def test_models_that_keep_documents_apart_pass(config: object) -> None:
-    checked = model(config)
-    require_isolation(checked, 300)
-    assert checked.training == model(config).training
+    require_isolation(config)
 
 
 @pytest.mark.parametrize("config", TOGETHER, ids=lambda config: config.model_type)
 def test_models_that_let_documents_see_each_other_are_refused(config: object) -> None:
     with pytest.raises(ModelError, match="see each other") as caught:
-        require_isolation(model(config), 300)
+        require_isolation(config)
     assert "stream" in caught.value.remedy
