@@ -30,6 +30,9 @@ class Batch:
 class Shelf(Protocol):
     """Where samples come from; may download a shard first."""
 
+    def fetch(self, positions: Range) -> None:
+        """Bring what `positions` need to this machine, so that `load` needs nobody. Raises UnreachableError, …"""
+
     def load(self, positions: Range) -> Samples:
         """The samples at `positions`, on the CPU."""
 
@@ -43,6 +46,7 @@ class Feed:
         self._shelf = shelf
         self._wish = wish
         self._leases: deque[LeasedRange] = deque()
+        self._coming: LeasedRange | None = None  # leased, its samples are not here yet
         self._lock = threading.Lock()
         self._low = threading.Event()
         self._ended = threading.Event()
@@ -68,6 +72,7 @@ class Feed:
         """Drop all leases: the coordinator took them back."""
         with self._lock:
             self._leases.clear()
+            self._coming = None
         self._low.set()
 
     def close(self) -> None:
@@ -96,14 +101,23 @@ class Feed:
                     self._ended.wait(_ASK_AGAIN_SECONDS)
 
     def _lease_more(self) -> bool:
+        """Lease samples and fetch them: training must not wait for the coordinator, nor end when it is away."""
         try:
-            answer = self._ask(self._wish())
+            lease = self._coming or self._asked()
+            if lease is None:
+                return False
+            self._coming = lease
+            self._shelf.fetch(lease.range)
         except SwarmError as error:
-            self.why = f"no lease: {error.what}"
-            return False
-        self.why = answer.why
-        if answer.lease is None:
+            self.why = f"no samples: {error.what}"
             return False
         with self._lock:
-            self._leases.append(answer.lease)
+            if self._coming:  # else it was taken back meanwhile
+                self._leases.append(lease)
+            self._coming = None
         return True
+
+    def _asked(self) -> LeasedRange | None:
+        answer = self._ask(self._wish())
+        self.why = answer.why
+        return answer.lease

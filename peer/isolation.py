@@ -13,7 +13,8 @@ from peer.data import Samples
 from peer.model import built, loss_sum
 from swarm.errors import ModelError
 
-_VOCABULARY = 64
+_LAYERS = 2
+_VOCABULARY = 300
 _LENGTH = 6  # tokens of each of two documents
 _MARKS = torch.tensor([[-1] * _LENGTH + [-2] + [2] * (_LENGTH - 1)], dtype=torch.int16)
 
@@ -22,7 +23,7 @@ _MARKS = torch.tensor([[-1] * _LENGTH + [-2] + [2] * (_LENGTH - 1)], dtype=torch
 def require_isolation(config: Any) -> None:
     """Raises ModelError when in a model of this configuration a document's loss depends on the one before it.
 
-    Tried on a model of one layer and few tokens. Exactly equal, not nearly: what is masked counts as 0.0, and with
+    Tried on a model of few layers and tokens. Exactly equal, not nearly: what is masked counts as 0.0, and with
     fresh weights what is not masked counts little.
     """
     before, other, document = torch.randint(0, _VOCABULARY, (3, 1, _LENGTH), generator=torch.Generator().manual_seed(0))
@@ -36,12 +37,12 @@ def require_isolation(config: Any) -> None:
 
 
 def _small(config: Any) -> nn.Module:
-    """The same architecture with one layer."""
+    """The same architecture with few layers."""
     small = copy.deepcopy(config)
     text = small.get_text_config()
-    text.num_hidden_layers, text.vocab_size, text.pad_token_id = 1, _VOCABULARY, None
+    text.num_hidden_layers, text.vocab_size, text.pad_token_id = _LAYERS, _VOCABULARY, None
     if getattr(text, "layer_types", None):
-        text.layer_types = text.layer_types[:1]
+        text.layer_types = text.layer_types[:_LAYERS]
     with torch.random.fork_rng(devices=[]):
         model: nn.Module = built(config.model_type, lambda: AutoModelForCausalLM.from_config(small))
     return model.eval()

@@ -24,7 +24,7 @@ from peer.setup import Setup
 from peer.supplies import Base, Supplies
 from swarm import lifetime, log
 from swarm.errors import SwarmError
-from swarm.ranges import Layout, Range
+from swarm.ranges import Layout, Range, locate
 from swarm.runspec import RunSpec
 
 if TYPE_CHECKING:
@@ -53,8 +53,12 @@ class Shards:
         self._folder = Path(setup.folder) / "blobs"
         supplies.offer(self._shards, self._folder)
         layout = setup.layout
-        shape = Layout(tuple(layout["shard_samples"]), layout["sequence_length"], layout["seed"])
-        self._batches = Batches(shape, tuple(shard.sha256 for shard in self._shards), self._fetch)
+        self._layout = Layout(tuple(layout["shard_samples"]), layout["sequence_length"], layout["seed"])
+        self._batches = Batches(self._layout, tuple(shard.sha256 for shard in self._shards), self._fetch)
+
+    def fetch(self, positions: Range) -> None:
+        for index in sorted({locate(self._layout, position).shard for position in range(*positions)}):
+            self._fetch(index)
 
     def load(self, positions: Range) -> Samples:
         return self._batches.load(positions)

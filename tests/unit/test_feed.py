@@ -17,9 +17,19 @@ from swarm.ranges import Range
 
 
 class Positions:
-    """Samples whose only token is their position."""
+    """Samples whose only token is their position; `away` says that they cannot be fetched now."""
+
+    def __init__(self) -> None:
+        self.away = threading.Event()
+        self.here: set[int] = set()
+
+    def fetch(self, positions: Range) -> None:
+        if self.away.is_set():
+            raise UnreachableError("The coordinator does not answer.")
+        self.here.update(range(*positions))
 
     def load(self, positions: Range) -> Samples:
+        assert self.here.issuperset(range(*positions))
         return Samples(torch.arange(*positions).reshape(-1, 1))
 
 
@@ -93,4 +103,18 @@ def test_leases_that_were_taken_back_are_not_trained_on() -> None:
     assert feed.take(4)
     feed.forget()
     assert feed.left() == 0
+    feed.close()
+
+
+def test_samples_are_here_before_they_are_handed_out_and_a_lease_waits_for_them() -> None:
+    coordinator, shelf = Coordinator(size=4, limit=8), Positions()
+    shelf.away.set()
+    feed = Feed(coordinator.lease, shelf, lambda: 8)
+    feed.start()
+    time.sleep(0.1)
+    assert feed.take(4) is None
+    assert feed.why == "no samples: The coordinator does not answer."
+    shelf.away.clear()
+    time.sleep(1.2)
+    assert drain(feed, 3) == list(range(8))
     feed.close()
