@@ -109,7 +109,7 @@ class Feed:
             self._coming = lease
             self._shelf.fetch(lease.range)
         except SwarmError as error:
-            self.why = f"no samples: {error.what}"
+            self.why = f"nothing to train on: {error.what}"
             return False
         with self._lock:
             if self._coming:  # else it was taken back meanwhile

@@ -41,7 +41,7 @@ def _small(config: Any) -> nn.Module:
     small = copy.deepcopy(config)
     text = small.get_text_config()
     text.num_hidden_layers, text.vocab_size, text.pad_token_id = _LAYERS, _VOCABULARY, None
-    if getattr(text, "layer_types", None):
+    if text.__dict__.get("layer_types"):
         text.layer_types = text.layer_types[:_LAYERS]
     with torch.random.fork_rng(devices=[]):
         model: nn.Module = built(config.model_type, lambda: AutoModelForCausalLM.from_config(small))

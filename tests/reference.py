@@ -1,5 +1,5 @@
 """Plain PyTorch training, to compare the swarm with: torch's own AdamW and clipping, no code of the project's but the
-schedule."""
+schedule and the loss of packed records."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from peer.data import Samples
+from peer.model import loss_sum
 from peer.schedule import learning_rate
 from swarm.runspec import RunSpec, Training
 
@@ -50,3 +52,19 @@ def _step(model: nn.Module, tokens: Tensor, optimizer: torch.optim.Optimizer, tr
     optimizer.step()
     optimizer.zero_grad()
     return total
+
+
+def plain_adapters(model: nn.Module, batches: Iterable[Samples], spec: RunSpec, targets_per_sample: float) -> None:
+    """Train the adapters of a PEFT model in place, one step of torch's AdamW on each global batch."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch_adamw(parameters, spec.training)
+    seen = 0
+    for batch in batches:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(spec.training, seen)
+        for part in batch.split(spec.training.micro_batch_size):
+            (loss_sum(model, part, targets_per_sample) / len(batch)).backward()
+        nn.utils.clip_grad_norm_(parameters, spec.training.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        seen += len(batch)

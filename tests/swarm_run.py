@@ -10,8 +10,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from peer.data import Batches
 from swarm.client import CoordinatorClient
 from swarm.invite import Invite
+from swarm.proto import coordinator_pb2 as pb
+from swarm.ranges import Layout
 from tests.harness import Event, Program
 
 SPEC = """
@@ -73,18 +76,41 @@ class SwarmRun:
     def launch(self, seconds: float = 60.0) -> Program:
         """Start the coordinator and wait for the invite."""
         where = ["--data-dir", str(self.folder / "coordinator"), "--host", "127.0.0.1", "--port", str(self.port)]
-        program = self.track(swarm_command("launch", str(self.spec), *where))
+        program = self.command("launch", str(self.spec), *where)
         self.invite = program.wait_for(lambda e: str(e.get("text", "")).startswith("swarm://"), seconds)["text"]
         return program
 
     def join(self, name: str, *options: str) -> Program:
         where = ["--data-dir", str(self.folder / name), "--name", name, "--threads", "1", "--device", "cpu"]
-        return self.track(swarm_command("join", self.invite, *where, "--json", *options))
+        return self.command("join", self.invite, *where, "--json", *options)
+
+    def command(self, *arguments: str) -> Program:
+        """Any other command, with its files in this run's folder."""
+        return self.track(swarm_command(*arguments, SWARM_HOME=str(self.folder / "home")))
 
     def track(self, program: Program) -> Program:
         """End this program, too, when the test ends."""
         self.programs.append(program)
         return program
+
+    def batches(self) -> Batches:
+        """The run's samples by position, from the coordinator's files."""
+        with self.client() as client:
+            run = client.get_run()
+        digests = tuple(shard.sha256 for shard in run.shards)
+        return Batches(self.layout(run), digests, lambda index: self.blob(digests[index]))
+
+    def layout(self, run: pb.Run) -> Layout:
+        return Layout(tuple(run.layout.shard_samples), run.layout.sequence_length, run.layout.seed)
+
+    def first_checkpoint(self) -> Path:
+        """The file of the state that the run began with."""
+        with self.client() as client:
+            return self.blob(min(client.checkpoints(), key=lambda item: item.round).sha256)
+
+    def blob(self, sha256: str) -> Path:
+        """A file of the coordinator's."""
+        return self.folder / "coordinator" / "blobs" / sha256
 
     def client(self) -> CoordinatorClient:
         return CoordinatorClient.connect(Invite.parse(self.invite))

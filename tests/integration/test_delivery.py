@@ -132,7 +132,7 @@ def test_two_peers_of_one_machine_share_the_folder_and_the_work(
     file: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     with exchange_peers("tests.delivery_peer") as swarm:
-        one = fetcher(swarm, file, tmp_path / "cache", seconds=0.1)
+        one = fetcher(swarm, file, tmp_path / "cache", seconds=0.5)  # 10 s: the other starts meanwhile
         one.named("kept")
         two = fetcher(swarm, file, tmp_path / "cache")
         waits = two.named("advance")

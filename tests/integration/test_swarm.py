@@ -13,10 +13,9 @@ import pytest
 import torch
 
 from peer.checkpoint import read_state
-from peer.data import Batches
 from peer.model import load_model
 from swarm.proto import coordinator_pb2 as pb
-from swarm.ranges import Layout, Range
+from swarm.ranges import Range
 from swarm.runspec import load
 from tests.harness import Program
 from tests.reference import plain_loop
@@ -43,13 +42,9 @@ def assert_quiet_end(program: Program, seconds: float = 30.0) -> None:
 def replayed(run: SwarmRun, entries: list[pb.LedgerEntry]) -> list[float]:
     """The losses of a plain PyTorch loop on the very batches that the ledger lists for each round."""
     with run.client() as client:
-        facts = client.get_run()
         start = min(client.checkpoints(), key=lambda item: item.round)
         client.download(start.sha256, start.size, run.folder / "start.safetensors")
-    layout = Layout(tuple(facts.layout.shard_samples), facts.layout.sequence_length, facts.layout.seed)
-    blobs = run.folder / "coordinator" / "blobs"
-    digests = tuple(shard.sha256 for shard in facts.shards)
-    batches = Batches(layout, digests, lambda index: blobs / digests[index])
+    batches = run.batches()
     model = load_model(run.folder / "coordinator" / "model")
     state, _ = read_state(run.folder / "start.safetensors")
     with torch.no_grad():
@@ -57,7 +52,7 @@ def replayed(run: SwarmRun, entries: list[pb.LedgerEntry]) -> list[float]:
             parameter.copy_(state[f"model/{name}"])
     total = max(entry.round for entry in entries) + 1
     of_round = [[e for e in entries if e.round == number] for number in range(total)]
-    tokens = (torch.cat([batches.load(Range(e.range.start, e.range.stop)) for e in part]) for part in of_round)
+    tokens = (torch.cat([batches.load(Range(e.range.start, e.range.stop)).tokens for e in part]) for part in of_round)
     return plain_loop(model, tokens, load(run.spec))
 
 

@@ -84,7 +84,7 @@ def test_says_why_there_is_nothing_and_goes_on_when_the_coordinator_is_back() ->
     while "does not answer" not in feed.why and time.monotonic() < end:
         time.sleep(0.01)
     assert feed.take(4) is None
-    assert feed.why == "no lease: The coordinator does not answer."
+    assert feed.why == "nothing to train on: The coordinator does not answer."
     coordinator.down.clear()
     end = time.monotonic() + 3
     while feed.take(4) is None and time.monotonic() < end:
@@ -113,7 +113,7 @@ def test_samples_are_here_before_they_are_handed_out_and_a_lease_waits_for_them(
     feed.start()
     time.sleep(0.1)
     assert feed.take(4) is None
-    assert feed.why == "no samples: The coordinator does not answer."
+    assert feed.why == "nothing to train on: The coordinator does not answer."
     shelf.away.clear()
     time.sleep(1.2)
     assert drain(feed, 3) == list(range(8))
