@@ -16,6 +16,7 @@ from peer.leases import LeasedRange
 
 _IDLE_SECONDS = 0.05  # between looks while there is nothing to train on
 _RETRY_SECONDS = 0.1
+_LOOK_SECONDS = 5.0  # without work, before the coordinator is asked how far the run is
 
 
 class Source(Protocol):
@@ -81,6 +82,7 @@ class Peer:
     stop: threading.Event = field(default_factory=threading.Event)
     work: Work = field(default_factory=lambda: Work(time.monotonic()))
     rate: float = 0.0  # samples per second of compute, smoothed
+    busy: float = 0.0  # when it last computed or looked whether the run went on
 
     @property
     def finished(self) -> bool:
@@ -98,8 +100,18 @@ def train(peer: Peer) -> None:
         elif batch := peer.source.take(_batch_size(peer)):
             _learn(peer, batch, view.members)
         else:
-            _tell(peer, "waiting", peer.source.why, view.members)
-            time.sleep(_IDLE_SECONDS)
+            _idle(peer, view.members)
+
+
+def _idle(peer: Peer, members: int) -> None:
+    """Nothing to train on. When that lasts, the run may have gone on, or to its end, while nobody could say so."""
+    _tell(peer, "waiting", peer.source.why, members)
+    time.sleep(_IDLE_SECONDS)
+    if time.monotonic() - max(peer.busy, peer.work.started) < _LOOK_SECONDS:
+        return
+    peer.busy = time.monotonic()
+    if path := peer.latest_checkpoint():
+        _take_over(peer, path, peer.source.why)
 
 
 def _batch_size(peer: Peer) -> int:
@@ -124,6 +136,7 @@ def _learn(peer: Peer, batch: Batch, members: int) -> None:
     peer.work.samples += len(batch.samples)
     peer.work.compute += seconds
     peer.work.used.append(batch.source)
+    peer.busy = time.monotonic()
     peer.rate = _smooth(peer.rate, len(batch.samples) / seconds)
     _tell(peer, "training", "", members)
 
@@ -168,6 +181,10 @@ def _catch_up(peer: Peer, why: str) -> None:
     if path is None:
         peer.stop.wait(1.0)
         return
+    _take_over(peer, path, why)
+
+
+def _take_over(peer: Peer, path: Path, why: str) -> None:
     missed, work = peer.learner.round, peer.work
     peer.learner.load(path)
     peer.work = Work(time.monotonic())

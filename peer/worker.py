@@ -23,7 +23,7 @@ from peer.bridge import Bridge
 from peer.setup import Setup
 from peer.supplies import Base, Supplies
 from swarm import lifetime, log
-from swarm.errors import SwarmError
+from swarm.errors import SwarmError, UnreachableError
 from swarm.ranges import Layout, Range, locate
 from swarm.runspec import RunSpec
 
@@ -210,7 +210,11 @@ def _wish(peer: Peer, spec: RunSpec) -> int:
 
 
 def _latest(bridge: Bridge, learner: Learner) -> Path | None:
-    path = bridge.call("latest_checkpoint", seconds=600.0, newer_than=learner.round)
+    """The coordinator's newest state when it is later than ours; none while it cannot be asked."""
+    try:
+        path = bridge.call("latest_checkpoint", seconds=600.0, newer_than=learner.round)
+    except UnreachableError:
+        return None
     return Path(path) if path else None
 
 

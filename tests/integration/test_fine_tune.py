@@ -27,10 +27,10 @@ from swarm.ranges import Range
 from swarm.replay import replay
 from swarm.runspec import load
 from tests.reference import plain_adapters
-from tests.swarm_run import SwarmRun, swarm_run
+from tests.swarm_run import SwarmRun, after_round, rounds, swarm_run
 from tests.tiny_base import make_base
 
-ROUNDS = 30
+ROUNDS = 40
 PAIRS = Path(__file__).parents[2].parent / "shared" / "data" / "parliament-en-de.jsonl"
 
 SPEC = """
@@ -55,10 +55,10 @@ sequence_length = 128
 
 [training]
 rounds = {rounds}
-target_batch_size = 24
+target_batch_size = 96
 micro_batch_size = 4
-learning_rate = 1e-2
-warmup_samples = 48
+learning_rate = 2e-2
+warmup_samples = 192
 weight_decay = 0.0
 
 [exchange]
@@ -124,17 +124,21 @@ def _slow(note: Path, part: float, ended: threading.Event) -> None:
 def test_three_unequal_peers_learn_as_one_machine_does(legal: SwarmRun, method: str) -> None:
     legal.spec.write_text(SPEC.format(method=method, rounds=ROUNDS))
     legal.launch()
+    programs = [legal.join(name) for name in ("slow", "one", "two")]
+    programs[0].wait_for(after_round(0), 60)
     with slowed(legal.folder / "slow", 0.25):
-        programs = [legal.join(name) for name in ("one", "two", "slow")]
         for program in programs:
             assert program.finish(250) == 0, program.stderr
     with legal.client() as client:
         run, status, entries = client.get_run(), client.status(), client.ledger()
     losses = {found.round: found.heldout_loss for found in status.evaluations}
-    assert losses[ROUNDS] < 0.8 * losses[0]
+    assert losses[ROUNDS] < losses[0] - 0.5  # nats: a perplexity of two thirds
     assert losses[ROUNDS] == pytest.approx(alone(legal, run, entries, method), rel=0.02)
     assert exported(legal, run, method) == pytest.approx(losses[ROUNDS], rel=1e-4)
     assert min(member.counted_samples for member in status.members) > 0
+    for program in programs:
+        for done in rounds(program)[1:]:
+            assert done["seconds"] < 5.0 + 5.0, "a round took longer than its computation and the grace time"
     replay(entries, legal.layout(run)).check()
 
 
@@ -147,8 +151,8 @@ def alone(legal: SwarmRun, run: pb.Run, entries: list[pb.LedgerEntry], method: s
         for name, parameter in trainable(model).items():
             parameter.copy_(state[f"model/{name}"])
     counted = [[e.range for e in entries if e.state == "counted" and e.round == number] for number in range(ROUNDS)]
-    rounds = (Samples.cat([batches.load(Range(part.start, part.stop)) for part in parts]) for parts in counted)
-    plain_adapters(model, rounds, spec, run.layout.targets_per_sample)
+    global_batches = (Samples.cat([batches.load(Range(r.start, r.stop)) for r in parts]) for parts in counted)
+    plain_adapters(model, global_batches, spec, run.layout.targets_per_sample)
     return evaluate(model, legal.blob(run.heldout.sha256), 8)
 
 
