@@ -34,26 +34,25 @@ class Measured:
 
 @dataclass(frozen=True)
 class Measuring:
-    """Measures `model` as it is now. `heldout` fetches the held-out samples if need be."""
+    """Measures `model` as it is now on the held-out samples of the file `heldout`."""
 
     model: nn.Module
     placement: Placement
     folder: Path  # with the tokenizer
     names: tuple[str, ...]
-    heldout: Callable[[], Path]
+    heldout: Path
     say: Say
 
     def measure(self, batch: int) -> Measured:
         """The values on θ, `batch` samples at a time; a metric that fails is left out and said so."""
-        path = self.heldout()
         with self.placement.autocast():
-            loss = evaluate(self.model, path, batch)
-            found = {name: self._metric(name, path) for name in self.names}
+            loss = evaluate(self.model, self.heldout, batch)
+            found = {name: self._metric(name) for name in self.names}
         return Measured(loss, {name: value for name, value in found.items() if value is not None})
 
-    def _metric(self, name: str, path: Path) -> float | None:
+    def _metric(self, name: str) -> float | None:
         try:
-            value = float(installed(name)(self.model, load_tokenizer(self.folder), path))
+            value = float(installed(name)(self.model, load_tokenizer(self.folder), self.heldout))
         except Exception as error:  # somebody else's code: it must not end the training
             self.say(f"the metric {name} could not be computed here: {error}")
             return None

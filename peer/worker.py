@@ -184,7 +184,7 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange, stop: th
         placement,
         Path(setup.model_folder),
         tuple(filter(None, spec.evaluation.metrics.split(","))),
-        lambda: Path(bridge.call("heldout", seconds=600.0)),
+        Path(bridge.call("heldout", seconds=600.0)),  # now: the coordinator may be away when it is needed
         say,
     )
     teller = Teller(bridge, exchange, learner, measuring, checkpointed=learner.round)
