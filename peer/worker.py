@@ -178,7 +178,8 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange, stop: th
         lease = answer["lease"]
         return Leased(LeasedRange(lease[0], Range(*lease[1:])) if lease else None, answer["why"])
 
-    feed = Feed(ask, Shards(setup, supplies), lambda: _wish(peer, spec))
+    epoch = sum(map(int, setup.layout["shard_samples"]))
+    feed = Feed(ask, Shards(setup, supplies), lambda: _wish(peer, epoch))
     measuring = Measuring(
         model,
         placement,
@@ -204,9 +205,12 @@ def _take_base(setup: Setup, spec: RunSpec, supplies: Supplies) -> None:
     base.complete(Path(setup.model_folder))
 
 
-def _wish(peer: Peer, spec: RunSpec) -> int:
-    """Lease a minute of work ahead, two rounds at least: then a restart of the coordinator is not felt."""
-    return max(2 * spec.training.target_batch_size, int(60 * peer.rate))
+def _wish(peer: Peer, epoch: int) -> int:
+    """Lease a minute of work ahead, two rounds at least: then a restart of the coordinator is not felt. But of an epoch
+    never more than half: small data would be lent many times over, in hundreds of leases.
+    """
+    two_rounds = 2 * peer.learner.spec.training.target_batch_size
+    return max(two_rounds, min(int(60 * peer.rate), epoch // 2))
 
 
 def _latest(bridge: Bridge, learner: Learner) -> Path | None:

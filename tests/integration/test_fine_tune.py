@@ -57,7 +57,7 @@ sequence_length = 128
 rounds = {rounds}
 target_batch_size = 96
 micro_batch_size = 4
-learning_rate = 2e-2
+learning_rate = 1e-2
 warmup_samples = 192
 weight_decay = 0.0
 
@@ -132,7 +132,7 @@ def test_three_unequal_peers_learn_as_one_machine_does(legal: SwarmRun, method: 
     with legal.client() as client:
         run, status, entries = client.get_run(), client.status(), client.ledger()
     losses = {found.round: found.heldout_loss for found in status.evaluations}
-    assert losses[ROUNDS] < losses[0] - 0.5  # nats: a perplexity of two thirds
+    assert losses[ROUNDS] < losses[0] - 0.3  # nats: a perplexity of three quarters
     assert losses[ROUNDS] == pytest.approx(alone(legal, run, entries, method), rel=0.02)
     assert exported(legal, run, method) == pytest.approx(losses[ROUNDS], rel=1e-4)
     assert min(member.counted_samples for member in status.members) > 0

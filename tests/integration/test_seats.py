@@ -12,7 +12,7 @@ from tests.swarm_run import SwarmRun, after_round, swarm_run
 
 @pytest.fixture
 def swarm(tmp_path: Path) -> Iterator[SwarmRun]:
-    with swarm_run(tmp_path, rounds=150) as run:
+    with swarm_run(tmp_path, rounds=60) as run:
         yield run
 
 
