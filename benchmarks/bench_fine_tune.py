@@ -2,7 +2,7 @@
 
 python benchmarks/bench_fine_tune.py [--quick]
 
-In one run, one thread per process, on a base made here (150 million parameters; --quick: 10 million):
+In one run, one thread per process, on a base made here (56 million parameters; --quick: 10 million):
 - the peak memory of a plain qlora loop (transformers, peft, torch) and of a peer's worker in a swarm of three;
 - bytes that a peer sends and receives in a round at fp16, for each trainable parameter;
 - the size of a state against the base: what travels after the join.
@@ -50,7 +50,7 @@ every_rounds = 1000
 [evaluation]
 every_rounds = 1000
 """
-LARGE = {"hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 12, "num_attention_heads": 16}
+LARGE = {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 8, "num_attention_heads": 12}
 SMALL = {"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 6, "num_attention_heads": 6}
 LENGTH, MICRO = 128, 2
 
@@ -117,8 +117,8 @@ def main() -> None:
         folder = Path(name)
         (folder / "corpus.txt").write_text(text(60_000))
         make_base(folder / "base", [text(60_000)], **(SMALL if quick else LARGE))
-        alone = plain(folder, 4 if quick else 8)
-        peaks, done, state = swarm(folder, 3 if quick else 5)
+        alone = plain(folder, 4)
+        peaks, done, state = swarm(folder, 3)
         trainable = state // 12  # parameter and two moments, 4 bytes each
         base = sum(path.stat().st_size for path in (folder / "base").glob("*.safetensors"))
     figures = {
