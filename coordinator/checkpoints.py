@@ -8,8 +8,7 @@ from coordinator import decisions as d
 from coordinator import evaluations
 from coordinator import events as e
 from coordinator.records import Checkpoint
-from coordinator.rounds import contradicts
-from coordinator.state import State, Step, advanced
+from coordinator.state import State, Step, advanced, doubt
 
 
 def offer(state: State, event: e.OfferCheckpoint) -> Step:
@@ -26,13 +25,7 @@ def _objection(state: State, offered: Checkpoint) -> str:
         return "it is already here"
     if offered.round < state.latest.round:
         return f"a newer one, of round {state.latest.round}, is here"
-    if offered.round > state.terms.total_rounds:
-        return f"the run ends with round {state.terms.total_rounds}"
-    if offered.round > state.round and state.ledger.returns:
-        return f"the run went back, and is in round {state.round} now"
-    if contradicts(state.votes.get(offered.round - 1, {}), offered.digest):
-        return "most reports of that round name another digest"
-    return ""
+    return doubt(state, offered.round, offered.digest)
 
 
 def uploaded(state: State, event: e.CheckpointUploaded) -> Step:

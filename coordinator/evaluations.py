@@ -8,8 +8,7 @@ from dataclasses import replace
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.records import Evaluation
-from coordinator.rounds import contradicts
-from coordinator.state import State, Step
+from coordinator.state import State, Step, doubt
 
 
 def judge(state: State, event: e.Evaluated) -> Step:
@@ -51,13 +50,7 @@ def _objection(state: State, found: Evaluation) -> str:
     """Why the run has no such state, as far as is known; empty when it may have it."""
     if checkpoint := state.checkpoints.get(found.round):
         return "" if found.digest == checkpoint.digest else "the checkpoint of that round has another digest"
-    if found.round > state.terms.total_rounds:
-        return f"the run ends with round {state.terms.total_rounds}"
-    if found.round > state.round and state.ledger.returns:
-        return f"the run went back, and is in round {state.round} now"
-    if contradicts(state.votes.get(found.round - 1, {}), found.digest):
-        return "most reports of that round name another digest"
-    return ""
+    return doubt(state, found.round, found.digest)
 
 
 def _difference(known: Evaluation, found: Evaluation) -> str:

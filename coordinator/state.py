@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from coordinator import decisions as d
 from coordinator.ledger import Ledger
 from coordinator.records import Checkpoint, Evaluation, Member, Metrics, Terms
-from coordinator.rounds import summary
+from coordinator.rounds import contradicts, summary
 
 Votes = Mapping[int, Mapping[str, Metrics]]
 
@@ -65,3 +65,14 @@ Step = tuple[State, list[d.Decision]]
 def advanced(before: State, after: State) -> list[d.Decision]:
     """The decision that the run is in a later round now, if it is."""
     return [d.RoundAdvanced(after.round, after.finished)] if after.round > before.round else []
+
+
+def doubt(state: State, round_: int, digest: str) -> str:
+    """Why θ_round of this run cannot have that digest, as far as the reports say; empty when it may."""
+    if round_ > state.terms.total_rounds:
+        return f"the run ends with round {state.terms.total_rounds}"
+    if round_ > state.round and state.ledger.returns:
+        return f"the run went back, and is in round {state.round} now"
+    if contradicts(state.votes.get(round_ - 1, {}), digest):
+        return "most reports of that round name another digest"
+    return ""

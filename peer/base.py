@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -49,12 +50,20 @@ def missing(files: Sequence[Manifest], cache: Path) -> list[Manifest]:
 
 
 def link(path: Path, name: Path) -> None:
-    """Make `name` another name of the file: a hard link, or a symbolic one to another disk."""
-    name.unlink(missing_ok=True)
+    """Make `name` another name of the file: a hard link, or a symbolic one to another disk.
+
+    Where that is right already nobody who reads it is disturbed, and several processes may do it at once.
+    """
+    if name.exists() and name.samefile(path):
+        return
+    temporary = name.with_name(f".{name.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
     try:
-        name.hardlink_to(path.resolve())
+        temporary.hardlink_to(path.resolve())
     except OSError:
-        name.symlink_to(path.resolve())
+        temporary.symlink_to(path.resolve())
+    temporary.replace(name)
+    temporary.unlink(missing_ok=True)  # another process was faster: both are the same file then, and neither is moved
 
 
 def adopt(files: Sequence[Manifest], folder: Path, cache: Path, take: Callable[[Path, Path], object] = link) -> None:

@@ -31,14 +31,6 @@ class Choice:
     why: str
 
 
-def pick(name: str) -> Choice:
-    """The device for `name`: auto, cpu, cuda, cuda:N, rocm, rocm:N or mps.
-
-    Raises UsageError when this machine has none such.
-    """
-    return choose(name, hardware())
-
-
 def hardware() -> Hardware:
     """What torch finds here."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -53,7 +45,10 @@ def hardware() -> Hardware:
 
 
 def choose(name: str, found: Hardware) -> Choice:
-    """`pick` on given hardware."""
+    """The device for `name`: auto, cpu, cuda, cuda:N, rocm, rocm:N or mps.
+
+    Raises UsageError when this machine has none such.
+    """
     if name == "auto":
         return _best(found)
     kind, _, index = name.partition(":")

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from peer.base import link
 from swarm.chunks import require_plain
 from swarm.client import CoordinatorClient
 from swarm.errors import from_os_error
@@ -44,7 +45,7 @@ class Files:
         for blob in blobs:
             require_plain(blob.name)
             with self._lock:
-                _link(self.blob(blob), folder / blob.name)
+                link(self.blob(blob), folder / blob.name)
         return folder
 
     def chunk(self, sha256: str, offset: int, length: int, path: str) -> None:
@@ -63,14 +64,6 @@ class Files:
         """The file of a checkpoint."""
         name = f"the model at round {checkpoint.round}"
         return self.blob(pb.Blob(name=name, sha256=checkpoint.sha256, size=checkpoint.size))
-
-
-def _link(path: Path, name: Path) -> None:
-    """Give `path` another name; where that is right already, nobody who reads it is disturbed."""
-    if name.exists() and name.samefile(path):
-        return
-    name.unlink(missing_ok=True)
-    name.hardlink_to(path)
 
 
 def _whole(path: Path, size: int, sha256: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from peer.checkpoint import read_state, state_digest, write_state
+from peer.checkpoint import read_state, state_digest, state_metadata, write_state
 from peer.exchange.base import Applied
 from peer.gradients import Gradients
 from peer.optimizer import AdamW
@@ -16,7 +16,6 @@ from peer.schedule import learning_rate
 from swarm.errors import CorruptError
 from swarm.runspec import RunSpec
 
-STATE_FORMAT = "garage-swarm-state-1"
 _KEPT_SNAPSHOTS = 2
 
 
@@ -71,18 +70,10 @@ class Learner:
         with self.lock:
             path = folder / f"round-{self.round}.safetensors"
             if not path.exists():
-                write_state(path, self.state(), self._metadata())
+                metadata = state_metadata(self.spec.run.name, self.round, self.global_samples, self.digest)
+                write_state(path, self.state(), metadata)
                 _keep_newest(folder)
             return path, self.round, self.digest
-
-    def _metadata(self) -> dict[str, str]:
-        return {
-            "format": STATE_FORMAT,
-            "run": self.spec.run.name,
-            "round": str(self.round),
-            "global_samples": str(self.global_samples),
-            "digest": self.digest,
-        }
 
 
 def _fitting(path: Path, tensors: dict[str, Tensor], name: str, like: Tensor) -> Tensor:

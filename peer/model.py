@@ -95,11 +95,12 @@ def evaluate(model: nn.Module, heldout: Path, batch: int) -> float:
     device = next(model.parameters()).device
     with _evaluating(model):
         parts = [_cross_entropy(model, part.to(device)) for part in read_samples(heldout).split(batch)]
-    return sum(float(loss) for loss, _ in parts) / sum(learned for _, learned in parts)
+    return sum(float(loss) for loss, _ in parts) / sum(int((targets != _NOT_LEARNED).sum()) for _, targets in parts)
 
 
-def _cross_entropy(model: nn.Module, samples: Samples) -> tuple[Tensor, int]:
-    """The summed cross-entropy of the learned tokens, in nats, and their number.
+def _cross_entropy(model: nn.Module, samples: Samples) -> tuple[Tensor, Tensor]:
+    """The summed cross-entropy of the learned tokens, in nats, and the targets [n, sequence_length], those that are not
+    learned as _NOT_LEARNED. They are not counted here: in training that would make the processor wait for the GPU.
 
     Positions restart in every document, and no attention mask is given: that is how transformers recognises packed
     documents, which then do not see each other (transformers.masking_utils.find_packed_sequence_indices).
@@ -113,7 +114,7 @@ def _cross_entropy(model: nn.Module, samples: Samples) -> tuple[Tensor, int]:
         positions = _positions(document[:, :-1])
     logits = model(input_ids=inputs, position_ids=positions, use_cache=False).logits.float()
     loss = cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum", ignore_index=_NOT_LEARNED)
-    return loss, int((targets != _NOT_LEARNED).sum())
+    return loss, targets
 
 
 def _positions(document: Tensor) -> Tensor:

@@ -63,11 +63,11 @@ class Teller:
             received=done.bytes_received,
             dropped_why=done.dropped_why,
         )
-        every = self.learner.spec.checkpoint.every_rounds
-        if not done.dropped_why and self.learner.round % every == 0 and self.exchange.leads():
+        if done.dropped_why:
+            return
+        if self.learner.round % self.learner.spec.checkpoint.every_rounds == 0 and self.exchange.leads():
             self.checkpoint(Path(tempfile.gettempdir()))
-        if not done.dropped_why:
-            self.evaluate()
+        self.evaluate()
 
     def evaluate(self) -> None:
         """Measure θ when it is due and this peer is the one to do it; the coordinator hears the result."""

@@ -9,12 +9,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from swarm import lifetime
 from swarm.errors import SwarmError, from_code
 
-Line = dict[str, str]
+Line = dict[str, Any]
 
 
 def run_child(module: str, arguments: list[str], report: Path, take: Callable[[Line], None]) -> None:

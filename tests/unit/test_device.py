@@ -44,7 +44,7 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(name: str) ->
 
 
 def test_this_machine_has_a_device_that_torch_takes() -> None:
-    assert torch.zeros(1, device=device.pick("auto").device).item() == 0
+    assert torch.zeros(1, device=choose("auto", device.hardware()).device).item() == 0
 
 
 def test_threads_are_set_only_when_asked() -> None:
