@@ -20,7 +20,7 @@ from safetensors.numpy import save
 from torch import Tensor, nn
 
 from peer import repeats, whole
-from peer.base import base_blobs
+from peer.base import base_blobs, link
 from peer.blocks import Block, Encoder, blocks
 from peer.checkpoint import state_digest, state_metadata, write_state
 from peer.encoding import Tokens, require_chat_template
@@ -76,6 +76,7 @@ class Workshop:
         self.blocks = out / "blocks"
         self.repeats = out / "near-duplicates.json"
         self.blobs = out / "blobs"
+        self.upload = out / "shards"
 
     def open(self) -> None:
         """Make the folders; an old model's files must not mix with the new one's."""
@@ -120,6 +121,13 @@ class Workshop:
         with atomic_write(self.artefacts) as file:
             file.write(json.dumps(artefacts, indent=1, sort_keys=True).encode())
 
+    def name_shards(self) -> None:
+        """Give the shards their own names in a folder, as a hub keeps them."""
+        shutil.rmtree(self.upload, ignore_errors=True)
+        self.upload.mkdir()
+        for shard in json.loads(self.artefacts.read_text())["shards"]:
+            link(self.blobs / str(shard["sha256"]), self.upload / str(shard["name"]))
+
     def tidy(self) -> None:
         """Remove what a finished preparation does not need."""
         shutil.rmtree(self.blocks, ignore_errors=True)
@@ -151,14 +159,18 @@ def prepare(job: Job) -> None:
         job.listener.step("done", str(workshop.artefacts))
     else:
         job.listener.step("done", "everything was prepared before")
+    if job.spec.data.shards:
+        workshop.name_shards()
     workshop.tidy()
 
 
 def spec_key(spec: RunSpec) -> str:
-    """SHA-256 of what the artefacts depend on: the sections model and data, the run's name and its seed."""
+    """SHA-256 of what the artefacts depend on: the sections model and data (but for where the shards are kept), the
+    run's name and its seed.
+    """
     parts = {
         "model": spec.model.model_dump(),
-        "data": spec.data.model_dump(),
+        "data": spec.data.model_dump(exclude={"shards"}),
         "run": spec.run.name,
         "seed": spec.run.seed,
     }

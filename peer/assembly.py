@@ -13,6 +13,7 @@ from peer.data import Samples
 from peer.device import Placement, use_threads
 from peer.gradients import Gradients, too_large
 from peer.learner import Learner
+from peer.memory import trim
 from peer.model import loss_sum, trainable
 from peer.setup import Setup
 from peer.trained import trained_model
@@ -49,6 +50,8 @@ def _try(gradients: Gradients, spec: RunSpec, placement: Placement) -> Trial:
         )
     except MemoryError:
         raise too_large(placement) from None
+    finally:
+        trim()
 
 
 def _any_samples(count: int, spec: RunSpec) -> Samples:

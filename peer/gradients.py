@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from peer.data import Samples
 from peer.device import Placement
+from peer.memory import out_of_memory, release, trim
 from peer.model import loss_sum
 from swarm.errors import ModelError
 
 _FIRST_SCALE = 2.0**16  # as torch.amp.GradScaler begins
 _GROW_AFTER = 2000  # micro-batches without an overflow
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # CUDA and MPS; CPU; Windows
 
 Say = Callable[[str], None]
 
@@ -73,6 +73,7 @@ class Gradients:
     def forget(self) -> None:
         """Begin anew."""
         self._sums = {}
+        trim()
 
     def rehearse(self, samples: Samples) -> None:
         """Compute as `add` does and keep nothing. Raises MemoryError when it does not fit."""
@@ -139,13 +140,6 @@ class Gradients:
             self._scale = min(2 * self._scale, _FIRST_SCALE)
 
 
-def out_of_memory(error: Exception) -> bool:
-    """Whether the error says that no memory was left; torch has no common class for it."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
-    )
-
-
 def too_large(placement: Placement) -> ModelError:
     """Not even one sample can be computed."""
     return ModelError(
@@ -153,14 +147,6 @@ def too_large(placement: Placement) -> ModelError:
         "Close other programs that use it, or choose another --device; the maintainer could set "
         'training.gradient_checkpointing, a shorter data.sequence_length or model.method = "qlora".',
     )
-
-
-def release(device: torch.device) -> None:
-    """Give memory that torch keeps for later back to the device."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()
 
 
 def synchronize(device: torch.device) -> None:

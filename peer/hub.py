@@ -1,4 +1,4 @@
-"""Is the model hub there? Asked before any call that would try again for half a minute without a network."""
+"""What comes from the model hub, which is asked for a sign of life first: its library tries for half a minute."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from peer.base import adopt
 from swarm.chunks import Manifest
-from swarm.errors import ModelError, SwarmError
+from swarm.errors import DataError, ModelError, SwarmError
 from swarm.transfer import require_space
 
 _SECONDS = 5.0
@@ -50,21 +50,44 @@ def fetch(name: str, revision: str, files: Sequence[Manifest], cache: Path) -> N
     Raises ModelError when the hub is out of reach, or its files are not the run's; DiskError.
     """
     require_model(name, revision, ModelError)
-    folder = cache.parent / "hub" / revision
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        require_space(folder, sum(manifest.size for manifest in files))
-        disable_progress_bars()
-        for manifest in files:
-            hf_hub_download(name, manifest.name, revision=revision, local_dir=folder)
+        _bring("model", name, revision, files, cache)
     except (HfHubHTTPError, HTTPError, OSError) as failure:
         remedy = "Try again: what has arrived is kept. Or join without --from-hub."
         raise ModelError(f"The hub did not give {name}: {failure}.", remedy) from failure
-    try:
-        adopt(files, folder, cache, Path.replace)
     except ModelError as other:
         remedy = "Join without --from-hub, and tell the run's maintainer."
         raise ModelError(f"What the hub gives as {name} is not the base of this run: {other.what}", remedy) from other
+
+
+def fetch_shard(name: str, shard: Manifest, blobs: Path) -> None:
+    """Bring one shard from a data set of the hub, where it has its own name, to `blobs`, verified.
+
+    Raises DataError when the hub is out of reach or gives something else; DiskError.
+    """
+    remedy = "The swarm's own copy is used."
+    require_dataset(name, DataError)
+    try:
+        _bring("dataset", name, None, [shard], blobs)
+    except (HfHubHTTPError, HTTPError, OSError) as failure:
+        raise DataError(f"The hub did not give {shard.name} of {name}: {failure}.", remedy) from failure
+    except ModelError as other:
+        raise DataError(f"What the hub gives as {shard.name} of {name} is not this run's.", remedy) from other
+
+
+def _bring(kind: str, name: str, revision: str | None, files: Sequence[Manifest], blobs: Path) -> None:
+    """Fetch next to `blobs` and move what is right there. Raises ModelError for what is not, and what the hub raises.
+
+    What had arrived of a file is kept when the network fails.
+    """
+    folder = blobs.parent / "hub" / (revision or kind)
+    folder.mkdir(parents=True, exist_ok=True)
+    require_space(folder, sum(manifest.size for manifest in files))
+    disable_progress_bars()
+    for manifest in files:
+        hf_hub_download(name, manifest.name, repo_type=kind, revision=revision, local_dir=folder)
+    try:
+        adopt(files, folder, blobs, Path.replace)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

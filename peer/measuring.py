@@ -17,6 +17,7 @@ from typing import Any
 from torch import nn
 
 from peer.device import Placement
+from peer.memory import trim
 from peer.model import evaluate, load_tokenizer
 
 GROUP = "garage_swarm.metrics"
@@ -48,6 +49,7 @@ class Measuring:
         with self.placement.autocast():
             loss = evaluate(self.model, self.heldout, batch)
             found = {name: self._metric(name) for name in self.names}
+        trim()
         return Measured(loss, {name: value for name, value in found.items() if value is not None})
 
     def _metric(self, name: str) -> float | None:

@@ -18,17 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peer.base import manifests
 from peer.bridge import Bridge
 from peer.setup import Setup
 from peer.supplies import Base, Supplies
 from swarm import lifetime, log
 from swarm.errors import SwarmError, UnreachableError
-from swarm.ranges import Layout, Range, locate
+from swarm.ranges import Range
 from swarm.runspec import RunSpec
 
 if TYPE_CHECKING:
-    from peer.data import Samples
     from peer.exchange.allreduce import AllReduceExchange
     from peer.feed import Feed
     from peer.learner import Learner
@@ -40,33 +38,6 @@ logger = log.get(__name__)
 TOLD = 3  # exit code: the supervisor was told why
 _OTHERS_SECONDS = 20.0  # longer than the coordinator believes in a member that fell silent
 _LINGER_SECONDS = 1.0  # after the last round: others may still ask for its outcome
-
-
-class Shards:
-    """Samples by position; a missing shard is fetched. Those of last time are given to others at once."""
-
-    def __init__(self, setup: Setup, supplies: Supplies) -> None:
-        from peer.data import Batches
-
-        self._supplies = supplies
-        self._shards = manifests(setup.shards)
-        self._folder = Path(setup.folder) / "blobs"
-        supplies.offer(self._shards, self._folder)
-        layout = setup.layout
-        self._layout = Layout(tuple(layout["shard_samples"]), layout["sequence_length"], layout["seed"])
-        self._batches = Batches(self._layout, tuple(shard.sha256 for shard in self._shards), self._fetch)
-
-    def fetch(self, positions: Range) -> None:
-        for index in sorted({locate(self._layout, position).shard for position in range(*positions)}):
-            self._fetch(index)
-
-    def load(self, positions: Range) -> Samples:
-        return self._batches.load(positions)
-
-    def _fetch(self, index: int) -> Path:
-        shard = self._shards[index]
-        [path] = self._supplies.fetch([shard], self._folder, shard.name)
-        return path
 
 
 @dataclass(frozen=True)
@@ -159,6 +130,7 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange, stop: th
     from peer.feed import Feed
     from peer.leases import Leased, LeasedRange
     from peer.measuring import Measuring
+    from peer.shards import Shards
     from peer.teller import Teller
     from peer.training import Peer
 
@@ -179,7 +151,9 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange, stop: th
         return Leased(LeasedRange(lease[0], Range(*lease[1:])) if lease else None, answer["why"])
 
     epoch = sum(map(int, setup.layout["shard_samples"]))
-    feed = Feed(ask, Shards(setup, supplies), lambda: _wish(peer, epoch))
+    shards = Shards(setup, supplies, say)
+    shards.offer()
+    feed = Feed(ask, shards, lambda: _wish(peer, epoch))
     measuring = Measuring(
         model,
         placement,

@@ -140,6 +140,11 @@ class Data(Section):
         "each other; auto: stream for text",
     )
     license: str = Field(default="", description="of the data, for the model card")
+    shards: str = Field(
+        default="",
+        description='"hf:org/name": a data set of the hub that holds the prepared shards; peers read those that their '
+        "leases need from there, and from the swarm when it does not give them",
+    )
     split: str = Field(default="train", min_length=1, description="which split of a hub data set")
     sequence_length: int = Field(default=128, ge=8, le=1 << 20, description="tokens in a sample")
     heldout_fraction: float = Field(default=0.05, gt=0, le=0.5, description="part of the documents kept for evaluation")
@@ -153,6 +158,12 @@ class Data(Section):
             return _require(source, bool(_HUB.fullmatch(source[3:])), 'right would be "hf:org/name"')
         valid = source.endswith(_SUFFIXES) or is_folder(source)
         return _require(source, valid, f'right would be {", ".join(_SUFFIXES)} files, "{_BUILTIN}" or "hf:org/name"')
+
+    @field_validator("shards")
+    @classmethod
+    def _on_the_hub(cls, shards: str) -> str:
+        valid = not shards or (shards.startswith("hf:") and _HUB.fullmatch(shards[3:]))
+        return _require(shards, bool(valid), 'right would be "hf:org/name"')
 
     @field_validator("format")
     @classmethod

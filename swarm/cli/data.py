@@ -56,6 +56,11 @@ def prepare(
     Console().print(_table(facts))
     for line in _remarks(facts, folder / "near-duplicates.json"):
         typer.echo(line)
+    if spec.data.shards:
+        name = spec.data.shards.removeprefix("hf:")
+        typer.echo(
+            f"To let peers read the shards from the hub: hf upload {name} {folder / 'shards'} . --repo-type dataset"
+        )
     typer.echo(f"Next: swarm launch {spec_path}{f' --data-dir {data_dir}' if data_dir else ''}")
 
 

@@ -9,7 +9,8 @@ import torch
 
 from peer.adapters import initial
 from peer.device import hardware, place
-from peer.gradients import Gradients, out_of_memory, release
+from peer.gradients import Gradients
+from peer.memory import out_of_memory, release
 from peer.model import trainable
 from peer.optimizer import AdamW
 from peer.trained import blank_adapted, trained_model

@@ -14,7 +14,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from peer.data import Samples
 from peer.device import Hardware, Placement, place
-from peer.gradients import Gradients, out_of_memory
+from peer.gradients import Gradients
+from peer.memory import out_of_memory
 from peer.model import loss_sum, trainable
 from swarm.errors import ModelError
 from swarm.runspec import RunSpec, loads
@@ -161,7 +162,7 @@ def test_torch_really_says_that_memory_ran_out_as_we_understand_it() -> None:
     """With the kernel's own limit on memory: no imitation of torch's error."""
     program = (
         "import resource, torch\n"
-        "from peer.gradients import out_of_memory\n"
+        "from peer.memory import out_of_memory\n"
         "torch.zeros(1)\n"
         "resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))\n"
         "try:\n"
