@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from safetensors.numpy import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from peer import repeats, whole
 from peer.base import base_blobs, link
@@ -27,7 +27,7 @@ from peer.encoding import Tokens, require_chat_template
 from peer.formats import documents
 from peer.isolation import require_isolation
 from peer.model import base_folder
-from peer.optimizer import AdamW
+from peer.modes import first_state
 from peer.packing import Corpus, Split, gather, separable, shards, split
 from peer.sources import count
 from peer.tokenizer import make_tokenizer
@@ -107,8 +107,7 @@ class Workshop:
 
     def put_state(self, values: dict[str, Tensor], spec: RunSpec) -> dict[str, Any]:
         """Keep the state before the first round, with what is trained at `values`; the artefacts' "checkpoint"."""
-        moments = AdamW({name: nn.Parameter(value) for name, value in values.items()}, spec.training).state()
-        state = {f"model/{name}": value for name, value in values.items()} | moments
+        state = first_state(spec, values)
         digest = state_digest(state)
         path = self.blobs / "checkpoint"
         write_state(path, state, state_metadata(spec.run.name, 0, 0, digest))
@@ -166,14 +165,16 @@ def prepare(job: Job) -> None:
 
 def spec_key(spec: RunSpec) -> str:
     """SHA-256 of what the artefacts depend on: the sections model and data (but for where the shards are kept), the
-    run's name and its seed.
+    run's name and its seed, and which optimizer's state is agreed.
     """
-    parts = {
+    parts: dict[str, Any] = {
         "model": spec.model.model_dump(),
         "data": spec.data.model_dump(exclude={"shards"}),
         "run": spec.run.name,
         "seed": spec.run.seed,
     }
+    if spec.training.mode == "local":  # another optimizer: the first state is another
+        parts["outer"] = bool(spec.local.outer_momentum)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

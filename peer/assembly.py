@@ -15,6 +15,7 @@ from peer.gradients import Gradients, too_large
 from peer.learner import Learner
 from peer.memory import trim
 from peer.model import loss_sum, trainable
+from peer.modes import learner_of
 from peer.setup import Setup
 from peer.trained import trained_model
 from peer.trial import Trial, find_micro_batch
@@ -35,7 +36,7 @@ def assemble(setup: Setup, placement: Placement, say: Say) -> tuple[Learner, nn.
     forward = _compiled(model, placement, spec, say) if setup.compiled else model
     targets, most = setup.layout["targets_per_sample"], spec.training.micro_batch_size
     gradients = Gradients(forward, parameters, placement, targets, most, say)
-    learner = Learner(spec, parameters, gradients)
+    learner = learner_of(spec, parameters, gradients)
     learner.load(Path(setup.checkpoint))
     trial = _try(gradients, spec, placement)
     gradients.micro_batch = trial.micro_batch

@@ -87,6 +87,17 @@ def state_digest(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def fitting(tensors: dict[str, Tensor], name: str, like: Tensor) -> Tensor:
+    """A tensor of a state file. Raises CorruptError when it is missing or has another shape."""
+    found = tensors.get(name)
+    if found is None or found.shape != like.shape:
+        raise CorruptError(
+            f"The state does not fit the run's model: {name} is missing or has another shape.",
+            "Fetch it again from the coordinator.",
+        )
+    return found
+
+
 def _header(tensors: Iterable[tuple[str, Tensor]], metadata: dict[str, str]) -> bytes:
     """Length and JSON. The data begins at a multiple of 8 bytes and `tensors` have the widest types first, so each
     is aligned to its type."""

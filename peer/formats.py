@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from peer.sources import Found, Record, records
 from swarm.errors import DataError
-from swarm.runspec import Data
+from swarm.sections import Data
 
 # What stands before the text that is learned. Whoever uses a model writes its prompts in the same way.
 INSTRUCTION_PROMPT = "### Task\n{instruction}\n\n### Answer\n"

@@ -63,10 +63,10 @@ class Gradients:
         return total
 
     def mean(self, samples: int) -> dict[str, Tensor]:
-        """What was added over `samples`, fp32, on the CPU; zeros without samples."""
+        """What was added over `samples`, fp32, on the model's device; zeros without samples."""
         scale = 1.0 / max(samples, 1)
         return {
-            name: (self._sums[name] * scale if name in self._sums else torch.zeros(p.shape)).cpu()
+            name: self._sums[name] * scale if name in self._sums else torch.zeros_like(p, requires_grad=False)
             for name, p in self._parameters.items()
         }
 

@@ -1,65 +1,82 @@
-"""What one peer knows: θ, the optimizer's state, and how far the run is."""
+"""What one peer knows: θ, the optimizer's state, and how far the run is.
+
+One learner per mode: gradients of a round's samples (here), or steps of its own between two exchanges
+(`peer/local_mode.py`).
+"""
 
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from peer.checkpoint import read_state, state_digest, state_metadata, write_state
-from peer.exchange.base import Applied
+from peer.checkpoint import fitting, read_state, state_digest, state_metadata, write_state
+from peer.data import Samples
+from peer.exchange.base import Applied, Update
 from peer.gradients import Gradients
 from peer.optimizer import AdamW
 from peer.schedule import learning_rate
-from swarm.errors import CorruptError
 from swarm.runspec import RunSpec
 
 _KEPT_SNAPSHOTS = 2
 
 
-class Learner:
-    """Holds θ_round, `parameters`, and applies agreed averages of gradients.
+class Learner(ABC):
+    """Holds the agreed state of a round, trains from it, and takes over what the swarm makes of the updates.
 
-    θ changes under `lock` only, so that another thread may write a snapshot of it.
+    The agreed state changes under `lock` only, so that another thread may write a snapshot of it.
     """
 
     def __init__(self, spec: RunSpec, parameters: dict[str, nn.Parameter], gradients: Gradients) -> None:
         self.spec = spec
         self.parameters = parameters
         self.gradients = gradients
-        self.optimizer = AdamW(parameters, spec.training)
         self.round = 0
         self.global_samples = 0
         self.digest = ""
         self.lock = threading.Lock()
 
+    @abstractmethod
+    def room(self) -> int:
+        """How many samples it takes at once now; 0 when it has done all that it may do in this round."""
+
+    @abstractmethod
+    def learn(self, samples: Samples) -> float:
+        """Train on at most `room()` samples; the sum of their losses. Raises ModelError."""
+
+    @abstractmethod
+    def update(self, samples: int) -> Update:
+        """What this peer adds to the round after `samples` samples."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """All agreed tensors by their names in a state file."""
+
+    @abstractmethod
+    def _step(self, result: Applied) -> None:
+        """Take the round's step: the same arithmetic at every peer."""
+
+    @abstractmethod
+    def _adopt(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from the state of a file. Raises CorruptError when it does not fit."""
+
     def apply(self, result: Applied) -> None:
-        """θ_round → θ_(round+1) by the swarm's average: the same arithmetic at every peer."""
-        training = self.spec.training
-        clip = training.clip_norm
-        scale = clip / result.norm if 0 < clip < result.norm else 1.0
-        rate = learning_rate(training, self.global_samples)
+        """θ_round → θ_(round+1) by what the swarm agreed on."""
         with self.lock:
-            self.optimizer.step(result.mean, self.round + 1, rate, scale)
+            self._step(result)
             self.round += 1
             self.global_samples += result.samples
             self.digest = state_digest(self.state())
         self.gradients.forget()
 
-    def state(self) -> dict[str, Tensor]:
-        """All agreed tensors by their names in a state file."""
-        model = {f"model/{name}": parameter.detach() for name, parameter in self.parameters.items()}
-        return {**model, **self.optimizer.state()}
-
     def load(self, path: Path) -> None:
         """Take over the state of a file. Raises CorruptError when it is torn or belongs to another model."""
         tensors, metadata = read_state(path)
-        with self.lock, torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(_fitting(path, tensors, f"model/{name}", parameter))
-            self.optimizer.load(tensors)
+        with self.lock:
+            self._adopt(tensors)
             self.round = int(metadata["round"])
             self.global_samples = int(metadata["global_samples"])
             self.digest = metadata["digest"]
@@ -76,13 +93,38 @@ class Learner:
             return path, self.round, self.digest
 
 
-def _fitting(path: Path, tensors: dict[str, Tensor], name: str, like: Tensor) -> Tensor:
-    found = tensors.get(name)
-    if found is None or found.shape != like.shape:
-        raise CorruptError(
-            f"{path.name} does not fit the run's model ({name}).", "Fetch it again from the coordinator."
-        )
-    return found
+class GradientLearner(Learner):
+    """Gradient mode: exactly large-batch training with AdamW."""
+
+    def __init__(self, spec: RunSpec, parameters: dict[str, nn.Parameter], gradients: Gradients) -> None:
+        super().__init__(spec, parameters, gradients)
+        self.optimizer = AdamW(parameters, spec.training)
+
+    def room(self) -> int:
+        return self.gradients.micro_batch
+
+    def learn(self, samples: Samples) -> float:
+        return self.gradients.add(samples)
+
+    def update(self, samples: int) -> Update:
+        mean = {name: gradient.cpu() for name, gradient in self.gradients.mean(samples).items()}
+        return Update(self.round, self.digest, samples, mean)
+
+    def state(self) -> dict[str, Tensor]:
+        model = {f"model/{name}": parameter.detach() for name, parameter in self.parameters.items()}
+        return {**model, **self.optimizer.state()}
+
+    def _step(self, result: Applied) -> None:
+        clip = self.spec.training.clip_norm
+        scale = clip / result.norm if 0 < clip < result.norm else 1.0
+        rate = learning_rate(self.spec.training, self.global_samples)
+        self.optimizer.step(result.mean, self.round + 1, rate, scale)
+
+    @torch.no_grad()
+    def _adopt(self, tensors: dict[str, Tensor]) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.copy_(fitting(tensors, f"model/{name}", parameter))
+        self.optimizer.load(tensors)
 
 
 def _keep_newest(folder: Path) -> None:

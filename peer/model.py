@@ -16,7 +16,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaC
 from peer import hub
 from peer.data import Samples, read_samples
 from swarm.errors import ModelError
-from swarm.runspec import RunSpec, is_folder
+from swarm.runspec import RunSpec
+from swarm.sections import is_folder
 
 _NOT_LEARNED = -100  # as a target; no token has this id
 

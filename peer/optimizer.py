@@ -15,8 +15,8 @@ from decimal import Decimal
 import torch
 from torch import Tensor, nn
 
-from swarm.errors import CorruptError
-from swarm.runspec import Training
+from peer.checkpoint import fitting
+from swarm.sections import Training
 
 
 class AdamW:
@@ -55,14 +55,9 @@ class AdamW:
         Raises CorruptError when one is missing or has another shape.
         """
         own = self.state()
+        found = {name: fitting(state, name, moment) for name, moment in own.items()}
         for name, moment in own.items():
-            if name not in state or state[name].shape != moment.shape:
-                raise CorruptError(
-                    f"The state does not fit the run's model: {name} is missing or has another shape.",
-                    "Fetch it again from the coordinator.",
-                )
-        for name, moment in own.items():
-            moment.copy_(state[name])
+            moment.copy_(found[name])
 
     def _direction(self, name: str, gradient: Tensor, spread: float) -> Tensor:
         """Update both moments by `gradient`; the step's direction before the rate."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from swarm.runspec import Training
+from swarm.sections import Training
 
 
 def learning_rate(training: Training, global_samples: int) -> float:

@@ -20,7 +20,7 @@ import pyarrow.parquet
 
 from peer import hub
 from swarm.errors import DataError
-from swarm.runspec import Data
+from swarm.sections import Data
 
 _LONG = 1_000_000  # characters; bounds what is in memory at once
 _CHUNK = 1 << 20  # bytes

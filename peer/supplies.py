@@ -10,11 +10,11 @@ from peer.base import adopt, manifests, missing, model_folder
 from peer.bridge import Bridge
 from swarm.chunks import Manifest
 from swarm.errors import UsageError
-from swarm.runspec import Model, is_folder
+from swarm.sections import Model, is_folder
 
 if TYPE_CHECKING:
-    from peer.exchange.allreduce import AllReduceExchange
     from peer.exchange.delivery import Advance
+    from peer.exchange.swarm import SwarmExchange
 
 _CHUNK_SECONDS = 600.0  # for the coordinator's answer; its own calls end before
 
@@ -22,7 +22,7 @@ _CHUNK_SECONDS = 600.0  # for the coordinator's answer; its own calls end before
 class Supplies:
     """Fetches files from peers first, then through the supervisor from the coordinator, and says how far it is."""
 
-    def __init__(self, bridge: Bridge, exchange: AllReduceExchange) -> None:
+    def __init__(self, bridge: Bridge, exchange: SwarmExchange) -> None:
         self._bridge = bridge
         self._exchange = exchange
 

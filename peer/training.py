@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from peer.exchange.base import Applied, Exchange, Phase, Resync, Update
+from peer.exchange.base import Applied, Exchange, Phase, Resync
 from peer.feed import Batch
 from peer.learner import Learner
 from peer.leases import LeasedRange
@@ -92,12 +92,15 @@ class Peer:
 def train(peer: Peer) -> None:
     """Train until the run's last round is done or `peer.stop` is set."""
     while not peer.finished and not peer.stop.is_set():
-        view = peer.exchange.progress(peer.learner.round, peer.work.samples, peer.rate)
+        room = peer.learner.room()
+        view = peer.exchange.progress(peer.learner.round, peer.work.samples, peer.rate, done=not room)
         if view.phase is Phase.BEHIND:
             _catch_up(peer, view.why)
         elif view.phase is Phase.CLOSING:
             _end_round(peer, view.members)
-        elif batch := peer.source.take(_batch_size(peer)):
+        elif not room:
+            _await_others(peer, view.members)
+        elif batch := peer.source.take(_batch_size(peer, room)):
             _learn(peer, batch, view.members)
         else:
             _idle(peer, view.members)
@@ -114,13 +117,19 @@ def _idle(peer: Peer, members: int) -> None:
         _take_over(peer, path, peer.source.why)
 
 
-def _batch_size(peer: Peer) -> int:
+def _await_others(peer: Peer, members: int) -> None:
+    """All steps of this round are done."""
+    _tell(peer, "waiting", "this peer's steps are done; the round closes when the others' are", members)
+    peer.stop.wait(_IDLE_SECONDS)
+    peer.busy = time.monotonic()
+
+
+def _batch_size(peer: Peer, room: int) -> int:
     """As many samples as fit, and no more than are done in half of the grace time: a round that closes waits for the
     batch that everybody has begun, and a slow peer's must not be missed.
     """
-    fits = peer.learner.gradients.micro_batch
     in_time = int(peer.rate * peer.learner.spec.exchange.grace_seconds / 2)
-    return min(fits, max(1, in_time)) if peer.rate else fits
+    return min(room, max(1, in_time)) if peer.rate else room
 
 
 def _learn(peer: Peer, batch: Batch, members: int) -> None:
@@ -131,7 +140,7 @@ def _learn(peer: Peer, batch: Batch, members: int) -> None:
     promised = peer.work.samples + len(batch.samples)
     peer.exchange.progress(peer.learner.round, promised, peer.rate)
     started = time.perf_counter()
-    peer.work.loss += peer.learner.gradients.add(batch.samples)
+    peer.work.loss += peer.learner.learn(batch.samples)
     seconds = time.perf_counter() - started
     peer.work.samples += len(batch.samples)
     peer.work.compute += seconds
@@ -144,8 +153,7 @@ def _learn(peer: Peer, batch: Batch, members: int) -> None:
 def _end_round(peer: Peer, members: int) -> None:
     _tell(peer, "exchanging", "the swarm's samples are complete", members)
     learner, work = peer.learner, peer.work
-    update = Update(learner.round, learner.digest, work.samples, learner.gradients.mean(work.samples))
-    result = peer.exchange.exchange(update)
+    result = peer.exchange.exchange(learner.update(work.samples))
     if isinstance(result, Applied):
         learner.apply(result)
         _finish(peer, result)

@@ -27,7 +27,7 @@ from swarm.ranges import Range
 from swarm.runspec import RunSpec
 
 if TYPE_CHECKING:
-    from peer.exchange.allreduce import AllReduceExchange
+    from peer.exchange.swarm import SwarmExchange
     from peer.feed import Feed
     from peer.learner import Learner
     from peer.teller import Teller
@@ -47,7 +47,7 @@ class Job:
     peer: Peer
     feed: Feed
     teller: Teller
-    exchange: AllReduceExchange
+    exchange: SwarmExchange
 
 
 def main() -> None:
@@ -109,22 +109,21 @@ def _work(bridge: Bridge, stop: threading.Event, jobs: list[Job]) -> None:
     _leave(job)
 
 
-def _enter(setup: Setup) -> AllReduceExchange:
+def _enter(setup: Setup) -> SwarmExchange:
     """Start hivemind first: it forks, and must do so before CUDA is touched."""
-    from peer.exchange.allreduce import AllReduceExchange, ExchangeOptions
+    from peer.exchange.leader import Rules
     from peer.exchange.node import NodeOptions
+    from peer.exchange.swarm import ExchangeOptions, SwarmExchange
+    from peer.modes import closing_of
 
     spec = setup.spec
-    options = ExchangeOptions(
-        codec=spec.exchange.compression,
-        target=spec.training.target_batch_size,
-        grace=spec.exchange.grace_seconds,
-        patience=spec.exchange.timeout_seconds,
-    )
-    return AllReduceExchange.start(NodeOptions(spec.run.name, setup.initial_peers, setup.listen_host), options)
+    rules = Rules(closing_of(spec), spec.exchange.grace_seconds, spec.exchange.timeout_seconds)
+    local = spec.local if spec.training.mode == "local" else None
+    options = ExchangeOptions(rules, spec.exchange.compression, local)
+    return SwarmExchange.start(NodeOptions(spec.run.name, setup.initial_peers, setup.listen_host), options)
 
 
-def _prepare(bridge: Bridge, setup: Setup, exchange: AllReduceExchange, stop: threading.Event) -> Job:
+def _prepare(bridge: Bridge, setup: Setup, exchange: SwarmExchange, stop: threading.Event) -> Job:
     from peer.assembly import assemble
     from peer.device import hardware, place
     from peer.feed import Feed
@@ -196,7 +195,7 @@ def _latest(bridge: Bridge, learner: Learner) -> Path | None:
     return Path(path) if path else None
 
 
-def _await_others(bridge: Bridge, setup: Setup, exchange: AllReduceExchange) -> None:
+def _await_others(bridge: Bridge, setup: Setup, exchange: SwarmExchange) -> None:
     """The coordinator knows live members: see them before training, or two swarms would begin."""
     end = time.monotonic() + _OTHERS_SECONDS
     while setup.live_members and not exchange.others() and time.monotonic() < end:

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from swarm.proto import coordinator_pb2 as pb
-from swarm.runspec import RunSpec, is_folder
+from swarm.runspec import RunSpec
+from swarm.sections import is_folder
 from swarm.version import __version__
 
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from peer.chunks import COORDINATOR, Ask
 from peer.exchange import delivery
-from peer.exchange.allreduce import AllReduceExchange, ExchangeOptions
 from peer.exchange.node import NodeOptions
+from peer.exchange.swarm import ExchangeOptions, SwarmExchange
 from swarm.chunks import Manifest, blob_of
 from swarm.errors import SwarmError, UnreachableError
 from tests.exchange_peer import say
@@ -57,7 +57,7 @@ def count_donors(gave: Counter[str]) -> None:
     delivery.Fetching._keep = noted  # type: ignore[method-assign]
 
 
-def fetch(exchange: AllReduceExchange, settings: dict[str, Any]) -> None:
+def fetch(exchange: SwarmExchange, settings: dict[str, Any]) -> None:
     gave: Counter[str] = Counter()
     count_donors(gave)
     delivery.PATIENCE_SECONDS = settings.get("patience", 30.0)
@@ -79,7 +79,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     client = settings.get("client_mode", False)
     node = NodeOptions("test", settings["initial_peers"], "127.0.0.1", client_mode=client)
-    exchange = AllReduceExchange.start(node, ExchangeOptions("none", 8, 2.0, 10.0))
+    exchange = SwarmExchange.start(node, ExchangeOptions("none", 8, 2.0, 10.0))
     say("started", maddrs=exchange.maddrs(), id=exchange._node.id.hex())
     fetch(exchange, settings)
     stop.wait(60.0)

@@ -20,9 +20,11 @@ from typing import Any
 import torch
 
 from peer.checkpoint import state_digest, write_state
-from peer.exchange.allreduce import AllReduceExchange, ExchangeOptions
 from peer.exchange.base import Applied, Phase, Resync, Update
+from peer.exchange.closing import SampleTarget
+from peer.exchange.leader import Rules
 from peer.exchange.node import NodeOptions
+from peer.exchange.swarm import ExchangeOptions, SwarmExchange
 
 
 def say(event: str, **facts: Any) -> None:
@@ -62,7 +64,7 @@ class Walker:
             self.state, self.round = read_state(path)[0], round_
 
 
-def walk(walker: Walker, exchange: AllReduceExchange) -> None:
+def walk(walker: Walker, exchange: SwarmExchange) -> None:
     settings = walker.settings
     count = 0
     while walker.round < settings["rounds"]:
@@ -78,7 +80,7 @@ def walk(walker: Walker, exchange: AllReduceExchange) -> None:
             count += 4
 
 
-def end_round(walker: Walker, exchange: AllReduceExchange, count: int) -> int:
+def end_round(walker: Walker, exchange: SwarmExchange, count: int) -> int:
     settings = walker.settings
     mine = tensors(settings["seed"] * 1000 + walker.round, settings["size"])
     if settings.get("lie_at") == walker.round:
@@ -99,7 +101,7 @@ def end_round(walker: Walker, exchange: AllReduceExchange, count: int) -> int:
     return resync(walker, exchange, result.why) if isinstance(result, Resync) else count
 
 
-def resync(walker: Walker, exchange: AllReduceExchange, why: str) -> int:
+def resync(walker: Walker, exchange: SwarmExchange, why: str) -> int:
     fetched = exchange.fetch_state(walker.round, walker.folder)
     if fetched is None:
         time.sleep(0.1)
@@ -112,12 +114,12 @@ def resync(walker: Walker, exchange: AllReduceExchange, why: str) -> int:
 def main() -> None:
     settings = json.loads(sys.argv[1])
     torch.set_num_threads(1)
-    options = ExchangeOptions(
-        settings.get("codec", "none"), settings["target"], settings.get("grace", 2.0), settings.get("patience", 10.0)
-    )
+    closing = SampleTarget(settings["target"])
+    rules = Rules(closing, settings.get("grace", 2.0), settings.get("patience", 10.0))
+    options = ExchangeOptions(rules, settings.get("codec", "none"))
     client = settings.get("client_mode", False)
     node = NodeOptions("test", settings["initial_peers"], "127.0.0.1", client_mode=client)
-    exchange = AllReduceExchange.start(node, options)
+    exchange = SwarmExchange.start(node, options)
     say("started", maddrs=exchange.maddrs())
     walker = Walker(settings)
     exchange.serve_state(walker.snapshot)

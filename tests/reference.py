@@ -12,7 +12,8 @@ from torch.nn.functional import cross_entropy
 from peer.data import Samples
 from peer.model import loss_sum
 from peer.schedule import learning_rate
-from swarm.runspec import RunSpec, Training
+from swarm.runspec import RunSpec
+from swarm.sections import Training
 
 
 def plain_loop(model: nn.Module, batches: Iterable[Tensor], spec: RunSpec) -> list[float]:

@@ -1,232 +1,32 @@
-"""Gradient mode in a swarm: leader-led rounds around an exact butterfly all-reduce."""
+"""Gradient mode's way: an exact butterfly all-reduce."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Coroutine, Sequence
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
 
 from torch import Tensor
 
-from peer.exchange import guard
 from peer.exchange.average import Average, measure
-from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, StateSource, Update, View
+from peer.exchange.base import Update
 from peer.exchange.butterfly import ExactAllReduce, Seat, tensors_from, vectors
-from peer.exchange.delivery import Delivery, Fallback, Progress
-from peer.exchange.leader import Leader, Rules
-from peer.exchange.node import NETWORK_ERRORS, Node, NodeOptions, start_dht
+from peer.exchange.node import Node
 from peer.exchange.protocol import Servicer
-from peer.exchange.rounds import evaluator_of, leader_of
-from peer.exchange.snapshot import download
-from swarm import log
-from swarm.chunks import Manifest
-from swarm.errors import UnreachableError
 from swarm.proto import exchange_pb2 as pb
 
-guard.prepare()
 
-from hivemind.p2p import PeerID  # noqa: E402
+class AllReduce:
+    """See `peer.exchange.ways.Way`. Seconds."""
 
-logger = log.get(__name__)
-
-T = TypeVar("T")
-_REPORT_SECONDS = 0.2  # how often the leader is asked even when nothing changed
-_CALL_SECONDS = 5.0
-_PHASES = {pb.OPEN: Phase.OPEN, pb.CLOSING: Phase.CLOSING, pb.BEHIND: Phase.BEHIND, pb.AHEAD: Phase.OPEN}
-
-
-@dataclass(frozen=True)
-class ExchangeOptions:
-    """The spec's part of an exchange. Seconds."""
-
-    codec: str
-    target: int
-    grace: float
-    patience: float
-
-
-class AllReduceExchange:
-    """See `peer.exchange.base.Exchange`. One thread runs the event loop of all network talk."""
-
-    def __init__(
-        self, node: Node, servicer: Servicer, leader: Leader, options: ExchangeOptions, loop: _LoopThread
-    ) -> None:
+    def __init__(self, node: Node, servicer: Servicer, codec: str, patience: float) -> None:
         self._node = node
         self._servicer = servicer
-        self._leader = leader
-        self._options = options
-        self._loop = loop
-        self._delivery = Delivery(node, servicer.shelf)
-        self._said = pb.Progress()
-        self._spoken = asyncio.Event()
-        self._view = View(Phase.OPEN, 0, 0, 1, "looking for the others")
-        self._lost: set[bytes] = set()
+        self._codec = codec
+        self._patience = patience
 
-    @classmethod
-    def start(cls, node_options: NodeOptions, options: ExchangeOptions) -> AllReduceExchange:
-        """Enter the swarm. Call before CUDA is touched and before gRPC is used: hivemind forks.
+    def parcel(self, update: Update) -> bytes:
+        return b""
 
-        Raises UnreachableError.
-        """
-        dht = start_dht(node_options)
-        loop = _LoopThread()
-        node = loop.run(Node.open(dht, node_options), _CALL_SECONDS)
-        leader = Leader(node.id, Rules(options.target, options.grace, options.patience), node.members)
-        servicer = Servicer(leader)
-        exchange = cls(node, servicer, leader, options, loop)
-        servicer.redirect = exchange.redirect
-        servicer.heard_of = node.heard_of
-        loop.run(exchange._open(), _CALL_SECONDS)
-        return exchange
-
-    async def _open(self) -> None:
-        if not self._node.me.client_mode:
-            await self._servicer.add_p2p_handlers(self._node.p2p, namespace=self._node.run)
-        await self._node.declare()
-        await self._node.refresh()
-        self._loop.spawn(self._node.keep_fresh())
-        self._loop.spawn(self._keep_reporting())
-
-    def maddrs(self) -> list[str]:
-        """Where others can dial this peer."""
-        return self._node.maddrs()
-
-    def others(self) -> int:
-        """How many other live members hold an agreed state."""
-        return sum(m.active for m in self._node.members() if m.peer_id != self._node.id)
-
-    def leads(self) -> bool:
-        """Whether this peer is the senior member that answers."""
-        return not self.redirect()
-
-    def evaluates(self, round_: int) -> bool:
-        chosen = evaluator_of(self._node.members(), round_)
-        return chosen is not None and chosen.peer_id == self._node.id
-
-    def redirect(self) -> bytes:
-        """Whom to ask instead when this peer does not lead; else nothing."""
-        leader = self._find_leader()
-        return b"" if leader == self._node.id else leader
-
-    def serve_state(self, source: StateSource) -> None:
-        self._servicer.state_source = source
-        self._loop.run(self._node.activate(), 2 * _CALL_SECONDS)
-
-    # ── progress ───────────────────────────────────────────────────────────────────────────
-
-    def progress(self, round_: int, samples: int, samples_per_second: float) -> View:
-        if not self._node.dht.is_alive():
-            raise UnreachableError("The network process of this peer ended.", "It is being started again.")
-        said = pb.Progress(round=round_, samples=samples, samples_per_second=samples_per_second)
-        self._loop.call_soon(lambda: self._speak(said))
-        view = self._view
-        heard_now = view.round == round_ and view.phase is not Phase.BEHIND
-        if heard_now or view.round > round_:
-            return view
-        return View(Phase.OPEN, round_, samples, view.members, view.why)  # the view is of an earlier round
-
-    def _speak(self, said: pb.Progress) -> None:
-        self._said = said
-        self._leader.advance(max(said.round, self._leader.round))
-        self._spoken.set()
-
-    async def _keep_reporting(self) -> None:
-        """Tell the leader our newest count and keep its newest view, for ever."""
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._spoken.wait(), _REPORT_SECONDS)
-            self._spoken.clear()
-            if not self._node.me.active:
-                continue
-            try:
-                self._view = _read(await self._report(self._said), self._said)
-            except NETWORK_ERRORS as error:
-                logger.debug("progress was not heard: %r", error)
-
-    async def _report(self, said: pb.Progress) -> pb.SwarmView:
-        leader = self._find_leader()
-        if leader == self._node.id:
-            if self._leader.behind_of > said.round:
-                return pb.SwarmView(phase=pb.BEHIND, round=self._leader.behind_of, why="others are in a later round")
-            return self._leader.progress(self._node.id, said)
-        view: pb.SwarmView = await self._ask(leader, "rpc_progress", said, _CALL_SECONDS)
-        return view
-
-    def _find_leader(self) -> bytes:
-        known = [member for member in self._node.members() if member.peer_id not in self._lost]
-        senior = leader_of(known)
-        return senior.peer_id if senior else self._node.id
-
-    async def _ask(self, peer: bytes, method: str, message: Any, seconds: float) -> Any:
-        """Call a peer; one that does not answer is not asked to lead until its record is seen again."""
-        stub = Servicer.get_stub(self._node.p2p, PeerID(peer), namespace=self._node.run)
-        try:
-            return await getattr(stub, method)(message, timeout=seconds)
-        except NETWORK_ERRORS:
-            self._lost.add(peer)
-            self._loop.later(_CALL_SECONDS, lambda: self._lost.discard(peer))
-            raise
-
-    async def _ask_patiently(self, leader: bytes, method: str, message: Any, seconds: float) -> Any:
-        """Wait for the leader's decision, but not for one that does not answer our progress reports either."""
-        call = asyncio.ensure_future(self._ask(leader, method, message, seconds))
-        while not call.done():
-            await asyncio.wait([call], timeout=_REPORT_SECONDS)
-            if leader in self._lost and not call.done():
-                call.cancel()
-                raise TimeoutError("the round's leader stopped answering")
-        return call.result()
-
-    # ── the end of a round ───────────────────────────────────────────────────────────────────────
-
-    def exchange(self, update: Update) -> Result:
-        limit = self._options.grace + 3 * self._options.patience + 2 * _CALL_SECONDS
-        try:
-            return self._loop.run(self._exchange(update), limit)
-        except (*NETWORK_ERRORS, FutureTimeoutError) as error:
-            return Retry(f"the exchange failed: {error or type(error).__name__}")
-
-    async def _exchange(self, update: Update) -> Result:
-        leader = self._find_leader()
-        group = await self._ready(leader, update)
-        if group.verdict != pb.GO:
-            return Resync(group.why) if group.verdict == pb.RESYNC else Retry(group.why)
-        average = await self._average(group, update)
-        outcome = await self._commit(leader, group, update.round, average)
-        self._leader.remember(
-            group.group_id, outcome if outcome.verdict == pb.GO else pb.Outcome(verdict=outcome.verdict)
-        )
-        if outcome.verdict == pb.GO:
-            samples = sum(member.samples for member in group.members)
-            return Applied(
-                average.mean,
-                outcome.norm,
-                samples,
-                len(group.members),
-                average.bytes_sent,
-                average.bytes_received,
-            )
-        return Resync(outcome.why) if outcome.verdict == pb.RESYNC else Retry(outcome.why)
-
-    async def _ready(self, leader: bytes, update: Update) -> pb.Group:
-        request = pb.ReadyRequest(
-            round=update.round,
-            samples=update.samples,
-            digest=update.digest,
-            client_mode=self._node.me.client_mode,
-        )
-        if leader == self._node.id:
-            return await self._leader.ready(leader, request)
-        seconds = self._options.grace + self._options.patience + _CALL_SECONDS
-        group: pb.Group = await self._ask_patiently(leader, "rpc_ready", request, seconds)
-        return group
-
-    async def _average(self, group: pb.Group, update: Update) -> Average:
+    async def average(self, group: pb.Group, update: Update, parcel: bytes) -> Average:
         if len(group.members) == 1:
             return await asyncio.to_thread(measure, update.tensors)
         run = ExactAllReduce(
@@ -235,15 +35,15 @@ class AllReduceExchange:
             self._node.run,
             group.group_id,
             [Seat(m.peer_id, float(m.samples), m.client_mode) for m in group.members],
-            vectors(update.tensors, self._options.codec),
-            self._options.codec,
-            self._options.patience / 3,
+            vectors(update.tensors, self._codec),
+            self._codec,
+            self._patience / 3,
         )
         self._servicer.expect(group.group_id).set_result(run)
         averaged: list[Tensor] = []
         broken = ""
         try:
-            async with asyncio.timeout(self._options.patience):
+            async with asyncio.timeout(self._patience):
                 averaged = [tensor async for tensor in run]
         except Exception as error:  # hivemind raises many kinds here; each means the same: no average
             broken = f"{type(error).__name__}: {error}"
@@ -251,103 +51,3 @@ class AllReduceExchange:
             return Average(broken=broken or run.broken)
         mean = tensors_from(averaged, update.tensors)
         return await asyncio.to_thread(measure, mean, run.bytes_sent, run.bytes_received)
-
-    async def _commit(self, leader: bytes, group: pb.Group, round_: int, average: Average) -> pb.Outcome:
-        request = pb.CommitRequest(
-            group_id=group.group_id,
-            round=round_,
-            complete=not average.broken,
-            digest=average.digest,
-            norm=average.norm,
-            why=average.broken,
-        )
-        if leader == self._node.id:
-            return await self._leader.commit(leader, request)
-        try:
-            seconds = self._options.patience + _CALL_SECONDS
-            outcome: pb.Outcome = await self._ask_patiently(leader, "rpc_commit", request, seconds)
-            return outcome
-        except NETWORK_ERRORS:
-            return await self._ask_the_others(group, request)
-
-    async def _ask_the_others(self, group: pb.Group, request: pb.CommitRequest) -> pb.Outcome:
-        """The leader fell silent between commit and outcome: whoever heard it passes it on; nobody heard it: nobody
-        applied.
-        """
-        query = pb.OutcomeQuery(group_id=request.group_id, round=request.round)
-        for member in group.members:
-            if member.peer_id in (self._node.id, group.leader):
-                continue
-            try:
-                reply: pb.OutcomeReply = await self._ask(member.peer_id, "rpc_outcome", query, _CALL_SECONDS)
-            except NETWORK_ERRORS:
-                continue
-            if reply.known and reply.outcome.verdict == pb.GO:
-                same = reply.outcome.digest == request.digest
-                return reply.outcome if same else pb.Outcome(verdict=pb.RESYNC, why="another average was agreed")
-        return pb.Outcome(verdict=pb.RETRY, why="the round's leader left before the outcome was known")
-
-    # ── files ────────────────────────────────────────────────────────────────────────────────────
-
-    def offer_files(self, files: Sequence[Manifest], folder: Path) -> None:
-        """Let others have those of the files that are whole in `folder`. Raises CorruptError for one that is not."""
-        self._loop.run(self._delivery.offer(files, folder), None)
-
-    def fetch_files(
-        self, files: Sequence[Manifest], folder: Path, fallback: Fallback, progress: Progress
-    ) -> list[Path]:
-        """The files' paths in `folder`, each named by its SHA-256; what is not there comes from peers and `fallback`.
-
-        Others may have what has arrived, from the first chunk on. Raises CorruptError, DiskError, StalledError.
-        """
-        return self._loop.run(self._delivery.fetch(files, folder, fallback, progress), None)
-
-    # ── state and end ────────────────────────────────────────────────────────────────────────
-
-    def fetch_state(self, at_least: int, folder: Path) -> Fetched | None:
-        donors = [
-            m.peer_id for m in self._node.members() if m.active and m.peer_id != self._node.id and not m.client_mode
-        ]
-        return self._loop.run(download(self._node, donors, at_least, folder), None)
-
-    def close(self) -> None:
-        try:
-            self._loop.run(self._node.retire(), 1.0)
-        except (*NETWORK_ERRORS, FutureTimeoutError) as error:
-            logger.debug("goodbye was not heard: %r", error)
-        guard.kill_children()
-
-
-def _read(view: pb.SwarmView, said: pb.Progress) -> View:
-    phase = _PHASES.get(view.phase, Phase.OPEN)
-    return View(phase, max(view.round, said.round), view.samples, view.members, view.why)
-
-
-class _LoopThread:
-    """An event loop in a thread of its own."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
-        threading.Thread(target=self._loop.run_forever, name="swarm-network", daemon=True).start()
-
-    def run(self, coroutine: Coroutine[Any, Any, T], seconds: float | None) -> T:
-        """Run in the loop and wait for the result from another thread."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        try:
-            return future.result(seconds)
-        except FutureTimeoutError:
-            future.cancel()
-            raise
-
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Start a task from within the loop and keep it alive."""
-        task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def call_soon(self, call: Any) -> None:
-        self._loop.call_soon_threadsafe(call)
-
-    def later(self, seconds: float, call: Any) -> None:
-        self._loop.call_later(seconds, call)

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
+
+from peer.codecs import Codec, Floats, Shapes
+from peer.merge import Contribution, merge, understood
 
 
 @dataclass(frozen=True)
 class Average:
-    """The averaged tensors with their digest and global L2 norm; `broken` says why it must not be used."""
+    """The averaged tensors with their digest and global L2 norm; `broken` says why it must not be used.
+
+    `taken` is what of this peer's own update is in it, where that differs from the update; `rates` are the bytes per
+    second at which others were seen to send.
+    """
 
     mean: dict[str, Tensor] = field(default_factory=dict)
     digest: str = ""
@@ -19,6 +28,8 @@ class Average:
     bytes_sent: int = 0
     bytes_received: int = 0
     broken: str = ""
+    taken: dict[str, Tensor] = field(default_factory=dict)
+    rates: dict[bytes, float] = field(default_factory=dict)
 
 
 def measure(mean: dict[str, Tensor], bytes_sent: int = 0, bytes_received: int = 0) -> Average:
@@ -33,3 +44,17 @@ def measure(mean: dict[str, Tensor], bytes_sent: int = 0, bytes_received: int = 
         squares += float(mean[name].double().square().sum())
     broken = "" if math.isfinite(squares) else "the average is not finite"
     return Average(mean, digest.hexdigest(), math.sqrt(squares), bytes_sent, bytes_received, broken)
+
+
+def merged(codec: Codec, found: Sequence[Contribution], shapes: Shapes, clip: float, own: bytes) -> Average:
+    """The combined update of local mode, and what the swarm takes from this peer's `own` payload, if it has one.
+
+    Raises CorruptError when no payload can be read.
+    """
+    mean = merge(codec, found, shapes, clip)
+    taken = understood(codec, own, shapes) if own else {}
+    return replace(measure(_tensors(mean)), taken=_tensors(taken))
+
+
+def _tensors(values: dict[str, Floats]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in values.items()}

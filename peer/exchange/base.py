@@ -1,13 +1,12 @@
 """How updates become the next θ: the interface that the training loop sees.
 
-One implementation per file: `allreduce.py` (gradient mode in a swarm), `solo.py` (one peer, no network).
-tests/contract/test_exchange.py holds every implementation to what is written here.
+Two implementations: `swarm.py` (real peers) and `solo.py` (one peer, no network).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
@@ -36,7 +35,8 @@ class View:
 
 @dataclass(frozen=True)
 class Update:
-    """What a peer adds to a round: the mean gradient over `samples` samples at θ_round, fp32, on the CPU.
+    """What a peer adds to a round, on the CPU: in gradient mode the mean gradient over `samples` samples at θ_round,
+    fp32; in local mode how far its own steps went, θ_round − θ_local, and what earlier updates left behind.
 
     `digest` is θ_round's. A peer with no samples may still take part, to receive the result; its tensors are zeros.
     """
@@ -51,7 +51,8 @@ class Update:
 class Applied:
     """The round's result, the same bytes for every member of the group: apply it.
 
-    `mean` is the mean over all samples of the group, `norm` its global L2 norm as the leader measured it.
+    `mean` is the group's mean (local mode: the combined update, `peer.combine`), `norm` its global L2 norm as the
+    leader measured it. `taken` is what of this peer's own update is in it (local mode).
     """
 
     mean: dict[str, Tensor]
@@ -60,6 +61,7 @@ class Applied:
     members: int
     bytes_sent: int = 0
     bytes_received: int = 0
+    taken: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ class Exchange(Protocol):
     def serve_state(self, source: StateSource) -> None:
         """Let others fetch this peer's state, and count as a member that holds it."""
 
-    def progress(self, round_: int, samples: int, samples_per_second: float) -> View:
-        """Say how far this peer is; returns at once with the newest view of the swarm."""
+    def progress(self, round_: int, samples: int, samples_per_second: float, done: bool = False) -> View:
+        """Say how far this peer is, and whether it has taken all its steps; returns at once with the newest view."""
 
     def exchange(self, update: Update) -> Result:
         """Take part in the end of the round. Waits for the others, at most the spec's timeouts."""

@@ -82,7 +82,7 @@ class Delivery:
     async def fetch(
         self, files: Sequence[Manifest], folder: Path, fallback: Fallback, progress: Progress
     ) -> list[Path]:
-        """See `AllReduceExchange.fetch_files`."""
+        """See `SwarmExchange.fetch_files`."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             whole = {item.manifest for item in await self.offer(files, folder)}

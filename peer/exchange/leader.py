@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from peer.exchange.closing import Closing, Said
+from peer.exchange.relays import relay_of
 from peer.exchange.rounds import (
     Abort,
     Apply,
@@ -24,7 +26,6 @@ from peer.exchange.rounds import (
     Wait,
     decide_group,
     decide_outcome,
-    swarm_samples,
 )
 from swarm import log
 from swarm.proto import exchange_pb2 as pb
@@ -39,7 +40,7 @@ _TICK = 0.05  # seconds between looks at the clock while somebody waits
 class Rules:
     """What the run spec says of a round. Seconds."""
 
-    target: int
+    closing: Closing
     grace: float
     patience: float
 
@@ -74,7 +75,10 @@ class Leader:
         self._rules = rules
         self._members = members
         self._clock = clock
-        self._progress: dict[bytes, int] = {}
+        self._progress: dict[bytes, Said] = {}
+        self._began = clock()
+        self._first_done = 0.0  # when the first peer had done all that it may do in this round; 0 is not yet
+        self._rates: dict[bytes, float] = {}  # bytes per second, as others saw each peer send
         self._attempts: dict[bytes, _Attempt] = {}
         self._forming: _Attempt | None = None
         self._why = ""
@@ -84,6 +88,7 @@ class Leader:
         if round_ == self.round:
             return
         self.round, self._progress, self._why = round_, {}, ""
+        self._began, self._first_done = self._clock(), 0.0
         self._dissolve(f"round {round_} has begun")
 
     def progress(self, peer: bytes, message: pb.Progress) -> pb.SwarmView:
@@ -93,15 +98,27 @@ class Leader:
         if message.round > self.round:
             self.behind_of = max(self.behind_of, message.round)
             return self._view(pb.AHEAD, "the round's leader has to catch up first")
-        self._progress[peer] = message.samples
-        if self.samples >= self._rules.target:
-            return self._view(pb.CLOSING, self._why or "the swarm's samples are complete")
+        self._progress[peer] = Said(message.samples, message.done)
+        if message.done:
+            self._first_done = self._first_done or self._clock()
+        if due := self._due():
+            return self._view(pb.CLOSING, self._why or due)
         return self._view(pb.OPEN, "")
 
     @property
     def samples(self) -> int:
         """All samples of this round so far."""
-        return swarm_samples(self._live_progress(), self._forming.ready if self._forming else {})
+        return sum(word.samples for word in self._said().values())
+
+    def _due(self) -> str:
+        now = self._clock()
+        waited = now - self._first_done if self._first_done else 0.0
+        return self._rules.closing.due(self._said().values(), now - self._began, waited)
+
+    def _said(self) -> dict[bytes, Said]:
+        """The live peers' newest words: a ready one is newer than its progress."""
+        ready = self._forming.ready if self._forming else {}
+        return {**self._live_progress(), **{peer: Said(word.samples, done=True) for peer, word in ready.items()}}
 
     async def ready(self, peer: bytes, request: pb.ReadyRequest) -> pb.Group:
         """Answered when the group is formed, or with the reason why this peer is not in it."""
@@ -111,8 +128,10 @@ class Leader:
             self.behind_of = max(self.behind_of, request.round)
             return pb.Group(verdict=pb.RETRY, why="the round's leader has to catch up first")
         attempt = self._forming = self._forming or _Attempt()
-        attempt.ready[peer] = Ready(request.samples, request.digest, request.client_mode, self._clock())
-        self._progress[peer] = request.samples
+        attempt.ready[peer] = Ready(
+            request.samples, request.digest, request.client_mode, self._clock(), request.payload
+        )
+        self._progress[peer] = Said(request.samples, done=True)
         await self._until(attempt.group, lambda: self._try_to_form(attempt))
         return self._answer(peer, attempt)
 
@@ -123,6 +142,7 @@ class Leader:
         attempt = self._attempts.get(request.group_id)
         if attempt is None or peer not in attempt.members:
             return pb.Outcome(verdict=pb.RETRY, why="this group is not known to the leader")
+        self._rates.update({rate.peer_id: rate.bytes_per_second for rate in request.rates})
         attempt.commits[peer] = Commit(request.complete, request.digest, request.norm, request.why)
         await self._until(attempt.outcome, lambda: self._try_to_decide(request.group_id, attempt))
         return _for_member(attempt.outcome.result(), request.digest)
@@ -141,7 +161,7 @@ class Leader:
             active_members=sum(member.active for member in self._members()),
             ready=attempt.ready,
             own=self._own,
-            target=self._rules.target,
+            closing=self._rules.closing,
             now=self._clock(),
             grace=self._rules.grace,
         )
@@ -156,14 +176,14 @@ class Leader:
         group_id = secrets.token_bytes(16)
         attempt.members, attempt.resync, attempt.formed_at = decision.members, decision.resync, self._clock()
         self._attempts[group_id], self._forming = attempt, None
-        seats = [
-            pb.GroupMember(
-                peer_id=peer, samples=attempt.ready[peer].samples, client_mode=attempt.ready[peer].client_mode
-            )
-            for peer in decision.members
-        ]
+        seats = [_seat(peer, attempt.ready[peer]) for peer in decision.members]
+        relay = relay_of(
+            [seat.peer_id for seat in seats if seat.payload],
+            self._rates,
+            [seat.peer_id for seat in seats if seat.payload and not seat.client_mode],
+        )
         attempt.group.set_result(
-            pb.Group(verdict=pb.GO, why=decision.why, group_id=group_id, members=seats, leader=self._own)
+            pb.Group(verdict=pb.GO, why=decision.why, group_id=group_id, members=seats, leader=self._own, relay=relay)
         )
 
     def _answer(self, peer: bytes, attempt: _Attempt) -> pb.Group:
@@ -210,7 +230,7 @@ class Leader:
         for group_id, attempt in list(self._attempts.items()):
             self._conclude(group_id, attempt, pb.Outcome(verdict=pb.RETRY, why=why))
 
-    def _live_progress(self) -> dict[bytes, int]:
+    def _live_progress(self) -> dict[bytes, Said]:
         live = {member.peer_id for member in self._members()}
         return {peer: count for peer, count in self._progress.items() if peer in live}
 
@@ -225,6 +245,10 @@ class Leader:
         if why != self._why:
             logger.debug("round %d: %s", self.round, why)
             self._why = why
+
+
+def _seat(peer: bytes, word: Ready) -> pb.GroupMember:
+    return pb.GroupMember(peer_id=peer, samples=word.samples, client_mode=word.client_mode, payload=word.payload)
 
 
 def _outcome(decision: Apply | Abort) -> pb.Outcome:

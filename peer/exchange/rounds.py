@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from peer.exchange.closing import Closing
+
 
 @dataclass(frozen=True, order=True)
 class Member:
@@ -46,6 +48,7 @@ class Ready:
     digest: str
     client_mode: bool
     at: float  # seconds, the leader's monotonic clock
+    payload: str = ""  # SHA-256 of the encoded update, in local mode
 
 
 @dataclass(frozen=True)
@@ -71,18 +74,13 @@ class Reopen:
     why: str
 
 
-def swarm_samples(progress: Mapping[bytes, int], ready: Mapping[bytes, Ready]) -> int:
-    """Samples of the round so far; a peer's ready word is newer than its progress."""
-    return sum({**progress, **{peer: word.samples for peer, word in ready.items()}}.values())
-
-
 def decide_group(
     *,
     expected: Collection[bytes],
     active_members: int,
     ready: Mapping[bytes, Ready],
     own: bytes,
-    target: int,
+    closing: Closing,
     now: float,
     grace: float,
 ) -> Wait | Form | Reopen:
@@ -98,12 +96,12 @@ def decide_group(
     if own not in ready:
         return Wait("waiting for the round's leader to finish its own batch")
     agreed, resync = _split_by_digest(ready, own)
-    samples = sum(ready[peer].samples for peer in agreed)
-    if samples < target:
-        return Reopen(f"the ready peers have {samples} of {target} samples; the round goes on")
+    if lack := closing.lacks([ready[peer].samples for peer in agreed]):
+        return Reopen(f"the ready peers have {lack}; the round goes on")
     if len(agreed) * 2 <= active_members:
         return Wait(f"only {len(agreed)} of {active_members} members can be reached; more than half must take part")
     late = f", without {missing} that were not ready in {grace:.0f} s" if missing else ""
+    samples = sum(ready[peer].samples for peer in agreed)
     return Form(agreed, resync, f"{len(agreed)} peers with {samples} samples{late}")
 
 

@@ -80,20 +80,24 @@ class Progress(_message.Message):
     ROUND_FIELD_NUMBER: _builtins.int
     SAMPLES_FIELD_NUMBER: _builtins.int
     SAMPLES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     samples: _builtins.int
     """accumulated for this round, not yet exchanged"""
     samples_per_second: _builtins.float
+    done: _builtins.bool
+    """it has taken all the steps that it may take in this round"""
     def __init__(
         self,
         *,
         round: _builtins.int = ...,
         samples: _builtins.int = ...,
         samples_per_second: _builtins.float = ...,
+        done: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["round", b"round", "samples", b"samples", "samples_per_second", b"samples_per_second"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "round", b"round", "samples", b"samples", "samples_per_second", b"samples_per_second"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -146,12 +150,15 @@ class ReadyRequest(_message.Message):
     SAMPLES_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     CLIENT_MODE_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     samples: _builtins.int
     digest: _builtins.str
     """of θ_round: only peers with the majority's digest are grouped"""
     client_mode: _builtins.bool
     """cannot be dialled, so cannot reduce"""
+    payload: _builtins.str
+    """local mode: SHA-256 of the encoded update; empty without samples"""
     def __init__(
         self,
         *,
@@ -159,10 +166,11 @@ class ReadyRequest(_message.Message):
         samples: _builtins.int = ...,
         digest: _builtins.str = ...,
         client_mode: _builtins.bool = ...,
+        payload: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_mode", b"client_mode", "digest", b"digest", "round", b"round", "samples", b"samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_mode", b"client_mode", "digest", b"digest", "payload", b"payload", "round", b"round", "samples", b"samples"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -177,10 +185,13 @@ class Group(_message.Message):
     GROUP_ID_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
     LEADER_FIELD_NUMBER: _builtins.int
+    RELAY_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     why: _builtins.str
     group_id: _builtins.bytes
     leader: _builtins.bytes
+    relay: _builtins.bytes
+    """local mode: every payload travels through this peer; empty: directly"""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupMember]:
         """in the order in which the vector is divided"""
@@ -193,10 +204,11 @@ class Group(_message.Message):
         group_id: _builtins.bytes = ...,
         members: _abc.Iterable[Global___GroupMember] | None = ...,
         leader: _builtins.bytes = ...,
+        relay: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "leader", b"leader", "members", b"members", "verdict", b"verdict", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "leader", b"leader", "members", b"members", "relay", b"relay", "verdict", b"verdict", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -209,20 +221,24 @@ class GroupMember(_message.Message):
     PEER_ID_FIELD_NUMBER: _builtins.int
     SAMPLES_FIELD_NUMBER: _builtins.int
     CLIENT_MODE_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
     peer_id: _builtins.bytes
     samples: _builtins.int
     """its weight"""
     client_mode: _builtins.bool
+    payload: _builtins.str
+    """local mode: the members' payloads in this order are the round's manifest"""
     def __init__(
         self,
         *,
         peer_id: _builtins.bytes = ...,
         samples: _builtins.int = ...,
         client_mode: _builtins.bool = ...,
+        payload: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_mode", b"client_mode", "peer_id", b"peer_id", "samples", b"samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_mode", b"client_mode", "payload", b"payload", "peer_id", b"peer_id", "samples", b"samples"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -240,6 +256,7 @@ class CommitRequest(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     NORM_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
+    RATES_FIELD_NUMBER: _builtins.int
     group_id: _builtins.bytes
     round: _builtins.int
     complete: _builtins.bool
@@ -250,6 +267,10 @@ class CommitRequest(_message.Message):
     """its global L2 norm"""
     why: _builtins.str
     """when not complete"""
+    @_builtins.property
+    def rates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rate]:
+        """local mode: how fast others' payloads came"""
+
     def __init__(
         self,
         *,
@@ -259,14 +280,38 @@ class CommitRequest(_message.Message):
         digest: _builtins.str = ...,
         norm: _builtins.float = ...,
         why: _builtins.str = ...,
+        rates: _abc.Iterable[Global___Rate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "digest", b"digest", "group_id", b"group_id", "norm", b"norm", "round", b"round", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "digest", b"digest", "group_id", b"group_id", "norm", b"norm", "rates", b"rates", "round", b"round", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CommitRequest: _TypeAlias = CommitRequest  # noqa: Y015
+
+@_typing.final
+class Rate(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_ID_FIELD_NUMBER: _builtins.int
+    BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    peer_id: _builtins.bytes
+    """who sent"""
+    bytes_per_second: _builtins.float
+    def __init__(
+        self,
+        *,
+        peer_id: _builtins.bytes = ...,
+        bytes_per_second: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_per_second", b"bytes_per_second", "peer_id", b"peer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rate: _TypeAlias = Rate  # noqa: Y015
 
 @_typing.final
 class Outcome(_message.Message):
@@ -532,3 +577,83 @@ class ChunkPart(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ChunkPart: _TypeAlias = ChunkPart  # noqa: Y015
+
+@_typing.final
+class PayloadPart(_message.Message):
+    """Local mode: the encoded updates of a group. A payload's size follows from the model, so nobody says it.
+    A peer brings its payload to the relay; answered with how many bytes are there, from which it goes on after a break.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    group_id: _builtins.bytes
+    """in the first part"""
+    sha256: _builtins.str
+    """in the first part"""
+    offset: _builtins.int
+    data: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        group_id: _builtins.bytes = ...,
+        sha256: _builtins.str = ...,
+        offset: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "group_id", b"group_id", "offset", b"offset", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PayloadPart: _TypeAlias = PayloadPart  # noqa: Y015
+
+@_typing.final
+class PayloadReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    size: _builtins.int
+    def __init__(
+        self,
+        *,
+        size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PayloadReply: _TypeAlias = PayloadReply  # noqa: Y015
+
+@_typing.final
+class PayloadRequest(_message.Message):
+    """Asked of whoever holds a payload. The stream begins when it is there, at `offset`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    group_id: _builtins.bytes
+    sha256: _builtins.str
+    offset: _builtins.int
+    def __init__(
+        self,
+        *,
+        group_id: _builtins.bytes = ...,
+        sha256: _builtins.str = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "offset", b"offset", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PayloadRequest: _TypeAlias = PayloadRequest  # noqa: Y015

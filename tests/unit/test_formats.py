@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from peer.formats import Document, documents, language
 from swarm.errors import DataError
-from swarm.runspec import Data
+from swarm.sections import Data
 
 PAIRS = [{"en": f"The cat {number}.", "de": f"Die Katze {number}."} for number in range(40)]
 CHAT = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Hello."}]

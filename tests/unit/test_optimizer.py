@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from peer.optimizer import AdamW
 from swarm.errors import CorruptError
-from swarm.runspec import Training
+from swarm.sections import Training
 from tests.reference import torch_adamw
 
 SETTINGS = Training(rounds=100, target_batch_size=8)

@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from peer.exchange.closing import SampleTarget
 from peer.exchange.rounds import (
     Abort,
     Apply,
@@ -30,7 +31,7 @@ def group(words: dict[bytes, Ready], **changes: object):
         "active_members": len(words),
         "ready": words,
         "own": A,
-        "target": 80,
+        "closing": SampleTarget(80),
         "now": 0.0,
         "grace": 5.0,
     }
@@ -97,7 +98,7 @@ def test_whatever_is_formed_is_agreed_large_enough_and_a_majority(
     said: dict[bytes, Ready], expected: set[bytes], active: int, target: int, now: float
 ) -> None:
     own = min(said)
-    decision = group(said, expected=expected, active_members=active, own=own, target=target, now=now)
+    decision = group(said, expected=expected, active_members=active, own=own, closing=SampleTarget(target), now=now)
     assert decision.why
     if isinstance(decision, Form):
         assert len({said[peer].digest for peer in decision.members}) == 1

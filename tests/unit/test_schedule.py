@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peer.schedule import learning_rate
-from swarm.runspec import Training
+from swarm.sections import Training
 
 
 @st.composite

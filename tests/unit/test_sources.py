@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from peer.formats import documents
 from peer.sources import count, cut
 from swarm.errors import DataError
-from swarm.runspec import Data
+from swarm.sections import Data
 
 RECORDS = [{"en": "Yes.", "de": "Ja.", "n": 1}, {"en": "No.", "de": "Nein.", "n": 2}]
 

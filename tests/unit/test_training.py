@@ -15,10 +15,11 @@ from peer.checkpoint import read_state
 from peer.data import Samples
 from peer.device import Hardware, place
 from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, Update, View
+from peer.exchange.closing import SampleTarget
 from peer.exchange.solo import SoloExchange
 from peer.feed import Batch
 from peer.gradients import Gradients
-from peer.learner import Learner
+from peer.learner import GradientLearner, Learner
 from peer.leases import LeasedRange
 from peer.model import trainable
 from peer.training import Peer, RoundDone, Work, train
@@ -63,7 +64,7 @@ def learner() -> Learner:
 def learner_of(network: nn.Module) -> Learner:
     parameters = trainable(network)
     placement = place(spec(), "cpu", Hardware())
-    return Learner(spec(), parameters, Gradients(network, parameters, placement, 16.0, 4, print))
+    return GradientLearner(spec(), parameters, Gradients(network, parameters, placement, 16.0, 4, print))
 
 
 class Script:
@@ -95,7 +96,7 @@ class Log:
 
 
 def peer(tmp_path: Path, exchange: object = None, samples: int = 96) -> Peer:
-    solo = exchange or SoloExchange(target=8)
+    solo = exchange or SoloExchange(SampleTarget(8))
     return Peer(learner(), solo, Script(samples), Log(), tmp_path, lambda: None)  # type: ignore[arg-type]
 
 
@@ -125,7 +126,7 @@ class Scripted(SoloExchange):
     """Answers with the given results first."""
 
     def __init__(self, *results: Result, state: Path | None = None) -> None:
-        super().__init__(target=8)
+        super().__init__(SampleTarget(8))
         self.results = list(results)
         self.updates: list[Update] = []
         self.state = state
@@ -242,6 +243,6 @@ def test_waiting_says_why(tmp_path: Path) -> None:
 
 
 def test_views() -> None:
-    solo = SoloExchange(target=8)
+    solo = SoloExchange(SampleTarget(8))
     assert solo.progress(0, 7, 1.0) == View(Phase.OPEN, 0, 7, 1, "")
     assert solo.progress(0, 8, 1.0).phase is Phase.CLOSING

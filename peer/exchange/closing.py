@@ -1,0 +1,64 @@
+"""When a round is over. Pure: what the peers said and how long it has lasted come in, a reason comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Said:
+    """How far a peer is in a round: its samples, and whether it has done all that it may do."""
+
+    samples: int
+    done: bool = False
+
+
+class Closing(Protocol):
+    """A mode's rule."""
+
+    def due(self, said: Collection[Said], lasted: float, waited: float) -> str:
+        """Why the round ends now, or nothing. Seconds since it began, and since the first peer had done all."""
+
+    def lacks(self, samples: Sequence[int]) -> str:
+        """What peers with so many samples each lack to end the round, or nothing."""
+
+
+@dataclass(frozen=True)
+class SampleTarget:
+    """Gradient mode: the swarm's samples make a batch."""
+
+    target: int
+
+    def due(self, said: Collection[Said], lasted: float, waited: float) -> str:
+        """See Closing."""
+        return "the swarm's samples are complete" if sum(word.samples for word in said) >= self.target else ""
+
+    def lacks(self, samples: Sequence[int]) -> str:
+        """See Closing."""
+        return f"{sum(samples)} of {self.target} samples" if sum(samples) < self.target else ""
+
+
+@dataclass(frozen=True)
+class StepWindow:
+    """Local mode: all have done their steps, or the first waited `grace` seconds, or the window is over. Seconds."""
+
+    window: float
+    grace: float
+    contributors: int
+
+    def due(self, said: Collection[Said], lasted: float, waited: float) -> str:
+        """See Closing."""
+        if self.lacks([word.samples for word in said]):
+            return ""
+        if all(word.done for word in said):
+            return "all peers have done their steps"
+        if waited >= self.grace:
+            return f"the first peer had done its steps {self.grace:g} s ago"
+        return "the round's time is over" if lasted >= self.window else ""
+
+    def lacks(self, samples: Sequence[int]) -> str:
+        """See Closing."""
+        count = sum(number > 0 for number in samples)
+        return f"{count} of {self.contributors} contributors" if count < self.contributors else ""

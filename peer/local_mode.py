@@ -1,0 +1,117 @@
+"""Local mode: many steps of its own between two exchanges.
+
+DiLoCo (Douillard et al. 2023, arXiv 2311.08105) with sparse updates and error feedback (Sarfi et al. 2025, arXiv
+2508.15706): Δ = θ_r − θ_local; e ← β·e + Δ; what the codec keeps of e travels, the rest waits in e for the next round.
+θ_r lies in the host's memory, the model on its device holds θ_local.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from peer.checkpoint import fitting
+from peer.codecs import Floats, codec_of
+from peer.data import Samples
+from peer.exchange.base import Applied, Update
+from peer.gradients import Gradients
+from peer.learner import Learner
+from peer.optimizer import AdamW
+from peer.outer import Outer
+from peer.schedule import learning_rate
+from swarm.runspec import RunSpec
+
+_THETA = "model/"
+
+
+class LocalLearner(Learner):
+    """See `peer.learner.Learner`. The inner optimizer's moments are this peer's own and stay when θ changes."""
+
+    def __init__(self, spec: RunSpec, parameters: dict[str, nn.Parameter], gradients: Gradients) -> None:
+        super().__init__(spec, parameters, gradients)
+        self._dtype = codec_of(spec.local).dtype
+        self._inner = AdamW(parameters, spec.training)
+        self._inner_steps = 0  # since the moments were zero
+        self._theta = {name: _host(parameter) for name, parameter in parameters.items()}
+        self._outer = Outer(spec.local, {name: values.shape for name, values in self._theta.items()})
+        self._waiting: dict[str, Floats] = {}  # e: what did not travel yet
+        self._sent: dict[str, Floats] = {}  # of this round, before the codec
+        self._steps = 0  # in this round
+        self._pending = 0  # samples of the inner step that is not complete
+
+    def room(self) -> int:
+        local = self.spec.local
+        return min(self.gradients.micro_batch, local.batch_size - self._pending) if self._steps < local.steps else 0
+
+    def learn(self, samples: Samples) -> float:
+        loss = self.gradients.add(samples)
+        self._pending += len(samples)
+        if self._pending >= self.spec.local.batch_size:
+            self._inner_step()
+        return loss
+
+    def update(self, samples: int) -> Update:
+        if self._pending:
+            self._inner_step()  # the round ends in the middle of it
+        self._sent = self._wanted()
+        tensors = {name: torch.from_numpy(values) for name, values in self._sent.items()}
+        return Update(self.round, self.digest, samples, tensors)
+
+    def state(self) -> dict[str, Tensor]:
+        theta = {f"{_THETA}{name}": torch.from_numpy(values) for name, values in self._theta.items()}
+        return {**theta, **self._outer.state()}
+
+    def _inner_step(self) -> None:
+        training = self.spec.training
+        mean = self.gradients.mean(self._pending)
+        norm = math.sqrt(sum(float(gradient.double().square().sum()) for gradient in mean.values()))
+        scale = training.clip_norm / norm if 0 < training.clip_norm < norm else 1.0
+        self._inner_steps += 1
+        self._inner.step(mean, self._inner_steps, learning_rate(training, self.global_samples), scale)
+        self._steps += 1
+        self._pending = 0
+        self.gradients.forget()
+
+    def _wanted(self) -> dict[str, Floats]:
+        """β·e + Δ: what should travel."""
+        wanted = {name: self._delta(name) for name in self.parameters}
+        for name, waiting in self._waiting.items():
+            wanted[name] += waiting * self._dtype(self.spec.local.feedback)
+        return wanted
+
+    def _delta(self, name: str) -> Floats:
+        local = _host(self.parameters[name]).astype(np.float64)
+        return (self._theta[name] - local).astype(self._dtype)
+
+    def _step(self, result: Applied) -> None:
+        for name, mean in result.mean.items():
+            self._theta[name] = self._outer.step(name, self._theta[name], mean.numpy())
+        if self.spec.local.feedback:
+            taken = {name: values.numpy() for name, values in result.taken.items()}
+            self._waiting = {name: sent - taken.get(name, 0) for name, sent in self._sent.items()}
+        self._begin()
+
+    def _adopt(self, tensors: dict[str, Tensor]) -> None:
+        if self._steps and self.spec.local.feedback:
+            self._waiting = self._wanted()  # too late for its round: it goes into the next one
+        for name, parameter in self.parameters.items():
+            self._theta[name] = fitting(tensors, f"{_THETA}{name}", parameter).numpy().copy()
+        self._outer.load(tensors)
+        self._begin()
+
+    @torch.no_grad()
+    def _begin(self) -> None:
+        """Train on from θ_r."""
+        for name, parameter in self.parameters.items():
+            parameter.copy_(torch.from_numpy(self._theta[name]))
+        self._sent, self._steps, self._pending = {}, 0, 0
+
+
+def _host(parameter: nn.Parameter) -> NDArray[np.float32]:
+    """A copy in the host's memory."""
+    values: NDArray[np.float32] = parameter.detach().to("cpu", torch.float32, copy=True).numpy()
+    return values

@@ -1,0 +1,35 @@
+"""What differs between gradient and local mode, in one place: the learner, its first state, when a round closes."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from peer.exchange.closing import Closing, SampleTarget, StepWindow
+from peer.gradients import Gradients
+from peer.learner import GradientLearner, Learner
+from peer.local_mode import LocalLearner
+from peer.optimizer import AdamW
+from peer.outer import Outer
+from swarm.runspec import RunSpec
+
+
+def learner_of(spec: RunSpec, parameters: dict[str, nn.Parameter], gradients: Gradients) -> Learner:
+    """The run's kind of learner; its state means nothing before `load`."""
+    kind = LocalLearner if spec.training.mode == "local" else GradientLearner
+    return kind(spec, parameters, gradients)
+
+
+def first_state(spec: RunSpec, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The agreed state before the first round, with what is trained at `values`."""
+    model = {f"model/{name}": value for name, value in values.items()}
+    if spec.training.mode == "local":
+        return model | Outer(spec.local, {name: tuple(value.shape) for name, value in values.items()}).state()
+    return model | AdamW({name: nn.Parameter(value) for name, value in values.items()}, spec.training).state()
+
+
+def closing_of(spec: RunSpec) -> Closing:
+    """When a round of the run closes."""
+    local = spec.local
+    if spec.training.mode == "local":
+        return StepWindow(local.window_seconds, spec.exchange.grace_seconds, local.min_contributors)
+    return SampleTarget(spec.training.target_batch_size)

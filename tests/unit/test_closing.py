@@ -1,0 +1,50 @@
+"""When a round closes, and over which member payloads travel."""
+
+from __future__ import annotations
+
+from peer.exchange.closing import Said, SampleTarget, StepWindow
+from peer.exchange.relays import relay_of
+
+WINDOW = StepWindow(window=60.0, grace=5.0, contributors=2)
+A, B, C, D = b"a", b"b", b"c", b"d"
+
+
+def test_gradient_mode_closes_when_the_swarm_has_its_samples() -> None:
+    assert not SampleTarget(8).due([Said(4), Said(3)], 1e9, 1e9)
+    assert SampleTarget(8).due([Said(4), Said(4)], 0, 0)
+    assert SampleTarget(8).lacks([4, 3]) == "7 of 8 samples"
+
+
+def test_local_mode_closes_when_all_have_done_their_steps() -> None:
+    assert WINDOW.due([Said(8, done=True), Said(4, done=True)], 1.0, 0.0) == "all peers have done their steps"
+    assert not WINDOW.due([Said(8, done=True), Said(4)], 1.0, 0.0)
+
+
+def test_the_first_waits_for_the_slow_no_longer_than_grace() -> None:
+    assert not WINDOW.due([Said(8, done=True), Said(4)], 10.0, 4.9)
+    assert WINDOW.due([Said(8, done=True), Said(4)], 10.0, 5.0)
+
+
+def test_a_round_ends_when_its_time_is_over_though_nobody_is_done() -> None:
+    assert not WINDOW.due([Said(8), Said(4)], 59.0, 0.0)
+    assert WINDOW.due([Said(8), Said(4)], 60.0, 0.0) == "the round's time is over"
+
+
+def test_a_round_needs_its_contributors() -> None:
+    assert not WINDOW.due([Said(8, done=True), Said(0)], 1e9, 1e9)
+    assert WINDOW.lacks([8, 0]) == "1 of 2 contributors"
+
+
+def test_equal_links_need_no_relay() -> None:
+    assert relay_of([A, B, C, D], dict.fromkeys([A, B, C, D], 2.5e6), [A, B, C, D]) == b""
+
+
+def test_a_fat_member_relays_for_thin_ones() -> None:
+    rates = {A: 2.5e6, B: 2.5e6, C: 2.5e6, D: 100e6}
+    assert relay_of([A, B, C, D], rates, [A, B, C, D]) == D
+
+
+def test_who_cannot_be_dialled_or_was_not_measured_does_not_relay() -> None:
+    rates = {A: 2.5e6, B: 2.5e6, C: 2.5e6, D: 100e6}
+    assert relay_of([A, B, C, D], rates, [A, B, C]) == b""
+    assert relay_of([A, B, C, D], {**rates, A: 0.0}, [A, B, C, D]) == b""

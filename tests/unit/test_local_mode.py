@@ -1,0 +1,236 @@
+"""Local mode against what it must be equal to, and what it must not lose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from peer.checkpoint import state_digest, write_state
+from peer.data import Samples
+from peer.device import Hardware, place
+from peer.exchange.solo import SoloExchange
+from peer.feed import Batch
+from peer.gradients import Gradients
+from peer.leases import LeasedRange
+from peer.local_mode import LocalLearner
+from peer.model import trainable
+from peer.modes import closing_of, first_state
+from peer.training import Peer, RoundDone, Work, train
+from swarm.errors import CorruptError
+from swarm.ranges import Range
+from swarm.runspec import RunSpec, loads
+from tests.local_swarm import exchange
+from tests.reference import plain_loop
+
+SPEC = """
+[run]
+name = "test"
+[model]
+source = "preset:tiny-llama"
+tokenizer = "bytes"
+[data]
+source = "builtin:pydoc-topics"
+sequence_length = 16
+[training]
+mode = "local"
+rounds = 3
+target_batch_size = 32
+micro_batch_size = 4
+schedule = "constant"
+[local]
+steps = 4
+batch_size = 8
+{local}
+"""
+EXACT = 'codec = "none"\nclip = 0.0'
+TOKENS = torch.randint(0, 257, (256, 17), generator=torch.Generator().manual_seed(1))
+
+
+def spec(local: str = EXACT) -> RunSpec:
+    return loads(SPEC.format(local=local))
+
+
+def model() -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=257, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2
+    )
+    return LlamaForCausalLM(config)
+
+
+def learner(tmp_path: Path, local: str = EXACT) -> LocalLearner:
+    """At the state of round 0, as a peer begins."""
+    parameters = trainable(model())
+    placement = place(spec(local), "cpu", Hardware())
+    made = LocalLearner(spec(local), parameters, Gradients(_of(parameters), parameters, placement, 16.0, 4, print))
+    state = first_state(spec(local), {name: p.detach().clone() for name, p in parameters.items()})
+    digest = state_digest(state)
+    path = tmp_path / "first.safetensors"
+    write_state(path, state, {"round": "0", "global_samples": "0", "digest": digest})
+    made.load(path)
+    return made
+
+
+def _of(parameters: dict[str, torch.nn.Parameter]) -> LlamaForCausalLM:
+    """A model that computes with exactly these parameters."""
+    network = model()
+    for name, parameter in parameters.items():
+        owner, _, last = name.rpartition(".")
+        setattr(network.get_submodule(owner), last, parameter)
+    return network
+
+
+def learn(one: LocalLearner, start: int, samples: int) -> None:
+    while samples and (room := min(one.room(), samples)):
+        one.learn(Samples(TOKENS[start : start + room]))
+        start, samples = start + room, samples - room
+
+
+def theta(one: LocalLearner) -> dict[str, np.ndarray]:
+    return {name: p.detach().numpy().copy() for name, p in one.parameters.items()}
+
+
+class Script:
+    """The samples in their order, for ever."""
+
+    why = ""
+
+    def __init__(self) -> None:
+        self.next = 0
+
+    def take(self, count: int) -> Batch:
+        start, self.next = self.next, self.next + count
+        return Batch(LeasedRange("lease", Range(start, self.next)), Samples(TOKENS[start : self.next]))
+
+
+class Log:
+    def __init__(self) -> None:
+        self.rounds: list[RoundDone] = []
+
+    def phase(self, phase: str, why: str, work: Work, members: int, rate: float) -> None:
+        """Not looked at."""
+
+    def round_done(self, done: RoundDone) -> None:
+        self.rounds.append(done)
+
+
+def test_one_peer_is_plain_adamw(tmp_path: Path) -> None:
+    """The design's identity: one peer, outer rate 1, no momentum, no compression."""
+    one, log = learner(tmp_path), Log()
+    solo = SoloExchange(closing_of(spec()), spec().local)
+    train(Peer(one, solo, Script(), log, tmp_path, lambda: None))
+    plain = plain_loop(model(), iter(torch.split(TOKENS[:96], 8)), spec())
+    losses = [done.work.mean_loss for done in log.rounds]
+    assert losses == pytest.approx([sum(plain[i : i + 4]) / 4 for i in (0, 4, 8)], rel=1e-4)
+    assert [done.work.samples for done in log.rounds] == [32, 32, 32]
+
+
+def test_the_exchange_of_one_peer_changes_no_bit(tmp_path: Path) -> None:
+    one = learner(tmp_path)
+    for start in (0, 32):
+        learn(one, start, 32)
+        before = theta(one)
+        exchange([one], [32])
+        assert all(np.array_equal(before[name], after) for name, after in theta(one).items())
+
+
+def test_all_kept_unquantised_and_rate_one_is_federated_averaging(tmp_path: Path) -> None:
+    one, two = learner(tmp_path), learner(tmp_path)
+    learn(one, 0, 32)
+    learn(two, 32, 16)
+    alone = theta(one), theta(two)
+    exchange([one, two], [32, 16])
+    assert one.digest == two.digest
+    for name, mean in theta(one).items():
+        wanted = (alone[0][name].astype(np.float64) * 32 + alone[1][name].astype(np.float64) * 16) / 48
+        assert np.array_equal(mean, theta(two)[name])
+        np.testing.assert_array_max_ulp(mean, wanted.astype(np.float32), 1)
+
+
+MOMENTUM = 'codec = "int8"\nouter_momentum = 0.9\nouter_learning_rate = 0.5'
+
+
+@pytest.mark.parametrize("local", ["", MOMENTUM, 'codec = "fp16"'])
+def test_all_peers_hold_the_same_state_after_every_round(tmp_path: Path, local: str) -> None:
+    peers = [learner(tmp_path, local) for _ in range(3)]
+    for round_ in range(3):
+        counts = [32, 24, 5]  # the last one is cut off in the middle of an inner step
+        for index, (one, count) in enumerate(zip(peers, counts, strict=True)):
+            learn(one, (round_ * 80 + index * 32) % 200, count)
+        exchange(peers, counts)
+        assert len({one.digest for one in peers}) == 1
+        assert peers[0].global_samples == 61 * (round_ + 1)
+
+
+def test_what_does_not_travel_waits_and_nothing_is_lost(tmp_path: Path) -> None:
+    one = learner(tmp_path, "kept = 16")
+    learn(one, 0, 32)
+    wanted = {name: tensor.numpy().copy() for name, tensor in one.update(32).tensors.items()}
+    before = {name: values.copy() for name, values in one._theta.items()}
+    exchange([one], [32])
+    for name, want in wanted.items():
+        moved = before[name].astype(np.float64) - one._theta[name]
+        assert np.allclose(moved + one._waiting[name], want, atol=1e-7)
+    assert any(np.abs(waiting).max() > 0 for waiting in one._waiting.values())
+    learn(one, 32, 32)
+    again = one.update(32).tensors
+    for name, waiting in one._waiting.items():
+        delta = one._theta[name].astype(np.float64) - one.parameters[name].detach().numpy()
+        assert np.allclose(again[name].numpy(), delta + 0.95 * waiting, atol=1e-7)
+
+
+def test_an_update_that_was_too_late_goes_into_the_next_round(tmp_path: Path) -> None:
+    one, two = learner(tmp_path, ""), learner(tmp_path, "")
+    learn(one, 0, 32)
+    learn(two, 32, 32)
+    late = {name: tensor.numpy().copy() for name, tensor in two.update(32).tensors.items()}
+    exchange([one], [32])
+    path, round_, _ = one.snapshot(tmp_path)
+    two.load(path)
+    assert (two.round, two.digest) == (round_, one.digest)
+    assert all(np.array_equal(two._waiting[name], late[name]) for name in late)
+    assert two.room() == 4
+
+
+def test_dense_updates_leave_nothing_behind(tmp_path: Path) -> None:
+    one = learner(tmp_path, 'codec = "int8"')
+    learn(one, 0, 32)
+    exchange([one], [32])
+    assert one._waiting == {}
+
+
+def test_a_peer_takes_no_more_than_its_steps(tmp_path: Path) -> None:
+    one = learner(tmp_path)
+    learn(one, 0, 1000)
+    assert one.room() == 0
+    assert one._inner_steps == 4
+
+
+def test_momentum_is_part_of_the_state(tmp_path: Path) -> None:
+    one, two = learner(tmp_path, MOMENTUM), learner(tmp_path, MOMENTUM)
+    learn(one, 0, 32)
+    exchange([one], [32])
+    path, _, _ = one.snapshot(tmp_path)
+    two.load(path)
+    for peer in (one, two):
+        peer._inner_steps = 0
+        for moments in (peer._inner._exp_avg, peer._inner._exp_avg_sq):
+            for moment in moments.values():
+                moment.zero_()
+        learn(peer, 32, 32)
+        exchange([peer], [32])
+    assert one.digest == two.digest
+    assert any(name.startswith("outer/momentum/") for name in one.state())
+
+
+def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
+    one = learner(tmp_path)
+    other = {"model/x": torch.zeros(3)}
+    path = tmp_path / "other.safetensors"
+    write_state(path, other, {"round": "1", "global_samples": "1", "digest": state_digest(other)})
+    with pytest.raises(CorruptError):
+        one.load(path)
