@@ -20,6 +20,8 @@ from typing import Any
 
 from peer.chunks import COORDINATOR, Ask
 from peer.exchange import delivery
+from peer.exchange.closing import SampleTarget
+from peer.exchange.leader import Rules
 from peer.exchange.node import NodeOptions
 from peer.exchange.swarm import ExchangeOptions, SwarmExchange
 from swarm.chunks import Manifest, blob_of
@@ -79,7 +81,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     client = settings.get("client_mode", False)
     node = NodeOptions("test", settings["initial_peers"], "127.0.0.1", client_mode=client)
-    exchange = SwarmExchange.start(node, ExchangeOptions("none", 8, 2.0, 10.0))
+    exchange = SwarmExchange.start(node, ExchangeOptions(Rules(SampleTarget(8), 2.0, 10.0)))
     say("started", maddrs=exchange.maddrs(), id=exchange._node.id.hex())
     fetch(exchange, settings)
     stop.wait(60.0)

@@ -25,6 +25,7 @@ from peer.exchange.closing import SampleTarget
 from peer.exchange.leader import Rules
 from peer.exchange.node import NodeOptions
 from peer.exchange.swarm import ExchangeOptions, SwarmExchange
+from swarm.sections import Local
 
 
 def say(event: str, **facts: Any) -> None:
@@ -116,7 +117,8 @@ def main() -> None:
     torch.set_num_threads(1)
     closing = SampleTarget(settings["target"])
     rules = Rules(closing, settings.get("grace", 2.0), settings.get("patience", 10.0))
-    options = ExchangeOptions(rules, settings.get("codec", "none"))
+    local = Local(codec=settings["local"]) if "local" in settings else None
+    options = ExchangeOptions(rules, settings.get("codec", "none"), local)
     client = settings.get("client_mode", False)
     node = NodeOptions("test", settings["initial_peers"], "127.0.0.1", client_mode=client)
     exchange = SwarmExchange.start(node, options)

@@ -11,10 +11,12 @@ from tests.harness import digests, exchange_peers
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(90)]
 
 
-@pytest.mark.parametrize("codec", ["none", "fp16", "8bit"])
-def test_every_member_holds_the_same_bytes_after_every_round(codec: str) -> None:
+@pytest.mark.parametrize(
+    "way", [{"codec": "none"}, {"codec": "fp16"}, {"codec": "8bit"}, {"local": "sparse"}, {"local": "int8"}], ids=str
+)
+def test_every_member_holds_the_same_bytes_after_every_round(way: dict[str, str]) -> None:
     """Stock hivemind rounds (and compresses) the difference for every receiver on its own, and fails this."""
-    with exchange_peers(codec=codec, await_others=2) as swarm:
+    with exchange_peers(**way, await_others=2) as swarm:
         for _ in range(3):
             swarm.start()
         peers = swarm.finish()
@@ -71,8 +73,9 @@ def test_a_peer_with_another_digest_is_told_to_resync_before_it_goes_on() -> Non
         assert all(len(kinds) == 1 for kinds in digests(peers).values())
 
 
-def test_kill_9_of_a_follower_in_the_middle_costs_the_others_seconds_and_no_digest() -> None:
-    with exchange_peers(rounds=30, pace=0.05, await_others=2, patience=6.0) as swarm:
+@pytest.mark.parametrize("way", [{"codec": "none"}, {"local": "sparse"}], ids=str)
+def test_kill_9_of_a_follower_in_the_middle_costs_the_others_seconds_and_no_digest(way: dict[str, str]) -> None:
+    with exchange_peers(**way, rounds=30, pace=0.05, await_others=2, patience=6.0) as swarm:
         one, two, victim = (swarm.start() for _ in range(3))
         victim.wait_for(lambda e: e["event"] == "applied" and e["round"] == 4)
         victim.kill()

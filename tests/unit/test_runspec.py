@@ -95,7 +95,7 @@ def test_accepted(changes: dict[str, dict[str, Any]]) -> None:
         ({"data": {"template": "{en"}}, "data.template", "names in braces"),
         ({"data": {"heldout_fraction": 0}}, "data.heldout_fraction", "more than 0"),
         ({"data": {"sequence_length": "128"}}, "data.sequence_length", "whole number"),
-        ({"training": {"mode": "local"}}, "training.mode", "gradient"),
+        ({"training": {"mode": "async"}}, "training.mode", "'gradient'"),
         ({"training": {"rounds": 0}}, "training.rounds", "1 or more"),
         ({"training": {"rounds": True}}, "training.rounds", "whole number"),
         ({"training": {"rounds": 1.5}}, "training.rounds", "whole number"),

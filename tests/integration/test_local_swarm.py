@@ -1,0 +1,79 @@
+"""Whole swarms in local mode: steps of one's own, sparse updates, the same state everywhere after every round."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Program
+from tests.swarm_run import SwarmRun, after_round, rounds, swarm_run
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+
+LOCAL = """
+[local]
+steps = 4
+batch_size = 4
+window_seconds = 30.0
+"""
+
+
+def local(run: SwarmRun) -> None:
+    """Make the run one of local mode."""
+    spec = run.spec.read_text().replace("[training]", '[training]\nmode = "local"')
+    run.spec.write_text(spec + LOCAL)
+
+
+def digests(peers: list[Program]) -> dict[int, set[str]]:
+    """What any peer held after each round."""
+    held: dict[int, set[str]] = {}
+    for peer in peers:
+        for event in rounds(peer):
+            held.setdefault(event["round"], set()).add(event["digest"])
+    return held
+
+
+def heldout(peers: list[Program]) -> list[float]:
+    """The held-out losses in the order of their rounds, whoever measured them."""
+    notes = [str(event["text"]) for peer in peers for event in peer.every("note") if "held-out loss" in event["text"]]
+    found = [re.findall(r"round (\d+): held-out loss ([\d.]+)", note)[0] for note in notes]
+    return [float(loss) for _, loss in sorted(found, key=lambda item: int(item[0]))]
+
+
+def test_three_peers_hold_one_state_and_learn(tmp_path: Path) -> None:
+    with swarm_run(tmp_path, rounds=8, batch=48) as run:
+        local(run)
+        run.launch()
+        peers = [run.join(f"peer-{number}") for number in range(3)]
+        for peer in peers:
+            assert peer.finish(90) == 0, peer.stderr
+            assert peer.stderr == ""
+        held = digests(peers)
+        assert set(held) == set(range(8))
+        assert all(len(kinds) == 1 for kinds in held.values()), held
+        together = [event for event in rounds(peers[0]) if event["members"] == 3]
+        assert together
+        assert all(event["samples"] <= 16 for event in together)
+        losses = heldout(peers)
+        assert losses[-1] < losses[0] - 0.3
+        with run.client() as client:
+            entries = [entry for entry in client.ledger() if entry.state == "counted"]
+            positions = [p for entry in entries for p in range(entry.range.start, entry.range.stop)]
+            assert len(positions) == len(set(positions)) == client.status().global_samples
+
+
+def test_peers_come_and_go_and_the_others_train_on(tmp_path: Path) -> None:
+    with swarm_run(tmp_path, rounds=30, batch=32, letters=120_000) as run:
+        local(run)
+        run.launch()
+        one, two = run.join("one"), run.join("two")
+        one.wait_for(after_round(2))
+        two.kill()
+        late = run.join("late")
+        for peer in (one, late):
+            assert peer.finish(90) == 0, peer.stderr
+        assert all(len(kinds) == 1 for kinds in digests([one, late]).values())
+        assert rounds(late)[0]["round"] > 0
+        assert {event["round"] for event in rounds(one)} == set(range(30))
