@@ -78,6 +78,7 @@ class Leader:
         self._progress: dict[bytes, Said] = {}
         self._began = clock()
         self._first_done = 0.0  # when the first peer had done all that it may do in this round; 0 is not yet
+        self._closing_since = 0.0  # when the round began to close; 0 is not yet
         self._rates: dict[bytes, float] = {}  # bytes per second, as others saw each peer send
         self._attempts: dict[bytes, _Attempt] = {}
         self._forming: _Attempt | None = None
@@ -88,7 +89,7 @@ class Leader:
         if round_ == self.round:
             return
         self.round, self._progress, self._why = round_, {}, ""
-        self._began, self._first_done = self._clock(), 0.0
+        self._began, self._first_done, self._closing_since = self._clock(), 0.0, 0.0
         self._dissolve(f"round {round_} has begun")
 
     def progress(self, peer: bytes, message: pb.Progress) -> pb.SwarmView:
@@ -98,9 +99,7 @@ class Leader:
         if message.round > self.round:
             self.behind_of = max(self.behind_of, message.round)
             return self._view(pb.AHEAD, "the round's leader has to catch up first")
-        self._progress[peer] = Said(message.samples, message.done)
-        if message.done:
-            self._first_done = self._first_done or self._clock()
+        self._note(peer, Said(message.samples, message.done))
         if due := self._due():
             return self._view(pb.CLOSING, self._why or due)
         return self._view(pb.OPEN, "")
@@ -110,10 +109,18 @@ class Leader:
         """All samples of this round so far."""
         return sum(word.samples for word in self._said().values())
 
+    def _note(self, peer: bytes, word: Said) -> None:
+        self._progress[peer] = word
+        if word.done:
+            self._first_done = self._first_done or self._clock()
+
     def _due(self) -> str:
         now = self._clock()
         waited = now - self._first_done if self._first_done else 0.0
-        return self._rules.closing.due(self._said().values(), now - self._began, waited)
+        why = self._rules.closing.due(self._said().values(), now - self._began, waited)
+        if why:
+            self._closing_since = self._closing_since or now
+        return why
 
     def _said(self) -> dict[bytes, Said]:
         """The live peers' newest words: a ready one is newer than its progress."""
@@ -131,7 +138,7 @@ class Leader:
         attempt.ready[peer] = Ready(
             request.samples, request.digest, request.client_mode, self._clock(), request.payload
         )
-        self._progress[peer] = Said(request.samples, done=True)
+        self._note(peer, Said(request.samples, done=True))
         await self._until(attempt.group, lambda: self._try_to_form(attempt))
         return self._answer(peer, attempt)
 
@@ -156,13 +163,14 @@ class Leader:
     def _try_to_form(self, attempt: _Attempt) -> None:
         if attempt.group.done():
             return
+        self._due()
         decision = decide_group(
             expected=self._live_progress().keys(),
             active_members=sum(member.active for member in self._members()),
             ready=attempt.ready,
             own=self._own,
             closing=self._rules.closing,
-            now=self._clock(),
+            waited=self._waited_closing(attempt),
             grace=self._rules.grace,
         )
         self._say(decision.why)
@@ -233,6 +241,9 @@ class Leader:
     def _live_progress(self) -> dict[bytes, Said]:
         live = {member.peer_id for member in self._members()}
         return {peer: count for peer, count in self._progress.items() if peer in live}
+
+    def _waited_closing(self, attempt: _Attempt) -> float:
+        return min(self._waited(attempt), self._clock() - self._closing_since) if self._closing_since else 0.0
 
     def _waited(self, attempt: _Attempt) -> float:
         return self._clock() - min(word.at for word in attempt.ready.values())

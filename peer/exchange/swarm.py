@@ -68,6 +68,7 @@ class SwarmExchange:
         self._spoken = asyncio.Event()
         self._view = View(Phase.OPEN, 0, 0, 1, "looking for the others")
         self._lost: set[bytes] = set()
+        self._group = pb.Group()  # that of the last round that was applied
 
     @classmethod
     def start(cls, node_options: NodeOptions, options: ExchangeOptions) -> SwarmExchange:
@@ -107,8 +108,10 @@ class SwarmExchange:
         return not self.redirect()
 
     def evaluates(self, round_: int) -> bool:
-        chosen = evaluator_of(self._node.members(), round_)
-        return chosen is not None and chosen.peer_id == self._node.id
+        """By the last round's group, which all its members know alike; before there was one, by who is there."""
+        active = [member.peer_id for member in self._node.members() if member.active]
+        members = [member.peer_id for member in self._group.members] or active
+        return evaluator_of(members, self._group.leader or self._find_leader(), round_) == self._node.id
 
     def redirect(self) -> bytes:
         """Whom to ask instead when this peer does not lead; else nothing."""
@@ -205,6 +208,7 @@ class SwarmExchange:
             group.group_id, outcome if outcome.verdict == pb.GO else pb.Outcome(verdict=outcome.verdict)
         )
         if outcome.verdict == pb.GO:
+            self._group = group
             samples = sum(member.samples for member in group.members)
             return Applied(
                 average.mean,
