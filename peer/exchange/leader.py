@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +53,7 @@ class _Attempt:
     ready: dict[bytes, Ready] = field(default_factory=dict)
     group: asyncio.Future[pb.Group] = field(default_factory=asyncio.Future)
     commits: dict[bytes, Commit] = field(default_factory=dict)
+    rates: Counter[bytes] = field(default_factory=Counter)  # bytes per second that each was seen to send, by all
     outcome: asyncio.Future[pb.Outcome] = field(default_factory=asyncio.Future)
     formed_at: float = 0.0
     members: tuple[bytes, ...] = ()
@@ -71,6 +73,7 @@ class Leader:
         self.round = 0
         self.behind_of = 0  # a later round that another peer spoke of
         self.outcomes: dict[bytes, pb.Outcome] = {}
+        self.relays: Callable[[], Collection[bytes]] = tuple  # nodes that carry payloads and are no members
         self._own = own
         self._rules = rules
         self._members = members
@@ -79,7 +82,7 @@ class Leader:
         self._began = clock()
         self._first_done = 0.0  # when the first peer had done all that it may do in this round; 0 is not yet
         self._closing_since = 0.0  # when the round began to close; 0 is not yet
-        self._rates: dict[bytes, float] = {}  # bytes per second, as others saw each peer send
+        self._rates: dict[bytes, float] = {}  # bytes per second that each node was seen to send, newest round
         self._attempts: dict[bytes, _Attempt] = {}
         self._forming: _Attempt | None = None
         self._why = ""
@@ -149,7 +152,8 @@ class Leader:
         attempt = self._attempts.get(request.group_id)
         if attempt is None or peer not in attempt.members:
             return pb.Outcome(verdict=pb.RETRY, why="this group is not known to the leader")
-        self._rates.update({rate.peer_id: rate.bytes_per_second for rate in request.rates})
+        if peer not in attempt.commits:
+            attempt.rates.update({rate.peer_id: int(rate.bytes_per_second) for rate in request.rates})
         attempt.commits[peer] = Commit(request.complete, request.digest, request.norm, request.why)
         await self._until(attempt.outcome, lambda: self._try_to_decide(request.group_id, attempt))
         return _for_member(attempt.outcome.result(), request.digest)
@@ -189,6 +193,7 @@ class Leader:
             [seat.peer_id for seat in seats if seat.payload],
             self._rates,
             [seat.peer_id for seat in seats if seat.payload and not seat.client_mode],
+            self.relays(),
         )
         attempt.group.set_result(
             pb.Group(verdict=pb.GO, why=decision.why, group_id=group_id, members=seats, leader=self._own, relay=relay)
@@ -222,6 +227,7 @@ class Leader:
 
     def _conclude(self, group_id: bytes, attempt: _Attempt, outcome: pb.Outcome) -> None:
         self._attempts.pop(group_id, None)
+        self._rates.update(attempt.rates)
         self.remember(group_id, outcome)
         attempt.outcome.set_result(outcome)
 

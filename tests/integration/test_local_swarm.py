@@ -78,3 +78,17 @@ def test_peers_come_and_go_and_the_others_train_on(tmp_path: Path) -> None:
         assert all(len(kinds) == 1 for kinds in digests([one, late]).values())
         assert rounds(late)[0]["round"] > 0
         assert {event["round"] for event in rounds(one)} == set(range(30))
+
+
+def test_the_coordinators_node_carries_payloads_once_it_is_found_fast(tmp_path: Path) -> None:
+    """Directly each of three sends its payload twice, over the relay once; a relay outside is tried at least once."""
+    with swarm_run(tmp_path, rounds=6, batch=48) as run:
+        local(run, 'codec = "int8"')
+        run.launch()
+        peers = [run.join(f"peer-{number}") for number in range(3)]
+        for peer in peers:
+            assert peer.finish(90) == 0, peer.stderr
+        assert all(len(kinds) == 1 for kinds in digests(peers).values())
+        sent = [event["sent"] for peer in peers for event in rounds(peer) if event["members"] == 3]
+        payload = max(sent) / 2
+        assert sum(size == payload for size in sent) >= 3, sent
