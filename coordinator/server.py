@@ -123,7 +123,8 @@ class Coordinator:
         if not settings.bootstrap_command:
             return ()
         where = ("--data-dir", str(settings.data_dir), "--host", settings.host)
-        return (*settings.bootstrap_command, *where, "--advertise-host", settings.advertise_host)
+        relay = ("--relay-for", settings.spec.run.name) if settings.spec.training.mode == "local" else ()
+        return (*settings.bootstrap_command, *where, "--advertise-host", settings.advertise_host, *relay)
 
     def _serve(self, servicer: Servicer) -> None:
         server = grpc.server(

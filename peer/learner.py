@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -52,6 +54,10 @@ class Learner(ABC):
         """What this peer adds to the round after `samples` samples."""
 
     @abstractmethod
+    def recall(self) -> None:
+        """The update that departed did not make a round: it and what was learned since then are one again."""
+
+    @abstractmethod
     def state(self) -> dict[str, Tensor]:
         """All agreed tensors by their names in a state file."""
 
@@ -70,7 +76,6 @@ class Learner(ABC):
             self.round += 1
             self.global_samples += result.samples
             self.digest = state_digest(self.state())
-        self.gradients.forget()
 
     def load(self, path: Path) -> None:
         """Take over the state of a file. Raises CorruptError when it is torn or belongs to another model."""
@@ -80,7 +85,11 @@ class Learner(ABC):
             self.round = int(metadata["round"])
             self.global_samples = int(metadata["global_samples"])
             self.digest = metadata["digest"]
-        self.gradients.forget()
+
+    @contextmanager
+    def agreed(self) -> Iterator[None]:
+        """Meanwhile the model is at the agreed θ, whatever this peer has learned on top of it."""
+        yield
 
     def snapshot(self, folder: Path) -> tuple[Path, int, str]:
         """Write the agreed state to `folder`, once per round: (file, round, digest). Safe from any thread."""
@@ -110,6 +119,9 @@ class GradientLearner(Learner):
         mean = {name: gradient.cpu() for name, gradient in self.gradients.mean(samples).items()}
         return Update(self.round, self.digest, samples, mean)
 
+    def recall(self) -> None:
+        """The sums still hold everything."""
+
     def state(self) -> dict[str, Tensor]:
         model = {f"model/{name}": parameter.detach() for name, parameter in self.parameters.items()}
         return {**model, **self.optimizer.state()}
@@ -119,12 +131,14 @@ class GradientLearner(Learner):
         scale = clip / result.norm if 0 < clip < result.norm else 1.0
         rate = learning_rate(self.spec.training, self.global_samples)
         self.optimizer.step(result.mean, self.round + 1, rate, scale)
+        self.gradients.forget()
 
     @torch.no_grad()
     def _adopt(self, tensors: dict[str, Tensor]) -> None:
         for name, parameter in self.parameters.items():
             parameter.copy_(fitting(tensors, f"model/{name}", parameter))
         self.optimizer.load(tensors)
+        self.gradients.forget()
 
 
 def _keep_newest(folder: Path) -> None:

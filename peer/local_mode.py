@@ -3,11 +3,18 @@
 DiLoCo (Douillard et al. 2023, arXiv 2311.08105) with sparse updates and error feedback (Sarfi et al. 2025, arXiv
 2508.15706): Δ = θ_r − θ_local; e ← β·e + Δ; what the codec keeps of e travels, the rest waits in e for the next round.
 θ_r lies in the host's memory, the model on its device holds θ_local.
+
+With `local.overlap` a peer trains on while its update travels. When θ_(r+1) is there, θ_local moves by what θ_(r+1) is
+away from the θ_local that departed: the steps since then stay and are the next round's, though their gradients are one
+round old (of the family of Kale et al. 2025, "Eager Updates For Overlapped Communication and Computation in DiLoCo",
+arXiv 2502.12996).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -40,7 +47,9 @@ class LocalLearner(Learner):
         self._outer = Outer(spec.local, {name: values.shape for name, values in self._theta.items()})
         self._waiting: dict[str, Floats] = {}  # e: what did not travel yet
         self._sent: dict[str, Floats] = {}  # of this round, before the codec
-        self._steps = 0  # in this round
+        self._departed: dict[str, NDArray[np.float32]] = {}  # θ_local when the update that travels was made
+        self._departed_steps = 0
+        self._steps = 0  # in this round, since the update departed
         self._pending = 0  # samples of the inner step that is not complete
 
     def room(self) -> int:
@@ -58,8 +67,24 @@ class LocalLearner(Learner):
         if self._pending:
             self._inner_step()  # the round ends in the middle of it
         self._sent = self._wanted()
+        if self.spec.local.overlap:
+            self._departed = {name: _host(parameter) for name, parameter in self.parameters.items()}
+            self._departed_steps, self._steps = self._steps, 0
         tensors = {name: torch.from_numpy(values) for name, values in self._sent.items()}
         return Update(self.round, self.digest, samples, tensors)
+
+    def recall(self) -> None:
+        self._steps += self._departed_steps
+        self._departed, self._departed_steps = {}, 0
+
+    @contextmanager
+    def agreed(self) -> Iterator[None]:
+        own = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        self._set({name: torch.from_numpy(values) for name, values in self._theta.items()})
+        try:
+            yield
+        finally:
+            self._set(own)
 
     def state(self) -> dict[str, Tensor]:
         theta = {f"{_THETA}{name}": torch.from_numpy(values) for name, values in self._theta.items()}
@@ -93,22 +118,39 @@ class LocalLearner(Learner):
         if self.spec.local.feedback:
             taken = {name: values.numpy() for name, values in result.taken.items()}
             self._waiting = {name: sent - taken.get(name, 0) for name, sent in self._sent.items()}
-        self._begin()
+        if self._departed and (self._steps or self._pending):
+            self._move_on()
+        else:
+            self._begin()
+        self._sent, self._departed, self._departed_steps = {}, {}, 0
 
     def _adopt(self, tensors: dict[str, Tensor]) -> None:
-        if self._steps and self.spec.local.feedback:
+        trained = self._steps or self._departed_steps
+        if trained and self.spec.local.feedback:
             self._waiting = self._wanted()  # too late for its round: it goes into the next one
         for name, parameter in self.parameters.items():
             self._theta[name] = fitting(tensors, f"{_THETA}{name}", parameter).numpy().copy()
         self._outer.load(tensors)
         self._begin()
+        self._sent, self._departed, self._departed_steps = {}, {}, 0
 
     @torch.no_grad()
+    def _set(self, values: dict[str, Tensor]) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.copy_(values[name])
+
     def _begin(self) -> None:
         """Train on from θ_r."""
+        self._set({name: torch.from_numpy(values) for name, values in self._theta.items()})
+        self._steps, self._pending = 0, 0
+        self.gradients.forget()
+
+    @torch.no_grad()
+    def _move_on(self) -> None:
+        """Keep the steps taken since the update departed, now from θ_r on."""
         for name, parameter in self.parameters.items():
-            parameter.copy_(torch.from_numpy(self._theta[name]))
-        self._sent, self._steps, self._pending = {}, 0, 0
+            moved = torch.from_numpy(self._theta[name] - self._departed[name])
+            parameter.add_(moved.to(parameter.device))
 
 
 def _host(parameter: nn.Parameter) -> NDArray[np.float32]:

@@ -77,7 +77,8 @@ class Teller:
             return
         self.measured = round_
         self.bridge.notify("phase", phase="evaluating", why=f"measuring the model of round {round_}", round=round_)
-        found = self.measuring.measure(self.learner.gradients.micro_batch)
+        with self.learner.agreed():
+            found = self.measuring.measure(self.learner.gradients.micro_batch)
         self.bridge.notify(
             "evaluated",
             round=round_,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from peer.exchange.base import Applied, Exchange, Phase, Resync
+from peer.exchange.base import Applied, Exchange, Phase, Result, Resync, Retry
 from peer.feed import Batch
 from peer.learner import Learner
 from peer.leases import LeasedRange
@@ -41,6 +42,23 @@ class Work:
     @property
     def mean_loss(self) -> float:
         return self.loss / self.samples if self.samples else float("nan")
+
+    def add(self, later: Work) -> None:
+        """What was done later goes into the same round."""
+        self.samples += later.samples
+        self.loss += later.loss
+        self.compute += later.compute
+        self.used += later.used
+
+
+@dataclass(frozen=True)
+class Travel:
+    """An update on its way while training goes on: what is in it, when it departed, what will come of it."""
+
+    work: Work
+    departed: float
+    members: int
+    result: Future[Result]
 
 
 @dataclass(frozen=True)
@@ -83,27 +101,84 @@ class Peer:
     work: Work = field(default_factory=lambda: Work(time.monotonic()))
     rate: float = 0.0  # samples per second of compute, smoothed
     busy: float = 0.0  # when it last computed or looked whether the run went on
+    travel: Travel | None = None
+    traveller: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "exchange"))
 
     @property
     def finished(self) -> bool:
         return self.learner.round >= self.learner.spec.training.rounds
 
+    @property
+    def last_round(self) -> bool:
+        return self.learner.round + 1 >= self.learner.spec.training.rounds
+
+    @property
+    def overlaps(self) -> bool:
+        spec = self.learner.spec
+        return spec.training.mode == "local" and spec.local.overlap
+
 
 def train(peer: Peer) -> None:
     """Train until the run's last round is done or `peer.stop` is set."""
     while not peer.finished and not peer.stop.is_set():
-        room = peer.learner.room()
-        view = peer.exchange.progress(peer.learner.round, peer.work.samples, peer.rate, done=not room)
-        if view.phase is Phase.BEHIND:
-            _catch_up(peer, view.why)
-        elif view.phase is Phase.CLOSING:
-            _end_round(peer, view.members)
-        elif not room:
-            _await_others(peer, view.members)
-        elif batch := peer.source.take(_batch_size(peer, room)):
-            _learn(peer, batch, view.members)
+        if peer.travel:
+            _travel_on(peer, peer.travel)
         else:
-            _idle(peer, view.members)
+            _go_on(peer)
+
+
+def _go_on(peer: Peer) -> None:
+    """One step of a round: a batch, its end, or a look around."""
+    room = peer.learner.room()
+    view = peer.exchange.progress(peer.learner.round, peer.work.samples, peer.rate, done=not room)
+    ends = view.phase is Phase.CLOSING
+    if view.phase is Phase.BEHIND:
+        _catch_up(peer, view.why)
+    elif peer.overlaps and (ends or not room):
+        _depart(peer, view.members)
+    elif ends:
+        _end_round(peer, view.members)
+    elif not room:
+        _await_others(peer, view.members)
+    elif batch := peer.source.take(_batch_size(peer, room)):
+        _promise(peer, batch)
+        _learn(peer, batch, view.members)
+    else:
+        _idle(peer, view.members)
+
+
+def _depart(peer: Peer, members: int) -> None:
+    """Let the update travel; what is done from now on is the next round's."""
+    update = peer.learner.update(peer.work.samples)
+    now = time.monotonic()
+    peer.travel = Travel(peer.work, now, members, peer.traveller.submit(peer.exchange.exchange, update))
+    peer.work = Work(now)
+
+
+def _travel_on(peer: Peer, travel: Travel) -> None:
+    """One step of the next round while the last one's update travels."""
+    if travel.result.done():
+        _arrive(peer, travel)
+    elif not (room := peer.learner.room()) or peer.last_round:
+        _tell(peer, "exchanging", "the next round begins when the swarm's update has come", travel.members)
+        wait([travel.result], _IDLE_SECONDS)
+    elif batch := peer.source.take(_batch_size(peer, room)):
+        _learn(peer, batch, travel.members)
+    else:
+        _tell(peer, "waiting", peer.source.why, travel.members)
+        wait([travel.result], _IDLE_SECONDS)
+
+
+def _arrive(peer: Peer, travel: Travel) -> None:
+    peer.travel, result = None, travel.result.result()
+    if isinstance(result, Applied):
+        peer.learner.apply(result)
+        _say_done(peer, result, travel.work, travel.departed)
+        return
+    travel.work.add(peer.work)
+    peer.work = travel.work
+    peer.learner.recall()
+    _not_applied(peer, result, travel.members)
 
 
 def _idle(peer: Peer, members: int) -> None:
@@ -132,13 +207,15 @@ def _batch_size(peer: Peer, room: int) -> int:
     return min(room, max(1, in_time)) if peer.rate else room
 
 
-def _learn(peer: Peer, batch: Batch, members: int) -> None:
-    """Compute one batch. It is promised first, so that the round closes when the swarm's last batches are begun.
+def _promise(peer: Peer, batch: Batch) -> None:
+    """Say what is about to be computed, so that the round closes when the swarm's last batches are begun.
 
     Closing only when they are done would let everybody begin one more.
     """
-    promised = peer.work.samples + len(batch.samples)
-    peer.exchange.progress(peer.learner.round, promised, peer.rate)
+    peer.exchange.progress(peer.learner.round, peer.work.samples + len(batch.samples), peer.rate)
+
+
+def _learn(peer: Peer, batch: Batch, members: int) -> None:
     started = time.perf_counter()
     peer.work.loss += peer.learner.learn(batch.samples)
     seconds = time.perf_counter() - started
@@ -152,21 +229,28 @@ def _learn(peer: Peer, batch: Batch, members: int) -> None:
 
 def _end_round(peer: Peer, members: int) -> None:
     _tell(peer, "exchanging", "the swarm's samples are complete", members)
-    learner, work = peer.learner, peer.work
-    result = peer.exchange.exchange(learner.update(work.samples))
-    if isinstance(result, Applied):
-        learner.apply(result)
-        _finish(peer, result)
-    elif isinstance(result, Resync):
+    learner = peer.learner
+    result = peer.exchange.exchange(learner.update(peer.work.samples))
+    if not isinstance(result, Applied):
+        _not_applied(peer, result, members)
+        return
+    learner.apply(result)
+    work, now = peer.work, time.monotonic()
+    peer.work = Work(now)
+    _say_done(peer, result, work, now)
+
+
+def _not_applied(peer: Peer, result: Result, members: int) -> None:
+    if isinstance(result, Resync):
         _catch_up(peer, result.why)
-    else:
+    elif isinstance(result, Retry):
         _tell(peer, "waiting", result.why, members)
         peer.stop.wait(_RETRY_SECONDS)
 
 
-def _finish(peer: Peer, result: Applied) -> None:
-    learner, work = peer.learner, peer.work
-    peer.work = Work(time.monotonic())
+def _say_done(peer: Peer, result: Applied, work: Work, ended: float) -> None:
+    """A round ended with `work` in it; `ended` is when its last batch was done and all was exchanged, or departed."""
+    learner = peer.learner
     peer.listener.round_done(
         RoundDone(
             round=learner.round - 1,
@@ -175,7 +259,7 @@ def _finish(peer: Peer, result: Applied) -> None:
             global_samples=learner.global_samples,
             members=result.members,
             work=work,
-            seconds=peer.work.started - work.started,
+            seconds=ended - work.started,
             bytes_sent=result.bytes_sent,
             bytes_received=result.bytes_received,
         )

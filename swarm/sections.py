@@ -247,6 +247,10 @@ class Local(Section):
     batch_size: Count = Field(default=8, description="samples of one inner step")
     window_seconds: Positive = Field(default=600.0, description="a round ends at the latest after so long")
     min_contributors: Count = Field(default=1, description="how many peers a round needs")
+    overlap: bool = Field(
+        default=False,
+        description="train on while updates travel: no time is lost, but those steps' gradients are one round old",
+    )
     codec: Literal["sparse", "int8", "fp16", "none"] = Field(
         default="sparse",
         description="of an update; sparse: the largest values, 2 bits each; int8, fp16: all of them; none: fp64",

@@ -1,5 +1,7 @@
 """The DHT's bootstrap node: `python -m peer.exchange.bootstrap`, started and watched by the coordinator.
 
+With `--relay-for RUN` it also carries that run's payloads, when the round's leader finds that this is faster.
+
 Prints one JSON line {"maddrs": [...]} when it answers, then lives until SIGTERM. Its key and port are kept, so that
 peers find it again after a restart.
 """
@@ -15,6 +17,8 @@ import socket
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +26,10 @@ from swarm import lifetime
 
 if TYPE_CHECKING:
     from hivemind import DHT
+
+_RELAY_ROOM = 1 << 30  # bytes of payloads in memory, at most
+_CALL_SECONDS = 10.0
+_OFFER_SECONDS = 2.5
 
 
 def main() -> None:
@@ -58,8 +66,32 @@ def _serve(options: argparse.Namespace, ended: threading.Event) -> None:
         [_with_host(address, options.advertise_host) for address in maddrs[:1]] if options.advertise_host else []
     )
     print(json.dumps({"maddrs": list(dict.fromkeys([*advertised, *maddrs]))}), flush=True)  # noqa: T201
-    while not ended.wait(1.0) and dht.is_alive():
-        pass
+    relay = _relay(dht, options.relay_for) if options.relay_for else None
+    while not ended.wait(_OFFER_SECONDS if relay else 1.0) and dht.is_alive():
+        if relay:
+            relay()
+
+
+def _relay(dht: DHT, run: str) -> Callable[[], None]:
+    """Carry payloads from now on; call what this returns again and again, so that leaders know of it."""
+    from peer.exchange.carrier import Carrier
+    from peer.exchange.loop import LoopThread
+    from peer.exchange.node import offer_relay
+
+    async def carry() -> bytes:
+        p2p = await dht.replicate_p2p()
+        await Carrier(_RELAY_ROOM).add_p2p_handlers(p2p, namespace=run)
+        return bytes(p2p.peer_id.to_bytes())
+
+    loop = LoopThread()
+    node = loop.run(carry(), _CALL_SECONDS)
+
+    def offer() -> None:
+        with suppress(TimeoutError):
+            loop.run(offer_relay(dht, run, node), _CALL_SECONDS)
+
+    offer()
+    return offer
 
 
 def _start(options: argparse.Namespace) -> DHT:
@@ -119,6 +151,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--advertise-host", default="")
     parser.add_argument("--initial-peers", nargs="*", default=[])
+    parser.add_argument("--relay-for", default="", metavar="RUN")
     return parser.parse_args()
 
 

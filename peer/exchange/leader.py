@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +53,7 @@ class _Attempt:
     ready: dict[bytes, Ready] = field(default_factory=dict)
     group: asyncio.Future[pb.Group] = field(default_factory=asyncio.Future)
     commits: dict[bytes, Commit] = field(default_factory=dict)
+    rates: Counter[bytes] = field(default_factory=Counter)  # bytes per second that each was seen to send, by all
     outcome: asyncio.Future[pb.Outcome] = field(default_factory=asyncio.Future)
     formed_at: float = 0.0
     members: tuple[bytes, ...] = ()
@@ -71,6 +73,7 @@ class Leader:
         self.round = 0
         self.behind_of = 0  # a later round that another peer spoke of
         self.outcomes: dict[bytes, pb.Outcome] = {}
+        self.relays: Callable[[], Collection[bytes]] = tuple  # nodes that carry payloads and are no members
         self._own = own
         self._rules = rules
         self._members = members
@@ -78,7 +81,8 @@ class Leader:
         self._progress: dict[bytes, Said] = {}
         self._began = clock()
         self._first_done = 0.0  # when the first peer had done all that it may do in this round; 0 is not yet
-        self._rates: dict[bytes, float] = {}  # bytes per second, as others saw each peer send
+        self._closing_since = 0.0  # when the round began to close; 0 is not yet
+        self._rates: dict[bytes, float] = {}  # bytes per second that each node was seen to send, newest round
         self._attempts: dict[bytes, _Attempt] = {}
         self._forming: _Attempt | None = None
         self._why = ""
@@ -88,7 +92,7 @@ class Leader:
         if round_ == self.round:
             return
         self.round, self._progress, self._why = round_, {}, ""
-        self._began, self._first_done = self._clock(), 0.0
+        self._began, self._first_done, self._closing_since = self._clock(), 0.0, 0.0
         self._dissolve(f"round {round_} has begun")
 
     def progress(self, peer: bytes, message: pb.Progress) -> pb.SwarmView:
@@ -98,9 +102,7 @@ class Leader:
         if message.round > self.round:
             self.behind_of = max(self.behind_of, message.round)
             return self._view(pb.AHEAD, "the round's leader has to catch up first")
-        self._progress[peer] = Said(message.samples, message.done)
-        if message.done:
-            self._first_done = self._first_done or self._clock()
+        self._note(peer, Said(message.samples, message.done))
         if due := self._due():
             return self._view(pb.CLOSING, self._why or due)
         return self._view(pb.OPEN, "")
@@ -110,10 +112,18 @@ class Leader:
         """All samples of this round so far."""
         return sum(word.samples for word in self._said().values())
 
+    def _note(self, peer: bytes, word: Said) -> None:
+        self._progress[peer] = word
+        if word.done:
+            self._first_done = self._first_done or self._clock()
+
     def _due(self) -> str:
         now = self._clock()
         waited = now - self._first_done if self._first_done else 0.0
-        return self._rules.closing.due(self._said().values(), now - self._began, waited)
+        why = self._rules.closing.due(self._said().values(), now - self._began, waited)
+        if why:
+            self._closing_since = self._closing_since or now
+        return why
 
     def _said(self) -> dict[bytes, Said]:
         """The live peers' newest words: a ready one is newer than its progress."""
@@ -131,7 +141,7 @@ class Leader:
         attempt.ready[peer] = Ready(
             request.samples, request.digest, request.client_mode, self._clock(), request.payload
         )
-        self._progress[peer] = Said(request.samples, done=True)
+        self._note(peer, Said(request.samples, done=True))
         await self._until(attempt.group, lambda: self._try_to_form(attempt))
         return self._answer(peer, attempt)
 
@@ -142,7 +152,8 @@ class Leader:
         attempt = self._attempts.get(request.group_id)
         if attempt is None or peer not in attempt.members:
             return pb.Outcome(verdict=pb.RETRY, why="this group is not known to the leader")
-        self._rates.update({rate.peer_id: rate.bytes_per_second for rate in request.rates})
+        if peer not in attempt.commits:
+            attempt.rates.update({rate.peer_id: int(rate.bytes_per_second) for rate in request.rates})
         attempt.commits[peer] = Commit(request.complete, request.digest, request.norm, request.why)
         await self._until(attempt.outcome, lambda: self._try_to_decide(request.group_id, attempt))
         return _for_member(attempt.outcome.result(), request.digest)
@@ -156,13 +167,14 @@ class Leader:
     def _try_to_form(self, attempt: _Attempt) -> None:
         if attempt.group.done():
             return
+        self._due()
         decision = decide_group(
             expected=self._live_progress().keys(),
             active_members=sum(member.active for member in self._members()),
             ready=attempt.ready,
             own=self._own,
             closing=self._rules.closing,
-            now=self._clock(),
+            waited=self._waited_closing(attempt),
             grace=self._rules.grace,
         )
         self._say(decision.why)
@@ -181,6 +193,7 @@ class Leader:
             [seat.peer_id for seat in seats if seat.payload],
             self._rates,
             [seat.peer_id for seat in seats if seat.payload and not seat.client_mode],
+            self.relays(),
         )
         attempt.group.set_result(
             pb.Group(verdict=pb.GO, why=decision.why, group_id=group_id, members=seats, leader=self._own, relay=relay)
@@ -214,6 +227,7 @@ class Leader:
 
     def _conclude(self, group_id: bytes, attempt: _Attempt, outcome: pb.Outcome) -> None:
         self._attempts.pop(group_id, None)
+        self._rates.update(attempt.rates)
         self.remember(group_id, outcome)
         attempt.outcome.set_result(outcome)
 
@@ -233,6 +247,9 @@ class Leader:
     def _live_progress(self) -> dict[bytes, Said]:
         live = {member.peer_id for member in self._members()}
         return {peer: count for peer, count in self._progress.items() if peer in live}
+
+    def _waited_closing(self, attempt: _Attempt) -> float:
+        return min(self._waited(attempt), self._clock() - self._closing_since) if self._closing_since else 0.0
 
     def _waited(self, attempt: _Attempt) -> float:
         return self._clock() - min(word.at for word in attempt.ready.values())

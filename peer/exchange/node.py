@@ -89,6 +89,7 @@ class Node:
     p2p: P2P
     run: str
     me: Member
+    relays: tuple[bytes, ...] = ()  # nodes that carry payloads for others; see `offer_relay`
     _members: dict[bytes, Member] = field(default_factory=dict)
     _stale: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -148,6 +149,12 @@ class Node:
         members = (_parse(key, record) for key, record in records.items())
         self._members = {m.peer_id: m for m in members if m is not None}
 
+    async def find_relays(self) -> None:
+        """Read anew who carries payloads."""
+        found = await self.dht.get(_relays_key(self.run), latest=True, return_future=True)
+        records = found.value if found is not None and isinstance(found.value, dict) else {}
+        self.relays = tuple(sorted(key for key, record in records.items() if isinstance(key, bytes) and record.value))
+
     async def keep_fresh(self) -> None:
         """Renew the own record and read the others', for ever."""
         declared = 0.0
@@ -155,6 +162,7 @@ class Node:
             try:
                 if time.monotonic() - declared > DECLARE_SECONDS:
                     await self.declare()
+                    await self.find_relays()
                     declared = time.monotonic()
                 await self.refresh()
             except (OSError, EOFError) as error:
@@ -166,6 +174,16 @@ class Node:
     @property
     def _key(self) -> str:
         return f"{self.run}.members"
+
+
+def _relays_key(run: str) -> str:
+    return f"{run}.relays"
+
+
+async def offer_relay(dht: DHT, run: str, relay: bytes) -> None:
+    """Say that the node `relay` carries payloads of the run, for as long as a member's record counts."""
+    expires = get_dht_time() + RECORD_SECONDS
+    await dht.store(_relays_key(run), True, expires, subkey=relay, return_future=True)
 
 
 def _parse(key: object, record: ValueWithExpiration) -> Member | None:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Collection
 
-PART = 512 * 1024  # bytes that are sent at once
+PART = 32 * 1024  # bytes that are sent at once: often enough to see how fast they come
 
 
 class Payloads:
@@ -49,6 +49,13 @@ class Payloads:
             raise ValueError("a payload has another content than was promised")
         if not self._whole[sha256].done():
             self._whole[sha256].set_result(data)
+
+    async def came(self, sha256: str, seconds: float) -> bool:
+        """Whether it is one of the round's and here within so long."""
+        if sha256 not in self._whole:
+            return False
+        await asyncio.wait([self._whole[sha256]], timeout=seconds)
+        return bool(self._whole[sha256].done())
 
     async def whole(self, sha256: str) -> bytes:
         """The payload, once it is here."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, AsyncIterator  # noqa: UP035 - hivemind knows a stream by typing's alias only
+from typing import AsyncIterator  # noqa: UP035 - hivemind knows a stream by typing's alias only
 
 from peer.chunks import to_bits
 from peer.exchange import guard
 from peer.exchange.base import StateSource
+from peer.exchange.butterfly import ExactAllReduce
 from peer.exchange.leader import Leader
-from peer.exchange.payloads import Payloads
 from peer.held import Shelf
 from swarm import log
 from swarm.proto import exchange_pb2 as pb
@@ -34,7 +34,7 @@ class Servicer(ServicerBase):
     """The handlers of one peer. hivemind derives their names and message types from the annotations."""
 
     def __init__(self, leader: Leader) -> None:
-        self.runs: dict[bytes, asyncio.Future[Any]] = {}  # of a group: its all-reduce, or its payloads
+        self.runs: dict[bytes, asyncio.Future[ExactAllReduce]] = {}  # of a group
         self.state_source: StateSource | None = None
         self.redirect: Callable[[], bytes] = bytes  # whom to ask instead of this peer
         self.heard_of: Callable[[bytes], None] = lambda _: None
@@ -108,32 +108,16 @@ class Servicer(ServicerBase):
         async for message in runner.rpc_aggregate_part(_chain(first, stream), context):
             yield message
 
-    async def rpc_payload(self, request: pb.PayloadRequest, _context: P2PContext) -> AsyncIterator[pb.ChunkPart]:
-        payloads: Payloads | None = await self._run(request.group_id)
-        if payloads is None or payloads.arrived(request.sha256) < 0:
-            return
-        async for data in payloads.read(request.sha256, request.offset):
-            yield pb.ChunkPart(data=data)
-
-    async def rpc_bring(self, stream: AsyncIterator[pb.PayloadPart], _context: P2PContext) -> pb.PayloadReply:
-        first = await anext(stream)
-        payloads: Payloads | None = await self._run(first.group_id)
-        if payloads is None or payloads.arrived(first.sha256) != first.offset:
-            return pb.PayloadReply(size=max(0, payloads.arrived(first.sha256)) if payloads else 0)
-        async for part in stream:
-            await payloads.add(first.sha256, part.data)
-        return pb.PayloadReply(size=payloads.arrived(first.sha256))
-
-    async def _run(self, group_id: bytes) -> Any:
-        """What this peer does in a group, or None. A groupmate may be faster than the leader's word to us: wait."""
+    async def _run(self, group_id: bytes) -> ExactAllReduce | None:
+        """This peer's part in a group's all-reduce, or None. A groupmate may be faster than the leader's word: wait."""
         future = self.expect(group_id)
         try:
             return await asyncio.wait_for(asyncio.shield(future), _GROUP_SECONDS)
         except TimeoutError:
             return None
 
-    def expect(self, group_id: bytes) -> asyncio.Future[Any]:
-        """The future that holds what this peer does in a group, once it has begun; the oldest are forgotten."""
+    def expect(self, group_id: bytes) -> asyncio.Future[ExactAllReduce]:
+        """The future that holds a group's all-reduce once it has begun; the oldest are forgotten."""
         if group_id not in self.runs:
             self.runs[group_id] = asyncio.get_running_loop().create_future()
             while len(self.runs) > 8:

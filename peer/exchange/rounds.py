@@ -29,15 +29,10 @@ def leader_of(members: Collection[Member]) -> Member | None:
     return min((m for m in members if m.active and not m.client_mode), default=None)
 
 
-def evaluator_of(members: Collection[Member], round_: int) -> Member | None:
-    """Who measures θ_round: the members take turns, but not the leader, for whom all would wait. None without members.
-
-    Members that know of each other differently may both be elected; they measure the same.
-    """
-    leader = leader_of(members)
-    active = sorted((m for m in members if m.active), key=lambda m: m.peer_id)
-    others = [m for m in active if m != leader] or active
-    return others[round_ % len(others)] if others else None
+def evaluator_of(members: Collection[bytes], leader: bytes, round_: int) -> bytes:
+    """Who of a group measures θ_round: its members take turns, but not the leader, for whom all would wait."""
+    others = sorted(member for member in members if member != leader) or [leader]
+    return others[round_ % len(others)]
 
 
 @dataclass(frozen=True)
@@ -81,16 +76,16 @@ def decide_group(
     ready: Mapping[bytes, Ready],
     own: bytes,
     closing: Closing,
-    now: float,
+    waited: float,
     grace: float,
 ) -> Wait | Form | Reopen:
     """Whether the round's group can be formed.
 
     `expected` are the live peers that work on this round, `active_members` counts all live members that hold an
-    agreed state. Slow peers are waited for at most `grace` seconds from the first ready word.
+    agreed state. Slow peers are waited for at most `grace` seconds; `waited` counts from when somebody was ready in a
+    round that closes: who is ready before that waits for the others' steps.
     """
     missing = len(set(expected) - set(ready))
-    waited = now - min((word.at for word in ready.values()), default=now)
     if missing and waited < grace:
         return Wait(f"waiting for {missing} of {len(expected)} peers, at most {grace - waited:.0f} s more")
     if own not in ready:

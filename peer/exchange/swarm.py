@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from peer.exchange import guard
 from peer.exchange.allreduce import AllReduce
 from peer.exchange.average import Average
 from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, StateSource, Update, View
+from peer.exchange.carrier import Carrier
 from peer.exchange.delivery import Delivery, Fallback, Progress
 from peer.exchange.gather import Gather
 from peer.exchange.leader import Leader, Rules
+from peer.exchange.loop import LoopThread
 from peer.exchange.node import NETWORK_ERRORS, Node, NodeOptions, start_dht
 from peer.exchange.protocol import Servicer
 from peer.exchange.rounds import evaluator_of, leader_of
@@ -36,7 +37,6 @@ from hivemind.p2p import PeerID  # noqa: E402
 
 logger = log.get(__name__)
 
-T = TypeVar("T")
 _REPORT_SECONDS = 0.2  # how often the leader is asked even when nothing changed
 _CALL_SECONDS = 5.0
 _PHASES = {pb.OPEN: Phase.OPEN, pb.CLOSING: Phase.CLOSING, pb.BEHIND: Phase.BEHIND, pb.AHEAD: Phase.OPEN}
@@ -55,7 +55,7 @@ class SwarmExchange:
     """See `peer.exchange.base.Exchange`. One thread runs the event loop of all network talk."""
 
     def __init__(
-        self, node: Node, servicer: Servicer, leader: Leader, way: Way, rules: Rules, loop: _LoopThread
+        self, node: Node, servicer: Servicer, leader: Leader, way: Way, rules: Rules, loop: LoopThread
     ) -> None:
         self._node = node
         self._servicer = servicer
@@ -68,6 +68,7 @@ class SwarmExchange:
         self._spoken = asyncio.Event()
         self._view = View(Phase.OPEN, 0, 0, 1, "looking for the others")
         self._lost: set[bytes] = set()
+        self._group = pb.Group()  # that of the last round that was applied
 
     @classmethod
     def start(cls, node_options: NodeOptions, options: ExchangeOptions) -> SwarmExchange:
@@ -76,19 +77,21 @@ class SwarmExchange:
         Raises UnreachableError.
         """
         dht = start_dht(node_options)
-        loop = _LoopThread()
+        loop = LoopThread()
         node = loop.run(Node.open(dht, node_options), _CALL_SECONDS)
         leader = Leader(node.id, options.rules, node.members)
-        servicer = Servicer(leader)
-        exchange = cls(node, servicer, leader, _way(node, servicer, options), options.rules, loop)
+        leader.relays = lambda: node.relays
+        servicer, carrier = Servicer(leader), Carrier()
+        exchange = cls(node, servicer, leader, _way(node, servicer, carrier, options), options.rules, loop)
         servicer.redirect = exchange.redirect
         servicer.heard_of = node.heard_of
-        loop.run(exchange._open(), _CALL_SECONDS)
+        loop.run(exchange._open(carrier), _CALL_SECONDS)
         return exchange
 
-    async def _open(self) -> None:
+    async def _open(self, carrier: Carrier) -> None:
         if not self._node.me.client_mode:
-            await self._servicer.add_p2p_handlers(self._node.p2p, namespace=self._node.run)
+            for handlers in (self._servicer, carrier):
+                await handlers.add_p2p_handlers(self._node.p2p, namespace=self._node.run)
         await self._node.declare()
         await self._node.refresh()
         self._loop.spawn(self._node.keep_fresh())
@@ -107,8 +110,10 @@ class SwarmExchange:
         return not self.redirect()
 
     def evaluates(self, round_: int) -> bool:
-        chosen = evaluator_of(self._node.members(), round_)
-        return chosen is not None and chosen.peer_id == self._node.id
+        """By the last round's group, which all its members know alike; before there was one, by who is there."""
+        active = [member.peer_id for member in self._node.members() if member.active]
+        members = [member.peer_id for member in self._group.members] or active
+        return evaluator_of(members, self._group.leader or self._find_leader(), round_) == self._node.id
 
     def redirect(self) -> bytes:
         """Whom to ask instead when this peer does not lead; else nothing."""
@@ -205,6 +210,7 @@ class SwarmExchange:
             group.group_id, outcome if outcome.verdict == pb.GO else pb.Outcome(verdict=outcome.verdict)
         )
         if outcome.verdict == pb.GO:
+            self._group = group
             samples = sum(member.samples for member in group.members)
             return Applied(
                 average.mean,
@@ -298,42 +304,12 @@ class SwarmExchange:
         guard.kill_children()
 
 
-def _way(node: Node, servicer: Servicer, options: ExchangeOptions) -> Way:
+def _way(node: Node, servicer: Servicer, carrier: Carrier, options: ExchangeOptions) -> Way:
     if options.local:
-        return Gather(node, servicer, options.local, options.rules.patience)
+        return Gather(node, carrier, options.local, options.rules.patience)
     return AllReduce(node, servicer, options.codec, options.rules.patience)
 
 
 def _read(view: pb.SwarmView, said: pb.Progress) -> View:
     phase = _PHASES.get(view.phase, Phase.OPEN)
     return View(phase, max(view.round, said.round), view.samples, view.members, view.why)
-
-
-class _LoopThread:
-    """An event loop in a thread of its own."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
-        threading.Thread(target=self._loop.run_forever, name="swarm-network", daemon=True).start()
-
-    def run(self, coroutine: Coroutine[Any, Any, T], seconds: float | None) -> T:
-        """Run in the loop and wait for the result from another thread."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        try:
-            return future.result(seconds)
-        except FutureTimeoutError:
-            future.cancel()
-            raise
-
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Start a task from within the loop and keep it alive."""
-        task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def call_soon(self, call: Any) -> None:
-        self._loop.call_soon_threadsafe(call)
-
-    def later(self, seconds: float, call: Any) -> None:
-        self._loop.call_later(seconds, call)

@@ -191,7 +191,7 @@ class Group(_message.Message):
     group_id: _builtins.bytes
     leader: _builtins.bytes
     relay: _builtins.bytes
-    """local mode: every payload travels through this peer; empty: directly"""
+    """local mode: every payload travels through this node; empty: directly"""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupMember]:
         """in the order in which the vector is divided"""
@@ -580,8 +580,9 @@ Global___ChunkPart: _TypeAlias = ChunkPart  # noqa: Y015
 
 @_typing.final
 class PayloadPart(_message.Message):
-    """Local mode: the encoded updates of a group. A payload's size follows from the model, so nobody says it.
+    """Local mode: the encoded updates of a group. A payload's size follows from the model; members need not be told it.
     A peer brings its payload to the relay; answered with how many bytes are there, from which it goes on after a break.
+    The first part says what it is about; a relay outside of the group learns from it what the group exchanges.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -590,12 +591,18 @@ class PayloadPart(_message.Message):
     SHA256_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    MANIFEST_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
     group_id: _builtins.bytes
-    """in the first part"""
     sha256: _builtins.str
-    """in the first part"""
     offset: _builtins.int
     data: _builtins.bytes
+    size: _builtins.int
+    """of each"""
+    @_builtins.property
+    def manifest(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the group's payloads"""
+
     def __init__(
         self,
         *,
@@ -603,10 +610,12 @@ class PayloadPart(_message.Message):
         sha256: _builtins.str = ...,
         offset: _builtins.int = ...,
         data: _builtins.bytes = ...,
+        manifest: _abc.Iterable[_builtins.str] | None = ...,
+        size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "group_id", b"group_id", "offset", b"offset", "sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "group_id", b"group_id", "manifest", b"manifest", "offset", b"offset", "sha256", b"sha256", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -48,3 +48,11 @@ def test_who_cannot_be_dialled_or_was_not_measured_does_not_relay() -> None:
     rates = {A: 2.5e6, B: 2.5e6, C: 2.5e6, D: 100e6}
     assert relay_of([A, B, C, D], rates, [A, B, C]) == b""
     assert relay_of([A, B, C, D], {**rates, A: 0.0}, [A, B, C, D]) == b""
+
+
+def test_a_node_outside_is_tried_once_and_then_only_when_it_is_fast() -> None:
+    rates = dict.fromkeys([A, B, C], 2.5e6)
+    assert relay_of([A, B, C], rates, [A, B, C], [D]) == D
+    assert relay_of([A, B, C], {**rates, D: 100e6}, [A, B, C], [D]) == D
+    assert relay_of([A, B, C], {**rates, D: 2.5e6}, [A, B, C], [D]) == b""
+    assert relay_of([A, B], rates, [A, B], [D]) == b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from peer.checkpoint import state_digest, write_state
 from peer.data import Samples
 from peer.device import Hardware, place
+from peer.exchange.base import Result, Retry, Update
 from peer.exchange.solo import SoloExchange
 from peer.feed import Batch
 from peer.gradients import Gradients
@@ -194,6 +196,72 @@ def test_an_update_that_was_too_late_goes_into_the_next_round(tmp_path: Path) ->
     assert (two.round, two.digest) == (round_, one.digest)
     assert all(np.array_equal(two._waiting[name], late[name]) for name in late)
     assert two.room() == 4
+
+
+OVERLAP = f"{EXACT}\noverlap = true"
+
+
+class Slow(SoloExchange):
+    """Updates travel for a while, or fail once first."""
+
+    def __init__(self, seconds: float, *first: Result) -> None:
+        super().__init__(closing_of(spec(OVERLAP)), spec(OVERLAP).local)
+        self.seconds = seconds
+        self.first = list(first)
+
+    def exchange(self, update: Update) -> Result:
+        time.sleep(self.seconds)
+        return self.first.pop(0) if self.first else super().exchange(update)
+
+
+def test_overlapped_training_goes_on_while_the_update_travels(tmp_path: Path) -> None:
+    """Alone, what comes back is what departed: nothing may change but the time."""
+    one, log = learner(tmp_path, OVERLAP), Log()
+    train(Peer(one, Slow(0.5), Script(), log, tmp_path, lambda: None))
+    plain = plain_loop(model(), iter(torch.split(TOKENS[:96], 8)), spec())
+    losses = [done.work.mean_loss for done in log.rounds]
+    assert losses == pytest.approx([sum(plain[i : i + 4]) / 4 for i in (0, 4, 8)], rel=1e-4)
+    assert [done.work.samples for done in log.rounds] == [32, 32, 32]
+    assert sum(done.seconds for done in log.rounds[1:]) < 0.9 + sum(done.work.compute for done in log.rounds[1:])
+
+
+def test_an_overlapped_update_that_failed_is_one_with_the_next(tmp_path: Path) -> None:
+    one, log = learner(tmp_path, OVERLAP), Log()
+    train(Peer(one, Slow(0.2, Retry("nobody there")), Script(), log, tmp_path, lambda: None))
+    assert [done.round for done in log.rounds] == [0, 1, 2]
+    assert log.rounds[0].work.samples > 32
+    used = [item.range for done in log.rounds for item in done.work.used]
+    assert used == [Range(start, start + 4) for start in range(0, 4 * len(used), 4)]
+
+
+def test_steps_taken_meanwhile_stay_and_are_the_next_rounds(tmp_path: Path) -> None:
+    local = "overlap = true"
+    peers = [learner(tmp_path, local) for _ in range(3)]
+    for index, one in enumerate(peers):
+        learn(one, 32 * index, 32)
+    departed: list[dict[str, np.ndarray]] = []
+
+    def meanwhile() -> None:
+        departed.extend(theta(one) for one in peers)
+        for index, one in enumerate(peers[:2]):
+            learn(one, 96 + 32 * index, 8 + 8 * index)
+        departed.extend(theta(one) for one in peers)
+
+    exchange(peers, [32, 32, 32], meanwhile)
+    assert len({one.digest for one in peers}) == 1
+    assert [one.room() and one._steps for one in peers] == [1, 2, 0]
+    for index, one in enumerate(peers):
+        for name, now in theta(one).items():
+            steps = departed[3 + index][name].astype(np.float64) - departed[index][name]
+            assert np.allclose(now - one._theta[name], steps, atol=1e-6)
+    own = theta(peers[1])
+    with peers[0].agreed(), peers[1].agreed():
+        assert all(np.array_equal(theta(peers[0])[name], values) for name, values in theta(peers[1]).items())
+    assert all(np.array_equal(theta(peers[1])[name], values) for name, values in own.items())
+    for index, one in enumerate(peers):
+        learn(one, 160 + 32 * index, 32)
+    exchange(peers, [32, 32, 32])
+    assert len({one.digest for one in peers}) == 1
 
 
 def test_dense_updates_leave_nothing_behind(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from peer.exchange.rounds import (
     Wait,
     decide_group,
     decide_outcome,
+    evaluator_of,
     leader_of,
 )
 
@@ -32,7 +33,7 @@ def group(words: dict[bytes, Ready], **changes: object):
         "ready": words,
         "own": A,
         "closing": SampleTarget(80),
-        "now": 0.0,
+        "waited": 0.0,
         "grace": 5.0,
     }
     return decide_group(**{**facts, **changes})  # type: ignore[arg-type]
@@ -44,19 +45,19 @@ def test_all_ready_forms_at_once() -> None:
 
 
 def test_waits_for_the_slow_and_says_for_how_many() -> None:
-    decision = group({A: ready(), B: ready()}, expected={A, B, C}, active_members=3, now=2.0)
+    decision = group({A: ready(), B: ready()}, expected={A, B, C}, active_members=3, waited=2.0)
     assert decision == Wait("waiting for 1 of 3 peers, at most 3 s more")
 
 
 def test_goes_without_the_slow_after_grace() -> None:
-    decision = group({A: ready(), B: ready()}, expected={A, B, C}, active_members=3, now=5.0)
+    decision = group({A: ready(), B: ready()}, expected={A, B, C}, active_members=3, waited=5.0)
     assert isinstance(decision, Form)
     assert decision.members == (A, B)
     assert "without 1" in decision.why
 
 
 def test_round_reopens_when_the_ready_peers_lack_samples() -> None:
-    decision = group({A: ready(30), B: ready(30)}, expected={A, B, C}, active_members=3, now=5.0)
+    decision = group({A: ready(30), B: ready(30)}, expected={A, B, C}, active_members=3, waited=5.0)
     assert decision == Reopen("the ready peers have 60 of 80 samples; the round goes on")
 
 
@@ -95,10 +96,12 @@ words = st.builds(Ready, st.integers(0, 100), st.sampled_from(["x", "y", "z"]), 
     st.floats(0, 200),
 )
 def test_whatever_is_formed_is_agreed_large_enough_and_a_majority(
-    said: dict[bytes, Ready], expected: set[bytes], active: int, target: int, now: float
+    said: dict[bytes, Ready], expected: set[bytes], active: int, target: int, waited: float
 ) -> None:
     own = min(said)
-    decision = group(said, expected=expected, active_members=active, own=own, closing=SampleTarget(target), now=now)
+    decision = group(
+        said, expected=expected, active_members=active, own=own, closing=SampleTarget(target), waited=waited
+    )
     assert decision.why
     if isinstance(decision, Form):
         assert len({said[peer].digest for peer in decision.members}) == 1
@@ -165,3 +168,8 @@ def test_the_senior_reachable_member_leads() -> None:
     syncing = Member(2.0, D, active=False)
     assert leader_of([young, old, hidden, syncing]) == old
     assert leader_of([hidden]) is None
+
+
+def test_the_members_take_turns_to_evaluate_but_the_leader_only_alone() -> None:
+    assert [evaluator_of([C, A, B], A, round_) for round_ in range(3)] == [B, C, B]
+    assert evaluator_of([A], A, 7) == A

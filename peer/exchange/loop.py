@@ -1,0 +1,41 @@
+"""An event loop in a thread of its own, for network talk beside work that must not wait."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """Runs from the start to the end of the process."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        threading.Thread(target=self._loop.run_forever, name="swarm-network", daemon=True).start()
+
+    def run(self, coroutine: Coroutine[Any, Any, T], seconds: float | None) -> T:
+        """Run in the loop and wait for the result from another thread."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result(seconds)
+        except FutureTimeoutError:
+            future.cancel()
+            raise
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Start a task from within the loop and keep it alive."""
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def call_soon(self, call: Any) -> None:
+        self._loop.call_soon_threadsafe(call)
+
+    def later(self, seconds: float, call: Any) -> None:
+        self._loop.call_later(seconds, call)
