@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TEST_VENV := .venv-test
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: help demo test test-long lint check protos constraints bench bench-quick clean
+.PHONY: help demo test test-long lab lint check protos constraints bench bench-quick clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,10 @@ test: ## all tests but the long ones, in an environment made anew
 
 test-long: $(BIN)/swarm ## the tests that take minutes
 	@$(BIN)/python -m pytest -m long --timeout 900
+
+lab: $(BIN)/swarm ## swarms on home links in network namespaces; needs root on Linux
+	@scripts/debian_packages.sh
+	@$(BIN)/python -m pytest tests/lab --timeout 600
 
 check: $(BIN)/swarm ## tests in the environment that is there: for work in progress
 	@$(BIN)/python -m pytest -m "not long" -x

@@ -29,6 +29,12 @@ def running(mark: str) -> list[psutil.Process]:
     return found
 
 
+@pytest.fixture(scope="session", autouse=True)
+def folder_of_pytest(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Make pytest's own folder before a test gets a TMPDIR of its own, which ends with that test."""
+    tmp_path_factory.getbasetemp()
+
+
 @pytest.fixture(autouse=True)
 def nothing_left(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fail a test that starts processes when one of them, or a temporary folder, outlives it.

@@ -44,6 +44,13 @@ timeout_seconds = 15.0
 every_rounds = {every}
 """
 
+LOCAL = """
+[local]
+steps = 4
+batch_size = 4
+window_seconds = 30.0
+"""
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -51,8 +58,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def swarm_words(*arguments: str) -> list[str]:
+    """The command line of a swarm command."""
+    return [sys.executable, "-m", "swarm.cli", *arguments]
+
+
 def swarm_command(*arguments: str, **environment: str) -> Program:
-    return Program([sys.executable, "-m", "swarm.cli", *arguments], **environment)
+    return Program(swarm_words(*arguments), **environment)
 
 
 class SwarmRun:
@@ -60,6 +72,7 @@ class SwarmRun:
 
     def __init__(self, folder: Path, **values: Any) -> None:
         self.folder = folder
+        self.host = "127.0.0.1"  # the coordinator's address
         self.port = free_port()
         self.programs: list[Program] = []
         self.invite = ""
@@ -75,14 +88,18 @@ class SwarmRun:
 
     def launch(self, seconds: float = 60.0) -> Program:
         """Start the coordinator and wait for the invite."""
-        where = ["--data-dir", str(self.folder / "coordinator"), "--host", "127.0.0.1", "--port", str(self.port)]
-        program = self.command("launch", str(self.spec), *where)
+        where = ["--data-dir", str(self.folder / "coordinator"), "--host", self.host, "--port", str(self.port)]
+        program = self.on("coordinator", "launch", str(self.spec), *where)
         self.invite = program.wait_for(lambda e: str(e.get("text", "")).startswith("swarm://"), seconds)["text"]
         return program
 
     def join(self, name: str, *options: str) -> Program:
         where = ["--data-dir", str(self.folder / name), "--name", name, "--threads", "1", "--device", "cpu"]
-        return self.command("join", self.invite, *where, "--json", *options)
+        return self.on(name, "join", self.invite, *where, "--json", *options)
+
+    def on(self, host: str, *arguments: str) -> Program:
+        """A command on the machine `host`, which is this one for all hosts unless a run has several."""
+        return self.command(*arguments)
 
     def command(self, *arguments: str) -> Program:
         """Any other command, with its files in this run's folder."""
@@ -136,6 +153,12 @@ def swarm_run(folder: Path, **values: Any) -> Iterator[SwarmRun]:
         run.clean_up()
 
 
+def local(run: SwarmRun, more: str = "") -> None:
+    """Make the run one of local mode."""
+    spec = run.spec.read_text().replace("[training]", '[training]\nmode = "local"')
+    run.spec.write_text(spec + LOCAL + more)
+
+
 def text(letters: int) -> str:
     """English with many paragraphs; every CPython brings it along."""
     from pydoc_data.topics import topics
@@ -151,3 +174,12 @@ def rounds(program: Program) -> list[Event]:
 def after_round(number: int) -> Any:
     """For `Program.wait_for`: the peer finished round `number` or a later one."""
     return lambda event: event.get("event") == "round" and event["round"] >= number
+
+
+def digests(peers: list[Program]) -> dict[int, set[str]]:
+    """What any peer held after each round."""
+    held: dict[int, set[str]] = {}
+    for peer in peers:
+        for event in rounds(peer):
+            held.setdefault(event["round"], set()).add(event["digest"])
+    return held

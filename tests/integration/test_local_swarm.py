@@ -8,31 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.harness import Program
-from tests.swarm_run import SwarmRun, after_round, rounds, swarm_run
+from tests.swarm_run import after_round, digests, local, rounds, swarm_run
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
-
-LOCAL = """
-[local]
-steps = 4
-batch_size = 4
-window_seconds = 30.0
-"""
-
-
-def local(run: SwarmRun, more: str = "") -> None:
-    """Make the run one of local mode."""
-    spec = run.spec.read_text().replace("[training]", '[training]\nmode = "local"')
-    run.spec.write_text(spec + LOCAL + more)
-
-
-def digests(peers: list[Program]) -> dict[int, set[str]]:
-    """What any peer held after each round."""
-    held: dict[int, set[str]] = {}
-    for peer in peers:
-        for event in rounds(peer):
-            held.setdefault(event["round"], set()).add(event["digest"])
-    return held
 
 
 def heldout(peers: list[Program]) -> list[float]:
