@@ -3,9 +3,9 @@
 python benchmarks/bench_links.py [--quick]
 
 Needs root: it runs in the lab (tests/lab), with four peers on links of 10, 20, 50 and 100 Mbit/s up and down, 40 ms
-there and back between any two, and a coordinator without a limit. A Llama with 10.6 M parameters, built here; one thread
-per process; every system takes an optimizer step each time that every peer has computed `BATCH` samples. Side by side,
-in one run:
+there and back between any two, and a coordinator without a limit. A Llama with 10.6 M parameters, built here (--quick:
+0.3 M); one thread per process; every system takes an optimizer step each time that every peer has computed `BATCH`
+samples. Side by side, in one run:
 - ours, local mode: sparse updates after 30 inner steps, with and without overlap;
 - ours, gradient mode, fp16;
 - stock hivemind.Optimizer, fp16, without and with delayed averaging, with a shorter matchmaking time than its default.
@@ -38,7 +38,8 @@ BATCH = 2  # samples of a peer in one optimizer step
 STEPS = 30  # inner steps of a local round
 LENGTH = 64  # tokens in a sample
 WIDE = 1000.0  # Mbit/s, until all have joined
-MODEL = {"hidden_size": 320, "intermediate_size": 864, "num_hidden_layers": 8, "num_attention_heads": 8}
+LARGE = {"hidden_size": 320, "intermediate_size": 864, "num_hidden_layers": 8, "num_attention_heads": 8}
+SMALL = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
 SPEC = """
 [run]
 name = "bench"
@@ -87,15 +88,19 @@ class Found:
 class Plan:
     """How much is measured: rounds of ours and epochs of hivemind's, and for how long at most, seconds."""
 
+    model: dict[str, int]
     rates: tuple[float, ...]
+    systems: tuple[str, ...]
     local_rounds: int
     steps: int
     synchronous_rounds: int
     most: float
 
 
-FULL = Plan((10.0, 20.0, 50.0, 100.0), 3, STEPS, 5, 240.0)
-QUICK = Plan((20.0,), 1, 3, 1, 60.0)
+ALL = ("local", "local, waiting", "gradient fp16", "hivemind fp16", "hivemind fp16, delayed")
+_START_SECONDS = 30.0  # until every process is there
+FULL = Plan(LARGE, (10.0, 20.0, 50.0, 100.0), ALL, 3, STEPS, 4, 200.0)
+QUICK = Plan(SMALL, (20.0,), ("local", "gradient fp16"), 1, 100, 2, 60.0)
 
 
 def names(peers: int = PEERS) -> list[str]:
@@ -107,16 +112,17 @@ def links(peers: int = PEERS) -> dict[str, Link | None]:
     return {"coordinator": None, **{name: Link(WIDE, WIDE, delay_ms=10.0) for name in names(peers)}}
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, model: dict[str, int]) -> None:
     """What the run spec names, beside it."""
-    (folder / "model").mkdir()
-    facts = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "tie_word_embeddings": False, **MODEL}
+    (folder / "model").mkdir(parents=True)
+    facts = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "tie_word_embeddings": False, **model}
     (folder / "model" / "config.json").write_text(json.dumps({**facts, "vocab_size": 1024}))
     (folder / "corpus.txt").write_text(text(460_000))
 
 
 def ours(net: Lab, folder: Path, rate: float, mode: str, overlap: bool, plan: Plan) -> Found:
     """A real swarm; measured once all peers train together on their slow links."""
+    make_folder(folder, plan.model)
     run = LabRun(net, folder)
     local = mode == "local"
     batch = BATCH * PEERS * (plan.steps if local else 1)
@@ -125,7 +131,7 @@ def ours(net: Lab, folder: Path, rate: float, mode: str, overlap: bool, plan: Pl
     run.spec.write_text(spec + more)
     try:
         run.launch(120)
-        peers = [run.join_on(name) for name in names()]
+        peers = [run.join(name) for name in names()]
         together = [peer.wait_for(_all_in, 180)["round"] for peer in peers]
         begin = max(together) + 2  # the round in which the links change is not measured
         end = begin + (plan.local_rounds if local else plan.synchronous_rounds)
@@ -142,9 +148,9 @@ def _measured(net: Lab, rate: float, peers: list[Program], begin: int, end: int,
     for name in names():
         net.slow(name, rate, rate)
     _wait_for_round(peers, begin - 1, most)
-    before, started = [net.bytes(name) for name in names()], time.monotonic()
+    before = [net.bytes(name) for name in names()]
     _wait_for_round(peers, end - 1, most)
-    after, lasted = [net.bytes(name) for name in names()], time.monotonic() - started
+    after = [net.bytes(name) for name in names()]
     for peer in peers:
         peer.interrupt()
     for peer in peers:
@@ -186,14 +192,16 @@ def stock(net: Lab, prepared: Path, rate: float, delayed: bool, plan: Plan) -> F
     """hivemind.Optimizer on the same model, data and batch."""
     settings = {
         "prepared": str(prepared),
-        "epochs": 2 + plan.synchronous_rounds,
+        "epochs": 100_000,
         "batch": BATCH * PEERS,
         "micro": BATCH,
         "peers": PEERS,
         "fp16": True,
         "delayed": delayed,
         "host": "0.0.0.0",
-        "options": {"matchmaking_time": 3.0, "averaging_timeout": 300.0},
+        "start_at": time.time() + _START_SECONDS,
+        "patience": 0.0,  # they meet while they train
+        "options": {"matchmaking_time": 5.0, "averaging_timeout": 300.0},
     }
     for name in names():
         net.slow(name, rate, rate)
@@ -213,15 +221,16 @@ def stock(net: Lab, prepared: Path, rate: float, delayed: bool, plan: Plan) -> F
 
 
 def _stock_measured(net: Lab, peers: list[Program], plan: Plan) -> Found:
+    """From the first epoch on in which all see all; what each did alone before proves nothing."""
     limit = time.monotonic() + plan.most
+    met: Callable[[Event], bool] = lambda event: event.get("event") == "epoch" and event["peers"] == PEERS  # noqa: E731
     for peer in peers:
-        peer.named("epoch", limit - time.monotonic())
-        peer.named("epoch", limit - time.monotonic())
+        peer.wait_for(met, limit - time.monotonic())
     before = [net.bytes(name) for name in names()]
     done: list[list[Event]] = [[] for _ in peers]
     for own, peer in zip(done, peers, strict=True):
-        while len(own) < plan.synchronous_rounds and (left := limit - time.monotonic()) > 0:
-            own.append(peer.named("epoch", left))
+        while len(own) < plan.synchronous_rounds:
+            own.append(peer.wait_for(met, limit - time.monotonic()))
     after = [net.bytes(name) for name in names()]
     samples = sum(event["samples"] for own in done for event in own)
     walls = [sum(event["compute"] + event["outside"] for event in own) for own in done]
@@ -237,21 +246,20 @@ def _stock_measured(net: Lab, peers: list[Program], plan: Plan) -> Found:
 def measure(rate: float, plan: Plan) -> dict[str, Found | str]:
     """Every system on links of one rate; why there is no figure where there is none."""
     systems: dict[str, Callable[[Lab, Path], Found]] = {
-        "local": lambda net, folder: ours(net, folder, rate, "local", True, plan),
-        "local, waiting": lambda net, folder: ours(net, folder, rate, "local", False, plan),
-        "gradient fp16": lambda net, folder: ours(net, folder, rate, "gradient", False, plan),
-        "hivemind fp16": lambda net, folder: stock(net, folder / "coordinator", rate, False, plan),
-        "hivemind fp16, delayed": lambda net, folder: stock(net, folder / "coordinator", rate, True, plan),
+        "local": lambda net, folder: ours(net, folder / "local", rate, "local", True, plan),
+        "local, waiting": lambda net, folder: ours(net, folder / "waiting", rate, "local", False, plan),
+        "gradient fp16": lambda net, folder: ours(net, folder / "gradient", rate, "gradient", False, plan),
+        "hivemind fp16": lambda net, folder: stock(net, folder / "local" / "coordinator", rate, False, plan),
+        "hivemind fp16, delayed": lambda net, folder: stock(net, folder / "local" / "coordinator", rate, True, plan),
     }
     found: dict[str, Found | str] = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        make_folder(Path(name))
-        for system, run in systems.items():
+        for system in plan.systems:
             with lab(links()) as net:
                 try:
-                    found[system] = run(net, Path(name))
+                    found[system] = systems[system](net, Path(name))
                 except AssertionError as error:
-                    found[system] = f"no figure within {plan.most:g} s: {str(error)[:200]}"
+                    found[system] = f"no figure within {plan.most:g} s: {str(error)[:300]}"
             print(f"{rate:g} Mbit/s, {system}: {found[system]}", flush=True)
     return found
 
@@ -262,7 +270,7 @@ def figures(found: dict[float, dict[str, Found | str]]) -> dict[str, Any]:
         for system, result in systems.items():
             key = f"{rate:g} Mbit/s, {system}"
             table[key] = result if isinstance(result, str) else vars(result)
-        ours_, theirs = systems["local"], systems["hivemind fp16"]
+        ours_, theirs = systems["local"], systems.get("hivemind fp16")
         if isinstance(ours_, Found) and isinstance(theirs, Found):
             ratio = ours_.samples_per_second / theirs.samples_per_second
             table[f"{rate:g} Mbit/s, local over hivemind, samples per second"] = ratio
