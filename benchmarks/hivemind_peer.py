@@ -1,4 +1,7 @@
-"""One peer of stock hivemind.Optimizer with its defaults; prints the time outside compute of each epoch."""
+"""One peer of stock hivemind.Optimizer; prints the time outside compute of each epoch.
+
+With its defaults, or with what the settings say: "options" of the optimizer, "fp16" averaging, "delayed" averaging.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import hivemind
 import psutil
@@ -17,9 +21,26 @@ from peer.model import load_model, loss_sum
 from peer.processes import kill
 from swarm.ranges import Layout, Range
 from swarm.runspec import load
+from swarm.sections import Training
 from tests.reference import torch_adamw
 
-MICRO = 8
+
+def options(settings: dict[str, Any], parameters: list[torch.nn.Parameter], training: Training) -> dict[str, Any]:
+    """What the optimizer is told besides its defaults."""
+    fp16 = hivemind.Float16Compression() if settings.get("fp16") else hivemind.NoCompression()
+    delayed = {
+        "params": parameters,
+        "optimizer": lambda groups: torch.optim.AdamW(groups, lr=training.learning_rate),
+        "offload_optimizer": True,
+        "delay_grad_averaging": True,
+        "delay_optimizer_step": True,
+    }
+    return {
+        "grad_compression": fp16,
+        "state_averaging_compression": fp16,
+        **(delayed if settings.get("delayed") else {"optimizer": torch_adamw(parameters, training)}),
+        **settings.get("options", {}),
+    }
 
 
 def seen(optimizer: hivemind.Optimizer) -> int:
@@ -36,27 +57,30 @@ def main() -> None:
     facts = artefacts["layout"]
     layout = Layout(tuple(facts["shard_samples"]), facts["sequence_length"], facts["seed"])
     batches = Batches(layout, digests, lambda index: prepared / "blobs" / digests[index])
-    dht = hivemind.DHT(start=True, initial_peers=settings["initial_peers"] or None)
+    micro = settings.get("micro", 8)
+    host = settings.get("host", "127.0.0.1")
+    dht = hivemind.DHT(start=True, initial_peers=settings["initial_peers"] or None, host_maddrs=[f"/ip4/{host}/tcp/0"])
     print(json.dumps({"event": "started", "maddrs": [str(a) for a in dht.get_visible_maddrs()]}), flush=True)
     model = load_model(prepared / "model")
     optimizer = hivemind.Optimizer(
         dht=dht,
         run_id="bench",
         target_batch_size=settings["batch"],
-        batch_size_per_step=MICRO,
-        optimizer=torch_adamw(list(model.parameters()), load(prepared / "run.toml").training),
+        batch_size_per_step=micro,
         client_mode=dht.client_mode,  # left out, the first epoch's end raises
+        **options(settings, list(model.parameters()), load(prepared / "run.toml").training),
     )
     end = time.monotonic() + 30
     while seen(optimizer) < settings["peers"] and time.monotonic() < end:
         optimizer.tracker.report_local_progress(local_epoch=0, samples_accumulated=0)
         time.sleep(0.2)
-    position, epoch, compute, begun = settings["seed"] * 1_000_000, 0, 0.0, time.perf_counter()
+    position = counted = settings["seed"] * 1_000_000
+    epoch, compute, begun = 0, 0.0, time.perf_counter()
     while epoch < settings["epochs"]:
-        samples = batches.load(Range(position, position + MICRO))
-        position += MICRO
+        samples = batches.load(Range(position, position + micro))
+        position += micro
         started = time.perf_counter()
-        (loss_sum(model, samples, layout.sequence_length) / MICRO).backward()
+        (loss_sum(model, samples, layout.sequence_length) / micro).backward()
         compute += time.perf_counter() - started
         optimizer.step()
         optimizer.zero_grad()
@@ -64,8 +88,8 @@ def main() -> None:
             now = time.perf_counter()
             outside = now - begun - compute
             facts = {"epoch": epoch, "outside": outside, "compute": compute, "peers": seen(optimizer)}
-            print(json.dumps({"event": "epoch", **facts}), flush=True)
-            epoch, compute, begun = optimizer.local_epoch, 0.0, now
+            print(json.dumps({"event": "epoch", "samples": position - counted, **facts}), flush=True)
+            epoch, compute, begun, counted = optimizer.local_epoch, 0.0, now, position
     time.sleep(3)  # others may still need this peer
     kill(psutil.Process().children(recursive=True))
     os._exit(0)

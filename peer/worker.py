@@ -112,7 +112,7 @@ def _work(bridge: Bridge, stop: threading.Event, jobs: list[Job]) -> None:
 def _enter(setup: Setup) -> SwarmExchange:
     """Start hivemind first: it forks, and must do so before CUDA is touched."""
     from peer.exchange.leader import Rules
-    from peer.exchange.node import NodeOptions
+    from peer.exchange.node import BRISK, CALM, NodeOptions
     from peer.exchange.swarm import ExchangeOptions, SwarmExchange
     from peer.modes import closing_of
 
@@ -120,7 +120,9 @@ def _enter(setup: Setup) -> SwarmExchange:
     rules = Rules(closing_of(spec), spec.exchange.grace_seconds, spec.exchange.timeout_seconds)
     local = spec.local if spec.training.mode == "local" else None
     options = ExchangeOptions(rules, spec.exchange.compression, local)
-    return SwarmExchange.start(NodeOptions(spec.run.name, setup.initial_peers, setup.listen_host), options)
+    pace = CALM if local else BRISK
+    node = NodeOptions(spec.run.name, setup.initial_peers, setup.listen_host, pace=pace)
+    return SwarmExchange.start(node, options)
 
 
 def _prepare(bridge: Bridge, setup: Setup, exchange: SwarmExchange, stop: threading.Event) -> Job:

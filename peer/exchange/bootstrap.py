@@ -17,6 +17,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _RELAY_ROOM = 1 << 30  # bytes of payloads in memory, at most
 _CALL_SECONDS = 10.0
-_OFFER_SECONDS = 2.5
+_OFFER_SECONDS = 7.5
 
 
 def main() -> None:
@@ -67,9 +68,11 @@ def _serve(options: argparse.Namespace, ended: threading.Event) -> None:
     )
     print(json.dumps({"maddrs": list(dict.fromkeys([*advertised, *maddrs]))}), flush=True)  # noqa: T201
     relay = _relay(dht, options.relay_for) if options.relay_for else None
-    while not ended.wait(_OFFER_SECONDS if relay else 1.0) and dht.is_alive():
-        if relay:
+    offered = time.monotonic()
+    while not ended.wait(1.0) and dht.is_alive():
+        if relay and time.monotonic() - offered > _OFFER_SECONDS:
             relay()
+            offered = time.monotonic()
 
 
 def _relay(dht: DHT, run: str) -> Callable[[], None]:

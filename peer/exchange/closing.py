@@ -24,6 +24,9 @@ class Closing(Protocol):
     def lacks(self, samples: Sequence[int]) -> str:
         """What peers with so many samples each lack to end the round, or nothing."""
 
+    def news(self, before: Said, now: Said) -> bool:
+        """Whether the leader must hear at once what a peer says now."""
+
 
 @dataclass(frozen=True)
 class SampleTarget:
@@ -38,6 +41,10 @@ class SampleTarget:
     def lacks(self, samples: Sequence[int]) -> str:
         """See Closing."""
         return f"{sum(samples)} of {self.target} samples" if sum(samples) < self.target else ""
+
+    def news(self, before: Said, now: Said) -> bool:
+        """See Closing."""
+        return before != now
 
 
 @dataclass(frozen=True)
@@ -62,3 +69,7 @@ class StepWindow:
         """See Closing."""
         count = sum(number > 0 for number in samples)
         return f"{count} of {self.contributors} contributors" if count < self.contributors else ""
+
+    def news(self, before: Said, now: Said) -> bool:
+        """See Closing. How many samples there are changes nothing."""
+        return (before.samples > 0, before.done) != (now.samples > 0, now.done)

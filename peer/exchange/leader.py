@@ -35,6 +35,7 @@ logger = log.get(__name__)
 
 _KEPT_OUTCOMES = 16  # rounds for which a peer that missed the answer may ask again
 _TICK = 0.05  # seconds between looks at the clock while somebody waits
+_LONGEST_HOLD = 30.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,20 @@ class Leader:
             self.behind_of = max(self.behind_of, message.round)
             return self._view(pb.AHEAD, "the round's leader has to catch up first")
         self._note(peer, Said(message.samples, message.done))
-        if due := self._due():
-            return self._view(pb.CLOSING, self._why or due)
-        return self._view(pb.OPEN, "")
+        return self._look()
+
+    async def watch(self, peer: bytes, message: pb.Progress) -> pb.SwarmView:
+        """`progress`, but while the round is open the answer waits, so that a peer need not ask again and again."""
+        view = self.progress(peer, message)
+        end = self._clock() + min(message.hold_seconds, _LONGEST_HOLD)
+        while view.phase == pb.OPEN and self.round == message.round >= self.behind_of and self._clock() < end:
+            await asyncio.sleep(_TICK)
+            view = self._look()
+        return view
+
+    def _look(self) -> pb.SwarmView:
+        due = self._due()
+        return self._view(pb.CLOSING, self._why or due) if due else self._view(pb.OPEN, "")
 
     @property
     def samples(self) -> int:

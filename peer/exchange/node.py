@@ -24,11 +24,26 @@ logger = log.get(__name__)
 
 # What a call to another peer may end with.
 NETWORK_ERRORS = (P2PDaemonError, P2PHandlerError, OSError, EOFError, TimeoutError, asyncio.IncompleteReadError)
-RECORD_SECONDS = 10.0  # how long a member that fell silent is still counted
-DECLARE_SECONDS = 2.5
-REFRESH_SECONDS = 1.0
 _START_SECONDS = 20.0
 _SETTLE_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often a node talks while nothing changes. Seconds."""
+
+    record: float  # how long a member that fell silent is still counted
+    refresh: float  # between two looks at the members' records
+    hold: float  # how long the leader may keep an answer while the round is open
+
+    @property
+    def declare(self) -> float:
+        """Between two renewals of the own record."""
+        return self.record / 4
+
+
+BRISK = Pace(10.0, 1.0, 0.0)  # rounds of seconds, in gradient mode
+CALM = Pace(30.0, 6.0, 5.0)  # rounds of minutes, over home links that should carry updates and little else
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,7 @@ class NodeOptions:
     port: int = 0
     identity_path: str | None = None
     client_mode: bool = False
+    pace: Pace = BRISK
 
 
 def start_dht(options: NodeOptions) -> DHT:
@@ -91,6 +107,7 @@ class Node:
     p2p: P2P
     run: str
     me: Member
+    pace: Pace
     relays: tuple[bytes, ...] = ()  # nodes that carry payloads for others; see `offer_relay`
     _members: dict[bytes, Member] = field(default_factory=dict)
     _heard: bool = True
@@ -100,7 +117,7 @@ class Node:
     async def open(cls, dht: DHT, options: NodeOptions) -> Node:
         p2p = await dht.replicate_p2p()
         me = Member(time.time(), p2p.peer_id.to_bytes(), options.client_mode, active=False)
-        return cls(dht, p2p, options.run, me)
+        return cls(dht, p2p, options.run, me, options.pace)
 
     @property
     def id(self) -> bytes:
@@ -135,11 +152,11 @@ class Node:
 
     async def declare(self) -> None:
         value = [self.me.joined_at, self.me.client_mode, self.me.active]
-        self._heard = await self._store(value, RECORD_SECONDS)
+        self._heard = await self._store(value, self.pace.record)
 
     async def retire(self) -> None:
         """Replace the own record by a goodbye, so that nobody waits for this peer."""
-        await self._store(None, 2 * RECORD_SECONDS)
+        await self._store(None, 2 * self.pace.record)
 
     async def _store(self, value: object, seconds: float) -> bool:
         """Whether another node took it."""
@@ -166,7 +183,7 @@ class Node:
         declared = 0.0
         while True:
             try:
-                if time.monotonic() - declared > DECLARE_SECONDS:
+                if time.monotonic() - declared > self.pace.declare:
                     await self.declare()
                     await self.find_relays()
                     declared = time.monotonic()
@@ -174,7 +191,7 @@ class Node:
             except (OSError, EOFError) as error:
                 logger.warning("membership could not be refreshed: %s", error)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stale.wait(), REFRESH_SECONDS)
+                await asyncio.wait_for(self._stale.wait(), self.pace.refresh)
             self._stale.clear()
 
     @property
@@ -188,7 +205,7 @@ def _relays_key(run: str) -> str:
 
 async def offer_relay(dht: DHT, run: str, relay: bytes) -> None:
     """Say that the node `relay` carries payloads of the run, for as long as a member's record counts."""
-    expires = get_dht_time() + RECORD_SECONDS
+    expires = get_dht_time() + CALM.record
     await dht.store(_relays_key(run), True, expires, subkey=relay, return_future=True)
 
 

@@ -46,7 +46,7 @@ class Servicer(ServicerBase):
         self.heard_of(context.remote_id.to_bytes())
         if other := self.redirect():
             return pb.SwarmView(phase=pb.REDIRECT, leader=other)
-        return self._leader.progress(context.remote_id.to_bytes(), request)
+        return await self._leader.watch(context.remote_id.to_bytes(), request)
 
     async def rpc_ready(self, request: pb.ReadyRequest, context: P2PContext) -> pb.Group:
         if self.redirect():

@@ -16,6 +16,7 @@ from peer.exchange.allreduce import AllReduce
 from peer.exchange.average import Average
 from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, StateSource, Update, View
 from peer.exchange.carrier import Carrier
+from peer.exchange.closing import Said
 from peer.exchange.delivery import Delivery, Fallback, Progress
 from peer.exchange.gather import Gather
 from peer.exchange.leader import Leader, Rules
@@ -129,7 +130,13 @@ class SwarmExchange:
     def progress(self, round_: int, samples: int, samples_per_second: float, done: bool = False) -> View:
         if not self._node.dht.is_alive():
             raise UnreachableError("The network process of this peer ended.", "It is being started again.")
-        said = pb.Progress(round=round_, samples=samples, samples_per_second=samples_per_second, done=done)
+        said = pb.Progress(
+            round=round_,
+            samples=samples,
+            samples_per_second=samples_per_second,
+            done=done,
+            hold_seconds=self._node.pace.hold,
+        )
         self._loop.call_soon(lambda: self._speak(said))
         view = self._view
         heard_now = view.round == round_ and view.phase is not Phase.BEHIND
@@ -138,9 +145,10 @@ class SwarmExchange:
         return View(Phase.OPEN, round_, samples, view.members, view.why)  # the view is of an earlier round
 
     def _speak(self, said: pb.Progress) -> None:
-        self._said = said
+        before, self._said = self._said, said
         self._leader.advance(max(said.round, self._leader.round))
-        self._spoken.set()
+        if before.round != said.round or self._rules.closing.news(_word(before), _word(said)):
+            self._spoken.set()
 
     async def _keep_reporting(self) -> None:
         """Tell the leader our newest count and keep its newest view, for ever."""
@@ -151,17 +159,28 @@ class SwarmExchange:
             if not self._node.me.active:
                 continue
             try:
-                self._view = _read(await self._report(self._said), self._said)
+                await self._report_until_news(self._said)
             except NETWORK_ERRORS as error:
                 logger.debug("progress was not heard: %r", error)
+
+    async def _report_until_news(self, said: pb.Progress) -> None:
+        """The leader may take its time to answer; when there is more to say meanwhile, this answer is not awaited."""
+        report = asyncio.ensure_future(self._report(said))
+        news = asyncio.ensure_future(self._spoken.wait())
+        await asyncio.wait([report, news], return_when=asyncio.FIRST_COMPLETED)
+        news.cancel()
+        if report.done():
+            self._view = _read(report.result(), said)
+        else:
+            report.cancel()
 
     async def _report(self, said: pb.Progress) -> pb.SwarmView:
         leader = self._find_leader()
         if leader == self._node.id:
             if self._leader.behind_of > said.round:
                 return pb.SwarmView(phase=pb.BEHIND, round=self._leader.behind_of, why="others are in a later round")
-            return self._leader.progress(self._node.id, said)
-        view: pb.SwarmView = await self._ask(leader, "rpc_progress", said, _CALL_SECONDS)
+            return await self._leader.watch(self._node.id, said)
+        view: pb.SwarmView = await self._ask(leader, "rpc_progress", said, _CALL_SECONDS + said.hold_seconds)
         return view
 
     def _find_leader(self) -> bytes:
@@ -176,7 +195,7 @@ class SwarmExchange:
             return await getattr(stub, method)(message, timeout=seconds)
         except NETWORK_ERRORS:
             self._lost.add(peer)
-            self._loop.later(_CALL_SECONDS, lambda: self._lost.discard(peer))
+            self._loop.later(self._node.pace.record / 2, lambda: self._lost.discard(peer))
             raise
 
     async def _ask_patiently(self, leader: bytes, method: str, message: Any, seconds: float) -> Any:
@@ -308,6 +327,10 @@ def _way(node: Node, servicer: Servicer, carrier: Carrier, options: ExchangeOpti
     if options.local:
         return Gather(node, carrier, options.local, options.rules.patience)
     return AllReduce(node, servicer, options.codec, options.rules.patience)
+
+
+def _word(said: pb.Progress) -> Said:
+    return Said(said.samples, said.done)
 
 
 def _read(view: pb.SwarmView, said: pb.Progress) -> View:

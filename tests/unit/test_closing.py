@@ -35,6 +35,13 @@ def test_a_round_needs_its_contributors() -> None:
     assert WINDOW.lacks([8, 0]) == "1 of 2 contributors"
 
 
+def test_the_leader_hears_at_once_what_may_close_the_round_and_no_more() -> None:
+    assert SampleTarget(8).news(Said(3), Said(4))
+    assert not WINDOW.news(Said(4), Said(8))
+    assert WINDOW.news(Said(0), Said(4))
+    assert WINDOW.news(Said(8), Said(8, done=True))
+
+
 def test_equal_links_need_no_relay() -> None:
     assert relay_of([A, B, C, D], dict.fromkeys([A, B, C, D], 2.5e6), [A, B, C, D]) == b""
 
