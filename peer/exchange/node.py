@@ -98,7 +98,9 @@ class Node:
     """A started DHT, its P2P replica in the caller's event loop, and the membership records of one run.
 
     Every member stores [joined_at, client_mode, active] under its peer id and renews it; a record that is not renewed
-    expires. Members that spoke to us count at once, before their record is seen.
+    expires. Members that spoke to us count at once, before their record is seen. While no other node takes the own
+    record, this peer is cut off: that others' records expire here says nothing then, and their members still count, so
+    that a peer without a line never takes itself for the whole swarm.
     """
 
     dht: DHT
@@ -108,6 +110,7 @@ class Node:
     pace: Pace
     relays: tuple[bytes, ...] = ()  # nodes that carry payloads for others; see `offer_relay`
     _members: dict[bytes, Member] = field(default_factory=dict)
+    _heard: bool = True
     _stale: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
@@ -149,22 +152,25 @@ class Node:
 
     async def declare(self) -> None:
         value = [self.me.joined_at, self.me.client_mode, self.me.active]
-        await self._store(value, self.pace.record)
+        self._heard = await self._store(value, self.pace.record)
 
     async def retire(self) -> None:
         """Replace the own record by a goodbye, so that nobody waits for this peer."""
         await self._store(None, 2 * self.pace.record)
 
-    async def _store(self, value: object, seconds: float) -> None:
+    async def _store(self, value: object, seconds: float) -> bool:
+        """Whether another node took it."""
         expires = get_dht_time() + seconds
-        await self.dht.store(self._key, value, expires, subkey=self.id, return_future=True)
+        where = {"subkey": self.id, "exclude_self": True}
+        return bool(await self.dht.store(self._key, value, expires, return_future=True, **where))
 
     async def refresh(self) -> None:
         """Read the membership records anew."""
         found = await self.dht.get(self._key, latest=True, return_future=True)
         records = found.value if found is not None and isinstance(found.value, dict) else {}
         members = (_parse(key, record) for key, record in records.items())
-        self._members = {m.peer_id: m for m in members if m is not None}
+        kept = {} if self._heard else self._members
+        self._members = {**kept, **{m.peer_id: m for m in members if m is not None}}
 
     async def find_relays(self) -> None:
         """Read anew who carries payloads."""
