@@ -74,7 +74,7 @@ class LocalLearner(Learner):
         self._inner.step(mean, self._inner_steps, learning_rate(training, self.global_samples), scale)
         self._steps += 1
         self._pending = 0
-        self.gradients.forget()
+        self.gradients.begin()  # the next step needs the same memory
 
     def _wanted(self) -> dict[str, Floats]:
         """β·e + Δ: what should travel."""
