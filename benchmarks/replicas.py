@@ -129,7 +129,8 @@ def _end_round(learners: Sequence[Learner], counts: Sequence[int]) -> None:
     updates = [learner.update(count) for learner, count in zip(learners, counts, strict=True)]
     averages = _combined(learners[0].spec, updates)
     for learner, average in zip(learners, averages, strict=True):
-        learner.apply(Applied(average.mean, average.norm, sum(counts), len(learners), taken=average.taken))
+        members = len(learners)
+        learner.apply(Applied(average.mean, average.norm, sum(counts), members, taken=average.taken, lost=average.lost))
 
 
 def _combined(spec: RunSpec, updates: Sequence[Update]) -> list[Average]:
