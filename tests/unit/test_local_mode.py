@@ -13,14 +13,16 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from peer.checkpoint import state_digest, write_state
 from peer.data import Samples
 from peer.device import Hardware, place
-from peer.exchange.base import Result, Retry, Update
+from peer.exchange.average import measure
+from peer.exchange.base import Applied, Result, Retry, Update
 from peer.exchange.solo import SoloExchange
 from peer.feed import Batch
 from peer.gradients import Gradients
+from peer.learner import Learner
 from peer.leases import LeasedRange
 from peer.local_mode import LocalLearner
 from peer.model import trainable
-from peer.modes import closing_of, first_state
+from peer.modes import closing_of, first_state, learner_of
 from peer.training import Peer, RoundDone, Work, train
 from swarm.errors import CorruptError
 from swarm.ranges import Range
@@ -66,10 +68,17 @@ def model() -> LlamaForCausalLM:
 
 def learner(tmp_path: Path, local: str = EXACT) -> LocalLearner:
     """At the state of round 0, as a peer begins."""
+    made = begun(spec(local), tmp_path)
+    assert isinstance(made, LocalLearner)
+    return made
+
+
+def begun(run: RunSpec, tmp_path: Path) -> Learner:
+    """The learner of a run in round 0."""
     parameters = trainable(model())
-    placement = place(spec(local), "cpu", Hardware())
-    made = LocalLearner(spec(local), parameters, Gradients(_of(parameters), parameters, placement, 16.0, 4, print))
-    state = first_state(spec(local), {name: p.detach().clone() for name, p in parameters.items()})
+    placement = place(run, "cpu", Hardware())
+    made = learner_of(run, parameters, Gradients(_of(parameters), parameters, placement, 16.0, 4, print))
+    state = first_state(run, {name: p.detach().clone() for name, p in parameters.items()})
     digest = state_digest(state)
     path = tmp_path / "first.safetensors"
     write_state(path, state, {"round": "0", "global_samples": "0", "digest": digest})
@@ -92,7 +101,7 @@ def learn(one: LocalLearner, start: int, samples: int) -> None:
         start, samples = start + room, samples - room
 
 
-def theta(one: LocalLearner) -> dict[str, np.ndarray]:
+def theta(one: Learner) -> dict[str, np.ndarray]:
     return {name: p.detach().numpy().copy() for name, p in one.parameters.items()}
 
 
@@ -129,6 +138,20 @@ def test_one_peer_is_plain_adamw(tmp_path: Path) -> None:
     losses = [done.work.mean_loss for done in log.rounds]
     assert losses == pytest.approx([sum(plain[i : i + 4]) / 4 for i in (0, 4, 8)], rel=1e-4)
     assert [done.work.samples for done in log.rounds] == [32, 32, 32]
+
+
+def test_one_peer_is_the_adamw_of_gradient_mode_bit_by_bit(tmp_path: Path) -> None:
+    one = learner(tmp_path)
+    plain = begun(loads(SPEC.format(local="").replace('"local"', '"gradient"').replace("= 32", "= 8")), tmp_path)
+    for start in range(0, 64, 32):
+        learn(one, start, 32)
+        exchange([one], [32])
+        for begin in range(start, start + 32, 8):
+            plain.learn(Samples(TOKENS[begin : begin + 8]))
+            average = measure(plain.update(8).tensors)
+            plain.apply(Applied(average.mean, average.norm, 8, 1))
+    assert plain.round == 8
+    assert all(np.array_equal(values, theta(one)[name]) for name, values in theta(plain).items())
 
 
 def test_the_exchange_of_one_peer_changes_no_bit(tmp_path: Path) -> None:
