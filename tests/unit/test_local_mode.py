@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -225,32 +226,39 @@ OVERLAP = f"{EXACT}\noverlap = true"
 
 
 class Slow(SoloExchange):
-    """Updates travel for a while, or fail once first."""
+    """An update travels until its peer has taken another step, if it may; or fails then, as often as told."""
 
-    def __init__(self, seconds: float, *first: Result) -> None:
+    def __init__(self, steps: Callable[[], int], failures: int = 0) -> None:
         super().__init__(closing_of(spec(OVERLAP)), spec(OVERLAP).local)
-        self.seconds = seconds
-        self.first = list(first)
+        self.steps = steps
+        self.failures = failures
+        self.meanwhile: list[int] = []
 
     def exchange(self, update: Update) -> Result:
-        time.sleep(self.seconds)
-        return self.first.pop(0) if self.first else super().exchange(update)
+        departed, end = self.steps(), time.monotonic() + (20 if update.round < 2 else 0)
+        while self.steps() == departed and time.monotonic() < end:
+            time.sleep(0.01)
+        self.meanwhile.append(self.steps() - departed)
+        if len(self.meanwhile) <= self.failures:
+            return Retry("nobody there")
+        return super().exchange(update)
 
 
 def test_overlapped_training_goes_on_while_the_update_travels(tmp_path: Path) -> None:
     """Alone, what comes back is what departed: nothing may change but the time."""
     one, log = learner(tmp_path, OVERLAP), Log()
-    train(Peer(one, Slow(0.5), Script(), log, tmp_path, lambda: None))
+    slow = Slow(lambda: one._inner_steps)
+    train(Peer(one, slow, Script(), log, tmp_path, lambda: None))
     plain = plain_loop(model(), iter(torch.split(TOKENS[:96], 8)), spec())
     losses = [done.work.mean_loss for done in log.rounds]
     assert losses == pytest.approx([sum(plain[i : i + 4]) / 4 for i in (0, 4, 8)], rel=1e-4)
     assert [done.work.samples for done in log.rounds] == [32, 32, 32]
-    assert sum(done.seconds for done in log.rounds[1:]) < 0.9 + sum(done.work.compute for done in log.rounds[1:])
+    assert slow.meanwhile[0] > 0 < slow.meanwhile[1]
 
 
 def test_an_overlapped_update_that_failed_is_one_with_the_next(tmp_path: Path) -> None:
     one, log = learner(tmp_path, OVERLAP), Log()
-    train(Peer(one, Slow(0.2, Retry("nobody there")), Script(), log, tmp_path, lambda: None))
+    train(Peer(one, Slow(lambda: one._inner_steps, failures=1), Script(), log, tmp_path, lambda: None))
     assert [done.round for done in log.rounds] == [0, 1, 2]
     assert log.rounds[0].work.samples > 32
     used = [item.range for done in log.rounds for item in done.work.used]
