@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.home import LARGE, SMALL, Found, Setting, swarm, traffic
 from benchmarks.plots import links
 from benchmarks.results import record
-from tests.harness import Event, Program
+from tests.harness import Program
 from tests.lab import Lab, kernel, lab
 
 PEERS, BATCH, LENGTH = 4, 2, 64
@@ -88,7 +88,7 @@ def stock(net: Lab, prepared: Path, rate: float, delayed: bool) -> Found:
 
 
 def _stock_measured(net: Lab, peers: list[Program]) -> Found:
-    """For a while, from when each has seen all; what each did alone before proves nothing. Peers may lose each other."""
+    """For a while, from when each has seen others; what each did alone before proves nothing."""
     limit = time.monotonic() + LOCAL.most
     for peer in peers:
         peer.wait_for(lambda event: event.get("event") == "epoch" and event["peers"] > 1, limit - time.monotonic())
