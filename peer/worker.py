@@ -120,7 +120,15 @@ def _enter(setup: Setup) -> SwarmExchange:
     rules = Rules(closing_of(spec), spec.exchange.grace_seconds, spec.exchange.timeout_seconds)
     local = spec.local if spec.training.mode == "local" else None
     options = ExchangeOptions(rules, spec.exchange.compression, local)
-    return SwarmExchange.start(NodeOptions(spec.run.name, setup.initial_peers, setup.listen_host), options)
+    node = NodeOptions(
+        spec.run.name,
+        setup.initial_peers,
+        setup.listen_host,
+        setup.port,
+        relay=setup.relay,
+        announced=setup.announced,
+    )
+    return SwarmExchange.start(node, options)
 
 
 def _prepare(bridge: Bridge, setup: Setup, exchange: SwarmExchange, stop: threading.Event) -> Job:
