@@ -58,7 +58,7 @@ def _forget(tries: deque[float], before: float) -> None:
 
 
 def host_of(caller: str) -> str:
-    """The address in gRPC's name of a caller: ipv4:192.0.2.1:5000, ipv6:%5B2001:db8::1%5D:5000. Empty for other kinds."""
+    """The address in gRPC's name of a caller: ipv4:192.0.2.1:5000, ipv6:%5B::1%5D:5000. Empty for another kind."""
     kind, _, rest = unquote(caller).partition(":")
     if kind not in ("ipv4", "ipv6"):
         return ""

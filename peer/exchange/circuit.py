@@ -7,6 +7,7 @@ hour; see docs/decisions/0008-peers-behind-nat.md.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from google.protobuf.message import DecodeError
 
@@ -21,6 +22,7 @@ from hivemind.p2p import P2P, P2PDaemonError, PeerID  # noqa: E402
 logger = log.get(__name__)
 
 _HOP = "/libp2p/circuit/relay/0.2.0/hop"
+_PING = "/ipfs/ping/1.0.0"  # every libp2p node serves it
 _RESERVE = 0
 _GRANTED = 100
 _ASK_SECONDS = 4.0
@@ -40,6 +42,8 @@ class Place:
         self._p2p = p2p
         self._relay = PeerID.from_base58(relay.rsplit("/", 1)[-1])
         self._held = False
+        self._met: set[bytes] = set()
+        self._meetings: set[asyncio.Task[None]] = set()
 
     async def take(self) -> bool:
         """Ask for the place, or for more time; False when that did not succeed now."""
@@ -59,6 +63,23 @@ class Place:
         while True:
             await asyncio.sleep(_RENEW_SECONDS)
             await self.take()
+
+    def meet(self, peers: Iterable[bytes]) -> None:
+        """Connect to those who are new. Whom we dial first is met directly if it can be dialled; a connection that
+        the other one opens leads through the relay, and stays there.
+        """
+        for peer in set(peers) - self._met:
+            self._met.add(peer)
+            task = asyncio.get_running_loop().create_task(self._visit(PeerID(peer)))
+            self._meetings.add(task)
+            task.add_done_callback(self._meetings.discard)
+
+    async def _visit(self, peer: PeerID) -> None:
+        try:
+            _, _, writer = await asyncio.wait_for(self._p2p.call_binary_stream_handler(peer, _PING), _ASK_SECONDS)
+            writer.close()
+        except _ERRORS as error:
+            logger.info("a member could not be met: %r", error)
 
     async def _ask(self) -> pb.Hop:
         _, reader, writer = await self._p2p.call_binary_stream_handler(self._relay, _HOP)

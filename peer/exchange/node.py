@@ -166,6 +166,8 @@ class Node:
         records = found.value if found is not None and isinstance(found.value, dict) else {}
         members = (_parse(key, record) for key, record in records.items())
         self._members = {m.peer_id: m for m in members if m is not None}
+        if self.place:
+            self.place.meet(self._members.keys() - {self.id})
 
     async def find_relays(self) -> None:
         """Read anew who carries payloads."""
