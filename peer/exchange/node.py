@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from peer.exchange import guard
+from peer.exchange import circuit, guard
 from peer.exchange.rounds import Member
 from swarm import log
 from swarm.errors import UnreachableError
@@ -57,6 +57,9 @@ class NodeOptions:
     identity_path: str | None = None
     client_mode: bool = False
     pace: Pace = BRISK
+    relay: str = ""  # of a node through which others reach this one; empty: they dial it
+    announced: Sequence[str] = ()  # where others can dial this node, besides; empty: what libp2p finds
+    relays: bool = False  # lets others reach through it those that they cannot dial
 
 
 def start_dht(options: NodeOptions) -> DHT:
@@ -65,15 +68,17 @@ def start_dht(options: NodeOptions) -> DHT:
     Raises UnreachableError, with the cause, when no node of the swarm can be reached or the port is taken.
     """
     dht = DHT(
-        initial_peers=list(options.initial_peers) or None,
+        initial_peers=[address for address in options.initial_peers if not _is_relayed(address)] or None,
         start=False,
         host_maddrs=[f"/ip4/{options.listen_host}/tcp/{options.port}"],
         identity_path=options.identity_path,
         check_if_identity_free=False,
-        client_mode=options.client_mode,
+        # The DHT asks nothing of who needs a relay: so it is the one who connects, and directly where that is possible.
+        client_mode=options.client_mode or bool(options.relay),
         use_relay=True,
-        use_auto_relay=options.client_mode,
         startup_timeout=_START_SECONDS,
+        announce_maddrs=_announced(options) or None,
+        force_reachability="relay" if options.relays else None,
     )
     try:
         dht.run_in_background(await_ready=True, timeout=_START_SECONDS + 5)
@@ -84,6 +89,14 @@ def start_dht(options: NodeOptions) -> DHT:
             "Check that the coordinator runs and that no firewall blocks outgoing TCP connections; then join again.",
         ) from error
     return dht
+
+
+def _announced(options: NodeOptions) -> list[str]:
+    return [*([circuit.through(options.relay)] if options.relay else []), *options.announced]
+
+
+def _is_relayed(address: str) -> bool:
+    return "/p2p-circuit" in address
 
 
 def _cause(error: Exception, options: NodeOptions) -> str:
@@ -108,6 +121,7 @@ class Node:
     run: str
     me: Member
     pace: Pace
+    place: circuit.Place | None = None
     relays: tuple[bytes, ...] = ()  # nodes that carry payloads for others; see `offer_relay`
     _members: dict[bytes, Member] = field(default_factory=dict)
     _heard: bool = True
@@ -117,7 +131,10 @@ class Node:
     async def open(cls, dht: DHT, options: NodeOptions) -> Node:
         p2p = await dht.replicate_p2p()
         me = Member(time.time(), p2p.peer_id.to_bytes(), options.client_mode, active=False)
-        return cls(dht, p2p, options.run, me, options.pace)
+        place = circuit.Place(p2p, options.relay) if options.relay else None
+        if place:
+            await place.take()
+        return cls(dht, p2p, options.run, me, options.pace, place)
 
     @property
     def id(self) -> bytes:
@@ -133,9 +150,10 @@ class Node:
             self._stale.set()
 
     def maddrs(self) -> list[str]:
-        """Where others can dial this node; loopback only when there is nothing else."""
+        """Where others reach this node: through its relay, else directly; loopback only when there is nothing else."""
         found = [str(address) for address in self.dht.get_visible_maddrs(latest=True)]
-        return [address for address in found if "/127.0.0.1/" not in address] or found
+        relayed = [address for address in found if _is_relayed(address)]
+        return relayed or [address for address in found if "/127.0.0.1/" not in address] or found
 
     async def activate(self) -> None:
         """Say that this member holds an agreed state and takes part in rounds, then look who else does.
@@ -171,6 +189,8 @@ class Node:
         members = (_parse(key, record) for key, record in records.items())
         kept = {} if self._heard else self._members
         self._members = {**kept, **{m.peer_id: m for m in members if m is not None}}
+        if self.place:
+            self.place.meet(self._members.keys() - {self.id})
 
     async def find_relays(self) -> None:
         """Read anew who carries payloads."""
@@ -179,7 +199,10 @@ class Node:
         self.relays = tuple(sorted(key for key, record in records.items() if isinstance(key, bytes) and record.value))
 
     async def keep_fresh(self) -> None:
-        """Renew the own record and read the others', for ever."""
+        """Renew the own record and place and read the others' records, for ever."""
+        await asyncio.gather(self._keep_records(), *([self.place.keep()] if self.place else []))
+
+    async def _keep_records(self) -> None:
         declared = 0.0
         while True:
             try:
