@@ -101,7 +101,7 @@ class Leader:
         if message.round < self.round:
             return self._view(pb.BEHIND, f"the swarm is in round {self.round}, this peer in {message.round}")
         if message.round > self.round:
-            self.behind_of = max(self.behind_of, message.round)
+            self._fall_behind(message.round)
             return self._view(pb.AHEAD, "the round's leader has to catch up first")
         self._note(peer, Said(message.samples, message.done))
         return self._look()
@@ -118,6 +118,11 @@ class Leader:
     def _look(self) -> pb.SwarmView:
         due = self._due()
         return self._view(pb.CLOSING, self._why or due) if due else self._view(pb.OPEN, "")
+
+    def _fall_behind(self, round_: int) -> None:
+        """Others are in a later round: end what is being formed here, so that this peer catches up at once."""
+        self.behind_of = max(self.behind_of, round_)
+        self._dissolve(f"others are in round {round_}")
 
     @property
     def samples(self) -> int:
@@ -147,7 +152,7 @@ class Leader:
         if request.round < self.round:
             return pb.Group(verdict=pb.RESYNC, why=f"late: round {request.round} ended without this peer")
         if request.round > self.round:
-            self.behind_of = max(self.behind_of, request.round)
+            self._fall_behind(request.round)
             return pb.Group(verdict=pb.RETRY, why="the round's leader has to catch up first")
         attempt = self._forming = self._forming or _Attempt()
         attempt.ready[peer] = Ready(

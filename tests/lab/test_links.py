@@ -65,7 +65,9 @@ def eventually(true: Callable[[], bool], seconds: float = 5.0) -> bool:
     return found
 
 
-@pytest.mark.parametrize("mbit", [10, 20, 50, 100])
+@pytest.mark.parametrize(
+    "mbit", [pytest.param(10, marks=pytest.mark.long), 20, pytest.param(50, marks=pytest.mark.long), 100]
+)
 def test_both_ways_at_once_have_the_rate_and_a_round_trip_takes_its_time(mbit: int) -> None:
     with bench({"one": Link(mbit, mbit, 10), "other": Link(mbit, mbit, 10)}) as found:
         servers = [found.serve("one"), found.serve("other")]
