@@ -120,7 +120,7 @@ class Node:
     p2p: P2P
     run: str
     me: Member
-    pace: Pace
+    pace: Pace = BRISK
     place: circuit.Place | None = None
     relays: tuple[bytes, ...] = ()  # nodes that carry payloads for others; see `offer_relay`
     _members: dict[bytes, Member] = field(default_factory=dict)
