@@ -26,7 +26,7 @@ _PING = "/ipfs/ping/1.0.0"  # every libp2p node serves it
 _RESERVE = 0
 _GRANTED = 100
 _ASK_SECONDS = 4.0
-_RENEW_SECONDS = 5.0  # a relay that was started again knows no places: so long nobody can reach us at most
+RENEW_SECONDS = 5.0  # a relay that was started again knows no places: so long nobody can reach us at most
 _ERRORS = (P2PDaemonError, OSError, EOFError, TimeoutError, DecodeError)
 
 
@@ -39,8 +39,8 @@ class Place:
     """This peer's place at the node with the multiaddr `relay`."""
 
     def __init__(self, p2p: P2P, relay: str) -> None:
+        self.relay = PeerID.from_base58(relay.rsplit("/", 1)[-1])
         self._p2p = p2p
-        self._relay = PeerID.from_base58(relay.rsplit("/", 1)[-1])
         self._held = False
         self._met: set[bytes] = set()
         self._meetings: set[asyncio.Task[None]] = set()
@@ -57,12 +57,6 @@ class Place:
             logger.info("the relay %s: %s", "lets others reach us" if held else "does not help", why)
         self._held = held
         return held
-
-    async def keep(self) -> None:
-        """Hold the place for ever."""
-        while True:
-            await asyncio.sleep(_RENEW_SECONDS)
-            await self.take()
 
     def meet(self, peers: Iterable[bytes]) -> None:
         """Connect to those who are new. Whom we dial first is met directly if it can be dialled; a connection that
@@ -82,7 +76,7 @@ class Place:
             logger.info("a member could not be met: %r", error)
 
     async def _ask(self) -> pb.Hop:
-        _, reader, writer = await self._p2p.call_binary_stream_handler(self._relay, _HOP)
+        _, reader, writer = await self._p2p.call_binary_stream_handler(self.relay, _HOP)
         try:
             message = pb.Hop(type=_RESERVE).SerializeToString()
             writer.write(bytes([len(message)]) + message)

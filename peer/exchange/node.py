@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from peer.exchange import circuit, guard
 from peer.exchange.rounds import Member
@@ -16,6 +17,7 @@ from swarm.errors import UnreachableError
 guard.prepare()
 
 from hivemind import DHT  # noqa: E402
+from hivemind.dht import DHTNode  # noqa: E402
 from hivemind.p2p import P2P, P2PDaemonError, P2PHandlerError, PeerID  # noqa: E402
 from hivemind.utils import get_dht_time  # noqa: E402
 from hivemind.utils.timed_storage import ValueWithExpiration  # noqa: E402
@@ -200,7 +202,13 @@ class Node:
 
     async def keep_fresh(self) -> None:
         """Renew the own record and place and read the others' records, for ever."""
-        await asyncio.gather(self._keep_records(), *([self.place.keep()] if self.place else []))
+        await asyncio.gather(self._keep_records(), *([self._keep_place(self.place)] if self.place else []))
+
+    async def _keep_place(self, place: circuit.Place) -> None:
+        while True:
+            await asyncio.sleep(circuit.RENEW_SECONDS)
+            if await place.take():
+                await self.dht.run_coroutine(partial(_know_again, place.relay.to_bytes()), return_future=True)
 
     async def _keep_records(self) -> None:
         declared = 0.0
@@ -220,6 +228,15 @@ class Node:
     @property
     def _key(self) -> str:
         return f"{self.run}.members"
+
+
+async def _know_again(peer_id: bytes, _dht: DHT, node: DHTNode) -> None:
+    """Runs in the DHT's process. The DHT forgets a node that fell silent, and nobody asks a client anything: when the
+    relay was the only node that it knew, it would be alone for ever.
+    """
+    peer = PeerID(peer_id)
+    await node.protocol.call_ping(peer)
+    node.blacklist.register_success(peer)
 
 
 def _relays_key(run: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Program
+from tests.harness import Event, Program
 from tests.lab import Link, lab
 from tests.lab.swarm import LabRun, lab_run
 from tests.swarm_run import after_round, digests, local, rounds
@@ -46,31 +47,39 @@ def test_two_peers_behind_two_nats_train_together(tmp_path: Path, mode: str) -> 
             assert f"behind a NAT: others see {net.host(name).public}" in notes(peer)
 
 
-def test_a_peer_behind_a_nat_meets_an_open_one_directly(tmp_path: Path) -> None:
-    with lab({"coordinator": None, "hidden": HOME, "open": STREET}) as net, lab_run(net, tmp_path, rounds=8) as run:
+def after_two_together(number: int) -> Callable[[Event], bool]:
+    """For `wait_for`: round `number` or a later one had two members."""
+    return lambda event: after_round(number)(event) and event["members"] == 2
+
+
+def test_a_peer_behind_a_nat_and_an_open_one_train_together(tmp_path: Path) -> None:
+    """The hidden one came first, so it leads."""
+    with lab({"coordinator": None, "hidden": HOME, "open": STREET}) as net, lab_run(net, tmp_path, rounds=900) as run:
         local(run)
         run.launch()
-        peers = [run.join("hidden")]
-        peers[0].wait_for(lambda event: event.get("event") == "round", 60.0)
-        peers.append(run.join("open"))
-        check_that_both_counted(peers, run)
-        assert "behind a NAT" in notes(peers[0])
-        assert f"open: others can dial this machine at {net.host('open').public}" in notes(peers[1])
+        hidden = run.join("hidden")
+        hidden.wait_for(lambda event: event.get("event") == "round", 60.0)
+        other = run.join("open")
+        begun = hidden.wait_for(after_two_together(0), SECONDS)["round"]
+        for peer in (hidden, other):
+            assert not peer.wait_for(after_two_together(begun + 5), 60.0)["dropped_why"]
+        assert all(len(held) == 1 for held in digests([hidden, other]).values())
+        assert "behind a NAT" in notes(hidden)
+        assert f"open: others can dial this machine at {net.host('open').public}" in notes(other)
 
 
 def test_places_at_the_relay_are_taken_again_after_the_coordinator_restarted(tmp_path: Path) -> None:
-    with lab({"coordinator": None, "one": HOME, "two": HOME}) as net, lab_run(net, tmp_path, rounds=80) as run:
+    with lab({"coordinator": None, "one": HOME, "two": HOME}) as net, lab_run(net, tmp_path, rounds=900) as run:
         local(run)
         coordinator = run.launch()
         peers = [run.join("one"), run.join("two")]
-        peers[0].wait_for(lambda event: event.get("members") == 2 and event.get("event") == "round", 90.0)
+        peers[0].wait_for(after_two_together(0), SECONDS)
         coordinator.interrupt()
         coordinator.process.wait(20)
         run.launch()
-        seen = max(event["round"] for event in rounds(peers[0]))
+        seen = max(event["round"] for event in peers[0].every("round"))
         for peer in peers:
-            again = peer.wait_for(lambda e: after_round(seen + 3)(e) and e["members"] == 2, 120.0)
-            assert not again["dropped_why"]
+            peer.wait_for(after_two_together(seen + 3), 120.0)
 
 
 @pytest.mark.parametrize(("link", "case"), [(HOME, "nat"), (STREET, "open")])
