@@ -84,8 +84,7 @@ def walk(walker: Walker, exchange: SwarmExchange) -> None:
 def end_round(walker: Walker, exchange: SwarmExchange, count: int) -> int:
     settings = walker.settings
     mine = tensors(settings["seed"] * 1000 + walker.round, settings["size"])
-    if 0 <= settings.get("lie_from", -1) <= walker.round:  # once; it may have missed that very round
-        settings["lie_from"] = -1
+    if 0 <= settings.get("lie_from", -1) <= walker.round:  # until it is found out: it may be late for a round
         walker.state["a"] += 1.0
     started = time.perf_counter()
     result = exchange.exchange(Update(walker.round, walker.digest(), count, mine))
@@ -99,6 +98,8 @@ def end_round(walker: Walker, exchange: SwarmExchange, count: int) -> int:
         facts = {"members": result.members, "samples": result.samples, "own": count, "average": average}
         say("applied", round=walker.round, digest=walker.digest(), seconds=seconds, norm=result.norm, **facts)
         return 0
+    if "differs from the majority" in result.why:
+        settings["lie_from"] = -1
     say("not_applied", kind=type(result).__name__, why=result.why, seconds=seconds, round=walker.round)
     return resync(walker, exchange, result.why) if isinstance(result, Resync) else count
 
