@@ -1,6 +1,6 @@
 """Home links: how much of its time a peer trains, and what it sends, against the link's rate.
 
-python benchmarks/bench_links.py [--quick]
+python benchmarks/bench_links.py [--quick] [--rates 10 20 …]
 
 Needs root: it runs in the lab (tests/lab), with four peers on links of 10, 20, 50 and 100 Mbit/s up and down, 40 ms
 there and back between any two, and a coordinator without a limit. A Llama with 10.6 M parameters, built here (--quick:
@@ -156,10 +156,12 @@ def figures(found: dict[float, dict[str, Found | str]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="one rate, a small model; writes nothing")
-    quick = parser.parse_args().quick
+    parser.add_argument("--rates", type=float, nargs="*", default=FULL.rates, help="Mbit/s; each takes ten minutes")
+    options = parser.parse_args()
+    quick = options.quick
     if why := kernel.missing():
         sys.exit(f"Not measured: {why}.")
-    plan = QUICK if quick else FULL
+    plan = QUICK if quick else replace(FULL, rates=tuple(options.rates))
     found = {rate: measure(rate, plan) for rate in sorted(plan.rates)}
     record("links", figures(found), quick)
     if not quick:

@@ -131,6 +131,7 @@ def main() -> None:
     deadline = time.monotonic() + 15
     while exchange.others() < settings.get("await_others", 0) and time.monotonic() < deadline:
         time.sleep(0.05)
+    time.sleep(settings.get("settle", 1.5))  # a member is seen before it has looked around itself and takes part
     walk(walker, exchange)
     time.sleep(settings.get("linger", 1.0))
     exchange.close()
