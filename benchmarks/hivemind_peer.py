@@ -15,6 +15,7 @@ from typing import Any
 import hivemind
 import psutil
 import torch
+from hivemind.compression import Float16Compression
 
 from peer.data import Batches
 from peer.model import load_model, loss_sum
@@ -27,7 +28,7 @@ from tests.reference import torch_adamw
 
 def options(settings: dict[str, Any], parameters: list[torch.nn.Parameter], training: Training) -> dict[str, Any]:
     """What the optimizer is told besides its defaults."""
-    fp16 = hivemind.Float16Compression() if settings.get("fp16") else hivemind.NoCompression()
+    fp16 = Float16Compression() if settings.get("fp16") else hivemind.NoCompression()
     delayed = {
         "params": parameters,
         "optimizer": lambda groups: torch.optim.AdamW(groups, lr=training.learning_rate),
@@ -70,7 +71,8 @@ def main() -> None:
         client_mode=dht.client_mode,  # left out, the first epoch's end raises
         **options(settings, list(model.parameters()), load(prepared / "run.toml").training),
     )
-    end = time.monotonic() + 30
+    time.sleep(max(0.0, settings.get("start_at", 0.0) - time.time()))
+    end = time.monotonic() + settings.get("patience", 30.0)
     while seen(optimizer) < settings["peers"] and time.monotonic() < end:
         optimizer.tracker.report_local_progress(local_epoch=0, samples_accumulated=0)
         time.sleep(0.2)

@@ -14,6 +14,7 @@ import grpc
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator import translate
+from coordinator.dialback import DialBack
 from coordinator.engine import Engine
 from coordinator.records import Checkpoint
 from coordinator.rounds import summary
@@ -79,6 +80,7 @@ class Servicer(CoordinatorServicer):
         self._artefacts = artefacts
         self._engine = engine
         self._bootstrap = bootstrap
+        self._dial_back = DialBack()
 
     def GetRun(self, request: pb.GetRunRequest, context: grpc.ServicerContext) -> pb.Run:
         state = self._state(request.run)
@@ -150,6 +152,9 @@ class Servicer(CoordinatorServicer):
         self._state(request.run)
         self._engine.apply(e.Leave(request.member_id, request.reason[:200]))
         return pb.LeaveResponse()
+
+    def DialBack(self, request: pb.DialBackRequest, context: grpc.ServicerContext) -> pb.DialBackResponse:
+        return self._dial_back.answer(context.peer(), request)
 
     def TakeLease(self, request: pb.TakeLeaseRequest, context: grpc.ServicerContext) -> pb.TakeLeaseResponse:
         self._state(request.run)

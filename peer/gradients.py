@@ -70,9 +70,13 @@ class Gradients:
             for name, p in self._parameters.items()
         }
 
-    def forget(self) -> None:
-        """Begin anew."""
+    def begin(self) -> None:
+        """Forget what was added."""
         self._sums = {}
+
+    def forget(self) -> None:
+        """Begin anew at the end of a round, and give back the memory that the round left behind."""
+        self.begin()
         trim()
 
     def rehearse(self, samples: Samples) -> None:

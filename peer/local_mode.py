@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from peer.alternation import Alternation
 from peer.checkpoint import fitting
 from peer.codecs import Floats, codec_of
 from peer.data import Samples
@@ -45,6 +46,7 @@ class LocalLearner(Learner):
         self._inner_steps = 0  # since the moments were zero
         self._theta = {name: _host(parameter) for name, parameter in parameters.items()}
         self._outer = Outer(spec.local, {name: values.shape for name, values in self._theta.items()})
+        self._alternation = Alternation(parameters)
         self._waiting: dict[str, Floats] = {}  # e: what did not travel yet
         self._sent: dict[str, Floats] = {}  # of this round, before the codec
         self._departed: dict[str, NDArray[np.float32]] = {}  # θ_local when the update that travels was made
@@ -88,18 +90,19 @@ class LocalLearner(Learner):
 
     def state(self) -> dict[str, Tensor]:
         theta = {f"{_THETA}{name}": torch.from_numpy(values) for name, values in self._theta.items()}
-        return {**theta, **self._outer.state()}
+        return {**theta, **self._outer.state(), **self._alternation.state()}
 
     def _inner_step(self) -> None:
         training = self.spec.training
-        mean = self.gradients.mean(self._pending)
+        resting = self._alternation.resting(self.round)
+        mean = {name: mean for name, mean in self.gradients.mean(self._pending).items() if name not in resting}
         norm = math.sqrt(sum(float(gradient.double().square().sum()) for gradient in mean.values()))
         scale = training.clip_norm / norm if 0 < training.clip_norm < norm else 1.0
         self._inner_steps += 1
         self._inner.step(mean, self._inner_steps, learning_rate(training, self.global_samples), scale)
         self._steps += 1
         self._pending = 0
-        self.gradients.forget()
+        self.gradients.begin()  # the next step needs the same memory
 
     def _wanted(self) -> dict[str, Floats]:
         """β·e + Δ: what should travel."""
@@ -113,6 +116,7 @@ class LocalLearner(Learner):
         return (self._theta[name] - local).astype(self._dtype)
 
     def _step(self, result: Applied) -> None:
+        self._alternation.look(self._theta, {name: mean.numpy() for name, mean in result.mean.items()}, result.lost)
         for name, mean in result.mean.items():
             self._theta[name] = self._outer.step(name, self._theta[name], mean.numpy())
         if self.spec.local.feedback:
@@ -131,6 +135,7 @@ class LocalLearner(Learner):
         for name, parameter in self.parameters.items():
             self._theta[name] = fitting(tensors, f"{_THETA}{name}", parameter).numpy().copy()
         self._outer.load(tensors)
+        self._alternation.load(tensors)
         self._begin()
         self._sent, self._departed, self._departed_steps = {}, {}, 0
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from peer.codecs import Codec, Floats, Shapes, decode
 from peer.combine import combined, weights
+from peer.factors import lost, pairs
 from swarm.errors import CorruptError
 
 
@@ -32,6 +33,15 @@ def merge(codec: Codec, contributions: Sequence[Contribution], shapes: Shapes, c
         name, updates = row[0][0], [values for _, values in row]
         found[name] = combined(updates, parts, clip, codec.sparse).astype(codec.dtype)
     return found
+
+
+def lost_of_adapters(codec: Codec, contributions: Sequence[Contribution], shapes: Shapes) -> float:
+    """`peer.factors.lost` of the payloads that can be read; 0 without adapters."""
+    if not pairs(shapes):
+        return 0.0
+    good = [item for item in contributions if _readable(codec, item, shapes)]
+    updates = [understood(codec, item.payload, shapes) for item in good]  # adapters are small
+    return lost(updates, weights([item.samples for item in good]))
 
 
 def understood(codec: Codec, payload: bytes, shapes: Shapes) -> dict[str, Floats]:

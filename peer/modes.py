@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from peer.alternation import Alternation
 from peer.exchange.closing import Closing, SampleTarget, StepWindow
 from peer.gradients import Gradients
 from peer.learner import GradientLearner, Learner
@@ -23,7 +24,8 @@ def first_state(spec: RunSpec, values: dict[str, Tensor]) -> dict[str, Tensor]:
     """The agreed state before the first round, with what is trained at `values`."""
     model = {f"model/{name}": value for name, value in values.items()}
     if spec.training.mode == "local":
-        return model | Outer(spec.local, {name: tuple(value.shape) for name, value in values.items()}).state()
+        outer = Outer(spec.local, {name: tuple(value.shape) for name, value in values.items()})
+        return model | outer.state() | Alternation(values).state()
     return model | AdamW({name: nn.Parameter(value) for name, value in values.items()}, spec.training).state()
 
 

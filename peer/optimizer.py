@@ -31,12 +31,13 @@ class AdamW:
 
     @torch.no_grad()
     def step(self, gradients: dict[str, Tensor], step: int, learning_rate: float, scale: float = 1.0) -> None:
-        """Step number `step` (the first is 1) by `gradients` (on any device) times `scale`."""
+        """Step number `step` (the first is 1) by `gradients` (on any device) times `scale`; those without one stay."""
         rate = learning_rate / _bias_correction(self._settings.beta1, step)
         spread = 1.0 / math.sqrt(_bias_correction(self._settings.beta2, step))
         decay = 1.0 - learning_rate * self._settings.weight_decay
-        for name, parameter in self._parameters.items():
-            gradient = gradients[name].to(parameter.device, torch.float32).mul(scale)
+        for name, raw in gradients.items():
+            parameter = self._parameters[name]
+            gradient = raw.to(parameter.device, torch.float32).mul(scale)
             if parameter.ndim >= 2:
                 parameter.mul_(decay)
             parameter.sub_(self._direction(name, gradient, spread).mul_(rate))

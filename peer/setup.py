@@ -25,6 +25,9 @@ class Setup:
     initial_peers: list[str]
     live_members: int
     listen_host: str
+    port: int  # 0 is any
+    announced: list[str]  # multiaddrs
+    relay: str  # multiaddr of the node through which others reach this peer; empty: they dial it
     device: str
     threads: int
     compiled: bool

@@ -6,7 +6,6 @@ folder.
 
 from __future__ import annotations
 
-import ipaddress
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from peer import spawn
+from peer import reach, spawn
 from peer.bridge import Bridge
 from peer.fetch import Files
 from peer.outbox import Outbox
@@ -59,6 +58,7 @@ class Supervisor:
         self._failure: SwarmError | None = None
         self._maddrs: list[str] = []
         self._device = ""
+        self._reach = reach.UNASKED
         self._run = pb.Run()
         self._spec: RunSpec
         self._session: Session
@@ -110,12 +110,24 @@ class Supervisor:
         worker = spawn.start_worker(self._seat.folder, self._options.threads)
         bridge = Bridge(worker.line, self._handlers(), on_closed=lambda: None)
         self._session.on_lost = lambda: bridge.notify("leases_lost")
-        bridge.start()
         try:
+            self._look_around()  # meanwhile the worker loads its libraries
+            bridge.start()
             return self._watch(worker, bridge)
         finally:
             worker.end(0.0)
             bridge.close()
+
+    def _look_around(self) -> None:
+        """Learn anew whether others can dial this machine: it may have moved to another network."""
+        try:
+            found = reach.look(self._client, self._seat.folder / "p2p.port")
+        except UnreachableError as error:
+            logger.info("whether others can dial this machine is not known: %s", error)
+            return
+        if found.why != self._reach.why and found is not reach.LOCAL:
+            self._note(found.why)
+        self._reach = found
 
     def _watch(self, worker: spawn.Worker, bridge: Bridge) -> int:
         while (code := worker.ended()) is None:
@@ -216,7 +228,10 @@ class Supervisor:
                 from_hub=self._options.from_hub,
                 initial_peers=list(self._run.bootstrap),
                 live_members=len({address.rsplit("/", 1)[-1] for address in self._run.bootstrap}) - 1,
-                listen_host="127.0.0.1" if _is_loopback(self._options.invite.host) else "0.0.0.0",
+                listen_host="127.0.0.1" if self._reach.case is reach.Case.LOCAL else "0.0.0.0",
+                port=self._reach.port,
+                announced=self._reach.announced,
+                relay=self._run.bootstrap[0] if self._reach.relayed and self._run.bootstrap else "",
                 device=self._seat.device,
                 threads=self._options.threads,
                 compiled=self._options.compiled,
@@ -320,10 +335,3 @@ class Supervisor:
     def _say(self, event: PeerEvent) -> None:
         several = len(self._options.devices) > 1
         self._options.screen({**event, "seat": self._seat.device} if several else event)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

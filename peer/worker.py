@@ -121,7 +121,15 @@ def _enter(setup: Setup) -> SwarmExchange:
     local = spec.local if spec.training.mode == "local" else None
     options = ExchangeOptions(rules, spec.exchange.compression, local)
     pace = CALM if local else BRISK
-    node = NodeOptions(spec.run.name, setup.initial_peers, setup.listen_host, pace=pace)
+    node = NodeOptions(
+        spec.run.name,
+        setup.initial_peers,
+        setup.listen_host,
+        setup.port,
+        relay=setup.relay,
+        announced=setup.announced,
+        pace=pace,
+    )
     return SwarmExchange.start(node, options)
 
 

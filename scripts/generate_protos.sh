@@ -7,4 +7,4 @@ out=${1:-.}
 "${PYTHON:-python}" -m grpc_tools.protoc -I protos \
     --python_out="$out" --mypy_out="$out" --grpc_python_out="$out" --mypy_grpc_out="$out" \
     protos/swarm/proto/*.proto
-rm -f "$out"/swarm/proto/exchange_pb2_grpc.py*   # hivemind's P2P carries these messages, not gRPC
+rm -f "$out"/swarm/proto/exchange_pb2_grpc.py* "$out"/swarm/proto/circuit_pb2_grpc.py*   # libp2p carries these messages, not gRPC

@@ -116,6 +116,10 @@ class CoordinatorClient:
         request = pb.LeaveRequest(run=self.invite.run, member_id=member_id, reason=reason)
         self._call(self._stub.Leave, request, _GOODBYE)
 
+    def dial_back(self, port: int, nonce: bytes) -> pb.DialBackResponse:
+        """Whether the coordinator can dial this machine at `port`, where `nonce` (16 bytes) is sent to who connects."""
+        return self._call(self._stub.DialBack, pb.DialBackRequest(port=port, nonce=nonce))
+
     def take_lease(self, member_id: str, samples: int) -> pb.TakeLeaseResponse:
         """Up to `samples` positions to train on; without a lease id there are none, and `why` says why."""
         request = pb.TakeLeaseRequest(run=self.invite.run, member_id=member_id, samples=samples)

@@ -120,7 +120,8 @@ def main() -> None:
     local = Local(codec=settings["local"]) if "local" in settings else None
     options = ExchangeOptions(rules, settings.get("codec", "none"), local)
     client = settings.get("client_mode", False)
-    node = NodeOptions("test", settings["initial_peers"], "127.0.0.1", client_mode=client)
+    relay = settings.get("relay", "")
+    node = NodeOptions("test", settings["initial_peers"], "127.0.0.1", client_mode=client, relay=relay)
     exchange = SwarmExchange.start(node, options)
     say("started", maddrs=exchange.maddrs())
     walker = Walker(settings)

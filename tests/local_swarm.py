@@ -27,5 +27,8 @@ def exchange(
     found = [Contribution(count, payload) for count, payload in zip(samples, payloads, strict=True)]
     for learner, own in zip(learners, payloads, strict=True):
         average = merged(codec, found, shapes, local.clip, own)
-        learner.apply(Applied(average.mean, average.norm, sum(samples), len(learners), taken=average.taken))
+        result = Applied(
+            average.mean, average.norm, sum(samples), len(learners), taken=average.taken, lost=average.lost
+        )
+        learner.apply(result)
     return len(payloads[0])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from peer.codecs import Codec, Floats, Shapes
-from peer.merge import Contribution, merge, understood
+from peer.merge import Contribution, lost_of_adapters, merge, understood
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Average:
     """The averaged tensors with their digest and global L2 norm; `broken` says why it must not be used.
 
     `taken` is what of this peer's own update is in it, where that differs from the update; `rates` are the bytes per
-    second at which others were seen to send.
+    second at which others were seen to send. `lost` is what averaging lost of adapters (`peer.factors.lost`).
     """
 
     mean: dict[str, Tensor] = field(default_factory=dict)
@@ -29,6 +29,7 @@ class Average:
     bytes_received: int = 0
     broken: str = ""
     taken: dict[str, Tensor] = field(default_factory=dict)
+    lost: float = 0.0
     rates: dict[bytes, float] = field(default_factory=dict)
 
 
@@ -53,7 +54,7 @@ def merged(codec: Codec, found: Sequence[Contribution], shapes: Shapes, clip: fl
     """
     mean = merge(codec, found, shapes, clip)
     taken = understood(codec, own, shapes) if own else {}
-    return replace(measure(_tensors(mean)), taken=_tensors(taken))
+    return replace(measure(_tensors(mean)), taken=_tensors(taken), lost=lost_of_adapters(codec, found, shapes))
 
 
 def _tensors(values: dict[str, Floats]) -> dict[str, Tensor]:

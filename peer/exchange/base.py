@@ -52,7 +52,8 @@ class Applied:
     """The round's result, the same bytes for every member of the group: apply it.
 
     `mean` is the group's mean (local mode: the combined update, `peer.combine`), `norm` its global L2 norm as the
-    leader measured it. `taken` is what of this peer's own update is in it (local mode).
+    leader measured it. In local mode `taken` is what of this peer's own update is in it, and `lost` is what averaging
+    lost of adapters (`peer.factors.lost`).
     """
 
     mean: dict[str, Tensor]
@@ -62,6 +63,7 @@ class Applied:
     bytes_sent: int = 0
     bytes_received: int = 0
     taken: dict[str, Tensor] = field(default_factory=dict)
+    lost: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The DHT's bootstrap node: `python -m peer.exchange.bootstrap`, started and watched by the coordinator.
 
-With `--relay-for RUN` it also carries that run's payloads, when the round's leader finds that this is faster.
+Through it members reach those that they cannot dial. With `--relay-for RUN` it also carries that run's payloads, when
+the round's leader finds that this is faster.
 
 Prints one JSON line {"maddrs": [...]} when it answers, then lives until SIGTERM. Its key and port are kept, so that
 peers find it again after a restart.
@@ -20,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,14 +103,18 @@ def _start(options: argparse.Namespace) -> DHT:
     from peer.exchange.node import NodeOptions, start_dht
     from swarm.errors import UnreachableError
 
+    # p2pd starts two relays, one with our limits and one with libp2p's own, and the later one serves: on one processor
+    # that is ours, see docs/decisions/0008-peers-behind-nat.md.
+    os.environ["GOMAXPROCS"] = "1"
     port = _kept_port(options.data_dir, options.host)
     key = str(options.data_dir / "p2p.key")
+    node = NodeOptions("", options.initial_peers, options.host, port, key, relays=True)
     try:
-        return start_dht(NodeOptions("", options.initial_peers, options.host, port, key))
+        return start_dht(node)
     except UnreachableError:
         if not options.initial_peers:
             raise
-        return start_dht(NodeOptions("", (), options.host, port, key))  # the members of last time are gone
+        return start_dht(replace(node, initial_peers=()))  # the members of last time are gone
 
 
 def _kept_port(data_dir: Path, host: str) -> int:

@@ -20,6 +20,17 @@ import psutil
 from peer import processes
 from swarm import lifetime
 
+# p2pd's flags for a node that relays for others; hivemind has no parameters for them. libp2p's own limits, 128 KiB and
+# two minutes for a connection, are meant for arranging a direct one.
+_RELAY = {
+    "forceReachabilityPublic": 1,
+    "relayDataLimit": 1 << 40,  # bytes
+    "relayTimeLimit": "720h",
+    "relayBufferSize": 64 << 10,  # bytes, two for each connection
+    "relayMaxReservations": 1024,
+    "relayMaxCircuits": 256,  # of one peer
+}
+
 
 @cache
 def prepare() -> None:
@@ -34,6 +45,7 @@ def prepare() -> None:
     from hivemind.p2p import P2P
 
     P2P._UNIX_SOCKET_PREFIX = f"/unix{tempfile.gettempdir()}/"
+    P2P.FORCE_REACHABILITY_MAPPING = {**P2P.FORCE_REACHABILITY_MAPPING, "relay": _RELAY}
     logging.getLogger("hivemind").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", message="torch.quantize_per_tensor")  # of the 8-bit codec, for users of torch
 

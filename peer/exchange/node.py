@@ -7,8 +7,9 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
-from peer.exchange import guard
+from peer.exchange import circuit, guard
 from peer.exchange.rounds import Member
 from swarm import log
 from swarm.errors import UnreachableError
@@ -16,6 +17,7 @@ from swarm.errors import UnreachableError
 guard.prepare()
 
 from hivemind import DHT  # noqa: E402
+from hivemind.dht import DHTNode  # noqa: E402
 from hivemind.p2p import P2P, P2PDaemonError, P2PHandlerError, PeerID  # noqa: E402
 from hivemind.utils import get_dht_time  # noqa: E402
 from hivemind.utils.timed_storage import ValueWithExpiration  # noqa: E402
@@ -57,6 +59,9 @@ class NodeOptions:
     identity_path: str | None = None
     client_mode: bool = False
     pace: Pace = BRISK
+    relay: str = ""  # of a node through which others reach this one; empty: they dial it
+    announced: Sequence[str] = ()  # where others can dial this node, besides; empty: what libp2p finds
+    relays: bool = False  # lets others reach through it those that they cannot dial
 
 
 def start_dht(options: NodeOptions) -> DHT:
@@ -65,15 +70,17 @@ def start_dht(options: NodeOptions) -> DHT:
     Raises UnreachableError, with the cause, when no node of the swarm can be reached or the port is taken.
     """
     dht = DHT(
-        initial_peers=list(options.initial_peers) or None,
+        initial_peers=[address for address in options.initial_peers if not _is_relayed(address)] or None,
         start=False,
         host_maddrs=[f"/ip4/{options.listen_host}/tcp/{options.port}"],
         identity_path=options.identity_path,
         check_if_identity_free=False,
-        client_mode=options.client_mode,
+        # The DHT asks nothing of who needs a relay: so it is the one who connects, and directly where that is possible.
+        client_mode=options.client_mode or bool(options.relay),
         use_relay=True,
-        use_auto_relay=options.client_mode,
         startup_timeout=_START_SECONDS,
+        announce_maddrs=_announced(options) or None,
+        force_reachability="relay" if options.relays else None,
     )
     try:
         dht.run_in_background(await_ready=True, timeout=_START_SECONDS + 5)
@@ -84,6 +91,14 @@ def start_dht(options: NodeOptions) -> DHT:
             "Check that the coordinator runs and that no firewall blocks outgoing TCP connections; then join again.",
         ) from error
     return dht
+
+
+def _announced(options: NodeOptions) -> list[str]:
+    return [*([circuit.through(options.relay)] if options.relay else []), *options.announced]
+
+
+def _is_relayed(address: str) -> bool:
+    return "/p2p-circuit" in address
 
 
 def _cause(error: Exception, options: NodeOptions) -> str:
@@ -107,7 +122,8 @@ class Node:
     p2p: P2P
     run: str
     me: Member
-    pace: Pace
+    pace: Pace = BRISK
+    place: circuit.Place | None = None
     relays: tuple[bytes, ...] = ()  # nodes that carry payloads for others; see `offer_relay`
     _members: dict[bytes, Member] = field(default_factory=dict)
     _heard: bool = True
@@ -117,7 +133,10 @@ class Node:
     async def open(cls, dht: DHT, options: NodeOptions) -> Node:
         p2p = await dht.replicate_p2p()
         me = Member(time.time(), p2p.peer_id.to_bytes(), options.client_mode, active=False)
-        return cls(dht, p2p, options.run, me, options.pace)
+        place = circuit.Place(p2p, options.relay) if options.relay else None
+        if place:
+            await place.take()
+        return cls(dht, p2p, options.run, me, options.pace, place)
 
     @property
     def id(self) -> bytes:
@@ -133,9 +152,10 @@ class Node:
             self._stale.set()
 
     def maddrs(self) -> list[str]:
-        """Where others can dial this node; loopback only when there is nothing else."""
+        """Where others reach this node: through its relay, else directly; loopback only when there is nothing else."""
         found = [str(address) for address in self.dht.get_visible_maddrs(latest=True)]
-        return [address for address in found if "/127.0.0.1/" not in address] or found
+        relayed = [address for address in found if _is_relayed(address)]
+        return relayed or [address for address in found if "/127.0.0.1/" not in address] or found
 
     async def activate(self) -> None:
         """Say that this member holds an agreed state and takes part in rounds, then look who else does.
@@ -176,6 +196,8 @@ class Node:
         members = (_parse(key, record) for key, record in records.items())
         kept = {} if self._heard else self._members
         self._members = {**kept, **{m.peer_id: m for m in members if m is not None}}
+        if self.place:
+            self.place.meet(self._members.keys() - {self.id})
 
     async def find_relays(self) -> None:
         """Read anew who carries payloads."""
@@ -184,7 +206,16 @@ class Node:
         self.relays = tuple(sorted(key for key, record in records.items() if isinstance(key, bytes) and record.value))
 
     async def keep_fresh(self) -> None:
-        """Renew the own record and read the others', for ever."""
+        """Renew the own record and place and read the others' records, for ever."""
+        await asyncio.gather(self._keep_records(), *([self._keep_place(self.place)] if self.place else []))
+
+    async def _keep_place(self, place: circuit.Place) -> None:
+        while True:
+            await asyncio.sleep(circuit.RENEW_SECONDS)
+            if await place.take():
+                await self.dht.run_coroutine(partial(_know_again, place.relay.to_bytes()), return_future=True)
+
+    async def _keep_records(self) -> None:
         declared = 0.0
         while True:
             try:
@@ -202,6 +233,15 @@ class Node:
     @property
     def _key(self) -> str:
         return f"{self.run}.members"
+
+
+async def _know_again(peer_id: bytes, _dht: DHT, node: DHTNode) -> None:
+    """Runs in the DHT's process. The DHT forgets a node that fell silent, and nobody asks a client anything: when the
+    relay was the only node that it knew, it would be alone for ever.
+    """
+    peer = PeerID(peer_id)
+    await node.protocol.call_ping(peer)
+    node.blacklist.register_success(peer)
 
 
 def _relays_key(run: str) -> str:

@@ -239,6 +239,7 @@ class SwarmExchange:
                 average.bytes_sent,
                 average.bytes_received,
                 average.taken,
+                average.lost,
             )
         return Resync(outcome.why) if outcome.verdict == pb.RESYNC else Retry(outcome.why)
 

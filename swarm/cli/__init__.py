@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from swarm import lifetime
-from swarm.cli import checkpoints, data, demo, export, join, launch, ledger, run_spec, runs, status
+from swarm.cli import checkpoints, data, demo, doctor, export, join, launch, ledger, run_spec, runs, status
 from swarm.errors import SwarmError, from_os_error
 from swarm.version import __version__
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.command("launch")(launch.launch)
 app.command("join")(join.join)
+app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("export")(export.export)
 app.command("status")(status.status)

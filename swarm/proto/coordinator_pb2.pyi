@@ -507,6 +507,64 @@ class LeaveResponse(_message.Message):
 Global___LeaveResponse: _TypeAlias = LeaveResponse  # noqa: Y015
 
 @_typing.final
+class DialBackRequest(_message.Message):
+    """The coordinator opens a TCP connection to the address that this call came from, and to no other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PORT_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    port: _builtins.int
+    """at which the caller listens now; 1024 or higher"""
+    nonce: _builtins.bytes
+    """16 bytes, which the caller sends to whoever connects"""
+    def __init__(
+        self,
+        *,
+        port: _builtins.int = ...,
+        nonce: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce", "port", b"port"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DialBackRequest: _TypeAlias = DialBackRequest  # noqa: Y015
+
+@_typing.final
+class DialBackResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REACHABLE_FIELD_NUMBER: _builtins.int
+    OBSERVED_HOST_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    reachable: _builtins.bool
+    """the nonce was read at that port"""
+    observed_host: _builtins.str
+    """the address that the call came from"""
+    why: _builtins.str
+    """why not"""
+    server_time: _builtins.float
+    """Unix seconds, when the call arrived"""
+    def __init__(
+        self,
+        *,
+        reachable: _builtins.bool = ...,
+        observed_host: _builtins.str = ...,
+        why: _builtins.str = ...,
+        server_time: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["observed_host", b"observed_host", "reachable", b"reachable", "server_time", b"server_time", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DialBackResponse: _TypeAlias = DialBackResponse  # noqa: Y015
+
+@_typing.final
 class Range(_message.Message):
     """Positions [start, stop) of the run's sample stream: epoch = position / samples, order by the layout's seed."""
 

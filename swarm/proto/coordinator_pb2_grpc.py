@@ -64,6 +64,11 @@ class CoordinatorStub(object):
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.LeaveRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.LeaveResponse.FromString,
                 _registered_method=True)
+        self.DialBack = channel.unary_unary(
+                '/swarm.proto.Coordinator/DialBack',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.DialBackRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.DialBackResponse.FromString,
+                _registered_method=True)
         self.TakeLease = channel.unary_unary(
                 '/swarm.proto.Coordinator/TakeLease',
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.TakeLeaseRequest.SerializeToString,
@@ -140,6 +145,12 @@ class CoordinatorServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Leave(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DialBack(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -225,6 +236,11 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.Leave,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.LeaveRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.LeaveResponse.SerializeToString,
+            ),
+            'DialBack': grpc.unary_unary_rpc_method_handler(
+                    servicer.DialBack,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.DialBackRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.DialBackResponse.SerializeToString,
             ),
             'TakeLease': grpc.unary_unary_rpc_method_handler(
                     servicer.TakeLease,
@@ -429,6 +445,33 @@ class Coordinator(object):
             '/swarm.proto.Coordinator/Leave',
             swarm_dot_proto_dot_coordinator__pb2.LeaveRequest.SerializeToString,
             swarm_dot_proto_dot_coordinator__pb2.LeaveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DialBack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/DialBack',
+            swarm_dot_proto_dot_coordinator__pb2.DialBackRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.DialBackResponse.FromString,
             options,
             channel_credentials,
             insecure,

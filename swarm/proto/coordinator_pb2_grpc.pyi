@@ -41,6 +41,7 @@ class CoordinatorStub:
     Join: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.JoinRequest, _coordinator_pb2.JoinResponse]
     Heartbeat: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.HeartbeatRequest, _coordinator_pb2.HeartbeatResponse]
     Leave: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.LeaveRequest, _coordinator_pb2.LeaveResponse]
+    DialBack: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.DialBackRequest, _coordinator_pb2.DialBackResponse]
     TakeLease: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.TakeLeaseRequest, _coordinator_pb2.TakeLeaseResponse]
     ReportRounds: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ReportRoundsRequest, _coordinator_pb2.ReportRoundsResponse]
     GetLedger: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetLedgerRequest, _coordinator_pb2.GetLedgerResponse]
@@ -59,6 +60,7 @@ class CoordinatorAsyncStub(CoordinatorStub):
     Join: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.JoinRequest, _coordinator_pb2.JoinResponse]  # type: ignore[assignment]
     Heartbeat: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.HeartbeatRequest, _coordinator_pb2.HeartbeatResponse]  # type: ignore[assignment]
     Leave: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.LeaveRequest, _coordinator_pb2.LeaveResponse]  # type: ignore[assignment]
+    DialBack: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.DialBackRequest, _coordinator_pb2.DialBackResponse]  # type: ignore[assignment]
     TakeLease: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.TakeLeaseRequest, _coordinator_pb2.TakeLeaseResponse]  # type: ignore[assignment]
     ReportRounds: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ReportRoundsRequest, _coordinator_pb2.ReportRoundsResponse]  # type: ignore[assignment]
     GetLedger: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetLedgerRequest, _coordinator_pb2.GetLedgerResponse]  # type: ignore[assignment]
@@ -110,6 +112,13 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.LeaveRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.LeaveResponse, _abc.Awaitable[_coordinator_pb2.LeaveResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def DialBack(
+        self,
+        request: _coordinator_pb2.DialBackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.DialBackResponse, _abc.Awaitable[_coordinator_pb2.DialBackResponse]]: ...
 
     @_abc_1.abstractmethod
     def TakeLease(

@@ -119,8 +119,9 @@ def _slow(note: Path, part: float, ended: threading.Event) -> None:
 
 
 @pytest.mark.processes
+@pytest.mark.long
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("method", ["lora", pytest.param("qlora", marks=pytest.mark.long)])
+@pytest.mark.parametrize("method", ["lora", "qlora"])
 def test_three_unequal_peers_learn_as_one_machine_does(legal: SwarmRun, method: str) -> None:
     legal.spec.write_text(SPEC.format(method=method, rounds=ROUNDS))
     legal.launch()

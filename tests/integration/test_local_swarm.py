@@ -20,7 +20,7 @@ def heldout(peers: list[Program]) -> list[float]:
     return [float(loss) for _, loss in sorted(found, key=lambda item: int(item[0]))]
 
 
-@pytest.mark.parametrize("more", ["", "overlap = true"], ids=["waiting", "overlapped"])
+@pytest.mark.parametrize("more", [pytest.param("", marks=pytest.mark.long), "overlap = true"], ids=["waiting", "overlapped"])
 def test_three_peers_hold_one_state_and_learn(tmp_path: Path, more: str) -> None:
     with swarm_run(tmp_path, rounds=8, batch=48) as run:
         local(run, more)
@@ -43,6 +43,7 @@ def test_three_peers_hold_one_state_and_learn(tmp_path: Path, more: str) -> None
             assert len(positions) == len(set(positions)) == client.status().global_samples
 
 
+@pytest.mark.long
 def test_peers_come_and_go_and_the_others_train_on(tmp_path: Path) -> None:
     with swarm_run(tmp_path, rounds=30, batch=32, letters=120_000) as run:
         local(run)

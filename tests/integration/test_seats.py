@@ -17,6 +17,7 @@ def swarm(tmp_path: Path) -> Iterator[SwarmRun]:
 
 
 @pytest.mark.processes
+@pytest.mark.long
 def test_two_devices_are_two_members_with_one_name_and_one_end(swarm: SwarmRun) -> None:
     swarm.launch()
     pair = swarm.command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,16 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from peer.checkpoint import state_digest, write_state
 from peer.data import Samples
 from peer.device import Hardware, place
-from peer.exchange.base import Result, Retry, Update
+from peer.exchange.average import measure
+from peer.exchange.base import Applied, Result, Retry, Update
 from peer.exchange.solo import SoloExchange
 from peer.feed import Batch
 from peer.gradients import Gradients
+from peer.learner import Learner
 from peer.leases import LeasedRange
 from peer.local_mode import LocalLearner
 from peer.model import trainable
-from peer.modes import closing_of, first_state
+from peer.modes import closing_of, first_state, learner_of
 from peer.training import Peer, RoundDone, Work, train
 from swarm.errors import CorruptError
 from swarm.ranges import Range
@@ -66,10 +69,17 @@ def model() -> LlamaForCausalLM:
 
 def learner(tmp_path: Path, local: str = EXACT) -> LocalLearner:
     """At the state of round 0, as a peer begins."""
+    made = begun(spec(local), tmp_path)
+    assert isinstance(made, LocalLearner)
+    return made
+
+
+def begun(run: RunSpec, tmp_path: Path) -> Learner:
+    """The learner of a run in round 0."""
     parameters = trainable(model())
-    placement = place(spec(local), "cpu", Hardware())
-    made = LocalLearner(spec(local), parameters, Gradients(_of(parameters), parameters, placement, 16.0, 4, print))
-    state = first_state(spec(local), {name: p.detach().clone() for name, p in parameters.items()})
+    placement = place(run, "cpu", Hardware())
+    made = learner_of(run, parameters, Gradients(_of(parameters), parameters, placement, 16.0, 4, print))
+    state = first_state(run, {name: p.detach().clone() for name, p in parameters.items()})
     digest = state_digest(state)
     path = tmp_path / "first.safetensors"
     write_state(path, state, {"round": "0", "global_samples": "0", "digest": digest})
@@ -92,7 +102,7 @@ def learn(one: LocalLearner, start: int, samples: int) -> None:
         start, samples = start + room, samples - room
 
 
-def theta(one: LocalLearner) -> dict[str, np.ndarray]:
+def theta(one: Learner) -> dict[str, np.ndarray]:
     return {name: p.detach().numpy().copy() for name, p in one.parameters.items()}
 
 
@@ -129,6 +139,20 @@ def test_one_peer_is_plain_adamw(tmp_path: Path) -> None:
     losses = [done.work.mean_loss for done in log.rounds]
     assert losses == pytest.approx([sum(plain[i : i + 4]) / 4 for i in (0, 4, 8)], rel=1e-4)
     assert [done.work.samples for done in log.rounds] == [32, 32, 32]
+
+
+def test_one_peer_is_the_adamw_of_gradient_mode_bit_by_bit(tmp_path: Path) -> None:
+    one = learner(tmp_path)
+    plain = begun(loads(SPEC.format(local="").replace('"local"', '"gradient"').replace("= 32", "= 8")), tmp_path)
+    for start in range(0, 64, 32):
+        learn(one, start, 32)
+        exchange([one], [32])
+        for begin in range(start, start + 32, 8):
+            plain.learn(Samples(TOKENS[begin : begin + 8]))
+            average = measure(plain.update(8).tensors)
+            plain.apply(Applied(average.mean, average.norm, 8, 1))
+    assert plain.round == 8
+    assert all(np.array_equal(values, theta(one)[name]) for name, values in theta(plain).items())
 
 
 def test_the_exchange_of_one_peer_changes_no_bit(tmp_path: Path) -> None:
@@ -202,32 +226,39 @@ OVERLAP = f"{EXACT}\noverlap = true"
 
 
 class Slow(SoloExchange):
-    """Updates travel for a while, or fail once first."""
+    """An update travels until its peer has taken another step, if it may; or fails then, as often as told."""
 
-    def __init__(self, seconds: float, *first: Result) -> None:
+    def __init__(self, steps: Callable[[], int], failures: int = 0) -> None:
         super().__init__(closing_of(spec(OVERLAP)), spec(OVERLAP).local)
-        self.seconds = seconds
-        self.first = list(first)
+        self.steps = steps
+        self.failures = failures
+        self.meanwhile: list[int] = []
 
     def exchange(self, update: Update) -> Result:
-        time.sleep(self.seconds)
-        return self.first.pop(0) if self.first else super().exchange(update)
+        departed, end = self.steps(), time.monotonic() + (20 if update.round < 2 else 0)
+        while self.steps() == departed and time.monotonic() < end:
+            time.sleep(0.01)
+        self.meanwhile.append(self.steps() - departed)
+        if len(self.meanwhile) <= self.failures:
+            return Retry("nobody there")
+        return super().exchange(update)
 
 
 def test_overlapped_training_goes_on_while_the_update_travels(tmp_path: Path) -> None:
     """Alone, what comes back is what departed: nothing may change but the time."""
     one, log = learner(tmp_path, OVERLAP), Log()
-    train(Peer(one, Slow(0.5), Script(), log, tmp_path, lambda: None))
+    slow = Slow(lambda: one._inner_steps)
+    train(Peer(one, slow, Script(), log, tmp_path, lambda: None))
     plain = plain_loop(model(), iter(torch.split(TOKENS[:96], 8)), spec())
     losses = [done.work.mean_loss for done in log.rounds]
     assert losses == pytest.approx([sum(plain[i : i + 4]) / 4 for i in (0, 4, 8)], rel=1e-4)
     assert [done.work.samples for done in log.rounds] == [32, 32, 32]
-    assert sum(done.seconds for done in log.rounds[1:]) < 0.9 + sum(done.work.compute for done in log.rounds[1:])
+    assert slow.meanwhile[0] > 0 < slow.meanwhile[1]
 
 
 def test_an_overlapped_update_that_failed_is_one_with_the_next(tmp_path: Path) -> None:
     one, log = learner(tmp_path, OVERLAP), Log()
-    train(Peer(one, Slow(0.2, Retry("nobody there")), Script(), log, tmp_path, lambda: None))
+    train(Peer(one, Slow(lambda: one._inner_steps, failures=1), Script(), log, tmp_path, lambda: None))
     assert [done.round for done in log.rounds] == [0, 1, 2]
     assert log.rounds[0].work.samples > 32
     used = [item.range for done in log.rounds for item in done.work.used]

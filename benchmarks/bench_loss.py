@@ -1,0 +1,223 @@
+"""Held-out loss at equal samples: local mode's ways against synchronous training, at 2, 4 and 8 replicas.
+
+python benchmarks/bench_loss.py [--quick] [--cache FOLDER]
+
+A Llama of a million parameters learns the built-in text. Synchronous: one AdamW on batches of 16 samples, as gradient
+mode does. Local: each of n replicas takes inner steps on 16 / n of the same samples; a round is `STEPS` of them. All
+ways of a seed share initial weights, samples and their order, held-out samples and the schedule.
+With --cache, runs that are in the folder are not made again, so an interrupted benchmark goes on where it was; it knows
+runs by their spec, so take an empty folder when the code has changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import torch
+
+from benchmarks.replicas import Ground, losses
+from benchmarks.results import FOLDER, record
+from swarm.runspec import RunSpec, loads
+
+SPEC = """
+[run]
+name = "loss"
+seed = {seed}
+[model]
+source = "preset:tiny-llama"
+tokenizer = "bpe:1024"
+[data]
+source = "builtin:pydoc-topics"
+sequence_length = 64
+heldout_fraction = 0.1
+[training]
+mode = "{mode}"
+rounds = {rounds}
+target_batch_size = {target}
+micro_batch_size = 16
+precision = "bf16"
+learning_rate = {rate}
+warmup_samples = {warmup}
+[local]
+steps = {steps}
+batch_size = {size}
+{local}
+"""
+BATCH = 16  # samples that all replicas together see in one inner step
+STEPS = 15  # inner steps of a round
+RATE, RATE_SPARSE = 4e-3, 5e-3  # inner learning rates at their peak
+SAMPLES, QUICK_SAMPLES = 7680, 480  # of all replicas, 64 tokens each
+REPLICAS = (2, 4, 8)
+SEEDS = (0, 1, 2)
+PUBLISHED = {2: 1.3, 4: 3.3, 8: 6.1}  # percent; arXiv 2503.09799, its fit at 1 M parameters and 30 steps, tuned
+OUTER_SPARSE = {2: 1.0, 4: 0.5, 8: 0.5}  # outer learning rates
+POINTS = 4  # of a curve
+
+Curve = list[tuple[int, float]]  # (samples, held-out loss)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to train; `local` is its part of the section [local], `steps` those between two exchanges."""
+
+    name: str
+    mode: str
+    local: str = ""
+    steps: int = 1
+    rate: float = RATE
+
+    def settings(self, replicas: int) -> str:
+        """What depends on how many replicas there are is written in braces."""
+        return self.local.format(outer=OUTER_SPARSE.get(replicas, 1.0))
+
+
+SYNCHRONOUS = Way("synchronous", "gradient")
+SPARSE = 'codec = "sparse"\nouter_learning_rate = {outer}\n'
+LOCAL = (
+    Way("int8", "local", 'codec = "int8"', STEPS),
+    Way("sparse", "local", SPARSE, STEPS, RATE_SPARSE),
+    Way("sparse without feedback", "local", f"{SPARSE}error_feedback = 0.0", STEPS, RATE_SPARSE),
+)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """How much is done, and where finished runs are kept."""
+
+    samples: int
+    seeds: tuple[int, ...]
+    cache: Path
+
+    def curve(self, way: Way, replicas: int, seed: int) -> Curve:
+        """Held-out losses of a run, computed or found."""
+        spec = self._spec(way, replicas, seed)
+        kept = self.cache / f"{hashlib.sha256(spec.to_toml().encode()).hexdigest()[:32]}.json"
+        if not kept.exists():
+            ground = Ground.prepare(spec, self.cache / f"seed-{seed}")
+            every = max(1, spec.training.rounds // POINTS)
+            kept.write_text(json.dumps(list(losses(ground, spec, replicas, every))))
+        found = [(int(samples), float(loss)) for samples, loss in json.loads(kept.read_text())]
+        print(f"{way.name}, {replicas} replicas, seed {seed}: {found[-1][1]:.4f}", file=sys.stderr, flush=True)
+        return found
+
+    def _spec(self, way: Way, replicas: int, seed: int) -> RunSpec:
+        target = BATCH * way.steps
+        return loads(
+            SPEC.format(
+                seed=seed,
+                mode=way.mode,
+                rounds=self.samples // target,
+                target=target,
+                rate=way.rate,
+                warmup=self.samples // 16,
+                steps=way.steps,
+                size=BATCH // replicas,
+                local=way.settings(replicas),
+            )
+        )
+
+
+def compared(bench: Bench) -> dict[str, Any]:
+    """All curves of all seeds, seed by seed: {"synchronous": [curve of each seed], "sparse, 8 replicas": …}."""
+    found: dict[str, list[Curve]] = {}
+    for seed in bench.seeds:
+        for name, way, replicas in _runs():
+            found.setdefault(name, []).append(bench.curve(way, replicas, seed))
+    return found
+
+
+def _runs() -> Iterator[tuple[str, Way, int]]:
+    yield SYNCHRONOUS.name, SYNCHRONOUS, 1
+    for replicas in REPLICAS:
+        for way in LOCAL:
+            yield _name(way, replicas), way, replicas
+
+
+def _name(way: Way, replicas: int) -> str:
+    return f"{way.name}, {replicas} replicas"
+
+
+def summary(curves: dict[str, list[Curve]]) -> dict[str, Any]:
+    """Final losses, and gaps to the synchronous run of the same seed in percent: each, mean, standard deviation."""
+    final = {name: [curve[-1][1] for curve in found] for name, found in curves.items()}
+    base = final[SYNCHRONOUS.name]
+    gaps = {
+        name: [round(100 * (loss / like - 1), 2) for loss, like in zip(found, base, strict=True)]
+        for name, found in final.items()
+        if name != SYNCHRONOUS.name
+    }
+    return {
+        "final_loss": {name: [round(loss, 4) for loss in found] for name, found in final.items()},
+        "gap_percent": gaps,
+        "gap_percent_mean": {name: round(statistics.mean(found), 2) for name, found in gaps.items()},
+        "gap_percent_deviation": {
+            name: round(statistics.stdev(found), 2) for name, found in gaps.items() if len(found) > 1
+        },
+        "published_gap_percent": PUBLISHED,
+    }
+
+
+def plot(curves: dict[str, list[Curve]], gaps: dict[str, list[float]], path: Path) -> None:
+    """Loss over samples with most replicas, and the final gap over the number of replicas; means over seeds."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")  # draws files only
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    for name in (SYNCHRONOUS.name, *(_name(way, REPLICAS[-1]) for way in LOCAL)):
+        samples, means = _mean_curve(curves[name])
+        left.plot(samples, means, label=name)
+    for way in LOCAL:
+        found = [gaps[_name(way, replicas)] for replicas in REPLICAS]
+        spreads = [statistics.stdev(gap) for gap in found]
+        right.errorbar(
+            REPLICAS, [statistics.mean(gap) for gap in found], spreads, label=way.name, capsize=3, marker="o"
+        )
+    right.plot(REPLICAS, [PUBLISHED[replicas] for replicas in REPLICAS], "k--", label="published fit, 30 steps")
+    left.set(xlabel="samples of all replicas", ylabel="held-out loss, nats per token")
+    right.set(xlabel="replicas", ylabel="gap to synchronous, %", xticks=REPLICAS)
+    for axes in (left, right):
+        axes.legend()
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+
+
+def _mean_curve(curves: list[Curve]) -> tuple[list[int], list[float]]:
+    points = list(zip(*curves, strict=True))
+    return [point[0][0] for point in points], [statistics.mean(loss for _, loss in point) for point in points]
+
+
+def main() -> None:
+    """Measure, record and draw."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="under a minute; writes nothing")
+    parser.add_argument("--cache", type=Path, help="a folder that keeps finished runs")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    samples, seeds = (QUICK_SAMPLES, SEEDS[:1]) if options.quick else (SAMPLES, SEEDS)
+    with tempfile.TemporaryDirectory() as temporary:
+        cache = options.cache or Path(temporary)
+        cache.mkdir(parents=True, exist_ok=True)
+        curves = compared(Bench(samples, seeds, cache))
+    figures = summary(curves)
+    if not options.quick:
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        plot(curves, figures["gap_percent"], FOLDER / "loss.png")
+        figures["curves"] = curves
+    record("loss", figures, options.quick)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Whether a caller can be dialled: the coordinator tries it, at the address that the call came from and at no other."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+from urllib.parse import unquote
+
+from swarm.errors import UsageError
+from swarm.proto import coordinator_pb2 as pb
+
+NONCE_BYTES = 16
+_SECONDS = 2.0
+_LOWEST_PORT = 1024
+_TRIES = 30  # of one address, within
+_WINDOW_SECONDS = 60.0
+
+
+class DialBack:
+    """Threads of the gRPC server call in at once. `clock` gives seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._tries: dict[str, deque[float]] = defaultdict(deque)
+        self._lock = threading.Lock()
+
+    def answer(self, caller: str, request: pb.DialBackRequest) -> pb.DialBackResponse:
+        """`caller` is gRPC's word for who called. Raises UsageError for a request that no peer makes."""
+        if not _LOWEST_PORT <= request.port < 1 << 16 or len(request.nonce) != NONCE_BYTES:
+            raise UsageError("This port or nonce is none that a peer sends.", "Use the same version of garage-swarm.")
+        now, host = time.time(), host_of(caller)
+        why = _dial(host, request.port, request.nonce) if self._permits(host) else _TOO_OFTEN
+        return pb.DialBackResponse(reachable=not why, observed_host=host, why=why, server_time=now)
+
+    def _permits(self, host: str) -> bool:
+        with self._lock:
+            now = self._clock()
+            for known in list(self._tries):
+                _forget(self._tries[known], now - _WINDOW_SECONDS)
+                if not self._tries[known]:
+                    del self._tries[known]
+            if len(self._tries[host]) >= _TRIES:
+                return False
+            self._tries[host].append(now)
+            return True
+
+
+_TOO_OFTEN = f"not tried: this address asked {_TRIES} times within {_WINDOW_SECONDS:.0f} s"
+
+
+def _forget(tries: deque[float], before: float) -> None:
+    while tries and tries[0] <= before:
+        tries.popleft()
+
+
+def host_of(caller: str) -> str:
+    """The address in gRPC's name of a caller: ipv4:192.0.2.1:5000, ipv6:%5B::1%5D:5000. Empty for another kind."""
+    kind, _, rest = unquote(caller).partition(":")
+    if kind not in ("ipv4", "ipv6"):
+        return ""
+    address = ipaddress.ip_address(rest.rpartition(":")[0].strip("[]").partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
+
+
+def _dial(host: str, port: int, nonce: bytes) -> str:
+    """Why the caller cannot be dialled; empty when it can."""
+    try:
+        with socket.create_connection((host, port), _SECONDS) as line:
+            line.settimeout(_SECONDS)
+            heard = line.recv(NONCE_BYTES, socket.MSG_WAITALL)
+    except TimeoutError:
+        return f"no answer within {_SECONDS:g} s"
+    except OSError as error:
+        return (error.strerror or type(error).__name__).lower()
+    return "" if heard == nonce else "somebody else answered"
