@@ -36,6 +36,7 @@ logger = log.get(__name__)
 _KEPT_OUTCOMES = 16  # rounds for which a peer that missed the answer may ask again
 _TICK = 0.05  # seconds between looks at the clock while somebody waits
 _LONGEST_HOLD = 30.0  # seconds
+_INVITATIONS = 5  # rounds that wait for the same peer while it catches up, until it takes part
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Leader:
         self._first_done = 0.0  # when the first peer had done all that it may do in this round; 0 is not yet
         self._closing_since = 0.0  # when the round began to close; 0 is not yet
         self._rates: dict[bytes, float] = {}  # bytes per second that each node was seen to send, newest round
+        self._guests: Counter[bytes] = Counter()  # how often each was waited for while it caught up, in vain so far
         self._attempts: dict[bytes, _Attempt] = {}
         self._forming: _Attempt | None = None
         self._why = ""
@@ -103,8 +105,14 @@ class Leader:
         if message.round > self.round:
             self._fall_behind(message.round)
             return self._view(pb.AHEAD, "the round's leader has to catch up first")
-        self._note(peer, Said(message.samples, message.done))
+        if not message.catching_up or self._expects(peer):
+            self._note(peer, Said(message.samples, message.done))
         return self._look()
+
+    def _expects(self, guest: bytes) -> bool:
+        """Whether the round waits for a peer that catches up: not again and again for one that is never in time."""
+        self._guests[guest] += 1
+        return self._guests[guest] <= _INVITATIONS
 
     async def watch(self, peer: bytes, message: pb.Progress) -> pb.SwarmView:
         """`progress`, but while the round is open the answer waits, so that a peer need not ask again and again."""
@@ -203,6 +211,8 @@ class Leader:
 
     def _form(self, attempt: _Attempt, decision: Form) -> None:
         group_id = secrets.token_bytes(16)
+        for peer in decision.members:
+            self._guests.pop(peer, None)
         attempt.members, attempt.resync, attempt.formed_at = decision.members, decision.resync, self._clock()
         self._attempts[group_id], self._forming = attempt, None
         seats = [_seat(peer, attempt.ready[peer]) for peer in decision.members]

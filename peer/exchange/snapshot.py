@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from peer.exchange import guard
@@ -24,29 +24,45 @@ from hivemind.p2p import PeerID  # noqa: E402
 logger = log.get(__name__)
 
 _OFFER_SECONDS = 30.0  # a donor writes its state to disk first
+_LOOKS = 3  # a round may end between a donor's offer and our word to the leader
 _SILENCE_SECONDS = 15.0  # a donor that sends nothing for so long is left
 
 
-async def download(node: Node, donors: Sequence[bytes], at_least: int, folder: Path) -> Fetched | None:
+# Tells the leader which round's state is fetched; False when that round has just ended.
+Announce = Callable[[int], Awaitable[bool]]
+
+
+async def download(
+    node: Node, donors: Sequence[bytes], at_least: int, folder: Path, announce: Announce
+) -> Fetched | None:
     """The state of the furthest donors, the majority's among them, or None when no donor has round `at_least`.
 
     Equal states are equal files, so a download that breaks off goes on at the same byte with another donor.
     """
-    offers = await asyncio.gather(*(_offer(node, donor, at_least) for donor in donors))
-    found = [(offer, donor) for offer, donor in zip(offers, donors, strict=True) if offer is not None]
-    if not found:
-        return None
-    votes = Counter(offer.sha256 for offer, _ in found)
-    best = max((offer for offer, _ in found), key=lambda offer: (offer.round, votes[offer.sha256]))
-    sources = [donor for offer, donor in found if offer.sha256 == best.sha256]
-    random.shuffle(sources)
-    part = folder / f"{best.sha256}.part"
+    for _ in range(_LOOKS):
+        best, sources = await _furthest(node, donors, at_least)
+        if best is None or await announce(best.round):
+            break
+    part = folder / f"{best.sha256}.part" if best else folder
     for donor in sources:
-        if await _fetch(node, donor, best, part) and await asyncio.to_thread(_verified, part, best):
+        if best and await _fetch(node, donor, best, part) and await asyncio.to_thread(_verified, part, best):
             path = folder / f"round-{best.round}.safetensors"
             publish(part, path)
             return Fetched(path, best.round, best.digest)
     return None
+
+
+async def _furthest(node: Node, donors: Sequence[bytes], at_least: int) -> tuple[pb.Snapshot | None, list[bytes]]:
+    """The state to fetch, and who has it, in an order of this peer's own."""
+    offers = await asyncio.gather(*(_offer(node, donor, at_least) for donor in donors))
+    found = [(offer, donor) for offer, donor in zip(offers, donors, strict=True) if offer is not None]
+    if not found:
+        return None, []
+    votes = Counter(offer.sha256 for offer, _ in found)
+    best = max((offer for offer, _ in found), key=lambda offer: (offer.round, votes[offer.sha256]))
+    sources = [donor for offer, donor in found if offer.sha256 == best.sha256]
+    random.shuffle(sources)
+    return best, sources
 
 
 async def _offer(node: Node, donor: bytes, at_least: int) -> pb.Snapshot | None:

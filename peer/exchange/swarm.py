@@ -314,7 +314,19 @@ class SwarmExchange:
         donors = [
             m.peer_id for m in self._node.members() if m.active and m.peer_id != self._node.id and not m.client_mode
         ]
-        return self._loop.run(download(self._node, donors, at_least, folder), None)
+        return self._loop.run(download(self._node, donors, at_least, folder, self._announce), None)
+
+    async def _announce(self, round_: int) -> bool:
+        """Ask the leader not to end `round_` without us; False when it just ended."""
+        said, leader = pb.Progress(round=round_, catching_up=True), self._find_leader()
+        if leader == self._node.id:
+            return True
+        try:
+            view: pb.SwarmView = await self._ask(leader, "rpc_progress", said, _CALL_SECONDS)
+        except NETWORK_ERRORS as error:
+            logger.info("the leader does not know that this peer is catching up: %r", error)
+            return True
+        return view.phase != pb.BEHIND
 
     def close(self) -> None:
         try:

@@ -82,6 +82,7 @@ class Progress(_message.Message):
     SAMPLES_PER_SECOND_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
     HOLD_SECONDS_FIELD_NUMBER: _builtins.int
+    CATCHING_UP_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     samples: _builtins.int
     """accumulated for this round, not yet exchanged"""
@@ -90,6 +91,8 @@ class Progress(_message.Message):
     """it has taken all the steps that it may take in this round"""
     hold_seconds: _builtins.float
     """how long the answer may wait for the round to close"""
+    catching_up: _builtins.bool
+    """it fetches θ_round now: the round waits for it as for a slow peer"""
     def __init__(
         self,
         *,
@@ -98,10 +101,11 @@ class Progress(_message.Message):
         samples_per_second: _builtins.float = ...,
         done: _builtins.bool = ...,
         hold_seconds: _builtins.float = ...,
+        catching_up: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "hold_seconds", b"hold_seconds", "round", b"round", "samples", b"samples", "samples_per_second", b"samples_per_second"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catching_up", b"catching_up", "done", b"done", "hold_seconds", b"hold_seconds", "round", b"round", "samples", b"samples", "samples_per_second", b"samples_per_second"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -65,7 +65,7 @@ def test_a_peer_with_another_digest_is_told_to_resync_before_it_goes_on() -> Non
     with exchange_peers(rounds=6, await_others=2) as swarm:
         swarm.start()
         swarm.start()
-        liar = swarm.start(lie_at=2)
+        liar = swarm.start(lie_from=2)
         peers = swarm.finish()
         refused = liar.every("not_applied")
         assert any("differs from the majority" in event["why"] for event in refused)

@@ -9,7 +9,7 @@ from peer.exchange.leader import Leader, Rules
 from peer.exchange.rounds import Member
 from swarm.proto import exchange_pb2 as pb
 
-OWN, OTHER = b"own", b"other"
+OWN, OTHER, THIRD = b"own", b"other", b"third"
 
 
 def test_who_forms_a_group_and_hears_of_a_later_round_is_told_at_once() -> None:
@@ -25,3 +25,29 @@ def test_who_forms_a_group_and_hears_of_a_later_round_is_told_at_once() -> None:
     group = asyncio.run(play())
     assert group.verdict == pb.RETRY
     assert group.why == "others are in round 3"
+
+
+def test_the_round_waits_for_who_catches_up_but_not_for_ever() -> None:
+    async def seconds_of(leader: Leader, now: list[float], round_: int) -> float:
+        leader.advance(round_)
+        leader.progress(OTHER, pb.Progress(round=round_, catching_up=True))
+        for peer in (OWN, THIRD):
+            leader.progress(peer, pb.Progress(round=round_, samples=4))
+        ready = pb.ReadyRequest(round=round_, samples=4, digest="same")
+        began, forming = now[0], [asyncio.ensure_future(leader.ready(peer, ready)) for peer in (OWN, THIRD)]
+        while not forming[0].done():
+            now[0] += 0.5
+            await asyncio.sleep(0.06)
+        assert (await forming[0]).verdict == pb.GO
+        return now[0] - began
+
+    async def play() -> list[float]:
+        members = [Member(float(number), peer) for number, peer in enumerate((OWN, OTHER, THIRD))]
+        now = [1.0]
+        rules = Rules(SampleTarget(8), grace=5.0, patience=60.0)
+        leader = Leader(OWN, rules, lambda: members, lambda: now[0])
+        return [await seconds_of(leader, now, round_) for round_ in range(7)]
+
+    waited = asyncio.run(play())
+    assert all(seconds >= 5 for seconds in waited[:5])
+    assert all(seconds < 5 for seconds in waited[5:])
