@@ -179,10 +179,15 @@ class Node:
         await self._store(None, 2 * self.pace.record)
 
     async def _store(self, value: object, seconds: float) -> bool:
-        """Whether another node took it."""
+        """Whether another node took it. When none did it is kept here, for the first that asks."""
         expires = get_dht_time() + seconds
-        where = {"subkey": self.id, "exclude_self": True}
-        return bool(await self.dht.store(self._key, value, expires, return_future=True, **where))
+        for alone in (False, True):
+            taken = self.dht.store(
+                self._key, value, expires, subkey=self.id, return_future=True, exclude_self=not alone
+            )
+            if await taken:
+                return not alone
+        return False
 
     async def refresh(self) -> None:
         """Read the membership records anew."""
