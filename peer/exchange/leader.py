@@ -205,9 +205,12 @@ class Leader:
         self._say(decision.why)
         if isinstance(decision, Form):
             self._form(attempt, decision)
-        elif isinstance(decision, Reopen) or self._waited(attempt) > self._rules.patience:
-            self._forming = None
-            attempt.group.set_result(pb.Group(verdict=pb.RETRY, why=decision.why))
+        elif isinstance(decision, Reopen):
+            # Who was not ready may be gone; its last count must not close the round again and again.
+            self._progress = {peer: word for peer, word in self._progress.items() if peer in attempt.ready}
+            self._release(decision.why)
+        elif self._waited(attempt) > self._rules.patience:
+            self._release(decision.why)
 
     def _form(self, attempt: _Attempt, decision: Form) -> None:
         group_id = secrets.token_bytes(16)
@@ -264,10 +267,17 @@ class Leader:
         while len(self.outcomes) > _KEPT_OUTCOMES:
             self.outcomes.pop(next(iter(self.outcomes)))
 
-    def _dissolve(self, why: str) -> None:
+    def step_down(self) -> None:
+        """Another peer leads: who waits here for a group asks there. Groups that are formed go on."""
+        self._release("another peer leads the round now")
+
+    def _release(self, why: str) -> None:
         if self._forming is not None and not self._forming.group.done():
             self._forming.group.set_result(pb.Group(verdict=pb.RETRY, why=why))
         self._forming = None
+
+    def _dissolve(self, why: str) -> None:
+        self._release(why)
         for group_id, attempt in list(self._attempts.items()):
             self._conclude(group_id, attempt, pb.Outcome(verdict=pb.RETRY, why=why))
 

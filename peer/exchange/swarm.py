@@ -100,7 +100,11 @@ class SwarmExchange:
 
     def maddrs(self) -> list[str]:
         """Where others can dial this peer."""
-        return self._node.maddrs()
+
+        async def look() -> list[str]:  # in the loop: hivemind's pipe to its DHT process is for one thread only
+            return self._node.maddrs()
+
+        return self._loop.run(look(), _CALL_SECONDS)
 
     def others(self) -> int:
         """How many other live members hold an agreed state."""
@@ -180,6 +184,7 @@ class SwarmExchange:
             if self._leader.behind_of > said.round:
                 return pb.SwarmView(phase=pb.BEHIND, round=self._leader.behind_of, why="others are in a later round")
             return await self._leader.watch(self._node.id, said)
+        self._leader.step_down()
         view: pb.SwarmView = await self._ask(leader, "rpc_progress", said, _CALL_SECONDS + said.hold_seconds)
         return view
 

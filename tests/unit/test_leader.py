@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from peer.exchange.closing import SampleTarget
 from peer.exchange.leader import Leader, Rules
@@ -51,3 +52,35 @@ def test_the_round_waits_for_who_catches_up_but_not_for_ever() -> None:
     waited = asyncio.run(play())
     assert all(seconds >= 5 for seconds in waited[:5])
     assert all(seconds < 5 for seconds in waited[5:])
+
+
+def leading(*peers: bytes, grace: float, clock: Callable[[], float] = lambda: 1.0) -> Leader:
+    members = [Member(float(number), peer) for number, peer in enumerate(peers)]
+    return Leader(OWN, Rules(SampleTarget(8), grace=grace, patience=60.0), lambda: members, clock)
+
+
+def test_who_waits_at_a_peer_that_does_not_lead_any_more_is_told_so() -> None:
+    async def play() -> pb.Group:
+        leader = leading(OWN, OTHER, grace=60.0)
+        leader.progress(OTHER, pb.Progress(samples=4))
+        forming = asyncio.ensure_future(leader.ready(OWN, pb.ReadyRequest(samples=4, digest="same")))
+        await asyncio.sleep(0.1)
+        leader.step_down()
+        return await asyncio.wait_for(forming, 1.0)
+
+    assert asyncio.run(play()).why == "another peer leads the round now"
+
+
+def test_the_samples_of_who_was_not_ready_do_not_close_the_round_again() -> None:
+    async def play() -> tuple[pb.Group, pb.SwarmView]:
+        now = [1.0]
+        leader = leading(OWN, OTHER, grace=5.0, clock=lambda: now[0])
+        leader.progress(OTHER, pb.Progress(samples=4))
+        forming = asyncio.ensure_future(leader.ready(OWN, pb.ReadyRequest(samples=4, digest="same")))
+        await asyncio.sleep(0.1)
+        now[0] += 6.0
+        return await asyncio.wait_for(forming, 1.0), leader.progress(OWN, pb.Progress(samples=4))
+
+    group, view = asyncio.run(play())
+    assert group.why == "the ready peers have 4 of 8 samples; the round goes on"
+    assert view.phase == pb.OPEN
