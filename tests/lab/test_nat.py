@@ -35,7 +35,7 @@ def check_that_both_counted(peers: list[Program], run: LabRun) -> None:
         assert all(member.counted_samples > 0 for member in client.status().members)
 
 
-@pytest.mark.parametrize("mode", ["local", "gradient"])
+@pytest.mark.parametrize("mode", ["local", pytest.param("gradient", marks=pytest.mark.long)])
 def test_two_peers_behind_two_nats_train_together(tmp_path: Path, mode: str) -> None:
     with lab({"coordinator": None, "one": HOME, "two": HOME}) as net, lab_run(net, tmp_path) as run:
         if mode == "local":
@@ -52,6 +52,7 @@ def after_two_together(number: int) -> Callable[[Event], bool]:
     return lambda event: after_round(number)(event) and event["members"] == 2
 
 
+@pytest.mark.long
 def test_a_peer_behind_a_nat_and_an_open_one_train_together(tmp_path: Path) -> None:
     """The hidden one came first, so it leads."""
     with lab({"coordinator": None, "hidden": HOME, "open": STREET}) as net, lab_run(net, tmp_path, rounds=900) as run:
@@ -68,6 +69,7 @@ def test_a_peer_behind_a_nat_and_an_open_one_train_together(tmp_path: Path) -> N
         assert f"open: others can dial this machine at {net.host('open').public}" in notes(other)
 
 
+@pytest.mark.long
 def test_places_at_the_relay_are_taken_again_after_the_coordinator_restarted(tmp_path: Path) -> None:
     with lab({"coordinator": None, "one": HOME, "two": HOME}) as net, lab_run(net, tmp_path, rounds=900) as run:
         local(run)
