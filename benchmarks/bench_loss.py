@@ -17,8 +17,8 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,13 @@ batch_size = {size}
 """
 BATCH = 16  # samples that all replicas together see in one inner step
 STEPS = 15  # inner steps of a round
-RATE, RATE_SPARSE = 4e-3, 5e-3  # inner learning rates at their peak
+RATE, RATE_SPARSE, RATE_NESTEROV = 4e-3, 5e-3, 1.5e-3  # inner learning rates at their peak
 SAMPLES, QUICK_SAMPLES = 7680, 480  # of all replicas, 64 tokens each
 REPLICAS = (2, 4, 8)
 SEEDS = (0, 1, 2)
 PUBLISHED = {2: 1.3, 4: 3.3, 8: 6.1}  # percent; arXiv 2503.09799, its fit at 1 M parameters and 30 steps, tuned
 OUTER_SPARSE = {2: 1.0, 4: 0.5, 8: 0.5}  # outer learning rates
+OUTER_NESTEROV = {2: 0.6, 4: 0.7, 8: 0.8}
 POINTS = 4  # of a curve
 
 Curve = list[tuple[int, float]]  # (samples, held-out loss)
@@ -69,25 +70,32 @@ Curve = list[tuple[int, float]]  # (samples, held-out loss)
 
 @dataclass(frozen=True)
 class Way:
-    """A way to train; `local` is its part of the section [local], `steps` those between two exchanges."""
+    """A way to train.
+
+    `local` is its part of the section [local], `outer` the outer learning rate by the number of replicas (1 where none
+    is given), `steps` the steps of a round, `rate` the inner learning rate at its peak. It is run with the first
+    `seeds` of the benchmark's.
+    """
 
     name: str
-    mode: str
     local: str = ""
-    steps: int = 1
+    outer: Mapping[int, float] = field(default_factory=dict)
+    steps: int = STEPS
     rate: float = RATE
+    seeds: int = len(SEEDS)
 
     def settings(self, replicas: int) -> str:
-        """What depends on how many replicas there are is written in braces."""
-        return self.local.format(outer=OUTER_SPARSE.get(replicas, 1.0))
+        """Its part of the section [local]."""
+        return f"{self.local}\nouter_learning_rate = {self.outer.get(replicas, 1.0)}"
 
 
-SYNCHRONOUS = Way("synchronous", "gradient")
-SPARSE = 'codec = "sparse"\nouter_learning_rate = {outer}\n'
+SYNCHRONOUS = Way("synchronous", steps=1)
 LOCAL = (
-    Way("int8", "local", 'codec = "int8"', STEPS),
-    Way("sparse", "local", SPARSE, STEPS, RATE_SPARSE),
-    Way("sparse without feedback", "local", f"{SPARSE}error_feedback = 0.0", STEPS, RATE_SPARSE),
+    Way("int8", 'codec = "int8"'),
+    Way("sparse", 'codec = "sparse"', OUTER_SPARSE, rate=RATE_SPARSE),
+    Way("int8, Nesterov", 'codec = "int8"\nouter_momentum = 0.9', OUTER_NESTEROV, rate=RATE_NESTEROV, seeds=1),
+    Way("sparse, 512 kept", 'codec = "sparse"\nkept = 512', OUTER_SPARSE, rate=RATE_SPARSE, seeds=1),
+    Way("sparse, no feedback", 'codec = "sparse"\nerror_feedback = 0.0', OUTER_SPARSE, rate=RATE_SPARSE, seeds=1),
 )
 
 
@@ -97,6 +105,7 @@ class Bench:
 
     samples: int
     seeds: tuple[int, ...]
+    replicas: tuple[int, ...]
     cache: Path
 
     def curve(self, way: Way, replicas: int, seed: int) -> Curve:
@@ -116,7 +125,7 @@ class Bench:
         return loads(
             SPEC.format(
                 seed=seed,
-                mode=way.mode,
+                mode="gradient" if way is SYNCHRONOUS else "local",
                 rounds=self.samples // target,
                 target=target,
                 rate=way.rate,
@@ -131,15 +140,16 @@ class Bench:
 def compared(bench: Bench) -> dict[str, Any]:
     """All curves of all seeds, seed by seed: {"synchronous": [curve of each seed], "sparse, 8 replicas": …}."""
     found: dict[str, list[Curve]] = {}
-    for seed in bench.seeds:
-        for name, way, replicas in _runs():
-            found.setdefault(name, []).append(bench.curve(way, replicas, seed))
+    for index, seed in enumerate(bench.seeds):
+        for name, way, replicas in _runs(bench.replicas):
+            if index < way.seeds:
+                found.setdefault(name, []).append(bench.curve(way, replicas, seed))
     return found
 
 
-def _runs() -> Iterator[tuple[str, Way, int]]:
+def _runs(numbers: Sequence[int]) -> Iterator[tuple[str, Way, int]]:
     yield SYNCHRONOUS.name, SYNCHRONOUS, 1
-    for replicas in REPLICAS:
+    for replicas in numbers:
         for way in LOCAL:
             yield _name(way, replicas), way, replicas
 
@@ -153,7 +163,7 @@ def summary(curves: dict[str, list[Curve]]) -> dict[str, Any]:
     final = {name: [curve[-1][1] for curve in found] for name, found in curves.items()}
     base = final[SYNCHRONOUS.name]
     gaps = {
-        name: [round(100 * (loss / like - 1), 2) for loss, like in zip(found, base, strict=True)]
+        name: [round(100 * (loss / base[seed] - 1), 2) for seed, loss in enumerate(found)]
         for name, found in final.items()
         if name != SYNCHRONOUS.name
     }
@@ -169,7 +179,7 @@ def summary(curves: dict[str, list[Curve]]) -> dict[str, Any]:
 
 
 def plot(curves: dict[str, list[Curve]], gaps: dict[str, list[float]], path: Path) -> None:
-    """Loss over samples with most replicas, and the final gap over the number of replicas; means over seeds."""
+    """Loss over samples with most replicas and the first seed; final gap over the number of replicas, mean of seeds."""
     import matplotlib as mpl
 
     mpl.use("Agg")  # draws files only
@@ -177,14 +187,11 @@ def plot(curves: dict[str, list[Curve]], gaps: dict[str, list[float]], path: Pat
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     for name in (SYNCHRONOUS.name, *(_name(way, REPLICAS[-1]) for way in LOCAL)):
-        samples, means = _mean_curve(curves[name])
-        left.plot(samples, means, label=name)
+        left.plot(*zip(*curves[name][0], strict=True), label=name)
     for way in LOCAL:
         found = [gaps[_name(way, replicas)] for replicas in REPLICAS]
-        spreads = [statistics.stdev(gap) for gap in found]
-        right.errorbar(
-            REPLICAS, [statistics.mean(gap) for gap in found], spreads, label=way.name, capsize=3, marker="o"
-        )
+        means, spreads = [statistics.mean(gap) for gap in found], [statistics.pstdev(gap) for gap in found]
+        right.errorbar(REPLICAS, means, spreads, label=way.name, capsize=3, marker="o")
     right.plot(REPLICAS, [PUBLISHED[replicas] for replicas in REPLICAS], "k--", label="published fit, 30 steps")
     left.set(xlabel="samples of all replicas", ylabel="held-out loss, nats per token")
     right.set(xlabel="replicas", ylabel="gap to synchronous, %", xticks=REPLICAS)
@@ -194,11 +201,6 @@ def plot(curves: dict[str, list[Curve]], gaps: dict[str, list[float]], path: Pat
     figure.savefig(path, dpi=110)
 
 
-def _mean_curve(curves: list[Curve]) -> tuple[list[int], list[float]]:
-    points = list(zip(*curves, strict=True))
-    return [point[0][0] for point in points], [statistics.mean(loss for _, loss in point) for point in points]
-
-
 def main() -> None:
     """Measure, record and draw."""
     parser = argparse.ArgumentParser()
@@ -206,11 +208,11 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="a folder that keeps finished runs")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    samples, seeds = (QUICK_SAMPLES, SEEDS[:1]) if options.quick else (SAMPLES, SEEDS)
     with tempfile.TemporaryDirectory() as temporary:
         cache = options.cache or Path(temporary)
         cache.mkdir(parents=True, exist_ok=True)
-        curves = compared(Bench(samples, seeds, cache))
+        quick, whole = Bench(QUICK_SAMPLES, SEEDS[:1], (4,), cache), Bench(SAMPLES, SEEDS, REPLICAS, cache)
+        curves = compared(quick if options.quick else whole)
     figures = summary(curves)
     if not options.quick:
         FOLDER.mkdir(parents=True, exist_ok=True)
