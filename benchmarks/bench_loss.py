@@ -93,6 +93,7 @@ SYNCHRONOUS = Way("synchronous", steps=1)
 LOCAL = (
     Way("int8", 'codec = "int8"'),
     Way("sparse", 'codec = "sparse"', OUTER_SPARSE, rate=RATE_SPARSE),
+    Way("int8, overlapped", 'codec = "int8"\noverlap = true', seeds=1),
     Way("int8, Nesterov", 'codec = "int8"\nouter_momentum = 0.9', OUTER_NESTEROV, rate=RATE_NESTEROV, seeds=1),
     Way("sparse, 512 kept", 'codec = "sparse"\nkept = 512', OUTER_SPARSE, rate=RATE_SPARSE, seeds=1),
     Way("sparse, no feedback", 'codec = "sparse"\nerror_feedback = 0.0', OUTER_SPARSE, rate=RATE_SPARSE, seeds=1),

@@ -31,6 +31,7 @@ from swarm.ranges import Layout, Range
 from swarm.runspec import RunSpec
 
 _EVALUATED_AT_ONCE = 64  # samples
+_EARLY = 5  # inner steps while updates travel, with overlap: a third of a round, more than any home link needs
 
 
 class Silent:
@@ -96,9 +97,13 @@ def losses(ground: Ground, spec: RunSpec, replicas: int, every: int) -> Iterator
     """(samples seen by all, held-out loss) after every `every`-th round and after the last one."""
     learners = [ground.learner(spec) for _ in range(replicas)]
     model = load_model(ground.model)
+    early = 0  # steps of this round that were taken while the last one's updates travelled
     for round_ in range(spec.training.rounds):
-        counts = [_teach(ground, one, _share(spec, round_, replicas, i)) for i, one in enumerate(learners)]
-        _end_round(learners, counts)
+        for i, one in enumerate(learners):
+            _teach(ground, one, _share(spec, round_, replicas, i)[early:])
+        early = _EARLY if spec.local.overlap and round_ + 1 < spec.training.rounds else 0
+        ahead = [_share(spec, round_ + 1, replicas, i)[:early] for i in range(replicas)]
+        _end_round(ground, learners, spec.training.target_batch_size // replicas, ahead)
         assert len({one.digest for one in learners}) == 1, "the replicas differ"
         if (round_ + 1) % every == 0 or round_ + 1 == spec.training.rounds:
             yield learners[0].global_samples, ground.loss(learners[0], model)
@@ -114,23 +119,24 @@ def _share(spec: RunSpec, round_: int, replicas: int, replica: int) -> list[Rang
     return [Range(start + replica * size, start + (replica + 1) * size) for start in starts]
 
 
-def _teach(ground: Ground, learner: Learner, share: Sequence[Range]) -> int:
-    """Let a learner train on its share; how many samples that were."""
+def _teach(ground: Ground, learner: Learner, share: Sequence[Range]) -> None:
+    """Let a learner train on its share."""
     for positions in share:
         samples = ground.batches.load(positions)
         while len(samples):
             room = learner.room()
             learner.learn(samples[:room])
             samples = samples[room:]
-    return sum(len(positions) for positions in share)
 
 
-def _end_round(learners: Sequence[Learner], counts: Sequence[int]) -> None:
-    updates = [learner.update(count) for learner, count in zip(learners, counts, strict=True)]
+def _end_round(ground: Ground, learners: Sequence[Learner], each: int, ahead: Sequence[Sequence[Range]]) -> None:
+    """Exchange what each learned from `each` samples; `ahead` is learned while updates travel."""
+    updates = [learner.update(each) for learner in learners]
     averages = _combined(learners[0].spec, updates)
-    for learner, average in zip(learners, averages, strict=True):
-        members = len(learners)
-        learner.apply(Applied(average.mean, average.norm, sum(counts), members, taken=average.taken, lost=average.lost))
+    for learner, average, share in zip(learners, averages, ahead, strict=True):
+        _teach(ground, learner, share)
+        samples, members = each * len(learners), len(learners)
+        learner.apply(Applied(average.mean, average.norm, samples, members, taken=average.taken, lost=average.lost))
 
 
 def _combined(spec: RunSpec, updates: Sequence[Update]) -> list[Average]:
