@@ -68,9 +68,10 @@ class LocalLearner(Learner):
     def update(self, samples: int) -> Update:
         if self._pending:
             self._inner_step()  # the round ends in the middle of it
-        self._sent = self._wanted()
+        local = self._local()
+        self._sent = self._wanted(local)
         if self.spec.local.overlap:
-            self._departed = {name: _host(parameter) for name, parameter in self.parameters.items()}
+            self._departed = local
             self._departed_steps, self._steps = self._steps, 0
         tensors = {name: torch.from_numpy(values) for name, values in self._sent.items()}
         return Update(self.round, self.digest, samples, tensors)
@@ -104,16 +105,19 @@ class LocalLearner(Learner):
         self._pending = 0
         self.gradients.begin()  # the next step needs the same memory
 
-    def _wanted(self) -> dict[str, Floats]:
+    def _local(self) -> dict[str, NDArray[np.float32]]:
+        return {name: _host(parameter) for name, parameter in self.parameters.items()}
+
+    def _wanted(self, local: dict[str, NDArray[np.float32]]) -> dict[str, Floats]:
         """β·e + Δ: what should travel."""
-        wanted = {name: self._delta(name) for name in self.parameters}
+        wanted = {name: self._delta(name, values) for name, values in local.items()}
         for name, waiting in self._waiting.items():
             wanted[name] += waiting * self._dtype(self.spec.local.feedback)
         return wanted
 
-    def _delta(self, name: str) -> Floats:
-        local = _host(self.parameters[name]).astype(np.float64)
-        return (self._theta[name] - local).astype(self._dtype)
+    def _delta(self, name: str, local: NDArray[np.float32]) -> Floats:
+        delta: Floats = (self._theta[name] - local.astype(np.float64)).astype(self._dtype)
+        return delta
 
     def _step(self, result: Applied) -> None:
         self._alternation.look(self._theta, {name: mean.numpy() for name, mean in result.mean.items()}, result.lost)
@@ -131,7 +135,7 @@ class LocalLearner(Learner):
     def _adopt(self, tensors: dict[str, Tensor]) -> None:
         trained = self._steps or self._departed_steps
         if trained and self.spec.local.feedback:
-            self._waiting = self._wanted()  # too late for its round: it goes into the next one
+            self._waiting = self._wanted(self._local())  # too late for its round: it goes into the next one
         for name, parameter in self.parameters.items():
             self._theta[name] = fitting(tensors, f"{_THETA}{name}", parameter).numpy().copy()
         self._outer.load(tensors)
