@@ -16,13 +16,13 @@ from peer.exchange.allreduce import AllReduce
 from peer.exchange.average import Average
 from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, StateSource, Update, View
 from peer.exchange.carrier import Carrier
-from peer.exchange.closing import Said
 from peer.exchange.delivery import Delivery, Fallback, Progress
 from peer.exchange.gather import Gather
 from peer.exchange.leader import Leader, Rules
 from peer.exchange.loop import LoopThread
 from peer.exchange.node import NETWORK_ERRORS, Node, NodeOptions, start_dht
 from peer.exchange.protocol import Servicer
+from peer.exchange.reporter import Reporter
 from peer.exchange.rounds import evaluator_of, leader_of
 from peer.exchange.snapshot import download
 from peer.exchange.ways import Way
@@ -38,9 +38,8 @@ from hivemind.p2p import PeerID  # noqa: E402
 
 logger = log.get(__name__)
 
-_REPORT_SECONDS = 0.2  # how often the leader is asked even when nothing changed
+_LOOK_SECONDS = 0.2  # how often one who waits for the leader's decision looks whether it still answers
 _CALL_SECONDS = 5.0
-_PHASES = {pb.OPEN: Phase.OPEN, pb.CLOSING: Phase.CLOSING, pb.BEHIND: Phase.BEHIND, pb.AHEAD: Phase.OPEN}
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,7 @@ class SwarmExchange:
         self._rules = rules
         self._loop = loop
         self._delivery = Delivery(node, servicer.shelf)
-        self._said = pb.Progress()
-        self._spoken = asyncio.Event()
-        self._view = View(Phase.OPEN, 0, 0, 1, "looking for the others")
+        self._reporter = Reporter(self._report, rules.closing)
         self._lost: set[bytes] = set()
         self._group = pb.Group()  # that of the last round that was applied
 
@@ -96,7 +93,7 @@ class SwarmExchange:
         await self._node.declare()
         await self._node.refresh()
         self._loop.spawn(self._node.keep_fresh())
-        self._loop.spawn(self._keep_reporting())
+        self._loop.spawn(self._reporter.keep_reporting(lambda: self._node.me.active))
 
     def maddrs(self) -> list[str]:
         """Where others can dial this peer."""
@@ -142,41 +139,15 @@ class SwarmExchange:
             hold_seconds=self._node.pace.hold,
         )
         self._loop.call_soon(lambda: self._speak(said))
-        view = self._view
+        view = self._reporter.view
         heard_now = view.round == round_ and view.phase is not Phase.BEHIND
         if heard_now or view.round > round_:
             return view
         return View(Phase.OPEN, round_, samples, view.members, view.why)  # the view is of an earlier round
 
     def _speak(self, said: pb.Progress) -> None:
-        before, self._said = self._said, said
         self._leader.advance(max(said.round, self._leader.round))
-        if before.round != said.round or self._rules.closing.news(_word(before), _word(said)):
-            self._spoken.set()
-
-    async def _keep_reporting(self) -> None:
-        """Tell the leader our newest count and keep its newest view, for ever."""
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._spoken.wait(), _REPORT_SECONDS)
-            self._spoken.clear()
-            if not self._node.me.active:
-                continue
-            try:
-                await self._report_until_news(self._said)
-            except NETWORK_ERRORS as error:
-                logger.debug("progress was not heard: %r", error)
-
-    async def _report_until_news(self, said: pb.Progress) -> None:
-        """The leader may take its time to answer; when there is more to say meanwhile, this answer is not awaited."""
-        report = asyncio.ensure_future(self._report(said))
-        news = asyncio.ensure_future(self._spoken.wait())
-        await asyncio.wait([report, news], return_when=asyncio.FIRST_COMPLETED)
-        news.cancel()
-        if report.done():
-            self._view = _read(report.result(), said)
-        else:
-            report.cancel()
+        self._reporter.speak(said)
 
     async def _report(self, said: pb.Progress) -> pb.SwarmView:
         leader = self._find_leader()
@@ -207,7 +178,7 @@ class SwarmExchange:
         """Wait for the leader's decision, but not for one that does not answer our progress reports either."""
         call = asyncio.ensure_future(self._ask(leader, method, message, seconds))
         while not call.done():
-            await asyncio.wait([call], timeout=_REPORT_SECONDS)
+            await asyncio.wait([call], timeout=_LOOK_SECONDS)
             if leader in self._lost and not call.done():
                 call.cancel()
                 raise TimeoutError("the round's leader stopped answering")
@@ -345,12 +316,3 @@ def _way(node: Node, servicer: Servicer, carrier: Carrier, options: ExchangeOpti
     if options.local:
         return Gather(node, carrier, options.local, options.rules.patience)
     return AllReduce(node, servicer, options.codec, options.rules.patience)
-
-
-def _word(said: pb.Progress) -> Said:
-    return Said(said.samples, said.done)
-
-
-def _read(view: pb.SwarmView, said: pb.Progress) -> View:
-    phase = _PHASES.get(view.phase, Phase.OPEN)
-    return View(phase, max(view.round, said.round), view.samples, view.members, view.why)
