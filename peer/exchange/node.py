@@ -205,6 +205,15 @@ class Node:
         records = found.value if found is not None and isinstance(found.value, dict) else {}
         self.relays = tuple(sorted(key for key, record in records.items() if isinstance(key, bytes) and record.value))
 
+    async def keep_relays(self) -> None:
+        """Read anew who carries payloads, for ever: where updates are gathered."""
+        while True:
+            try:
+                await self.find_relays()
+            except (OSError, EOFError) as error:
+                logger.warning("relays could not be looked up: %s", error)
+            await asyncio.sleep(self.pace.declare)
+
     async def keep_fresh(self) -> None:
         """Renew the own record and place and read the others' records, for ever."""
         await asyncio.gather(self._keep_records(), *([self._keep_place(self.place)] if self.place else []))
@@ -221,7 +230,6 @@ class Node:
             try:
                 if time.monotonic() - declared > self.pace.declare:
                     await self.declare()
-                    await self.find_relays()
                     declared = time.monotonic()
                 await self.refresh()
             except (OSError, EOFError) as error:

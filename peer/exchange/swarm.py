@@ -84,6 +84,8 @@ class SwarmExchange:
         servicer.redirect = exchange.redirect
         servicer.heard_of = node.heard_of
         loop.run(exchange._open(carrier), _CALL_SECONDS)
+        if options.local:
+            loop.spawn(node.keep_relays())
         return exchange
 
     async def _open(self, carrier: Carrier) -> None:

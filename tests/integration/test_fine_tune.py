@@ -27,7 +27,7 @@ from swarm.ranges import Range
 from swarm.replay import replay
 from swarm.runspec import load
 from tests.reference import plain_adapters
-from tests.swarm_run import SwarmRun, after_round, rounds, swarm_run
+from tests.swarm_run import SwarmRun, after_round, digests, rounds, swarm_run
 from tests.tiny_base import make_base
 
 ROUNDS = 40
@@ -72,6 +72,14 @@ every_rounds = 10
 [evaluation]
 every_rounds = 10
 """
+LOCAL_ROUNDS = 30
+LOCAL = """[local]
+steps = 8
+batch_size = 4
+codec = "fp16"
+
+[training]
+mode = "local\""""
 
 
 def pairs() -> list[dict[str, str]]:
@@ -140,6 +148,29 @@ def test_three_unequal_peers_learn_as_one_machine_does(legal: SwarmRun, method: 
     for program in programs:
         for done in rounds(program)[1:]:
             assert done["seconds"] < 5.0 + 5.0, "a round took longer than its computation and the grace time"
+    replay(entries, legal.layout(run)).check()
+
+
+@pytest.mark.processes
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_adapters_learn_in_local_mode(legal: SwarmRun) -> None:
+    """H steps between two exchanges; what averaging A and B apart loses is logged, and one state after every round."""
+    legal.spec.write_text(SPEC.format(method="lora", rounds=LOCAL_ROUNDS).replace("[training]", LOCAL))
+    legal.launch()
+    programs = [legal.join(name) for name in ("one", "two", "three")]
+    for program in programs:
+        assert program.finish(200) == 0, program.stderr
+    held = digests(programs)
+    assert set(held) == set(range(LOCAL_ROUNDS))
+    assert all(len(kinds) == 1 for kinds in held.values()), held
+    assert any(done["members"] == 3 for done in rounds(programs[0]))
+    assert "averaging A and B apart lost" in (legal.folder / "one" / "peer.log").read_text()
+    with legal.client() as client:
+        run, status, entries = client.get_run(), client.status(), client.ledger()
+    losses = {found.round: found.heldout_loss for found in status.evaluations}
+    assert losses[LOCAL_ROUNDS] < losses[0] - 0.3
+    assert exported(legal, run, "lora") == pytest.approx(losses[LOCAL_ROUNDS], rel=1e-4)
     replay(entries, legal.layout(run)).check()
 
 
