@@ -115,15 +115,15 @@ class Session:
         self._due.set()
 
     def flush(self, seconds: float) -> bool:
-        """Send what is in the outbox, at most so long. True when it is empty."""
-        end = time.monotonic() + seconds
-        while len(self._outbox) and time.monotonic() < end:
-            try:
-                self._send_outbox()
-            except SwarmError as error:
-                logger.info("outbox: %s", error)
-                self._ended.wait(0.3)
+        """Send what is in the outbox, at most so long: a checkpoint on a slow line is given up. True when it is empty."""
+        sending = threading.Thread(target=self._send_all, args=(time.monotonic() + seconds,), name="flush", daemon=True)
+        sending.start()
+        sending.join(seconds)
         return not len(self._outbox)
+
+    def hands_over(self) -> bool:
+        """Whether a checkpoint waits to be sent."""
+        return any(item.kind == CHECKPOINT for item in self._outbox.first(_REPORTS_AT_ONCE))
 
     def leave(self, reason: str) -> None:
         """End the membership; an unreachable coordinator will notice by itself."""
@@ -135,6 +135,14 @@ class Session:
             self._client.leave(self._member_id, reason)
         except SwarmError as error:
             logger.info("goodbye was not heard: %s", error)
+
+    def _send_all(self, end: float) -> None:
+        while len(self._outbox) and time.monotonic() < end:
+            try:
+                self._send_outbox()
+            except SwarmError as error:
+                logger.info("outbox: %s", error)
+                self._ended.wait(0.3)
 
     def _keep_alive(self) -> None:
         while not self._ended.is_set():

@@ -34,6 +34,7 @@ logger = log.get(__name__)
 _LOOK_SECONDS = 0.1
 _WORKER_LEAVES_SECONDS = 2.5  # Ctrl-C to the worker's end; with the rest below: 5 s
 _GOODBYE_SECONDS = 1.0
+_HAND_OVER_SECONDS = 10.0  # for the newest state, after Ctrl-C; on a slow line the rest is sent at the next join
 _FINAL_SECONDS = 120.0  # for the last checkpoint to reach the coordinator
 _MAX_CRASHES = 5
 _CRASH_WINDOW = 600.0  # seconds in which they must fall
@@ -171,11 +172,14 @@ class Supervisor:
     def _depart(self) -> None:
         stopped = self._stopping.is_set()
         seconds = _GOODBYE_SECONDS if stopped else _FINAL_SECONDS
+        if stopped and self._session.hands_over():
+            self._note(f"handing over the newest state, for at most {_HAND_OVER_SECONDS:.0f} s")
+            seconds = _HAND_OVER_SECONDS
         if stopped and self._session.unreachable_since is not None:
             seconds = 0.0  # a call may hang longer than Ctrl-C may take
         if not self._session.flush(seconds):
             self._note(
-                "The coordinator was not reached; what it has not heard is kept and will be sent at the next join."
+                "What the coordinator has not heard yet is kept and will be sent at the next join."
             )
         self._session.leave("stopped by the volunteer" if stopped else "the run is finished")
         standing = self._session.standing
