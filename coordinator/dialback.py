@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import threading
 import time
-from collections import defaultdict, deque
 from collections.abc import Callable
 from urllib.parse import unquote
 
+from coordinator.ration import Ration
 from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
 
@@ -24,37 +23,18 @@ class DialBack:
     """Threads of the gRPC server call in at once. `clock` gives seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._tries: dict[str, deque[float]] = defaultdict(deque)
-        self._lock = threading.Lock()
+        self._ration = Ration(_TRIES, _WINDOW_SECONDS, clock)
 
     def answer(self, caller: str, request: pb.DialBackRequest) -> pb.DialBackResponse:
         """`caller` is gRPC's word for who called. Raises UsageError for a request that no peer makes."""
         if not _LOWEST_PORT <= request.port < 1 << 16 or len(request.nonce) != NONCE_BYTES:
             raise UsageError("This port or nonce is none that a peer sends.", "Use the same version of garage-swarm.")
         now, host = time.time(), host_of(caller)
-        why = _dial(host, request.port, request.nonce) if self._permits(host) else _TOO_OFTEN
+        why = _dial(host, request.port, request.nonce) if self._ration.permits(host) else _TOO_OFTEN
         return pb.DialBackResponse(reachable=not why, observed_host=host, why=why, server_time=now)
-
-    def _permits(self, host: str) -> bool:
-        with self._lock:
-            now = self._clock()
-            for known in list(self._tries):
-                _forget(self._tries[known], now - _WINDOW_SECONDS)
-                if not self._tries[known]:
-                    del self._tries[known]
-            if len(self._tries[host]) >= _TRIES:
-                return False
-            self._tries[host].append(now)
-            return True
 
 
 _TOO_OFTEN = f"not tried: this address asked {_TRIES} times within {_WINDOW_SECONDS:.0f} s"
-
-
-def _forget(tries: deque[float], before: float) -> None:
-    while tries and tries[0] <= before:
-        tries.popleft()
 
 
 def host_of(caller: str) -> str:

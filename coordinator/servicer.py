@@ -14,8 +14,10 @@ import grpc
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator import translate
-from coordinator.dialback import DialBack
+from coordinator.dialback import DialBack, host_of
 from coordinator.engine import Engine
+from coordinator.probe import Probe
+from coordinator.ration import Ration
 from coordinator.records import Checkpoint
 from coordinator.rounds import summary
 from coordinator.state import State
@@ -28,6 +30,7 @@ from swarm.runspec import RunSpec
 
 _ROUNDS_SHOWN = 20
 _MAX_LEASE = 1 << 32
+_PROBES = 20  # measurements of a line, of one address in a minute
 _D = TypeVar("_D")
 
 
@@ -81,6 +84,7 @@ class Servicer(CoordinatorServicer):
         self._engine = engine
         self._bootstrap = bootstrap
         self._dial_back = DialBack()
+        self._probe = Probe(Ration(_PROBES, 60.0, time.monotonic))
 
     def GetRun(self, request: pb.GetRunRequest, context: grpc.ServicerContext) -> pb.Run:
         state = self._state(request.run)
@@ -98,6 +102,7 @@ class Servicer(CoordinatorServicer):
             bootstrap=[*self._bootstrap(), *members],
             finished=state.finished,
             base=self._artefacts.base,
+            server_time=time.time(),
         )
 
     def ListRuns(self, request: pb.ListRunsRequest, context: grpc.ServicerContext) -> pb.ListRunsResponse:
@@ -155,6 +160,12 @@ class Servicer(CoordinatorServicer):
 
     def DialBack(self, request: pb.DialBackRequest, context: grpc.ServicerContext) -> pb.DialBackResponse:
         return self._dial_back.answer(context.peer(), request)
+
+    def ReceiveProbe(self, request: pb.ProbeRequest, context: grpc.ServicerContext) -> Iterator[pb.Chunk]:
+        return self._probe.send(host_of(context.peer()))
+
+    def SendProbe(self, request: Iterator[pb.Chunk], context: grpc.ServicerContext) -> pb.ProbeResponse:
+        return self._probe.take(host_of(context.peer()), request)
 
     def TakeLease(self, request: pb.TakeLeaseRequest, context: grpc.ServicerContext) -> pb.TakeLeaseResponse:
         self._state(request.run)

@@ -115,7 +115,7 @@ class Session:
         self._due.set()
 
     def flush(self, seconds: float) -> bool:
-        """Send what is in the outbox, at most so long: a checkpoint on a slow line is given up. True when it is empty."""
+        """Send what is in the outbox, at most so long, whatever the line. True when it is empty."""
         sending = threading.Thread(target=self._send_all, args=(time.monotonic() + seconds,), name="flush", daemon=True)
         sending.start()
         sending.join(seconds)

@@ -178,9 +178,7 @@ class Supervisor:
         if stopped and self._session.unreachable_since is not None:
             seconds = 0.0  # a call may hang longer than Ctrl-C may take
         if not self._session.flush(seconds):
-            self._note(
-                "What the coordinator has not heard yet is kept and will be sent at the next join."
-            )
+            self._note("What the coordinator has not heard yet is kept and will be sent at the next join.")
         self._session.leave("stopped by the volunteer" if stopped else "the run is finished")
         standing = self._session.standing
         self._say(

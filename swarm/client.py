@@ -5,6 +5,7 @@ Every method raises swarm.errors only: what the coordinator said, or Unreachable
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -37,6 +38,7 @@ _SLICE = 60.0  # a download goes on in a new call after this; a call without a b
 _CHUNK = 256 << 10  # bytes
 _SLOWEST = 32 << 10  # bytes per second; an upload that is slower is given up
 _MAX_MESSAGE = 64 << 20  # bytes
+_PROBE = bytes(16 << 10)  # sent to measure a line
 
 _Response = TypeVar("_Response")
 
@@ -119,6 +121,27 @@ class CoordinatorClient:
     def dial_back(self, port: int, nonce: bytes) -> pb.DialBackResponse:
         """Whether the coordinator can dial this machine at `port`, where `nonce` (16 bytes) is sent to who connects."""
         return self._call(self._stub.DialBack, pb.DialBackRequest(port=port, nonce=nonce))
+
+    def receive_probe(self, seconds: float) -> float:
+        """Bytes per second that come from the coordinator, measured for at most so long."""
+        call = self._stub.ReceiveProbe(pb.ProbeRequest(), timeout=_QUICK + seconds, metadata=self._metadata)
+        try:
+            next(call, None)  # the clock starts when the line is warm
+            size, began = 0, time.monotonic()
+            for chunk in call:
+                size += len(chunk.data)
+                if time.monotonic() - began > seconds:
+                    break
+            return size / (time.monotonic() - began)
+        except grpc.RpcError as error:
+            raise _translated(error, self.invite) from error
+        finally:
+            call.cancel()
+
+    def send_probe(self, seconds: float) -> float:
+        """Bytes per second that reach the coordinator, by its clock, measured for about so long."""
+        answer = self._call(self._stub.SendProbe, _probe_chunks(seconds), _QUICK + 3 * seconds)
+        return answer.size / max(answer.seconds, 1e-6)
 
     def take_lease(self, member_id: str, samples: int) -> pb.TakeLeaseResponse:
         """Up to `samples` positions to train on; without a lease id there are none, and `why` says why."""
@@ -241,6 +264,13 @@ def _chunks(first: pb.UploadChunk, file: BinaryIO) -> Iterator[pb.UploadChunk]:
     yield first
     while data := file.read(_CHUNK):
         yield pb.UploadChunk(data=data)
+
+
+def _probe_chunks(seconds: float) -> Iterator[pb.Chunk]:
+    """gRPC takes the next one when the line has room again."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        yield pb.Chunk(data=_PROBE)
 
 
 def _translated(error: grpc.RpcError, invite: Invite) -> SwarmError:

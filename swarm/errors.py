@@ -15,7 +15,8 @@
     ├── NotFoundError          exit 13   a checkpoint, a file, a run folder that does not exist
     ├── ModelError             exit 14   the model cannot be built or fetched
     ├── StalledError           exit 15   the swarm waited to the end of its patience; the message says for what
-    └── WorkerCrashError       exit 16   the training process died again and again; its report is kept
+    ├── WorkerCrashError       exit 16   the training process died again and again; its report is kept
+    └── UnfitError             exit 17   this machine does not fit the run: memory, disk, device, clock
 
 Ctrl-C during a join or a launch is a normal end: exit 0.  Ctrl-C elsewhere: exit 130.
 """
@@ -103,6 +104,10 @@ class StalledError(SwarmError):
 
 class WorkerCrashError(SwarmError):
     code, exit_code = "WORKER_CRASH", 16
+
+
+class UnfitError(SwarmError):
+    code, exit_code = "UNFIT", 17
 
 
 TREE: tuple[type[SwarmError], ...] = (SwarmError, *SwarmError.__subclasses__())

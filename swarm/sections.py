@@ -36,6 +36,7 @@ class Run(Section):
     name: str = Field(description="a slug: names the run in invites and folders")
     title: str = Field(default="", description="one line for people")
     description: str = Field(default="", description="what is trained, and what for")
+    maintainer: str = Field(default="", description="who runs it, and where they can be reached; volunteers see it")
     license: str = Field(default="", description="of the resulting model, as an SPDX identifier")
     seed: int = Field(default=0, ge=0, lt=2**32, description="of initial weights and sample order")
 

@@ -95,7 +95,7 @@ class SwarmRun:
 
     def join(self, name: str, *options: str) -> Program:
         where = ["--data-dir", str(self.folder / name), "--name", name, "--threads", "1", "--device", "cpu"]
-        return self.on(name, "join", self.invite, *where, "--json", *options)
+        return self.on(name, "join", self.invite, *where, "--yes", "--json", *options)
 
     def on(self, host: str, *arguments: str) -> Program:
         """A command on the machine `host`, which is this one for all hosts unless a run has several."""

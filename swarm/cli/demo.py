@@ -122,7 +122,7 @@ class Demo:
         for number in range(1, self.count + 1):
             name = f"peer-{number}"
             where = ["--data-dir", str(self.folder / "peers" / name), "--name", name]
-            arguments = ["join", self.invite, *where, "--threads", "1", "--device", "cpu", "--json"]
+            arguments = ["join", self.invite, *where, "--threads", "1", "--device", "cpu", "--yes", "--json"]
             peer = Program(name, arguments, self.events)
             peer.start()
             self.peers.append(peer)

@@ -2,68 +2,59 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swarm.cli.options import AsJson, InviteText
+from swarm.cli.options import AsJson, DataDir, InviteText
 
 if TYPE_CHECKING:
-    from swarm.client import CoordinatorClient
+    from peer.checkup import Check
 
-_CALLS = 5
+_MARKS = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "failed": ("failed ", "red")}
 
 
-def doctor(invite: InviteText, as_json: AsJson = False) -> None:
-    """Say whether the coordinator answers, whether the clocks agree, and how others reach this machine."""
+def doctor(
+    invite: InviteText,
+    data_dir: DataDir = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Check machine, line and coordinator for a run, before anything large is fetched; each trouble with its remedy."""
+    from peer.checkup import Check, Level
+    from swarm import paths
     from swarm.cli.output import echo_json
     from swarm.client import CoordinatorClient
+    from swarm.errors import SwarmError, UnfitError
     from swarm.invite import Invite
+    from swarm.version import __version__
 
-    with CoordinatorClient.connect(Invite.parse(invite)) as client:
-        found = _examine(client)
+    parsed = Invite.parse(invite)
+    if not as_json:
+        typer.echo(f"garage-swarm {__version__}: looking at this machine and its line; about ten seconds", err=True)
+
+    from peer import admission
+
+    code = 0
+    facts: dict[str, object] = {}
+    try:
+        with CoordinatorClient.connect(parsed) as client:
+            checks, facts = admission.examine(client, data_dir or paths.peer_dir(parsed.run), device)
+    except SwarmError as error:
+        checks, code = [Check("coordinator", Level.FAILED, error.what, error.remedy)], error.exit_code
     if as_json:
-        echo_json(found)
+        echo_json({**facts, "version": __version__, "checks": [vars(check) for check in checks]})
     else:
-        _print(found)
+        _print(checks)
+    if any(check.level is Level.FAILED for check in checks):
+        raise typer.Exit(code or UnfitError.exit_code)
 
 
-def _examine(client: CoordinatorClient) -> dict[str, Any]:
-    from peer import reach
-
-    round_trip = min(_seconds(client) for _ in range(_CALLS))
-    began = time.time()
-    port, answer = reach.ask(client)
-    own = reach.own_addresses()
-    found = reach.decide(own, port, answer)
-    return {
-        "coordinator": client.invite.address,
-        "round_trip_seconds": round_trip,
-        "clock_ahead_seconds": began + round_trip / 2 - answer.server_time,
-        "addresses": sorted(own),
-        "seen_as": answer.observed_host,
-        "port": port,
-        "case": found.case.value,
-        "relayed": found.relayed,
-        "why": found.why,
-    }
-
-
-def _seconds(client: CoordinatorClient) -> float:
-    began = time.perf_counter()
-    client.list_runs()
-    return time.perf_counter() - began
-
-
-def _print(found: dict[str, Any]) -> None:
-    typer.echo(f"coordinator  {found['coordinator']} answers within {found['round_trip_seconds'] * 1000:.0f} ms")
-    typer.echo(f"clock        {_clock(found['clock_ahead_seconds'])}")
-    typer.echo(f"addresses    {', '.join(found['addresses']) or 'none'}; seen as {found['seen_as']}")
-    typer.echo(f"network      {found['why']}")
-
-
-def _clock(ahead: float) -> str:
-    if abs(ahead) < 1.0:
-        return "agrees with the coordinator's"
-    return f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the coordinator's; set it by the network's time"
+def _print(checks: Sequence[Check]) -> None:
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        mark, colour = _MARKS[check.level]
+        typer.echo(f"{typer.style(mark, fg=colour)}  {check.name.ljust(width)}  {check.says}")
+        if check.remedy:
+            typer.echo(f"{' ' * (width + 11)}{check.remedy}")

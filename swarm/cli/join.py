@@ -5,11 +5,17 @@ from __future__ import annotations
 import platform
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from swarm.cli.options import AsJson, DataDir, InviteText
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from swarm.cli.consent import Asking
+    from swarm.invite import Invite
 
 
 def join(
@@ -37,6 +43,7 @@ def join(
         typer.Option("--base", help="A folder with a copy of the run's base model.", exists=True, file_okay=False),
     ] = None,
     from_hub: Annotated[bool, typer.Option("--from-hub", help="Fetch the base model from the hub first.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to the card without being asked.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train with others until the run is finished or Ctrl-C; needs nothing but the invite."""
@@ -48,14 +55,17 @@ def join(
     from peer import join as peer_join
     from peer import spawn
     from peer.seats import JoinOptions
+    from swarm.cli.consent import Asking
     from swarm.cli.screen import open_screen
 
+    folder, name = data_dir or paths.peer_dir(parsed.run), name or platform.node() or "unnamed"
     devices = spawn.all_devices() if device == "all" else tuple(device.split(","))
+    warnings = _admit(parsed, folder, devices, Asking(name, yes, as_json))
     with suppress(KeyboardInterrupt), open_screen(as_json) as show:
         options = JoinOptions(
             invite=parsed,
-            data_dir=data_dir or paths.peer_dir(parsed.run),
-            name=name or platform.node() or "unnamed",
+            data_dir=folder,
+            name=name,
             credit=credit,
             devices=devices,
             threads=threads or max(1, _cores() // len(devices)),
@@ -64,7 +74,23 @@ def join(
             base=base.resolve() if base else None,
             from_hub=from_hub,
         )
+        for text in warnings:
+            show({"event": "note", "text": text})
         peer_join.run(options)
+
+
+def _admit(invite: Invite, folder: Path, devices: Sequence[str], asking: Asking) -> list[str]:
+    """The volunteer's consent, and whether the machine fits, before anything large is fetched; what to be warned of."""
+    from peer import admission
+    from swarm.cli import consent
+    from swarm.client import CoordinatorClient
+
+    with CoordinatorClient.connect(invite) as client:
+        found = admission.prospect(client, folder)
+        if found.run.finished:
+            return []
+        consent.require(client, found, folder, asking)
+        return [f"{check.name}: {check.says}. {check.remedy}" for check in admission.require_fit(found, devices)]
 
 
 def _cores() -> int:

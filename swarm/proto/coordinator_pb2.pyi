@@ -122,11 +122,14 @@ class Run(_message.Message):
     FINISHED_FIELD_NUMBER: _builtins.int
     BASE_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     spec_toml: _builtins.str
     round: _builtins.int
     """rounds finished so far"""
     finished: _builtins.bool
+    server_time: _builtins.float
+    """Unix seconds, when this was answered"""
     @_builtins.property
     def model(self) -> _containers.RepeatedCompositeFieldContainer[Global___Blob]:
         """config.json, tokenizer files: everything but weights"""
@@ -168,10 +171,11 @@ class Run(_message.Message):
         finished: _builtins.bool = ...,
         base: _abc.Iterable[Global___Blob] | None = ...,
         data: Global___DataFacts | None = ...,
+        server_time: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "heldout", b"heldout", "latest", b"latest", "layout", b"layout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "bootstrap", b"bootstrap", "data", b"data", "finished", b"finished", "heldout", b"heldout", "latest", b"latest", "layout", b"layout", "model", b"model", "name", b"name", "round", b"round", "shards", b"shards", "spec_toml", b"spec_toml"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "bootstrap", b"bootstrap", "data", b"data", "finished", b"finished", "heldout", b"heldout", "latest", b"latest", "layout", b"layout", "model", b"model", "name", b"name", "round", b"round", "server_time", b"server_time", "shards", b"shards", "spec_toml", b"spec_toml"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -563,6 +567,47 @@ class DialBackResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DialBackResponse: _TypeAlias = DialBackResponse  # noqa: Y015
+
+@_typing.final
+class ProbeRequest(_message.Message):
+    """Bytes that mean nothing, to measure a line: the coordinator sends at most 8 MB, and takes as many."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeRequest: _TypeAlias = ProbeRequest  # noqa: Y015
+
+@_typing.final
+class ProbeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    size: _builtins.int
+    """bytes that arrived"""
+    seconds: _builtins.float
+    """from the first of them to the last"""
+    def __init__(
+        self,
+        *,
+        size: _builtins.int = ...,
+        seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["seconds", b"seconds", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeResponse: _TypeAlias = ProbeResponse  # noqa: Y015
 
 @_typing.final
 class Range(_message.Message):

@@ -69,6 +69,16 @@ class CoordinatorStub(object):
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.DialBackRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.DialBackResponse.FromString,
                 _registered_method=True)
+        self.ReceiveProbe = channel.unary_stream(
+                '/swarm.proto.Coordinator/ReceiveProbe',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.ProbeRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.Chunk.FromString,
+                _registered_method=True)
+        self.SendProbe = channel.stream_unary(
+                '/swarm.proto.Coordinator/SendProbe',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.Chunk.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.ProbeResponse.FromString,
+                _registered_method=True)
         self.TakeLease = channel.unary_unary(
                 '/swarm.proto.Coordinator/TakeLease',
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.TakeLeaseRequest.SerializeToString,
@@ -151,6 +161,18 @@ class CoordinatorServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DialBack(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReceiveProbe(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendProbe(self, request_iterator, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -241,6 +263,16 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.DialBack,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.DialBackRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.DialBackResponse.SerializeToString,
+            ),
+            'ReceiveProbe': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReceiveProbe,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.ProbeRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.Chunk.SerializeToString,
+            ),
+            'SendProbe': grpc.stream_unary_rpc_method_handler(
+                    servicer.SendProbe,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.Chunk.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.ProbeResponse.SerializeToString,
             ),
             'TakeLease': grpc.unary_unary_rpc_method_handler(
                     servicer.TakeLease,
@@ -472,6 +504,60 @@ class Coordinator(object):
             '/swarm.proto.Coordinator/DialBack',
             swarm_dot_proto_dot_coordinator__pb2.DialBackRequest.SerializeToString,
             swarm_dot_proto_dot_coordinator__pb2.DialBackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReceiveProbe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/swarm.proto.Coordinator/ReceiveProbe',
+            swarm_dot_proto_dot_coordinator__pb2.ProbeRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.Chunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendProbe(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/swarm.proto.Coordinator/SendProbe',
+            swarm_dot_proto_dot_coordinator__pb2.Chunk.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.ProbeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,8 @@ class CoordinatorStub:
     Heartbeat: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.HeartbeatRequest, _coordinator_pb2.HeartbeatResponse]
     Leave: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.LeaveRequest, _coordinator_pb2.LeaveResponse]
     DialBack: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.DialBackRequest, _coordinator_pb2.DialBackResponse]
+    ReceiveProbe: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.ProbeRequest, _coordinator_pb2.Chunk]
+    SendProbe: _grpc.StreamUnaryMultiCallable[_coordinator_pb2.Chunk, _coordinator_pb2.ProbeResponse]
     TakeLease: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.TakeLeaseRequest, _coordinator_pb2.TakeLeaseResponse]
     ReportRounds: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ReportRoundsRequest, _coordinator_pb2.ReportRoundsResponse]
     GetLedger: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetLedgerRequest, _coordinator_pb2.GetLedgerResponse]
@@ -61,6 +63,8 @@ class CoordinatorAsyncStub(CoordinatorStub):
     Heartbeat: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.HeartbeatRequest, _coordinator_pb2.HeartbeatResponse]  # type: ignore[assignment]
     Leave: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.LeaveRequest, _coordinator_pb2.LeaveResponse]  # type: ignore[assignment]
     DialBack: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.DialBackRequest, _coordinator_pb2.DialBackResponse]  # type: ignore[assignment]
+    ReceiveProbe: _aio.UnaryStreamMultiCallable[_coordinator_pb2.ProbeRequest, _coordinator_pb2.Chunk]  # type: ignore[assignment]
+    SendProbe: _aio.StreamUnaryMultiCallable[_coordinator_pb2.Chunk, _coordinator_pb2.ProbeResponse]  # type: ignore[assignment]
     TakeLease: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.TakeLeaseRequest, _coordinator_pb2.TakeLeaseResponse]  # type: ignore[assignment]
     ReportRounds: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ReportRoundsRequest, _coordinator_pb2.ReportRoundsResponse]  # type: ignore[assignment]
     GetLedger: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetLedgerRequest, _coordinator_pb2.GetLedgerResponse]  # type: ignore[assignment]
@@ -119,6 +123,20 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.DialBackRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.DialBackResponse, _abc.Awaitable[_coordinator_pb2.DialBackResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ReceiveProbe(
+        self,
+        request: _coordinator_pb2.ProbeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_coordinator_pb2.Chunk], _abc.AsyncIterator[_coordinator_pb2.Chunk]]: ...
+
+    @_abc_1.abstractmethod
+    def SendProbe(
+        self,
+        request_iterator: _MaybeAsyncIterator[_coordinator_pb2.Chunk],
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.ProbeResponse, _abc.Awaitable[_coordinator_pb2.ProbeResponse]]: ...
 
     @_abc_1.abstractmethod
     def TakeLease(

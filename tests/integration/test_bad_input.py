@@ -163,7 +163,7 @@ def small_disk(limit: int) -> object:
 
 
 def test_a_disk_that_takes_no_more(run: SwarmRun, tmp_path: Path) -> None:
-    full = command("join", run.invite, "--data-dir", str(tmp_path / "peer"), preexec_fn=small_disk(1 << 20))
+    full = command("join", run.invite, "--yes", "--data-dir", str(tmp_path / "peer"), preexec_fn=small_disk(1 << 20))
     assert full.returncode in (1, 10)
     assert "Traceback" not in full.stderr + full.stdout
     assert full.stderr.startswith("swarm: ")
@@ -175,7 +175,7 @@ def test_a_disk_that_takes_no_more(run: SwarmRun, tmp_path: Path) -> None:
 
 def test_a_data_dir_that_is_a_file(run: SwarmRun, tmp_path: Path) -> None:
     (tmp_path / "peer").write_text("in the way")
-    ended = command("join", run.invite, "--data-dir", str(tmp_path / "peer"))
+    ended = command("join", run.invite, "--yes", "--data-dir", str(tmp_path / "peer"))
     assert ended.returncode != 0
     assert "Traceback" not in ended.stderr
     assert (tmp_path / "peer").read_text() == "in the way"
@@ -184,10 +184,10 @@ def test_a_data_dir_that_is_a_file(run: SwarmRun, tmp_path: Path) -> None:
 def test_a_second_join_in_the_same_folder_and_a_finished_run(run: SwarmRun) -> None:
     first = run.join("only")
     first.named("note", 20)
-    second = command("join", run.invite, "--data-dir", str(run.folder / "only"))
+    second = command("join", run.invite, "--yes", "--data-dir", str(run.folder / "only"))
     assert_says(second, 2, "Another peer", "--data-dir")
     assert first.finish(40) == 0, first.stderr
-    late = command("join", run.invite, "--data-dir", str(run.folder / "late"))
+    late = command("join", run.invite, "--yes", "--data-dir", str(run.folder / "late"))
     assert late.returncode == 0
     assert "is finished after 3 rounds" in late.stdout
 

@@ -21,7 +21,7 @@ def swarm(tmp_path: Path) -> Iterator[SwarmRun]:
 def test_two_devices_are_two_members_with_one_name_and_one_end(swarm: SwarmRun) -> None:
     swarm.launch()
     pair = swarm.command(
-        *("join", swarm.invite, "--data-dir", str(swarm.folder / "pair"), "--name", "pair", "--credit", "Ada"),
+        *("join", swarm.invite, "--yes", "--data-dir", str(swarm.folder / "pair"), "--name", "pair", "--credit", "Ada"),
         *("--device", "cpu,cpu", "--threads", "1", "--json"),
     )
     assert pair.finish(90) == 0, pair.stderr
@@ -40,7 +40,7 @@ def test_ctrl_c_ends_all_workers_of_a_machine(swarm: SwarmRun) -> None:
     swarm.write_spec(rounds=10_000)
     swarm.launch()
     where = ["--data-dir", str(swarm.folder / "pair"), "--device", "cpu,cpu", "--threads", "1", "--json"]
-    pair = swarm.command("join", swarm.invite, *where)
+    pair = swarm.command("join", swarm.invite, "--yes", *where)
     pair.wait_for(after_round(2), 60)
     pair.interrupt()
     assert pair.finish(6) == 0

@@ -1,0 +1,97 @@
+"""Before anything large is fetched: what a run asks, what this machine has, and whether both fit."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peer import reach, speed
+from peer.checkup import Check, Level, Line, failed, of_clock, of_line, of_machine, of_speed
+from peer.machine import Machine, look
+from peer.needs import Needs, needs_of
+from swarm.client import CoordinatorClient
+from swarm.errors import UnfitError
+from swarm.proto import coordinator_pb2 as pb
+from swarm.runspec import RunSpec, loads
+
+_CALLS = 5
+_PROBE_SECONDS = 1.5  # each way
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """A run as it looks from this machine. `clock_ahead` is this machine's clock against the coordinator's, seconds."""
+
+    run: pb.Run
+    spec: RunSpec
+    needs: Needs
+    machine: Machine
+    clock_ahead: float
+
+
+def prospect(client: CoordinatorClient, folder: Path) -> Prospect:
+    """Ask the coordinator, and look around; `folder` is where the run's files will lie. Raises UnreachableError, …"""
+    began = time.time()
+    run = client.get_run()
+    ahead = (began + time.time()) / 2 - run.server_time
+    spec = loads(run.spec_toml, "the coordinator's run spec")
+    return Prospect(run, spec, needs_of(run, spec, _config(client, run)), look(folder), ahead)
+
+
+def require_fit(found: Prospect, devices: Sequence[str]) -> list[Check]:
+    """The warnings about this machine. Raises UnfitError when it cannot take part."""
+    checks = [*of_machine(found.machine, found.needs, devices), of_clock(found.clock_ahead)]
+    if vain := failed(checks):
+        says = "; ".join(f"{check.name}: {check.says}" for check in vain)
+        raise UnfitError(f"This machine does not fit the run. {says[:1].upper()}{says[1:]}.", vain[0].remedy)
+    return [check for check in checks if check.level is Level.WARNING]
+
+
+def examine(client: CoordinatorClient, folder: Path, device: str) -> tuple[list[Check], dict[str, Any]]:
+    """Everything the doctor looks at, and the figures behind it; takes about ten seconds."""
+    found = prospect(client, folder)
+    line = _line(client, found)
+    port, answer = reach.ask(client)
+    reached = reach.decide(reach.own_addresses(), port, answer)
+    measured = speed.measure(device)
+    checks = [
+        *of_machine(found.machine, found.needs, [device]),
+        *of_line(line, reached),
+        of_speed(measured, found.needs),
+    ]
+    facts = {
+        "coordinator": client.invite.address,
+        **vars(line),
+        "addresses": sorted(reach.own_addresses()),
+        "seen_as": answer.observed_host,
+        "port": port,
+        "case": reached.case.value,
+        "relayed": reached.relayed,
+        "needs": vars(found.needs),
+        "operations_per_second": measured.operations,
+    }
+    return checks, facts
+
+
+def _line(client: CoordinatorClient, found: Prospect) -> Line:
+    round_trip = min(_seconds(client) for _ in range(_CALLS))
+    return Line(round_trip, found.clock_ahead, client.send_probe(_PROBE_SECONDS), client.receive_probe(_PROBE_SECONDS))
+
+
+def _seconds(client: CoordinatorClient) -> float:
+    began = time.perf_counter()
+    client.list_runs()
+    return time.perf_counter() - began
+
+
+def _config(client: CoordinatorClient, run: pb.Run) -> dict[str, Any]:
+    """The model's config.json, a small file."""
+    for blob in run.model:
+        if blob.name == "config.json":
+            found: dict[str, Any] = json.loads(client.download_range(blob.sha256, 0, blob.size))
+            return found
+    return {}

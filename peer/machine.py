@@ -1,0 +1,91 @@
+"""What this machine is, found out without torch and within a moment."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+import pynvml
+
+
+@dataclass(frozen=True)
+class Card:
+    """An NVIDIA GPU, as its driver describes it. Bytes; watts, 0 where the driver does not say."""
+
+    name: str
+    memory: int
+    free: int
+    watts: float
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Bytes. `torch` is its version with the build ("2.13.0+cpu"), empty when it is missing."""
+
+    system: str
+    cores: int
+    ram_free: int
+    disk_free: int
+    torch: str
+    driver: str = ""  # of NVIDIA's cards
+    cards: tuple[Card, ...] = ()
+    trouble: str = ""  # why there are no cards although a driver is there
+
+    @property
+    def watts(self) -> float:
+        """What all cards together may draw; 0 is unknown."""
+        return sum(card.watts for card in self.cards)
+
+
+def look(folder: Path) -> Machine:
+    """`folder` is where the peer's files will lie; it need not exist yet."""
+    driver, cards, trouble = _nvidia()
+    return Machine(
+        system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        cores=psutil.cpu_count(logical=False) or 1,
+        ram_free=psutil.virtual_memory().available,
+        disk_free=shutil.disk_usage(_existing(folder)).free,
+        torch=_torch(),
+        driver=driver,
+        cards=cards,
+        trouble=trouble,
+    )
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
+def _torch() -> str:
+    with suppress(PackageNotFoundError):
+        return version("torch")
+    return ""
+
+
+def _nvidia() -> tuple[str, tuple[Card, ...], str]:
+    """Driver, cards, trouble; nothing of all three on a machine without NVIDIA's driver."""
+    try:
+        pynvml.nvmlInit()
+    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded):
+        return "", (), ""
+    except pynvml.NVMLError as error:
+        return "", (), str(error)
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        return str(pynvml.nvmlSystemGetDriverVersion()), tuple(map(_card, handles)), ""
+    except pynvml.NVMLError as error:
+        return "", (), str(error)
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _card(handle: object) -> Card:
+    memory, watts = pynvml.nvmlDeviceGetMemoryInfo(handle), 0.0
+    with suppress(pynvml.NVMLError):
+        watts = pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000
+    return Card(str(pynvml.nvmlDeviceGetName(handle)), int(memory.total), int(memory.free), watts)

@@ -1,0 +1,75 @@
+"""What a run asks of a machine, from what the coordinator says of it: before anything large is fetched. Pure.
+
+Estimates, in bytes and floating-point operations. With P trained values and B of a frozen base: full training keeps
+θ, a gradient and two moments, 16 P bytes. Activations of one sample of L tokens: about 34 L h for each layer of width h
+in half precision (Korthikanti et al. 2022, arXiv 2205.05198, section 4), and the logits, 8 L v with a vocabulary of v.
+Training takes 6 operations for each value and token, 4 for a frozen one (Kaplan et al. 2020, arXiv 2001.08361).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from swarm.proto import coordinator_pb2 as pb
+from swarm.runspec import RunSpec
+
+_BASE_BYTES = {"full": 0.0, "lora": 2.0, "qlora": 0.6}  # on the device, for each value of the base
+_PROCESS = 1_200_000_000  # bytes of RAM: torch, transformers and hivemind in the worker and its helpers
+_GRADIENT_STATE, _LOCAL_STATE = 12, 4  # bytes in a state file for each trained value
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Of one worker."""
+
+    trained: int  # values
+    download: int  # bytes before the first sample
+    disk: int  # bytes in all
+    device: int  # bytes of memory where it computes, with one sample at once
+    ram: int  # bytes of main memory beside that
+    operations: float  # floating-point, for each sample
+    gpu: bool  # machines without one may not take part
+
+
+def needs_of(run: pb.Run, spec: RunSpec, config: Mapping[str, Any]) -> Needs:
+    """`config` is the model's config.json."""
+    trained = trained_values(run, spec)
+    base_file = sum(blob.size for blob in run.base)
+    base = base_file // 2  # values; bases come in half precision
+    download = run.latest.size + base_file + run.heldout.size + sum(blob.size for blob in run.model)
+    shards = sum(blob.size for blob in run.shards)
+    first = max((blob.size for blob in run.shards), default=0)
+    length = run.layout.sequence_length
+    return Needs(
+        trained=trained,
+        download=download + first,
+        disk=download + shards + 2 * run.latest.size,
+        device=16 * trained + round(_BASE_BYTES[spec.model.method] * base) + _activations(length, config),
+        ram=_PROCESS + (16 if spec.training.mode == "local" else 12) * trained,
+        operations=(6.0 * trained + 4.0 * base) * length,
+        gpu=not spec.training.cpu_peers,
+    )
+
+
+def trained_values(run: pb.Run, spec: RunSpec) -> int:
+    """From the size of the state that the run is at."""
+    if spec.training.mode == "gradient":
+        return run.latest.size // _GRADIENT_STATE
+    return run.latest.size // (_LOCAL_STATE * (2 if spec.local.outer_momentum else 1))
+
+
+def update_bytes(trained: int, spec: RunSpec, members: int) -> int:
+    """About what a member sends in a round, directly to the others."""
+    others = max(members - 1, 0)
+    if spec.training.mode == "local":
+        width = {"int8": 1.0, "fp16": 2.0, "none": 8.0, "sparse": 0.00044 * spec.local.kept}[spec.local.codec]
+        return round(width * trained * others)
+    width = {"none": 4.0, "fp16": 2.0, "8bit": 1.0}[spec.exchange.compression]
+    return round(2 * width * trained * others / max(members, 1))
+
+
+def _activations(length: int, config: Mapping[str, Any]) -> int:
+    width, layers = int(config.get("hidden_size", 0)), int(config.get("num_hidden_layers", 0))
+    return 34 * length * width * layers + 8 * length * int(config.get("vocab_size", 0))
