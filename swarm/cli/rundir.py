@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from swarm.invite import Invite
     from swarm.runspec import RunSpec
 
-_HARMLESS = ("run.title", "run.description", "checkpoint.")
+_HARMLESS = ("run.title", "run.description", "run.maintainer", "checkpoint.")
 
 
 def is_prepared(folder: Path) -> bool:
@@ -38,7 +38,7 @@ def check_same_run(folder: Path, spec: RunSpec) -> None:
         raise SpecError(
             f"The run {spec.run.name} in {folder} was started with another spec: {listed}.",
             "Put that back, or make it a run of its own: another run.name (or --data-dir). "
-            "title, description and checkpoint may change, training.rounds may grow.",
+            "title, description, maintainer and checkpoint may change, training.rounds may grow.",
         )
 
 

@@ -92,8 +92,19 @@ def test_the_doctor_says_which_case_it_is(tmp_path: Path, link: Link, case: str)
     assert (found["case"], found["relayed"]) == (case, case == "nat")
     assert found["addresses"] == [net.host("peer").address]
     assert found["seen_as"] == net.host("peer").public
-    assert 0.01 <= found["round_trip_seconds"] < 2.0
-    assert abs(found["clock_ahead_seconds"]) < 2.0
+    assert 0.01 <= found["round_trip"] < 2.0
+    assert abs(found["clock_ahead"]) < 2.0
+    assert found["up"] == pytest.approx(50e6 / 8, rel=0.35)
+    assert found["down"] == pytest.approx(100e6 / 8, rel=0.35)
+
+
+def test_the_doctor_without_a_route(tmp_path: Path) -> None:
+    with lab({"coordinator": None, "peer": STREET}) as net, lab_run(net, tmp_path) as run:
+        run.launch()
+        net.cut("peer")
+        doctor = run.on("peer", "doctor", run.invite, "--json")
+        assert doctor.finish(60.0) == 5, doctor.stderr
+        assert '"failed"' in "".join(event["text"] for event in doctor.events)
 
 
 def examined(run: LabRun) -> dict[str, object]:
