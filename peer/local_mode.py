@@ -42,6 +42,7 @@ class LocalLearner(Learner):
     def __init__(self, spec: RunSpec, parameters: dict[str, nn.Parameter], gradients: Gradients) -> None:
         super().__init__(spec, parameters, gradients)
         self._dtype = codec_of(spec.local).dtype
+        self._device = str(next(iter(parameters.values())).device)
         self._inner = AdamW(parameters, spec.training)
         self._inner_steps = 0  # since the moments were zero
         self._theta = {name: _host(parameter) for name, parameter in parameters.items()}
@@ -74,7 +75,7 @@ class LocalLearner(Learner):
             self._departed = local
             self._departed_steps, self._steps = self._steps, 0
         tensors = {name: torch.from_numpy(values) for name, values in self._sent.items()}
-        return Update(self.round, self.digest, samples, tensors)
+        return Update(self.round, self.digest, samples, tensors, self._device)
 
     def recall(self) -> None:
         self._steps += self._departed_steps

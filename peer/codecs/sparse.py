@@ -14,13 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peer.codecs.base import Floats
+from peer.codecs.selection import BLOCK, Largest, largest_on_host
 from swarm.errors import CorruptError
 
-BLOCK = 4096  # an index has 12 bits
-_INDEX = np.int32(BLOCK - 1)
-_MAGNITUDE = np.int32(0x7FFFFFFF & ~(BLOCK - 1))  # exponent and 11 bits of the mantissa
-_ROWS = 64  # blocks at a time: their keys stay in the cache
-_GROUP = 8  # values of which the largest stands for all in the first choice
 _SPREAD = np.arange(4, dtype=np.uint8) * 2  # the places of four codes in a byte
 
 Bytes = NDArray[np.uint8]
@@ -32,8 +28,9 @@ class Sparse:
     dtype = np.float32
     sparse = True
 
-    def __init__(self, kept: int) -> None:
+    def __init__(self, kept: int, largest: Largest = largest_on_host) -> None:
         self._kept = kept
+        self._largest = largest
 
     def size(self, count: int) -> int:
         return sum(_size(rows, kept) for rows, _, kept in self._parts(count))
@@ -42,7 +39,8 @@ class Sparse:
         parts, begin = [], 0
         for rows, width, kept in self._parts(len(values)):
             end = begin + rows * width
-            parts.append(_encode(np.asarray(values[begin:end], np.float32).reshape(rows, width), kept))
+            blocks = np.asarray(values[begin:end], np.float32).reshape(rows, width)
+            parts.append(_encode(blocks, self._largest(blocks, kept)))
             begin = end
         return b"".join(parts)
 
@@ -69,9 +67,8 @@ def _size(rows: int, kept: int) -> int:
     return 4 * rows + -(-chosen // 4) + 3 * -(-chosen // 2)
 
 
-def _encode(blocks: NDArray[np.float32], kept: int) -> bytes:
+def _encode(blocks: NDArray[np.float32], indices: NDArray[np.int32]) -> bytes:
     """Two magnitudes of each block (bfloat16), codes of 2 bits (sign, which magnitude), indices of 12 bits."""
-    indices = np.concatenate([_largest(blocks[row : row + _ROWS], kept) for row in range(0, len(blocks), _ROWS)])
     chosen = np.take_along_axis(blocks, indices, axis=1)
     sizes = np.abs(chosen)
     high = sizes > sizes.mean(axis=1, keepdims=True)
@@ -90,35 +87,6 @@ def _decode(data: memoryview, blocks: NDArray[np.float32], kept: int) -> None:
         raise CorruptError("An update cannot be read: an index is out of its block.", "It is left out of the round.")
     sizes = np.take_along_axis(levels, (codes & 1).astype(np.intp), axis=1)
     np.put_along_axis(blocks, indices, np.where(codes & 2, -sizes, sizes), axis=1)
-
-
-def _largest(blocks: NDArray[np.float32], kept: int) -> NDArray[np.int32]:
-    """The indices [rows, kept] of the largest magnitudes in each row.
-
-    One integer holds a value's magnitude, with 12 bits less, and its index, so a single partition finds both. NumPy
-    partitions integers with vector instructions.
-    """
-    keys = blocks.view(np.int32) & _MAGNITUDE
-    keys |= np.arange(blocks.shape[1], dtype=np.int32)
-    if blocks.shape[1] == BLOCK and 2 * kept * _GROUP <= BLOCK:
-        keys = _candidates(keys, kept)
-    if kept < keys.shape[1]:
-        keys.partition(keys.shape[1] - kept, axis=1)
-    return keys[:, -kept:] & _INDEX
-
-
-def _candidates(keys: NDArray[np.int32], kept: int) -> NDArray[np.int32]:
-    """Fewer keys [rows, kept * _GROUP], the `kept` largest among them: those of the groups with the largest maxima.
-
-    No other group can hold one of the largest: `kept` maxima are larger than all that is in it. Group g is made of the
-    values whose index is g modulo the number of groups.
-    """
-    groups = BLOCK // _GROUP
-    rows = keys.reshape(-1, _GROUP, groups)
-    maxima = rows.max(axis=1)
-    maxima.partition(groups - kept, axis=1)
-    chosen = maxima[:, None, -kept:] & np.int32(groups - 1)
-    return np.take_along_axis(rows, chosen, axis=2).reshape(len(keys), -1)
 
 
 def _mean(sizes: NDArray[np.float32], which: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -157,7 +125,7 @@ def _pack_indices(indices: NDArray[np.int32]) -> Bytes:
 def _unpack_indices(packed: Bytes, count: int) -> NDArray[np.intp]:
     triples = packed.reshape(-1, 3).astype(np.intp)
     both = triples[:, 0] | triples[:, 1] << 8 | triples[:, 2] << 16
-    return np.stack([both & _INDEX, both >> 12], axis=1).reshape(-1)[:count]
+    return np.stack([both & (BLOCK - 1), both >> 12], axis=1).reshape(-1)[:count]
 
 
 def _padded(values: NDArray[Any], width: int) -> NDArray[Any]:

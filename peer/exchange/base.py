@@ -39,12 +39,14 @@ class Update:
     fp32; in local mode how far its own steps went, θ_round − θ_local, and what earlier updates left behind.
 
     `digest` is θ_round's. A peer with no samples may still take part, to receive the result; its tensors are zeros.
+    `device` is where the model is, as torch names it: a codec may compute there.
     """
 
     round: int
     digest: str
     samples: int
     tensors: dict[str, Tensor]
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)

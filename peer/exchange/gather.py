@@ -53,14 +53,15 @@ class Gather:
     def __init__(self, node: Node, carrier: Carrier, settings: Local, patience: float) -> None:
         self._node = node
         self._carrier = carrier
+        self._settings = settings
         self._codec = codec_of(settings)
-        self._clip = settings.clip
         self._patience = patience
 
     def parcel(self, update: Update) -> bytes:
         if not update.samples:
             return b""
-        return encode(self._codec, {name: tensor.numpy() for name, tensor in update.tensors.items()})
+        codec = codec_of(self._settings, update.device)
+        return encode(codec, {name: tensor.numpy() for name, tensor in update.tensors.items()})
 
     async def average(self, group: pb.Group, update: Update, parcel: bytes) -> Average:
         shapes = {name: tuple(tensor.shape) for name, tensor in update.tensors.items()}
@@ -131,7 +132,7 @@ class Gather:
 
     def _merged(self, found: list[Contribution], shapes: dict[str, tuple[int, ...]], parcel: bytes) -> Average:
         try:
-            return merged(self._codec, found, shapes, self._clip, parcel)
+            return merged(self._codec, found, shapes, self._settings.clip, parcel)
         except CorruptError as error:
             return Average(broken=error.what)
 

@@ -21,6 +21,7 @@ from peer.exchange.rounds import (
     Apply,
     Commit,
     Form,
+    Limits,
     Member,
     Ready,
     Reopen,
@@ -86,6 +87,7 @@ class Leader:
         self._closing_since = 0.0  # when the round began to close; 0 is not yet
         self._rates: dict[bytes, float] = {}  # bytes per second that each node was seen to send, newest round
         self._guests: Counter[bytes] = Counter()  # how often each was waited for while it caught up, in vain so far
+        self._hosted: dict[bytes, int] = {}  # the round in which each of them was first waited for
         self._attempts: dict[bytes, _Attempt] = {}
         self._forming: _Attempt | None = None
         self._why = ""
@@ -96,7 +98,13 @@ class Leader:
             return
         self.round, self._progress, self._why = round_, {}, ""
         self._began, self._first_done, self._closing_since = self._clock(), 0.0, 0.0
+        self._forget_who_left()
         self._dissolve(f"round {round_} has begun")
+
+    def _forget_who_left(self) -> None:
+        for gone in self._hosted.keys() - {member.peer_id for member in self._members()}:
+            self._hosted.pop(gone)
+            self._guests.pop(gone, None)
 
     def progress(self, peer: bytes, message: pb.Progress) -> pb.SwarmView:
         """Take a peer's count; say what it should do."""
@@ -110,8 +118,11 @@ class Leader:
         return self._look()
 
     def _expects(self, guest: bytes) -> bool:
-        """Whether the round waits for a peer that catches up: not again and again for one that is never in time."""
+        """Whether the round waits for a peer that catches up: for long the first time, because fetching the state may
+        take longer than a round, and not again and again for one that is never in time.
+        """
         self._guests[guest] += 1
+        self._hosted.setdefault(guest, self.round)
         return self._guests[guest] <= _INVITATIONS
 
     async def watch(self, peer: bytes, message: pb.Progress) -> pb.SwarmView:
@@ -200,7 +211,7 @@ class Leader:
             own=self._own,
             closing=self._rules.closing,
             waited=self._waited_closing(attempt),
-            grace=self._rules.grace,
+            limits=self._limits(),
         )
         self._say(decision.why)
         if isinstance(decision, Form):
@@ -212,10 +223,15 @@ class Leader:
         elif self._waited(attempt) > self._rules.patience:
             self._release(decision.why)
 
+    def _limits(self) -> Limits:
+        guests = frozenset(guest for guest, round_ in self._hosted.items() if round_ == self.round)
+        return Limits(self._rules.grace, self._rules.patience, guests)
+
     def _form(self, attempt: _Attempt, decision: Form) -> None:
         group_id = secrets.token_bytes(16)
         for peer in decision.members:
             self._guests.pop(peer, None)
+            self._hosted.pop(peer, None)
         attempt.members, attempt.resync, attempt.formed_at = decision.members, decision.resync, self._clock()
         self._attempts[group_id], self._forming = attempt, None
         seats = [_seat(peer, attempt.ready[peer]) for peer in decision.members]

@@ -69,6 +69,15 @@ class Reopen:
     why: str
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How long a round waits for whom: for slow peers `grace` seconds, for `guests` that fetch its state `patience`."""
+
+    grace: float
+    patience: float
+    guests: frozenset[bytes] = frozenset()
+
+
 def decide_group(
     *,
     expected: Collection[bytes],
@@ -77,17 +86,20 @@ def decide_group(
     own: bytes,
     closing: Closing,
     waited: float,
-    grace: float,
+    limits: Limits,
 ) -> Wait | Form | Reopen:
     """Whether the round's group can be formed.
 
     `expected` are the live peers that work on this round, `active_members` counts all live members that hold an
-    agreed state. Slow peers are waited for at most `grace` seconds; `waited` counts from when somebody was ready in a
-    round that closes: who is ready before that waits for the others' steps.
+    agreed state. `waited` counts from when somebody was ready in a round that closes: who is ready before that waits
+    for the others' steps.
     """
-    missing = len(set(expected) - set(ready))
+    absent = set(expected) - set(ready)
+    missing, grace = len(absent), limits.grace
     if missing and waited < grace:
         return Wait(f"waiting for {missing} of {len(expected)} peers, at most {grace - waited:.0f} s more")
+    if absent & limits.guests and waited < limits.patience:
+        return Wait(f"waiting for a peer that fetches the state, at most {limits.patience - waited:.0f} s more")
     if own not in ready:
         return Wait("waiting for the round's leader to finish its own batch")
     agreed, resync = _split_by_digest(ready, own)

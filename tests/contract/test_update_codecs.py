@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peer.codecs import Codec, Floats, codec_of, decode, encode, payload_size
-from peer.codecs.sparse import BLOCK, Sparse
+from peer.codecs.selection import BLOCK, largest_on, largest_on_host
+from peer.codecs.sparse import Sparse
 from swarm.errors import CorruptError
 from swarm.sections import Local
 
@@ -16,6 +17,7 @@ CODECS = {
     **{name: codec_of(Local(codec=name)) for name in ("sparse", "int8", "fp16", "none")},  # type: ignore[arg-type]
     "sparse, all kept": Sparse(BLOCK),
     "sparse, one kept": Sparse(1),
+    "sparse, chosen by torch": Sparse(64, largest_on("cpu")),
 }
 SHAPES = {"matrix": (70, 130), "vector": (5,), "block": (64, 64), "one": (1,)}
 
@@ -117,3 +119,11 @@ def test_small_and_large_updates_survive(scale: float) -> None:
         given_ = values(CODECS[name], BLOCK, 6, scale)
         found = CODECS[name].decode(memoryview(CODECS[name].encode(given_)), BLOCK)
         assert np.abs(found).max() == pytest.approx(np.abs(given_).max(), rel=0.5)
+
+
+@given(rows=st.integers(1, 3), kept=st.integers(1, 200), seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_torch_chooses_the_same_values_as_numpy(rows: int, kept: int, seed: int) -> None:
+    blocks = values(CODECS["sparse"], rows * BLOCK, seed).reshape(rows, BLOCK)
+    chosen = [np.sort(way(blocks, kept), axis=1) for way in (largest_on_host, largest_on("cpu"))]
+    assert np.array_equal(*chosen)

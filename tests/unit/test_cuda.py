@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from peer.adapters import initial
+from peer.codecs.selection import BLOCK, largest_on, largest_on_host
 from peer.device import hardware, place
 from peer.gradients import Gradients
 from peer.memory import out_of_memory, release
@@ -73,3 +75,9 @@ def test_running_out_of_the_gpus_memory_is_recognised() -> None:
         torch.zeros(1 << 46, dtype=torch.uint8, device="cuda")
     assert out_of_memory(error.value)
     release(torch.device("cuda"))
+
+
+def test_the_codec_chooses_the_same_values_there() -> None:
+    blocks = np.random.default_rng(0).standard_normal((5000, BLOCK)).astype(np.float32)
+    chosen = [np.sort(way(blocks, 64), axis=1) for way in (largest_on_host, largest_on("cuda:0"))]
+    assert np.array_equal(*chosen)

@@ -50,7 +50,8 @@ def test_the_round_waits_for_who_catches_up_but_not_for_ever() -> None:
         return [await seconds_of(leader, now, round_) for round_ in range(7)]
 
     waited = asyncio.run(play())
-    assert all(seconds >= 5 for seconds in waited[:5])
+    assert 60 <= waited[0] < 62, "the first time as long as an exchange may take"
+    assert all(5 <= seconds < 7 for seconds in waited[1:5])
     assert all(seconds < 5 for seconds in waited[5:])
 
 

@@ -9,6 +9,7 @@ from peer.exchange.rounds import (
     Apply,
     Commit,
     Form,
+    Limits,
     Member,
     Ready,
     Reopen,
@@ -34,7 +35,7 @@ def group(words: dict[bytes, Ready], **changes: object):
         "own": A,
         "closing": SampleTarget(80),
         "waited": 0.0,
-        "grace": 5.0,
+        "limits": Limits(grace=5.0, patience=60.0),
     }
     return decide_group(**{**facts, **changes})  # type: ignore[arg-type]
 
@@ -54,6 +55,15 @@ def test_goes_without_the_slow_after_grace() -> None:
     assert isinstance(decision, Form)
     assert decision.members == (A, B)
     assert "without 1" in decision.why
+
+
+def test_who_fetches_the_state_is_waited_for_longer_and_not_for_ever() -> None:
+    limits = Limits(grace=5.0, patience=60.0, guests=frozenset({C}))
+    facts = {"expected": {A, B, C}, "active_members": 3, "limits": limits}
+    decision = group({A: ready(), B: ready()}, **facts, waited=50.0)
+    assert decision == Wait("waiting for a peer that fetches the state, at most 10 s more")
+    assert isinstance(group({A: ready(), B: ready()}, **facts, waited=60.0), Form)
+    assert isinstance(group({A: ready(), B: ready(), C: ready(0)}, **facts, waited=1.0), Form)
 
 
 def test_round_reopens_when_the_ready_peers_lack_samples() -> None:
