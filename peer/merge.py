@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from peer.codecs import Codec, Floats, Shapes, decode
@@ -19,29 +19,29 @@ class Contribution:
     payload: bytes
 
 
-def merge(codec: Codec, contributions: Sequence[Contribution], shapes: Shapes, clip: float) -> dict[str, Floats]:
-    """The combined update by tensor. Payloads that cannot be read are left out, by every peer alike.
+@dataclass(frozen=True)
+class Merged:
+    """The combined update by tensor, and what averaging lost of adapters (`peer.factors.lost`; 0 without adapters)."""
 
-    Raises CorruptError when none can be read.
-    """
-    good = [item for item in contributions if _readable(codec, item, shapes)]
-    if not good:
-        raise CorruptError("No update of this round can be read.", "The round is tried again.")
-    parts = weights([item.samples for item in good])
-    found: dict[str, Floats] = {}
-    for row in zip(*(decode(codec, item.payload, shapes) for item in good), strict=True):
-        name, updates = row[0][0], [values for _, values in row]
-        found[name] = combined(updates, parts, clip, codec.sparse).astype(codec.dtype)
-    return found
+    update: dict[str, Floats]
+    lost: float
 
 
-def lost_of_adapters(codec: Codec, contributions: Sequence[Contribution], shapes: Shapes) -> float:
-    """`peer.factors.lost` of the payloads that can be read; 0 without adapters."""
-    if not pairs(shapes):
-        return 0.0
-    good = [item for item in contributions if _readable(codec, item, shapes)]
-    updates = [understood(codec, item.payload, shapes) for item in good]  # adapters are small
-    return lost(updates, weights([item.samples for item in good]))
+class _UnreadableError(Exception):
+    def __init__(self, item: Contribution) -> None:
+        super().__init__()
+        self.item = item
+
+
+def merge(codec: Codec, contributions: Sequence[Contribution], shapes: Shapes, clip: float) -> Merged:
+    """Payloads that cannot be read are left out, by every peer alike. Raises CorruptError when none can be read."""
+    good = [item for item in contributions if item.samples]
+    while good:
+        try:
+            return _merged(codec, good, shapes, clip)
+        except _UnreadableError as error:  # rare, so what was combined until then is done again
+            good.remove(error.item)
+    raise CorruptError("No update of this round can be read.", "The round is tried again.")
 
 
 def understood(codec: Codec, payload: bytes, shapes: Shapes) -> dict[str, Floats]:
@@ -49,12 +49,22 @@ def understood(codec: Codec, payload: bytes, shapes: Shapes) -> dict[str, Floats
     return dict(decode(codec, payload, shapes))
 
 
-def _readable(codec: Codec, item: Contribution, shapes: Shapes) -> bool:
-    if not item.samples:
-        return False
+def _merged(codec: Codec, good: Sequence[Contribution], shapes: Shapes, clip: float) -> Merged:
+    """Tensor by tensor: all updates together may be large. Those of adapters are small and kept."""
+    parts, adapters = weights([item.samples for item in good]), bool(pairs(shapes))
+    found: dict[str, Floats] = {}
+    kept: list[dict[str, Floats]] = [{} for _ in good]
+    for row in zip(*(_tensors(codec, item, shapes) for item in good), strict=True):
+        name, updates = row[0][0], [values for _, values in row]
+        found[name] = combined(updates, parts, clip, codec.sparse).astype(codec.dtype)
+        if adapters:
+            for own, values in zip(kept, updates, strict=True):
+                own[name] = values
+    return Merged(found, lost(kept, parts) if adapters else 0.0)
+
+
+def _tensors(codec: Codec, item: Contribution, shapes: Shapes) -> Iterator[tuple[str, Floats]]:
     try:
-        for _ in decode(codec, item.payload, shapes):
-            pass
-    except CorruptError:
-        return False
-    return True
+        yield from decode(codec, item.payload, shapes)
+    except CorruptError as error:
+        raise _UnreadableError(item) from error

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from peer.codecs import Codec, Floats, Shapes
-from peer.merge import Contribution, lost_of_adapters, merge, understood
+from peer.merge import Contribution, merge, understood
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ def merged(codec: Codec, found: Sequence[Contribution], shapes: Shapes, clip: fl
 
     Raises CorruptError when no payload can be read.
     """
-    mean = merge(codec, found, shapes, clip)
+    result = merge(codec, found, shapes, clip)
     taken = understood(codec, own, shapes) if own else {}
-    return replace(measure(_tensors(mean)), taken=_tensors(taken), lost=lost_of_adapters(codec, found, shapes))
+    return replace(measure(_tensors(result.update)), taken=_tensors(taken), lost=result.lost)
 
 
 def _tensors(values: dict[str, Floats]) -> dict[str, Tensor]:

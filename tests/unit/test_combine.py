@@ -57,9 +57,9 @@ def test_a_payload_that_cannot_be_read_is_left_out_whoever_sent_it() -> None:
     codec = codec_of(local)
     good = encode(codec, {name: np.ones(shape, np.float32) for name, shape in SHAPES.items()})
     loud = b"\xff" * len(good)
-    alone = merge(codec, [Contribution(4, good)], SHAPES, 1.0)
+    alone = merge(codec, [Contribution(4, good)], SHAPES, 1.0).update
     for bad in (loud, good[:-1], b""):
-        found = merge(codec, [Contribution(4, bad), Contribution(4, good)], SHAPES, 1.0)
+        found = merge(codec, [Contribution(4, bad), Contribution(4, good)], SHAPES, 1.0).update
         assert all(np.array_equal(found[name], alone[name]) for name in SHAPES)
     with pytest.raises(CorruptError):
         merge(codec, [Contribution(4, loud)], SHAPES, 1.0)
