@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from swarm.cli.output import duration, plain, rate
-from swarm.cli.screen import View, line_of, open_screen, render
+from swarm.cli.screen import open_screen
 from swarm.cli.show import news, status_view
+from swarm.cli.view import View, curve, line_of, render
 from swarm.proto import coordinator_pb2 as pb
 
 
@@ -113,6 +114,30 @@ def test_the_screen_shows_phase_reason_and_credit() -> None:
     assert "24 samples counted, 0 pending" in text
     assert "round 4 done" in text
     assert view.loss == 4.2  # a status without a loss keeps the last one
+
+
+def test_the_screen_shows_the_curve_the_next_rounds_end_traffic_and_heat() -> None:
+    view = View()
+    for number in range(6):
+        event = {"event": "round", "round": number, "loss": 5.0 - number, "swarm_samples": 64, "members": 3}
+        view = view.after({**event, "seconds": 30.0, "sent": 300_000, "received": 900_000}, now=30.0 * number)
+    view = view.after({"event": "hardware", "name": "RTX 4090", "temperature": 71.4, "watts": 310.0})
+    view = view.after({"event": "pause", "text": "until 22:00: outside the hours 22:00-07:30"})
+    view = view.after(EVENTS[1])
+    text = shown(render(view, now=160.0), 100)
+    assert "4.200  █▇▅▄▂▁" in text
+    assert "it ends in about 20 s" in text
+    assert "1.8 MB sent, 5.4 MB received" in text
+    assert "RTX 4090, 71 °C, 310 W" in text
+    assert "outside the hours" in text
+
+
+@given(st.lists(st.floats(-1e6, 1e6), max_size=60))
+def test_a_curve_has_a_bar_for_each_number_and_keeps_their_order(losses: list[float]) -> None:
+    bars = curve(losses)
+    assert len(bars) == (len(losses) if len(losses) > 1 else 0)
+    for (one, bar), (other, next_bar) in pairwise(zip(losses, bars, strict=False)):
+        assert one >= other or bar <= next_bar
 
 
 def test_without_a_terminal_lines_say_only_what_changes(capsys: pytest.CaptureFixture[str]) -> None:
