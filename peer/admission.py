@@ -13,6 +13,7 @@ from peer import reach, speed
 from peer.checkup import Check, Level, Line, failed, of_clock, of_line, of_machine, of_speed
 from peer.machine import Machine, look
 from peer.needs import Needs, needs_of
+from swarm import paths
 from swarm.client import CoordinatorClient
 from swarm.errors import UnfitError
 from swarm.proto import coordinator_pb2 as pb
@@ -33,13 +34,16 @@ class Prospect:
     clock_ahead: float
 
 
-def prospect(client: CoordinatorClient, folder: Path) -> Prospect:
-    """Ask the coordinator, and look around; `folder` is where the run's files will lie. Raises UnreachableError, …"""
+def prospect(client: CoordinatorClient, folder: Path, has_base: bool = False) -> Prospect:
+    """Ask the coordinator, and look around. `folder` is where the run's files will lie; `has_base` says that the base is
+    on this machine already. Raises UnreachableError, …
+    """
     began = time.time()
     run = client.get_run()
     ahead = (began + time.time()) / 2 - run.server_time
     spec = loads(run.spec_toml, "the coordinator's run spec")
-    return Prospect(run, spec, needs_of(run, spec, _config(client, run)), look(folder), ahead)
+    here = _here(folder) | ({blob.sha256 for blob in run.base} if has_base else set())
+    return Prospect(run, spec, needs_of(run, spec, _config(client, run), here), look(folder), ahead)
 
 
 def require_fit(found: Prospect, devices: Sequence[str]) -> list[Check]:
@@ -86,6 +90,11 @@ def _seconds(client: CoordinatorClient) -> float:
     began = time.perf_counter()
     client.list_runs()
     return time.perf_counter() - began
+
+
+def _here(folder: Path) -> set[str]:
+    """The files of earlier evenings, by their SHA-256. Whether they are whole is looked at when they are used."""
+    return {path.name for blobs in (folder, paths.cache()) for path in (blobs / "blobs").glob("*")}
 
 
 def _config(client: CoordinatorClient, run: pb.Run) -> dict[str, Any]:

@@ -8,7 +8,7 @@ Training takes 6 operations for each value and token, 4 for a frozen one (Kaplan
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,19 +33,18 @@ class Needs:
     gpu: bool  # machines without one may not take part
 
 
-def needs_of(run: pb.Run, spec: RunSpec, config: Mapping[str, Any]) -> Needs:
-    """`config` is the model's config.json."""
+def needs_of(run: pb.Run, spec: RunSpec, config: Mapping[str, Any], here: Collection[str] = ()) -> Needs:
+    """`config` is the model's config.json; `here` are files, by their SHA-256, that need not be fetched."""
     trained = trained_values(run, spec)
-    base_file = sum(blob.size for blob in run.base)
-    base = base_file // 2  # values; bases come in half precision
-    download = run.latest.size + base_file + run.heldout.size + sum(blob.size for blob in run.model)
-    shards = sum(blob.size for blob in run.shards)
-    first = max((blob.size for blob in run.shards), default=0)
+    base = sum(blob.size for blob in run.base) // 2  # values; bases come in half precision
+    state = pb.Blob(sha256=run.latest.sha256, size=run.latest.size)
+    fetched = sum(_missing(blob, here) for blob in (*run.model, *run.base, run.heldout, state))
+    shards = [_missing(blob, here) for blob in run.shards]
     length = run.layout.sequence_length
     return Needs(
         trained=trained,
-        download=download + first,
-        disk=download + shards + 2 * run.latest.size,
+        download=fetched + max(shards, default=0),
+        disk=fetched + sum(shards) + 2 * run.latest.size,
         device=16 * trained + round(_BASE_BYTES[spec.model.method] * base) + _activations(length, config),
         ram=_PROCESS + (16 if spec.training.mode == "local" else 12) * trained,
         operations=(6.0 * trained + 4.0 * base) * length,
@@ -68,6 +67,10 @@ def update_bytes(trained: int, spec: RunSpec, members: int) -> int:
         return round(width * trained * others)
     width = {"none": 4.0, "fp16": 2.0, "8bit": 1.0}[spec.exchange.compression]
     return round(2 * width * trained * others / max(members, 1))
+
+
+def _missing(blob: pb.Blob, here: Collection[str]) -> int:
+    return 0 if blob.sha256 in here else blob.size
 
 
 def _activations(length: int, config: Mapping[str, Any]) -> int:

@@ -60,7 +60,7 @@ def join(
 
     folder, name = data_dir or paths.peer_dir(parsed.run), name or platform.node() or "unnamed"
     devices = spawn.all_devices() if device == "all" else tuple(device.split(","))
-    warnings = _admit(parsed, folder, devices, Asking(name, yes, as_json))
+    warnings = _admit(parsed, folder, devices, Asking(name, yes, as_json, base is not None))
     with suppress(KeyboardInterrupt), open_screen(as_json) as show:
         options = JoinOptions(
             invite=parsed,
@@ -86,7 +86,7 @@ def _admit(invite: Invite, folder: Path, devices: Sequence[str], asking: Asking)
     from swarm.client import CoordinatorClient
 
     with CoordinatorClient.connect(invite) as client:
-        found = admission.prospect(client, folder)
+        found = admission.prospect(client, folder, asking.has_base)
         if found.run.finished:
             return []
         consent.require(client, found, folder, asking)

@@ -119,6 +119,15 @@ def test_needs_follow_from_the_state_and_the_base() -> None:
     assert needs_of(run_of(12_000, base=4000), spec(), config).operations == (6 * 1000 + 4 * 2000) * 64
 
 
+def test_what_is_here_need_not_be_fetched() -> None:
+    run = run_of(12_000, base=4000)
+    run.base[0].sha256, run.shards[0].sha256 = "base", "shard"
+    cold, warm = (needs_of(run, spec(), {}, here) for here in ((), {"base", "shard"}))
+    assert cold.download - warm.download == 4000 + 100 - 50
+    assert cold.disk - warm.disk == 4000 + 100
+    assert cold.device == warm.device
+
+
 def test_local_mode_keeps_no_moments_in_its_state() -> None:
     assert trained_values(run_of(12_000), spec(mode="local")) == 3000
 
