@@ -35,7 +35,7 @@ class Prospect:
 
 
 def prospect(client: CoordinatorClient, folder: Path, has_base: bool = False) -> Prospect:
-    """Ask the coordinator, and look around. `folder` is where the run's files will lie; `has_base` says that the base is
+    """Ask the coordinator, and look around. `folder` is where the files will lie; `has_base` says that the base is
     on this machine already. Raises UnreachableError, …
     """
     began = time.time()
