@@ -1,10 +1,12 @@
 """Held-out loss at equal samples: local mode's ways against synchronous training, at 2, 4 and 8 replicas.
 
-python benchmarks/bench_loss.py [--quick] [--cache FOLDER]
+python benchmarks/bench_loss.py [--quick] [--long] [--cache FOLDER]
 
 A Llama of a million parameters learns the built-in text. Synchronous: one AdamW on batches of 16 samples, as gradient
 mode does. Local: each of n replicas takes inner steps on 16 / n of the same samples; a round is `STEPS` of them. All
 ways of a seed share initial weights, samples and their order, held-out samples and the schedule.
+With --long, ten times as many rounds, of eight replicas and one seed, on the source text of Python's standard library:
+the built-in text would be learned by heart. An hour and a half of a core; results in loss_long.json.
 With --cache, runs that are in the folder are not made again, so an interrupted benchmark goes on where it was; it knows
 runs by their spec, so take an empty folder when the code has changed.
 """
@@ -16,8 +18,9 @@ import hashlib
 import json
 import statistics
 import sys
+import sysconfig
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +41,7 @@ seed = {seed}
 source = "preset:tiny-llama"
 tokenizer = "bpe:1024"
 [data]
-source = "builtin:pydoc-topics"
+source = "{source}"
 sequence_length = 64
 heldout_fraction = 0.1
 [training]
@@ -57,7 +60,8 @@ batch_size = {size}
 BATCH = 16  # samples that all replicas together see in one inner step
 STEPS = 15  # inner steps of a round
 RATE, RATE_SPARSE, RATE_NESTEROV = 4e-3, 5e-3, 1.5e-3  # inner learning rates at their peak
-SAMPLES, QUICK_SAMPLES = 7680, 480  # of all replicas, 64 tokens each
+SAMPLES, QUICK_SAMPLES, LONG_SAMPLES = 7680, 480, 76_800  # of all replicas, 64 tokens each
+LONG_TEXT = 16_000_000  # characters, more than one epoch of the samples
 REPLICAS = (2, 4, 8)
 SEEDS = (0, 1, 2)
 PUBLISHED = {2: 1.3, 4: 3.3, 8: 6.1}  # percent; arXiv 2503.09799, its fit at 1 M parameters and 30 steps, tuned
@@ -100,14 +104,19 @@ LOCAL = (
 )
 
 
+LONG = (Way("int8", 'codec = "int8"'), Way("sparse", 'codec = "sparse"', OUTER_SPARSE, rate=RATE_SPARSE))
+
+
 @dataclass(frozen=True)
 class Bench:
-    """How much is done, and where finished runs are kept."""
+    """How much is done, of which text, and where finished runs are kept."""
 
     samples: int
     seeds: tuple[int, ...]
     replicas: tuple[int, ...]
     cache: Path
+    ways: tuple[Way, ...] = LOCAL
+    source: str = "builtin:pydoc-topics"
 
     def curve(self, way: Way, replicas: int, seed: int) -> Curve:
         """Held-out losses of a run, computed or found."""
@@ -126,6 +135,7 @@ class Bench:
         return loads(
             SPEC.format(
                 seed=seed,
+                source=self.source,
                 mode="gradient" if way is SYNCHRONOUS else "local",
                 rounds=self.samples // target,
                 target=target,
@@ -142,16 +152,16 @@ def compared(bench: Bench) -> dict[str, Any]:
     """All curves of all seeds, seed by seed: {"synchronous": [curve of each seed], "sparse, 8 replicas": …}."""
     found: dict[str, list[Curve]] = {}
     for index, seed in enumerate(bench.seeds):
-        for name, way, replicas in _runs(bench.replicas):
+        for name, way, replicas in _runs(bench):
             if index < way.seeds:
                 found.setdefault(name, []).append(bench.curve(way, replicas, seed))
     return found
 
 
-def _runs(numbers: Sequence[int]) -> Iterator[tuple[str, Way, int]]:
+def _runs(bench: Bench) -> Iterator[tuple[str, Way, int]]:
     yield SYNCHRONOUS.name, SYNCHRONOUS, 1
-    for replicas in numbers:
-        for way in LOCAL:
+    for replicas in bench.replicas:
+        for way in bench.ways:
             yield _name(way, replicas), way, replicas
 
 
@@ -177,6 +187,16 @@ def summary(curves: dict[str, list[Curve]]) -> dict[str, Any]:
         },
         "published_gap_percent": PUBLISHED,
     }
+
+
+def library_text(path: Path) -> str:
+    """Write the standard library's source text to `path`; every Python brings it along."""
+    folder, text = Path(sysconfig.get_path("stdlib")), ""
+    for file in sorted(folder.rglob("*.py")):
+        if "site-packages" not in file.parts and len(text) < LONG_TEXT:
+            text += file.read_text(errors="replace") + "\n\n"
+    path.write_text(text[:LONG_TEXT])
+    return str(path)
 
 
 def plot(curves: dict[str, list[Curve]], gaps: dict[str, list[float]], path: Path) -> None:
@@ -206,12 +226,18 @@ def main() -> None:
     """Measure, record and draw."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="under a minute; writes nothing")
+    parser.add_argument("--long", action="store_true", help="ten times as many rounds, eight replicas, one seed")
     parser.add_argument("--cache", type=Path, help="a folder that keeps finished runs")
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         cache = options.cache or Path(temporary)
         cache.mkdir(parents=True, exist_ok=True)
+        if options.long:
+            text = library_text(cache / "library.txt")
+            figures = summary(curves := compared(Bench(LONG_SAMPLES, SEEDS[:1], (8,), cache, LONG, text)))
+            record("loss_long", {**figures, "curves": curves}, quick=False)
+            return
         quick, whole = Bench(QUICK_SAMPLES, SEEDS[:1], (4,), cache), Bench(SAMPLES, SEEDS, REPLICAS, cache)
         curves = compared(quick if options.quick else whole)
     figures = summary(curves)
