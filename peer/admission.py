@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from peer.needs import Needs, needs_of
 from swarm import paths
 from swarm.client import CoordinatorClient
 from swarm.errors import UnfitError
+from swarm.neighbour import load
 from swarm.proto import coordinator_pb2 as pb
 from swarm.runspec import RunSpec, loads
 
@@ -36,14 +37,17 @@ class Prospect:
 
 def prospect(client: CoordinatorClient, folder: Path, has_base: bool = False) -> Prospect:
     """Ask the coordinator, and look around. `folder` is where the files will lie; `has_base` says that the base is
-    on this machine already. Raises UnreachableError, …
+    on this machine already. Raises UnreachableError, UsageError for wrong settings, …
     """
     began = time.time()
     run = client.get_run()
     ahead = (began + time.time()) / 2 - run.server_time
     spec = loads(run.spec_toml, "the coordinator's run spec")
     here = _here(folder) | ({blob.sha256 for blob in run.base} if has_base else set())
-    return Prospect(run, spec, needs_of(run, spec, _config(client, run), here), look(folder), ahead)
+    machine, limit = look(folder), load(paths.config()).limits.disk_gigabytes * 1e9
+    if limit:
+        machine = replace(machine, disk_free=min(machine.disk_free, int(limit)))
+    return Prospect(run, spec, needs_of(run, spec, _config(client, run), here), machine, ahead)
 
 
 def require_fit(found: Prospect, devices: Sequence[str]) -> list[Check]:

@@ -136,6 +136,12 @@ def use_threads(count: int) -> None:
         torch.set_num_threads(count)
 
 
+def limit_memory(device: torch.device, part: float) -> None:
+    """Take at most this part of a CUDA device's memory; torch runs out of it beyond, which peers survive."""
+    if device.type == "cuda" and part < 1:
+        torch.cuda.set_per_process_memory_fraction(part, device)
+
+
 def _best(found: Hardware) -> Choice:
     if found.cuda:
         more = f" of {len(found.cuda)}; --device all takes each" if len(found.cuda) > 1 else ""

@@ -22,10 +22,13 @@ class Files:
     Several threads may ask at once: one fetches, the others wait for it.
     """
 
-    def __init__(self, client: CoordinatorClient, folder: Path, say: Progress) -> None:
+    def __init__(
+        self, client: CoordinatorClient, folder: Path, say: Progress, passed: Callable[[int], None] = lambda _: None
+    ) -> None:
         self._client = client
         self._folder = folder
         self._say = say
+        self._passed = passed  # is told how many bytes were fetched
         self._lock = threading.RLock()
 
     def blob(self, blob: pb.Blob) -> Path:
@@ -36,6 +39,7 @@ class Files:
                 self._say(f"fetching {blob.name or 'a file'} ({_size(blob.size)})")
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._client.download(blob.sha256, blob.size, path)
+                self._passed(blob.size)
         return path
 
     def model_folder(self, blobs: list[pb.Blob]) -> Path:
@@ -53,6 +57,7 @@ class Files:
         NotFoundError, CorruptError, DiskError.
         """
         data = self._client.download_range(sha256, offset, length)
+        self._passed(length)
         try:
             with Path(path).open("r+b") as file:
                 file.seek(offset)

@@ -6,11 +6,11 @@ import signal
 import threading
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
-from peer import spawn
+from peer import commands, spawn
 from peer.fetch import Files
 from peer.seats import JoinOptions, seats_of
 from peer.supervisor import Supervisor
-from swarm import log
+from swarm import control, log
 from swarm.client import CoordinatorClient
 from swarm.errors import from_os_error
 
@@ -24,19 +24,21 @@ def run(options: JoinOptions) -> None:
         log.setup(options.data_dir / "peer.log")
         client = CoordinatorClient.connect(options.invite)
         try:
-            _run_seats(options, client)
+            stopping = threading.Event()
+            with control.answering(options.data_dir, commands.handler(options.door, stopping)):
+                _run_seats(options, client, stopping)
         except OSError as error:
             raise from_os_error(error, "taking part in the run") from error
         finally:
             client.close()
 
 
-def _run_seats(options: JoinOptions, client: CoordinatorClient) -> None:
+def _run_seats(options: JoinOptions, client: CoordinatorClient, stopping: threading.Event) -> None:
     """Fill every seat, each in a thread; when one fails, all leave and its error is raised."""
-    stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    files = Files(client, options.data_dir / "blobs", lambda text: options.screen({"event": "note", "text": text}))
+    say = lambda text: options.screen({"event": "note", "text": text})  # noqa: E731
+    files = Files(client, options.data_dir / "blobs", say, options.door.passed)
     supervisors = [Supervisor(options, client, files, seat, stopping) for seat in seats_of(options)]
     with ThreadPoolExecutor(len(supervisors), thread_name_prefix="seat") as pool:
         ends = [pool.submit(supervisor.run) for supervisor in supervisors]

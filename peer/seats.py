@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from peer.door import Door
 from swarm.invite import Invite
 
 PeerEvent = dict[str, Any]
@@ -24,6 +25,7 @@ class JoinOptions:
     threads: int
     compiled: bool
     screen: Callable[[PeerEvent], None]
+    door: Door
     base: Path | None = None  # a folder with a copy of the run's base model
     from_hub: bool = False
 

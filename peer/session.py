@@ -49,8 +49,9 @@ class Who:
 class Session:
     """Keeps one membership alive in a thread of its own."""
 
-    def __init__(self, client: CoordinatorClient, who: Who, outbox: Outbox, checkpoints: Path) -> None:
-        self.standing = Standing()
+    def __init__(
+        self, client: CoordinatorClient, who: Who, outbox: Outbox, checkpoints: Path, standing: Standing
+    ) -> None:
         self.unreachable_since: float | None = None
         self.refused: SwarmError | None = None
         self.on_lost: Callable[[], None] = lambda: None
@@ -58,6 +59,7 @@ class Session:
         self._who = who
         self._outbox = outbox
         self._checkpoints = checkpoints
+        self._standing = standing
         self._member_id = ""
         self._interval = 5.0
         self._doing = pb.HeartbeatRequest(phase="starting")
@@ -194,10 +196,10 @@ class Session:
         for receipt in receipts:
             size = receipt.range.stop - receipt.range.start
             if receipt.counted:
-                self.standing.counted += size
+                self._standing.counted += size
             else:
-                self.standing.rejected += size
-                self.standing.why = f"round {receipt.round}: {receipt.why}"
+                self._standing.rejected += size
+                self._standing.why = f"round {receipt.round}: {receipt.why}"
 
     def _send_evaluation(self, item: Item) -> None:
         answer = self._client.report_evaluation(self._member_id, pb.Evaluation.FromString(item.body))

@@ -31,6 +31,8 @@ class Setup:
     device: str
     threads: int
     compiled: bool
+    duty: float  # part of the time that it computes
+    gpu_memory: float  # part of the GPU's memory that it may take
 
     @property
     def spec(self) -> RunSpec:

@@ -1,4 +1,4 @@
-"""The peer's parent process: fetches what the run needs, starts and watches the worker, reports, and cleans up.
+"""The peer's parent process: joins, starts and watches the worker, pauses and restarts it, and cleans up.
 
 Holds gRPC and no torch. Every end of a join passes through `Supervisor.run`, which leaves no process and no temporary
 folder.
@@ -8,60 +8,57 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from enum import Enum
 
-from peer import reach, spawn
+from peer import crashes, spawn
 from peer.bridge import Bridge
+from peer.desk import Desk
 from peer.fetch import Files
+from peer.neighbour import Pause
 from peer.outbox import Outbox
-from peer.seats import JoinOptions, PeerEvent, Seat
+from peer.seats import JoinOptions, Seat
 from peer.session import Session, Who
-from peer.setup import Setup
+from peer.throttle import Throttle
 from peer.worker import TOLD
-from swarm import log, paths
-from swarm.chunks import Manifest
+from swarm import log
 from swarm.client import CoordinatorClient
-from swarm.errors import NotFoundError, SwarmError, UnreachableError, WorkerCrashError, from_code
+from swarm.errors import UnreachableError
 from swarm.identity import Identity
-from swarm.proto import coordinator_pb2 as pb
-from swarm.runspec import RunSpec, loads
+from swarm.runspec import loads
 
 logger = log.get(__name__)
 
 _LOOK_SECONDS = 0.1
 _WORKER_LEAVES_SECONDS = 2.5  # Ctrl-C to the worker's end; with the rest below: 5 s
+_DRAIN_SECONDS = 120.0  # a pause waits for the round's end, but not for a very long round's
 _GOODBYE_SECONDS = 1.0
 _HAND_OVER_SECONDS = 10.0  # for the newest state, after Ctrl-C; on a slow line the rest is sent at the next join
 _FINAL_SECONDS = 120.0  # for the last checkpoint to reach the coordinator
-_MAX_CRASHES = 5
-_CRASH_WINDOW = 600.0  # seconds in which they must fall
-_LONGEST_PAUSE = 60.0
-_CHECKPOINT_TRIES = 5
+_AGAIN_SECONDS = 5.0  # between tries to come back after a pause, while the coordinator is away
+
+
+class Left(Enum):
+    """Why a membership ended."""
+
+    FINISHED = "the run is finished"
+    STOPPED = "stopped by the volunteer"
+    PAUSED = "paused by the volunteer's rules"
 
 
 class Supervisor:
-    """One join, from the coordinator's first answer to the goodbye."""
+    """One join: memberships one after the other, with pauses between them."""
 
     def __init__(
         self, options: JoinOptions, client: CoordinatorClient, files: Files, seat: Seat, stopping: threading.Event
     ) -> None:
         self._options = options
         self._client = client
-        self._files = files
         self._seat = seat
         self._stopping = stopping
         self._outbox = Outbox(seat.folder / "outbox.sqlite")
         self._checkpoints = seat.folder / "outbox"
-        self._crashes: list[float] = []
-        self._failure: SwarmError | None = None
-        self._maddrs: list[str] = []
-        self._device = ""
-        self._reach = reach.UNASKED
-        self._run = pb.Run()
-        self._spec: RunSpec
+        self._crashes = crashes.Crashes(seat.folder)
+        self._desk = Desk(options, client, files, seat)
         self._session: Session
 
     def run(self) -> None:
@@ -70,270 +67,137 @@ class Supervisor:
         spawn.reap_leftovers(self._seat.folder)
         self._outbox.open()
         try:
-            if self._enter():
-                self._session.start()
-                self._keep_working()
+            self._take_part()
         finally:
             self._outbox.close()
 
-    def _enter(self) -> bool:
-        """Fetch the run and join it; False when it is already finished."""
-        self._run = self._client.get_run()
-        self._spec = loads(self._run.spec_toml, "the coordinator's run spec")
-        if self._run.finished:
-            self._note(
-                f"The run {self._run.name} is finished after {self._run.round} rounds; there is nothing to train."
-            )
+    def _take_part(self) -> None:
+        left = Left.PAUSED
+        first = True
+        while left is Left.PAUSED and self._await_go() and self._enter(first):
+            self._session.start()
+            left, first = self._keep_working(), False
+            self._depart(left)
+        if not first:
+            standing = self._desk.standing
+            end = {"counted": standing.counted, "rejected": standing.rejected, "finished": left is Left.FINISHED}
+            self._desk.say({"event": "end", **end})
+
+    def _await_go(self) -> bool:
+        """Wait until the volunteer's rules let it train; False when it shall stop instead."""
+        said = ""
+        while isinstance(decision := self._options.door.decision(), Pause):
+            if str(decision) != said:
+                said = str(decision)
+                self._desk.say({"event": "pause", "text": said})
+            if self._stopping.wait(_LOOK_SECONDS):
+                return False
+        if said:
+            self._desk.say({"event": "pause", "text": ""})
+        return not self._stopping.is_set()
+
+    def _enter(self, first: bool) -> bool:
+        """Ask for the run and join it; False when it is already finished, or it shall stop."""
+        while True:
+            try:
+                return self._join()
+            except UnreachableError as error:
+                if first:
+                    raise
+                self._desk.note(f"{error.what} Trying again.")
+                if self._stopping.wait(_AGAIN_SECONDS):
+                    return False
+
+    def _join(self) -> bool:
+        run = self._client.get_run()
+        spec = loads(run.spec_toml, "the coordinator's run spec")
+        if run.finished:
+            self._desk.note(f"The run {run.name} is finished after {run.round} rounds; there is nothing to train.")
             return False
-        identity = Identity.load_or_create(self._options.data_dir)
-        who = Who(identity.public_key, self._options.name, self._options.credit, self._seat.number)
-        self._session = Session(self._client, who, self._outbox, self._checkpoints)
+        key = Identity.load_or_create(self._options.data_dir).public_key
+        who = Who(key, self._options.name, self._options.credit, self._seat.number)
+        self._session = Session(self._client, who, self._outbox, self._checkpoints, self._desk.standing)
         self._session.join()
+        self._desk.begin(run, self._session)
         if len(self._outbox):
-            self._note(f"sending {len(self._outbox)} reports that were kept from last time")
+            self._desk.note(f"sending {len(self._outbox)} reports that were kept from last time")
             self._session.flush(10.0)
-            self._run = self._client.get_run()
-        self._note(f"joined {self._run.name}: {self._spec.run.title or 'round'} {self._run.round}")
+            self._desk.refresh()
+        self._desk.note(f"joined {run.name}: {spec.run.title or 'round'} {self._desk.run.round}")
         return True
 
     # ── the worker's life ──────────────────────────────────────────────────────────────────────
 
-    def _keep_working(self) -> None:
+    def _keep_working(self) -> Left:
         """Run the worker; restart it with back-off when it crashes."""
         while not self._stopping.is_set():
-            code = self._work_once()
-            if code == 0 or self._stopping.is_set():
+            code, paused = self._work_once()
+            if self._stopping.is_set():
                 break
+            if code == 0 or paused:
+                return Left.PAUSED if paused else Left.FINISHED
             self._after_crash(code)
-        self._depart()
+        return Left.STOPPED
 
-    def _work_once(self) -> int:
+    def _work_once(self) -> tuple[int, bool]:
+        """The worker's exit code, and whether a pause ended it."""
         worker = spawn.start_worker(self._seat.folder, self._options.threads)
-        bridge = Bridge(worker.line, self._handlers(), on_closed=lambda: None)
+        bridge = Bridge(worker.line, self._desk.handlers(), on_closed=lambda: None)
         self._session.on_lost = lambda: bridge.notify("leases_lost")
         try:
-            self._look_around()  # meanwhile the worker loads its libraries
+            self._desk.look_around()  # meanwhile the worker loads its libraries
             bridge.start()
             return self._watch(worker, bridge)
         finally:
             worker.end(0.0)
             bridge.close()
 
-    def _look_around(self) -> None:
-        """Learn anew whether others can dial this machine: it may have moved to another network."""
-        try:
-            found = reach.look(self._client, self._seat.folder / "p2p.port")
-        except UnreachableError as error:
-            logger.info("whether others can dial this machine is not known: %s", error)
-            return
-        if found.why != self._reach.why and found is not reach.LOCAL:
-            self._note(found.why)
-        self._reach = found
-
-    def _watch(self, worker: spawn.Worker, bridge: Bridge) -> int:
+    def _watch(self, worker: spawn.Worker, bridge: Bridge) -> tuple[int, bool]:
+        throttle = Throttle(self._options.door, bridge, self._desk.say)
+        draining = 0.0  # since when, on the monotonic clock
         while (code := worker.ended()) is None:
             if self._session.refused:
                 raise self._session.refused
             if self._stopping.wait(_LOOK_SECONDS):
-                self._note("leaving")
-                bridge.notify("stop")
-                worker.end(_WORKER_LEAVES_SECONDS)
-                return 0
-        return code
+                self._desk.note("leaving")
+                return self._end(worker, bridge), bool(draining)
+            throttle.look()
+            if not draining and isinstance(decision := self._options.door.decision(), Pause):
+                draining = time.monotonic()
+                bridge.notify("drain")
+                self._desk.note(f"{decision}; after this round, in {_DRAIN_SECONDS / 60:.0f} minutes at the latest")
+            if draining and time.monotonic() - draining > _DRAIN_SECONDS:
+                return self._end(worker, bridge), True
+        return code, bool(draining)
+
+    def _end(self, worker: spawn.Worker, bridge: Bridge) -> int:
+        bridge.notify("stop")
+        worker.end(_WORKER_LEAVES_SECONDS)
+        return 0
 
     def _after_crash(self, code: int) -> None:
         """Decide whether to try again. Raises the worker's own error, or WorkerCrashError when it crashes again and
         again.
         """
-        failure, self._failure = self._failure, None
-        if code == TOLD and failure is not None and not isinstance(failure, UnreachableError):
+        failure, self._desk.failure = self._desk.failure, None
+        if failure is not None and (code == TOLD and not isinstance(failure, UnreachableError)):
             raise failure
-        now = time.monotonic()
-        self._crashes = [moment for moment in self._crashes if now - moment < _CRASH_WINDOW] + [now]
+        if failure is not None and not self._desk.listening:
+            raise failure
         what = failure.what if failure else f"the training process ended unexpectedly (exit code {code})"
-        if len(self._crashes) >= _MAX_CRASHES or (failure and not self._maddrs):
-            raise failure or WorkerCrashError(
-                f"The training process crashed {len(self._crashes)} times; the last time with exit code {code}.",
-                f"Its report is in {self._seat.folder / 'worker.out'}; please send it to the maintainer.",
-            )
-        pause = min(2.0 ** (len(self._crashes) - 1), _LONGEST_PAUSE)
-        self._note(f"{what}; starting it again in {pause:.0f} s")
+        pause = self._crashes.note(what, time.time())
+        self._desk.note(f"{what}; starting it again in {pause:.0f} s")
         self._stopping.wait(pause)
         self._session.renew("the training process ended unexpectedly")
-        self._run = self._client_run()
+        self._desk.refresh()
 
-    def _client_run(self) -> pb.Run:
-        """The run as it is now, or as it was when the coordinator cannot be asked."""
-        try:
-            return self._client.get_run()
-        except UnreachableError:
-            return self._run
-
-    def _depart(self) -> None:
-        stopped = self._stopping.is_set()
-        seconds = _GOODBYE_SECONDS if stopped else _FINAL_SECONDS
-        if stopped and self._session.hands_over():
-            self._note(f"handing over the newest state, for at most {_HAND_OVER_SECONDS:.0f} s")
+    def _depart(self, left: Left) -> None:
+        seconds = _FINAL_SECONDS if left is Left.FINISHED else _GOODBYE_SECONDS
+        if left is not Left.FINISHED and self._session.hands_over():
+            self._desk.note(f"handing over the newest state, for at most {_HAND_OVER_SECONDS:.0f} s")
             seconds = _HAND_OVER_SECONDS
-        if stopped and self._session.unreachable_since is not None:
+        if left is not Left.FINISHED and self._session.unreachable_since is not None:
             seconds = 0.0  # a call may hang longer than Ctrl-C may take
         if not self._session.flush(seconds):
-            self._note("What the coordinator has not heard yet is kept and will be sent at the next join.")
-        self._session.leave("stopped by the volunteer" if stopped else "the run is finished")
-        standing = self._session.standing
-        self._say(
-            {
-                "event": "end",
-                "counted": standing.counted,
-                "rejected": standing.rejected,
-                "finished": not stopped,
-            }
-        )
-
-    # ── what the worker asks and tells ────────────────────────────────────────────────────────
-
-    def _handlers(self) -> dict[str, Callable[..., Any]]:
-        return {
-            "setup": self._setup,
-            "lease": self._lease,
-            "chunk": self._files.chunk,
-            "latest_checkpoint": self._latest_checkpoint,
-            "maddrs": self._listening,
-            "phase": self._phase,
-            "round": self._round,
-            "checkpoint": self._checkpoint,
-            "heldout": lambda: str(self._files.blob(self._run.heldout)),
-            "evaluated": self._evaluated,
-            "failed": self._failed,
-            "note": self._note,
-            "device": self._computing_on,
-        }
-
-    def _setup(self) -> dict[str, Any]:
-        layout = self._run.layout
-        return asdict(
-            Setup(
-                spec_toml=self._run.spec_toml,
-                model_folder=str(self._files.model_folder(list(self._run.model))),
-                layout={
-                    "shard_samples": list(layout.shard_samples),
-                    "sequence_length": layout.sequence_length,
-                    "seed": layout.seed,
-                    "targets_per_sample": layout.targets_per_sample,
-                },
-                shards=[Manifest.of(shard).facts() for shard in self._run.shards],
-                base=[Manifest.of(blob).facts() for blob in self._run.base],
-                checkpoint=str(self._newest_checkpoint()),
-                folder=str(self._seat.folder),
-                cache=str(paths.cache() / "blobs"),
-                base_folder=str(self._options.base or ""),
-                from_hub=self._options.from_hub,
-                initial_peers=list(self._run.bootstrap),
-                live_members=len({address.rsplit("/", 1)[-1] for address in self._run.bootstrap}) - 1,
-                listen_host="127.0.0.1" if self._reach.case is reach.Case.LOCAL else "0.0.0.0",
-                port=self._reach.port,
-                announced=self._reach.announced,
-                relay=self._run.bootstrap[0] if self._reach.relayed and self._run.bootstrap else "",
-                device=self._seat.device,
-                threads=self._options.threads,
-                compiled=self._options.compiled,
-            )
-        )
-
-    def _newest_checkpoint(self) -> Path:
-        """The file to start from. In a fast run it may be replaced by a newer one while we ask for it."""
-        for _ in range(_CHECKPOINT_TRIES):
-            try:
-                return self._files.checkpoint(self._run.latest)
-            except NotFoundError:
-                self._run = self._client.get_run()
-        return self._files.checkpoint(self._run.latest)
-
-    def _lease(self, samples: int) -> dict[str, Any]:
-        answer = self._session.lease(samples)
-        lease = answer.lease
-        return {"lease": [lease.lease_id, *lease.range] if lease else None, "why": answer.why}
-
-    def _latest_checkpoint(self, newer_than: int) -> str:
-        self._run = self._client.get_run()
-        return str(self._newest_checkpoint()) if self._run.latest.round > newer_than else ""
-
-    def _listening(self, maddrs: list[str]) -> None:
-        self._maddrs = maddrs
-
-    def _computing_on(self, name: str, why: str) -> None:
-        self._device = name
-        self._note(why)
-
-    def _phase(self, phase: str, why: str, **numbers: Any) -> None:
-        self._session.doing(
-            pb.HeartbeatRequest(
-                phase=phase,
-                why=why,
-                round=numbers.get("round", self._run.round),
-                samples_in_round=numbers.get("samples", 0),
-                samples_per_second=numbers.get("rate", 0.0),
-                loss=numbers.get("loss") or 0.0,
-                maddrs=self._maddrs,
-                device=self._device,
-            )
-        )
-        self._say({"event": "status", "phase": phase, "why": why or self._offline(), **numbers, **self._standing()})
-
-    def _round(self, **done: Any) -> None:
-        ranges = [
-            pb.LeasedRange(lease_id=lease, range=pb.Range(start=start, stop=stop))
-            for lease, start, stop in done["used"]
-        ]
-        dropped = done["dropped_why"]
-        self._session.report(
-            pb.RoundReport(
-                round=done["round"],
-                digest=done["digest"],
-                swarm_samples=done["swarm_samples"],
-                global_samples=done["global_samples"],
-                group_size=done["members"],
-                counted=[] if dropped else ranges,
-                dropped=ranges if dropped else [],
-                dropped_why=dropped,
-                loss=done["loss"] or 0.0,
-                compute_seconds=done["compute"],
-                exchange_seconds=max(0.0, done["seconds"] - done["compute"]),
-                bytes_sent=done["sent"],
-                bytes_received=done["received"],
-                finished_at=time.time(),
-            )
-        )
-        shown = {key: value for key, value in done.items() if key != "used"}
-        self._say({"event": "round", **shown, **self._standing()})
-
-    def _checkpoint(self, path: str, **state: Any) -> None:
-        """Take over the worker's file, so that it outlives the worker."""
-        target = self._session.checkpoint_path(state["round"])
-        Path(path).replace(target)
-        self._session.offer(pb.Checkpoint(created_at=time.time(), **state))
-
-    def _evaluated(self, **found: Any) -> None:
-        self._session.evaluated(pb.Evaluation(**found))
-        self._note(f"round {found['round']}: held-out loss {found['heldout_loss']:.4f} nats per token")
-
-    def _failed(self, code: str, what: str, remedy: str) -> None:
-        self._failure = from_code(code, what, remedy)
-
-    def _standing(self) -> dict[str, Any]:
-        standing = self._session.standing
-        return {"counted": standing.counted, "rejected": standing.rejected, "rejected_why": standing.why}
-
-    def _offline(self) -> str:
-        since = self._session.unreachable_since
-        if since is None:
-            return ""
-        return f"the coordinator is not reachable since {time.time() - since:.0f} s; training goes on, reports are kept"
-
-    def _note(self, text: str) -> None:
-        logger.info("%s", text)
-        self._say({"event": "note", "text": text})
-
-    def _say(self, event: PeerEvent) -> None:
-        several = len(self._options.devices) > 1
-        self._options.screen({**event, "seat": self._seat.device} if several else event)
+            self._desk.note("What the coordinator has not heard yet is kept and will be sent at the next join.")
+        self._session.leave(left.value)

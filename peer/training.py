@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -14,6 +13,7 @@ from peer.exchange.base import Applied, Exchange, Phase, Result, Resync, Retry
 from peer.feed import Batch
 from peer.learner import Learner
 from peer.leases import LeasedRange
+from peer.orders import Orders
 
 _IDLE_SECONDS = 0.05  # between looks while there is nothing to train on
 _RETRY_SECONDS = 0.1
@@ -97,7 +97,7 @@ class Peer:
     listener: Listener
     state_folder: Path
     latest_checkpoint: Callable[[], Path | None]  # the coordinator's, when no peer can give its state
-    stop: threading.Event = field(default_factory=threading.Event)
+    orders: Orders = field(default_factory=Orders)
     work: Work = field(default_factory=lambda: Work(time.monotonic()))
     rate: float = 0.0  # samples per second of compute, smoothed
     busy: float = 0.0  # when it last computed or looked whether the run went on
@@ -107,6 +107,11 @@ class Peer:
     @property
     def finished(self) -> bool:
         return self.learner.round >= self.learner.spec.training.rounds
+
+    @property
+    def drained(self) -> bool:
+        """Whether it shall end, and nothing that it computed waits for a round."""
+        return self.orders.drain.is_set() and not self.work.samples and self.travel is None
 
     @property
     def last_round(self) -> bool:
@@ -119,8 +124,8 @@ class Peer:
 
 
 def train(peer: Peer) -> None:
-    """Train until the run's last round is done or `peer.stop` is set."""
-    while not peer.finished and not peer.stop.is_set():
+    """Train until the run's last round is done, or as the orders want it."""
+    while not peer.finished and not peer.orders.stop.is_set() and not peer.drained:
         if peer.travel:
             _travel_on(peer, peer.travel)
         else:
@@ -159,7 +164,7 @@ def _travel_on(peer: Peer, travel: Travel) -> None:
     """One step of the next round while the last one's update travels."""
     if travel.result.done():
         _arrive(peer, travel)
-    elif not (room := peer.learner.room()) or peer.last_round:
+    elif not (room := peer.learner.room()) or peer.last_round or peer.orders.drain.is_set():
         _tell(peer, "exchanging", "the next round begins when the swarm's update has come", travel.members)
         wait([travel.result], _IDLE_SECONDS)
     elif batch := peer.source.take(_batch_size(peer, room)):
@@ -195,7 +200,7 @@ def _idle(peer: Peer, members: int) -> None:
 def _await_others(peer: Peer, members: int) -> None:
     """All steps of this round are done."""
     _tell(peer, "waiting", "this peer's steps are done; the round closes when the others' are", members)
-    peer.stop.wait(_IDLE_SECONDS)
+    peer.orders.stop.wait(_IDLE_SECONDS)
     peer.busy = time.monotonic()
 
 
@@ -223,8 +228,9 @@ def _learn(peer: Peer, batch: Batch, members: int) -> None:
     peer.work.compute += seconds
     peer.work.used.append(batch.source)
     peer.busy = time.monotonic()
-    peer.rate = _smooth(peer.rate, len(batch.samples) / seconds)
+    peer.rate = _smooth(peer.rate, peer.orders.duty * len(batch.samples) / seconds)
     _tell(peer, "training", "", members)
+    peer.orders.rest(seconds)
 
 
 def _end_round(peer: Peer, members: int) -> None:
@@ -245,7 +251,7 @@ def _not_applied(peer: Peer, result: Result, members: int) -> None:
         _catch_up(peer, result.why)
     elif isinstance(result, Retry):
         _tell(peer, "waiting", result.why, members)
-        peer.stop.wait(_RETRY_SECONDS)
+        peer.orders.stop.wait(_RETRY_SECONDS)
 
 
 def _say_done(peer: Peer, result: Applied, work: Work, ended: float) -> None:
@@ -271,7 +277,7 @@ def _catch_up(peer: Peer, why: str) -> None:
     _tell(peer, "syncing", why, 0)
     path = _newer_state(peer)
     if path is None:
-        peer.stop.wait(1.0)
+        peer.orders.stop.wait(1.0)
         return
     _take_over(peer, path, why)
 

@@ -12,13 +12,13 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peer.bridge import Bridge
+from peer.orders import Orders
 from peer.setup import Setup
 from peer.supplies import Base, Supplies
 from swarm import lifetime, log
@@ -53,19 +53,24 @@ class Job:
 def main() -> None:
     """Entry point; never returns, because hivemind's processes and threads must not delay or disturb the exit."""
     faulthandler.enable()
-    stop = threading.Event()
+    orders = Orders()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: _end(1))  # the supervisor was killed
     lifetime.follow_parent()
     jobs: list[Job] = []
     bridge = Bridge(
         socket.socket(fileno=int(sys.argv[1])),
-        {"stop": stop.set, "leases_lost": lambda: _forget(jobs)},
+        {
+            "stop": orders.stop.set,
+            "drain": orders.drain.set,
+            "duty": lambda part: setattr(orders, "duty", part),
+            "leases_lost": lambda: _forget(jobs),
+        },
         on_closed=lambda: _end(1),
     )
     bridge.start()
     try:
-        _work(bridge, stop, jobs)
+        _work(bridge, orders, jobs)
     except SwarmError as error:
         bridge.call("failed", code=error.code, what=error.what, remedy=error.remedy)
         _end(TOLD)
@@ -90,14 +95,15 @@ def _forget(jobs: list[Job]) -> None:
         job.feed.forget()
 
 
-def _work(bridge: Bridge, stop: threading.Event, jobs: list[Job]) -> None:
+def _work(bridge: Bridge, orders: Orders, jobs: list[Job]) -> None:
     from peer.training import train
 
     setup = Setup(**bridge.call("setup", seconds=3600.0))
+    orders.duty = setup.duty
     log.setup(Path(setup.folder) / "worker.log")
     exchange = _enter(setup)
     bridge.notify("maddrs", maddrs=exchange.maddrs())
-    job = _prepare(bridge, setup, exchange, stop)
+    job = _prepare(bridge, setup, exchange, orders)
     jobs.append(job)
     _await_others(bridge, setup, exchange)
     exchange.serve_state(lambda: job.peer.learner.snapshot(job.peer.state_folder))
@@ -133,9 +139,9 @@ def _enter(setup: Setup) -> SwarmExchange:
     return SwarmExchange.start(node, options)
 
 
-def _prepare(bridge: Bridge, setup: Setup, exchange: SwarmExchange, stop: threading.Event) -> Job:
+def _prepare(bridge: Bridge, setup: Setup, exchange: SwarmExchange, orders: Orders) -> Job:
     from peer.assembly import assemble
-    from peer.device import hardware, place
+    from peer.device import hardware, limit_memory, place
     from peer.feed import Feed
     from peer.leases import Leased, LeasedRange
     from peer.measuring import Measuring
@@ -151,6 +157,7 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: SwarmExchange, stop: thread
     supplies = Supplies(bridge, exchange)
     _take_base(setup, spec, supplies)
     placement = place(spec, setup.device, hardware())
+    limit_memory(placement.device, setup.gpu_memory)
     bridge.notify("device", name=placement.name, why=placement.why)
     learner, model, rate = assemble(setup, placement, say)
 
@@ -174,7 +181,7 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: SwarmExchange, stop: thread
     teller = Teller(bridge, exchange, learner, measuring, checkpointed=learner.round)
     folder = Path(setup.folder) / "state"
     folder.mkdir(exist_ok=True)
-    peer = Peer(learner, exchange, feed, teller, folder, lambda: _latest(bridge, learner), stop, rate=rate)
+    peer = Peer(learner, exchange, feed, teller, folder, lambda: _latest(bridge, learner), orders, rate=rate)
     return Job(peer, feed, teller, exchange)
 
 
@@ -219,7 +226,7 @@ def _leave(job: Job) -> None:
     if peer.finished or job.exchange.leads():
         job.teller.phase("leaving", "handing over the newest state", peer.work, 0, peer.rate)
         job.teller.checkpoint(Path(tempfile.gettempdir()))
-    if peer.finished and not peer.stop.is_set():
+    if peer.finished and not peer.orders.stop.is_set():
         time.sleep(_LINGER_SECONDS)
     job.exchange.close()
 

@@ -31,4 +31,14 @@ def cache() -> Path:
 
 def peer_dir(run: str) -> Path:
     """A peer's data directory for the run `run`: identity, fetched files, state."""
-    return home() / "peers" / run
+    return peers() / run
+
+
+def config() -> Path:
+    """What the volunteer allows this machine to do; see `swarm.neighbour`."""
+    return home() / "config.toml"
+
+
+def peers() -> Path:
+    """The folder that holds the peers' folders, one for each run."""
+    return home() / "peers"

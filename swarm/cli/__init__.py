@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 
 from swarm import lifetime
-from swarm.cli import checkpoints, data, demo, doctor, export, join, launch, ledger, run_spec, runs, status
+from swarm.cli import (
+    checkpoints,
+    config,
+    control,
+    data,
+    demo,
+    doctor,
+    export,
+    join,
+    launch,
+    ledger,
+    run_spec,
+    runs,
+    status,
+)
 from swarm.errors import SwarmError, from_os_error
 from swarm.version import __version__
 
@@ -22,6 +36,9 @@ app = typer.Typer(
 )
 app.command("launch")(launch.launch)
 app.command("join")(join.join)
+app.command("pause")(control.pause)
+app.command("resume")(control.resume)
+app.command("stop")(control.stop)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("export")(export.export)
@@ -31,6 +48,7 @@ app.add_typer(data.app)
 app.add_typer(checkpoints.app)
 app.add_typer(ledger.app)
 app.add_typer(run_spec.app)
+app.add_typer(config.app)
 
 
 def _print_version(wanted: bool) -> None:

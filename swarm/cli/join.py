@@ -54,7 +54,10 @@ def join(
 
     from peer import join as peer_join
     from peer import spawn
+    from peer.door import Door
     from peer.seats import JoinOptions
+    from peer.sensors import open_sensors
+    from peer.traffic import Traffic
     from swarm.cli.consent import Asking
     from swarm.cli.screen import open_screen
 
@@ -71,6 +74,7 @@ def join(
             threads=threads or max(1, _cores() // len(devices)),
             compiled=compiled,
             screen=show,
+            door=Door(paths.config(), open_sensors(), Traffic(paths.home() / "traffic.json")),
             base=base.resolve() if base else None,
             from_hub=from_hub,
         )

@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from peer.outbox import Outbox
-from peer.session import Session, Who
+from peer.session import Session, Standing, Who
 from swarm.client import CoordinatorClient
 from swarm.proto import coordinator_pb2 as pb
 from tests.tiny_coordinator import TinyCoordinator
@@ -41,7 +41,7 @@ def test_a_hand_over_on_a_slow_line_ends_in_time_and_is_kept(
 ) -> None:
     box = Outbox(tmp_path / "outbox.sqlite")
     box.open()
-    session = Session(client, Who(b"k" * 32, "one", "", 0), box, tmp_path)
+    session = Session(client, Who(b"k" * 32, "one", "", 0), box, tmp_path, Standing())
     session.checkpoint_path(4).write_bytes(b"state")
     session.offer(pb.Checkpoint(round=4))
     assert session.hands_over()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -158,14 +157,11 @@ def test_a_failed_round_keeps_the_update_and_is_never_a_local_step(tmp_path: Pat
 def test_a_peer_that_fell_behind_takes_the_agreed_state_and_says_what_was_lost(tmp_path: Path) -> None:
     other = peer(tmp_path / "other")
     (tmp_path / "other").mkdir()
-    other.learner.spec.training.model_copy()
-    other.stop = threading.Event()
     for _ in range(3):
         _one_round(other)
     path, round_, digest = other.learner.snapshot(tmp_path / "other")
     assert round_ == 3
     late = peer(tmp_path, Scripted(Resync("late: round 0 ended without this peer"), state=path))
-    late.stop.clear()
     train(late)
     first = late.listener.rounds[0]  # type: ignore[attr-defined]
     assert first.dropped_why == "late: round 0 ended without this peer"
@@ -213,7 +209,7 @@ def stop_after(peer: Peer, rounds: int) -> None:
     def round_done(done: RoundDone) -> None:
         told(done)
         if done.round + 1 == rounds:
-            peer.stop.set()
+            peer.orders.stop.set()
 
     peer.listener.round_done = round_done  # type: ignore[method-assign]
 
@@ -237,9 +233,40 @@ def _one_round_of(learner: Learner) -> None:
 
 def test_waiting_says_why(tmp_path: Path) -> None:
     alone = peer(tmp_path, samples=4)
-    threading.Timer(0.3, alone.stop.set).start()
+    told = alone.listener.phase
+
+    def phase(phase: str, why: str, work: Work, members: int, rate: float) -> None:
+        told(phase, why, work, members, rate)
+        if phase == "waiting":
+            alone.orders.stop.set()
+
+    alone.listener.phase = phase  # type: ignore[method-assign]
     train(alone)
     assert ("waiting", "the script is at its end") in alone.listener.phases  # type: ignore[attr-defined]
+
+
+def test_who_shall_pause_ends_when_nothing_it_computed_waits_for_a_round(tmp_path: Path) -> None:
+    alone = peer(tmp_path)
+    learn = alone.learner.learn
+
+    def second_batch_of_round_two(samples: Samples) -> float:
+        if alone.learner.round == 2:
+            alone.orders.drain.set()
+        return learn(samples)
+
+    alone.learner.learn = second_batch_of_round_two  # type: ignore[method-assign]
+    train(alone)
+    assert alone.learner.round == 3
+    assert alone.listener.rounds[-1].work.samples == 8  # type: ignore[attr-defined]
+    assert alone.work.samples == 0
+
+
+def test_half_a_duty_takes_twice_as_long(tmp_path: Path) -> None:
+    alone = peer(tmp_path)
+    alone.orders.duty = 0.5
+    train(alone)
+    for done in alone.listener.rounds:  # type: ignore[attr-defined]
+        assert done.seconds > 2 * done.work.compute
 
 
 def test_views() -> None:

@@ -1,0 +1,219 @@
+"""What a worker asks and tells: answered here, in the supervisor's process, which holds gRPC.
+
+One desk serves all workers of one seat, one after the other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from peer import reach
+from peer.fetch import Files
+from peer.seats import JoinOptions, PeerEvent, Seat
+from peer.session import Session, Standing
+from peer.setup import Setup
+from swarm import log, paths
+from swarm.chunks import Manifest
+from swarm.client import CoordinatorClient
+from swarm.errors import NotFoundError, SwarmError, UnreachableError, from_code
+from swarm.proto import coordinator_pb2 as pb
+
+logger = log.get(__name__)
+
+_CHECKPOINT_TRIES = 5
+
+
+class Desk:
+    """`begin` before each membership. `standing` is the sum of all of them."""
+
+    def __init__(self, options: JoinOptions, client: CoordinatorClient, files: Files, seat: Seat) -> None:
+        self.run = pb.Run()
+        self.session: Session
+        self.standing = Standing()
+        self.failure: SwarmError | None = None  # the worker's last word before it ended
+        self.listening = False
+        self._options = options
+        self._client = client
+        self._files = files
+        self._seat = seat
+        self._maddrs: list[str] = []
+        self._device = ""
+        self._reach = reach.UNASKED
+
+    def begin(self, run: pb.Run, session: Session) -> None:
+        """What is asked and told from now on is about this membership."""
+        self.run, self.session = run, session
+        self._maddrs, self.listening = [], False
+
+    def look_around(self) -> None:
+        """Learn anew whether others can dial this machine: it may have moved to another network."""
+        try:
+            found = reach.look(self._client, self._seat.folder / "p2p.port")
+        except UnreachableError as error:
+            logger.info("whether others can dial this machine is not known: %s", error)
+            return
+        if found.why != self._reach.why and found is not reach.LOCAL:
+            self.note(found.why)
+        self._reach = found
+
+    def refresh(self) -> None:
+        """Ask for the run as it is now; it stays as it was when the coordinator cannot be asked."""
+        with suppress(UnreachableError):
+            self.run = self._client.get_run()
+
+    def handlers(self) -> dict[str, Callable[..., Any]]:
+        """By the names that a worker uses."""
+        return {
+            "setup": self._setup,
+            "lease": self._lease,
+            "chunk": self._files.chunk,
+            "latest_checkpoint": self._latest_checkpoint,
+            "maddrs": self._listening,
+            "phase": self._phase,
+            "round": self._round,
+            "checkpoint": self._checkpoint,
+            "heldout": lambda: str(self._files.blob(self.run.heldout)),
+            "evaluated": self._evaluated,
+            "failed": self._failed,
+            "note": self.note,
+            "device": self._computing_on,
+        }
+
+    def _setup(self) -> dict[str, Any]:
+        layout = self.run.layout
+        return asdict(
+            Setup(
+                spec_toml=self.run.spec_toml,
+                model_folder=str(self._files.model_folder(list(self.run.model))),
+                layout={
+                    "shard_samples": list(layout.shard_samples),
+                    "sequence_length": layout.sequence_length,
+                    "seed": layout.seed,
+                    "targets_per_sample": layout.targets_per_sample,
+                },
+                shards=[Manifest.of(shard).facts() for shard in self.run.shards],
+                base=[Manifest.of(blob).facts() for blob in self.run.base],
+                checkpoint=str(self._newest_checkpoint()),
+                folder=str(self._seat.folder),
+                cache=str(paths.cache() / "blobs"),
+                base_folder=str(self._options.base or ""),
+                from_hub=self._options.from_hub,
+                initial_peers=list(self.run.bootstrap),
+                live_members=len({address.rsplit("/", 1)[-1] for address in self.run.bootstrap}) - 1,
+                listen_host="127.0.0.1" if self._reach.case is reach.Case.LOCAL else "0.0.0.0",
+                port=self._reach.port,
+                announced=self._reach.announced,
+                relay=self.run.bootstrap[0] if self._reach.relayed and self.run.bootstrap else "",
+                device=self._seat.device,
+                threads=self._options.threads,
+                compiled=self._options.compiled,
+                duty=self._options.door.settings.limits.duty_percent / 100,
+                gpu_memory=self._options.door.settings.limits.gpu_memory_percent / 100,
+            )
+        )
+
+    def _newest_checkpoint(self) -> Path:
+        """The file to start from. In a fast run it may be replaced by a newer one while we ask for it."""
+        for _ in range(_CHECKPOINT_TRIES):
+            try:
+                return self._files.checkpoint(self.run.latest)
+            except NotFoundError:
+                self.run = self._client.get_run()
+        return self._files.checkpoint(self.run.latest)
+
+    def _lease(self, samples: int) -> dict[str, Any]:
+        answer = self.session.lease(samples)
+        lease = answer.lease
+        return {"lease": [lease.lease_id, *lease.range] if lease else None, "why": answer.why}
+
+    def _latest_checkpoint(self, newer_than: int) -> str:
+        self.run = self._client.get_run()
+        return str(self._newest_checkpoint()) if self.run.latest.round > newer_than else ""
+
+    def _listening(self, maddrs: list[str]) -> None:
+        self._maddrs, self.listening = maddrs, True
+
+    def _computing_on(self, name: str, why: str) -> None:
+        self._device = name
+        self.note(why)
+
+    def _phase(self, phase: str, why: str, **numbers: Any) -> None:
+        self.session.doing(
+            pb.HeartbeatRequest(
+                phase=phase,
+                why=why,
+                round=numbers.get("round", self.run.round),
+                samples_in_round=numbers.get("samples", 0),
+                samples_per_second=numbers.get("rate", 0.0),
+                loss=numbers.get("loss") or 0.0,
+                maddrs=self._maddrs,
+                device=self._device,
+            )
+        )
+        self.say({"event": "status", "phase": phase, "why": why or self._offline(), **numbers, **self._standing()})
+
+    def _round(self, **done: Any) -> None:
+        ranges = [
+            pb.LeasedRange(lease_id=lease, range=pb.Range(start=start, stop=stop))
+            for lease, start, stop in done["used"]
+        ]
+        dropped = done["dropped_why"]
+        self.session.report(
+            pb.RoundReport(
+                round=done["round"],
+                digest=done["digest"],
+                swarm_samples=done["swarm_samples"],
+                global_samples=done["global_samples"],
+                group_size=done["members"],
+                counted=[] if dropped else ranges,
+                dropped=ranges if dropped else [],
+                dropped_why=dropped,
+                loss=done["loss"] or 0.0,
+                compute_seconds=done["compute"],
+                exchange_seconds=max(0.0, done["seconds"] - done["compute"]),
+                bytes_sent=done["sent"],
+                bytes_received=done["received"],
+                finished_at=time.time(),
+            )
+        )
+        self._options.door.passed(done["sent"] + done["received"])
+        shown = {key: value for key, value in done.items() if key != "used"}
+        self.say({"event": "round", **shown, **self._standing()})
+
+    def _checkpoint(self, path: str, **state: Any) -> None:
+        """Take over the worker's file, so that it outlives the worker."""
+        target = self.session.checkpoint_path(state["round"])
+        Path(path).replace(target)
+        self.session.offer(pb.Checkpoint(created_at=time.time(), **state))
+
+    def _evaluated(self, **found: Any) -> None:
+        self.session.evaluated(pb.Evaluation(**found))
+        self.note(f"round {found['round']}: held-out loss {found['heldout_loss']:.4f} nats per token")
+
+    def _failed(self, code: str, what: str, remedy: str) -> None:
+        self.failure = from_code(code, what, remedy)
+
+    def _standing(self) -> dict[str, Any]:
+        standing = self.standing
+        return {"counted": standing.counted, "rejected": standing.rejected, "rejected_why": standing.why}
+
+    def _offline(self) -> str:
+        since = self.session.unreachable_since
+        if since is None:
+            return ""
+        return f"the coordinator is not reachable since {time.time() - since:.0f} s; training goes on, reports are kept"
+
+    def note(self, text: str) -> None:
+        """A sentence for the volunteer, and for the log."""
+        logger.info("%s", text)
+        self.say({"event": "note", "text": text})
+
+    def say(self, event: PeerEvent) -> None:
+        """An event for the screen."""
+        several = len(self._options.devices) > 1
+        self._options.screen({**event, "seat": self._seat.device} if several else event)

@@ -1,0 +1,91 @@
+"""Whether a worker may run now: the volunteer's settings and hand, the sensors, and the month's traffic, together."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import psutil
+
+from peer.neighbour import Decision, Pause, Run, decide
+from peer.sensors import Sensors
+from peer.traffic import Traffic
+from swarm import log
+from swarm.errors import SwarmError
+from swarm.neighbour import Neighbour, load
+
+logger = log.get(__name__)
+
+_LOOK_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Held:
+    """The volunteer's own word: do not train, until a time or until told otherwise."""
+
+    until: datetime | None = None
+
+
+class Door:
+    """Supervisors ask it again and again; commands change it. Threads may share it."""
+
+    def __init__(
+        self, config: Path, sensors: Sensors, traffic: Traffic, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.settings = Neighbour()
+        self._config = config
+        self._sensors = sensors
+        self._traffic = traffic
+        self._clock = clock
+        self._held: Held | None = None
+        self._decision: Decision = Run()
+        self._looked = float("-inf")
+        self._lock = threading.Lock()
+
+    def decision(self) -> Decision:
+        """What holds now; looked at anew every two seconds. A setting that was changed counts at once."""
+        with self._lock:
+            if self._clock() - self._looked >= _LOOK_SECONDS:
+                self._looked = self._clock()
+                self._decision = self._look()
+            return self._decision
+
+    def pause(self, seconds: float = 0.0) -> None:
+        """Hold it shut for so long, 0 until `resume`."""
+        self._held = Held(self._sensors.now() + timedelta(seconds=seconds) if seconds else None)
+        self._looked = float("-inf")
+
+    def resume(self) -> None:
+        """Take back a `pause`; the rules of the settings go on."""
+        self._held = None
+        self._looked = float("-inf")
+
+    def passed(self, count: int) -> None:
+        """Bytes went over the line."""
+        self._traffic.add(count, self._sensors.now())
+
+    def _look(self) -> Decision:
+        now = self._sensors.now()
+        if self._held and self._held.until and now >= self._held.until:
+            self._held = None
+        if self._held:
+            return Pause("you said so", self._held.until)
+        self._read()
+        seen = replace(self._sensors.look(_own()), month_bytes=self._traffic.month(now))
+        return decide(self.settings, seen, now, self._decision)
+
+    def _read(self) -> None:
+        """A file that was damaged while the peer runs changes nothing: the last good settings go on."""
+        try:
+            self.settings = load(self._config)
+        except SwarmError as error:
+            logger.warning("%s", error)
+
+
+def _own() -> frozenset[int]:
+    own = psutil.Process()
+    return frozenset([own.pid, *(child.pid for child in own.children(recursive=True))])

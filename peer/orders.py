@@ -1,0 +1,20 @@
+"""What the supervisor wants of a worker that trains."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Orders:
+    """Changed by the supervisor's notes, read by the training loop."""
+
+    stop: threading.Event = field(default_factory=threading.Event)  # at once
+    drain: threading.Event = field(default_factory=threading.Event)  # once what it computed is in a round
+    duty: float = 1.0  # part of the time that it computes
+
+    def rest(self, seconds: float) -> None:
+        """Wait, after so many seconds of computing, as the duty wants it; not once it shall stop."""
+        if self.duty < 1:
+            self.stop.wait(seconds * (1 / self.duty - 1))

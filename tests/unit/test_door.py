@@ -1,0 +1,160 @@
+"""The volunteer's hand, the rules and the month's traffic together; commands; crashes; the throttle."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from peer.commands import handler
+from peer.crashes import Crashes, pause_after
+from peer.door import Door
+from peer.neighbour import Pause, Run
+from peer.sensors import Machine, Script
+from peer.throttle import duty_for
+from peer.traffic import Traffic
+from swarm import control
+from swarm.errors import NotFoundError, UsageError, WorkerCrashError
+
+NOON = "2026-11-27T12:00:00+00:00"
+
+
+class Home:
+    """A volunteer's folder with a scripted clock and sensors."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config, self.script = folder / "config.toml", folder / "sensors.json"
+        self.see()
+        self.clock = 0.0
+        self.door = Door(self.config, Script(self.script), Traffic(folder / "traffic.json"), lambda: self.clock)
+
+    def see(self, now: str = NOON, **seen: object) -> None:
+        self.script.write_text(json.dumps({"now": now, **seen}))
+
+    def decision(self) -> str:
+        self.clock += 3
+        return str(self.door.decision())
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def test_a_changed_setting_counts_within_seconds(home: Home) -> None:
+    assert isinstance(home.door.decision(), Run)
+    home.config.write_text('[when]\nprograms = ["game"]\n')
+    home.see(programs=["game"])
+    assert isinstance(home.door.decision(), Run), "looked at every two seconds"
+    assert home.decision() == "paused: game is running"
+    home.config.write_text("[when\n")
+    assert home.decision() == "paused: game is running", "a damaged file changes nothing"
+    home.see()
+    assert isinstance(home.door.decision(), Pause)
+    home.clock += 3
+    assert isinstance(home.door.decision(), Run)
+
+
+def test_a_hand_on_the_door(home: Home) -> None:
+    home.door.pause(3600)
+    assert str(home.door.decision()) == "paused until Fri 13:00: you said so"
+    home.see("2026-11-27T13:00:00+00:00")
+    home.clock += 3
+    assert isinstance(home.door.decision(), Run)
+    home.door.pause()
+    assert str(home.door.decision()) == "paused: you said so"
+    home.door.resume()
+    assert isinstance(home.door.decision(), Run)
+
+
+def test_traffic_is_kept_by_month(home: Home, tmp_path: Path) -> None:
+    home.config.write_text("[when]\nmonthly_gigabytes = 0.001\n")
+    home.door.passed(600_000)
+    home.door.passed(600_000)
+    assert "this month's 0.001 GB are used up" in home.decision()
+    assert Traffic(tmp_path / "traffic.json").month(datetime(2026, 11, 30, tzinfo=UTC)) == 1_200_000
+    home.see("2026-12-01T00:00:00+00:00")
+    home.clock += 3
+    assert isinstance(home.door.decision(), Run)
+
+
+def test_a_damaged_count_begins_anew(tmp_path: Path) -> None:
+    (tmp_path / "traffic.json").write_text("{")
+    traffic = Traffic(tmp_path / "traffic.json")
+    traffic.add(5, datetime(2026, 11, 1, tzinfo=UTC))
+    assert traffic.month(datetime(2026, 11, 2, tzinfo=UTC)) == 5
+
+
+def test_the_real_sensors_see_this_machine() -> None:
+    seen = Machine().look(frozenset())
+    assert any("python" in name for name in seen.programs) or seen.programs
+    assert Machine().now().tzinfo is not None
+
+
+# ── commands over a real socket ─────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("depth", [0, 8], ids=["short", "a path too long for a socket"])
+def test_a_running_peer_does_as_it_is_told(home: Home, tmp_path: Path, depth: int) -> None:
+    folder = tmp_path.joinpath(*["a-folder-with-a-long-name"] * depth)
+    folder.mkdir(parents=True, exist_ok=True)
+    stopping = threading.Event()
+    with pytest.raises(NotFoundError):
+        control.ask(folder, {"do": "tell"})
+    with control.answering(folder, handler(home.door, stopping)):
+        assert (folder / "control").stat().st_mode & 0o777 == 0o600
+        assert control.ask(folder, {"do": "tell"}) == {"says": "training"}
+        assert control.ask(folder, {"do": "pause", "seconds": 60}) == {"says": "paused until Fri 12:01: you said so"}
+        assert control.ask(folder, {"do": "resume"}) == {"says": "training"}
+        with pytest.raises(UsageError, match="does not know 'dance'"):
+            control.ask(folder, {"do": "dance"})
+        with pytest.raises(UsageError, match="cannot be understood"):
+            control.ask(folder, {})
+        assert control.ask(folder, {"do": "stop"}) == {"says": "leaving"}
+        assert stopping.is_set()
+    assert not (folder / "control").exists()
+
+
+def test_what_a_killed_peer_left_is_replaced(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "control").write_text("left over")
+    with control.answering(tmp_path, handler(home.door, threading.Event())):
+        assert control.ask(tmp_path, {"do": "tell"}) == {"says": "training"}
+
+
+# ── crashes and the throttle ────────────────────────────────────────────────────────────────────
+
+
+def test_pauses_grow_and_end() -> None:
+    assert [pause_after([0.0] * count, 1.0) for count in range(1, 6)] == [1, 2, 4, 8, None]
+    assert pause_after([0.0, 0.0, 0.0, 0.0, 700.0], 700.0) == 1
+
+
+def test_reports_are_kept_a_few_of_them(tmp_path: Path) -> None:
+    (tmp_path / "worker.out").write_text("x" * 20_000 + "the last word")
+    crashes = Crashes(tmp_path)
+    for number in range(9):
+        crashes.note(f"crash {number}", 1000.0 * number)
+    kept = sorted((tmp_path / "crashes").iterdir())
+    assert len(kept) == 5
+    text = kept[-1].read_text()
+    for words in ("crash 8", "garage-swarm", "torch 2", "the last word"):
+        assert words in text
+    assert len(text) < 20_000
+    for number in range(4):
+        crashes.note("again", 100_000.0 + number)
+    with pytest.raises(WorkerCrashError, match="crashed 5 times") as caught:
+        crashes.note("again", 100_005.0)
+    assert "crashes" in caught.value.remedy
+
+
+@given(st.floats(0.1, 1), st.floats(50, 500), st.floats(1, 500), st.floats(0.05, 1))
+def test_the_duty_is_never_above_what_is_wanted(wanted: float, cap: float, watts: float, duty: float) -> None:
+    found = duty_for(wanted, cap, watts, duty)
+    assert 0.05 <= found <= max(wanted, 0.05)
+    assert watts <= cap or found <= max(duty, 0.05)
+    assert duty_for(wanted, 0, watts, duty) == wanted
