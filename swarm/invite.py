@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, quote, urlencode, urlsplit
 
 from swarm.errors import InviteError
@@ -43,6 +44,16 @@ class Invite:
             token=_matching("token (token=…)", query.get("token", [""])[0], re.compile(r"[!-~]+")),
         )
 
+    @classmethod
+    def of(cls, text: str) -> Invite:
+        """The invite `text`, or the one in the file that `text` names. Raises InviteError."""
+        if text.startswith("swarm:") or not _is_file(text):
+            return cls.parse(text)
+        try:
+            return cls.parse(Path(text).read_text())
+        except (OSError, UnicodeDecodeError) as error:
+            raise InviteError(f"The invite in {text} cannot be read: {error}.", _REMEDY) from error
+
     def __str__(self) -> str:
         query = urlencode({"fp": self.fingerprint, "token": self.token}, quote_via=quote, safe="")
         return f"swarm://{self.address}/{self.run}?{query}"
@@ -51,6 +62,13 @@ class Invite:
     def address(self) -> str:
         """HOST:PORT, IPv6 in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _split(text: str) -> SplitResult:

@@ -22,9 +22,10 @@ from swarm.cli import (
     ledger,
     run_spec,
     runs,
+    service,
     status,
 )
-from swarm.errors import SwarmError, from_os_error
+from swarm.errors import SwarmError, UsageError, from_os_error
 from swarm.version import __version__
 
 app = typer.Typer(
@@ -49,6 +50,7 @@ app.add_typer(checkpoints.app)
 app.add_typer(ledger.app)
 app.add_typer(run_spec.app)
 app.add_typer(config.app)
+app.add_typer(service.app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -75,6 +77,7 @@ def main() -> None:
     lifetime.follow_parent()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own lines say nothing that our errors do not
     try:
+        _require_system()
         app(prog_name="swarm")
     except Exception as error:
         if os.environ.get("SWARM_DEBUG"):
@@ -83,6 +86,15 @@ def main() -> None:
         separator = "\n" if "\n" in failure.what else " "
         typer.echo(f"swarm: {failure.what}{separator}{failure.remedy}".rstrip(), err=True)
         sys.exit(failure.exit_code)
+
+
+def _require_system() -> None:
+    """Say at once, and not after a download, where this cannot run."""
+    if sys.platform == "win32":
+        raise UsageError(
+            "Garage Swarm does not run on Windows itself, because its network library, hivemind, does not.",
+            "Use WSL2 (in a terminal: wsl --install, then install it there as on Linux), or the container in docker/.",
+        )
 
 
 def _in_our_words(error: Exception) -> SwarmError:

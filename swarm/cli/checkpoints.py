@@ -26,7 +26,7 @@ def list_(invite: InviteText, as_json: AsJson = False) -> None:
     from swarm.client import CoordinatorClient
     from swarm.invite import Invite
 
-    with CoordinatorClient.connect(Invite.parse(invite)) as client:
+    with CoordinatorClient.connect(Invite.of(invite)) as client:
         found = client.checkpoints()
     if as_json:
         echo_json(found)
@@ -51,7 +51,7 @@ def get(
     from swarm.client import CoordinatorClient
     from swarm.invite import Invite
 
-    parsed = Invite.parse(invite)
+    parsed = Invite.of(invite)
     with CoordinatorClient.connect(parsed) as client:
         wanted = chosen(client.checkpoints(), round_)
         target = output or Path(f"{parsed.run}-round-{wanted.round}.safetensors")

@@ -150,7 +150,7 @@ class Demo:
         from swarm.client import CoordinatorClient
         from swarm.invite import Invite
 
-        with CoordinatorClient.connect(Invite.parse(self.invite)) as client:
+        with CoordinatorClient.connect(Invite.of(self.invite)) as client:
             status = client.status()
             last = self._fetch(client)
         evaluated = self._evaluate(last)

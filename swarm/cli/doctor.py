@@ -30,7 +30,7 @@ def doctor(
     from swarm.invite import Invite
     from swarm.version import __version__
 
-    parsed = Invite.parse(invite)
+    parsed = Invite.of(invite)
     if not as_json:
         typer.echo(f"garage-swarm {__version__}: looking at this machine and its line; about ten seconds", err=True)
 

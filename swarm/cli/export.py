@@ -35,7 +35,7 @@ def export(
     from swarm.modelcard import Release
 
     _require_empty(output)
-    parsed = Invite.parse(invite)
+    parsed = Invite.of(invite)
     with CoordinatorClient.connect(parsed) as client:
         run, checkpoint = client.get_run(), chosen(client.checkpoints(), round_)
         spec = runspec.loads(run.spec_toml, "the coordinator's run spec")

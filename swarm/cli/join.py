@@ -50,7 +50,7 @@ def join(
     from swarm import paths
     from swarm.invite import Invite
 
-    parsed = Invite.parse(invite)  # before the next two, which take a moment
+    parsed = Invite.of(invite)  # before the next two, which take a moment
 
     from peer import join as peer_join
     from peer import spawn

@@ -59,7 +59,7 @@ def show(
     from swarm.invite import Invite
 
     first, last = _window(round_, first, last)
-    with CoordinatorClient.connect(Invite.parse(invite)) as client:
+    with CoordinatorClient.connect(Invite.of(invite)) as client:
         run, status = client.get_run(), client.status()
         finished = status.round - 1 if last is None else min(last, status.round - 1)
         entries = client.ledger(first, finished + 1) if first <= finished else []
@@ -75,7 +75,7 @@ def replay_(invite: InviteText, samples: Samples = False, as_json: AsJson = Fals
     from swarm.invite import Invite
     from swarm.replay import replay
 
-    with CoordinatorClient.connect(Invite.parse(invite)) as client:
+    with CoordinatorClient.connect(Invite.of(invite)) as client:
         layout, entries, names = _layout(client.get_run().layout), client.ledger(), _names(client.status())
     found = replay(entries, layout)
     rows = _rows(found, layout) if samples else {}

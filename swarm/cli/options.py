@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 InviteText = Annotated[
-    str, typer.Argument(metavar="INVITE", help="The invite: swarm://HOST:PORT/RUN?fp=…&token=…, in quotes.")
+    str,
+    typer.Argument(
+        metavar="INVITE", help="The invite: swarm://HOST:PORT/RUN?fp=…&token=…, in quotes; or a file that holds it."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 DataDir = Annotated[

@@ -36,7 +36,7 @@ def _remote(invite: str) -> list[dict[str, Any]]:
     from swarm.client import CoordinatorClient
     from swarm.invite import Invite
 
-    with CoordinatorClient.connect(Invite.parse(invite)) as client:
+    with CoordinatorClient.connect(Invite.of(invite)) as client:
         found: list[dict[str, Any]] = plain(client.list_runs())
         return found
 
@@ -71,7 +71,7 @@ def _ask(folder: Path) -> pb.Status | None:
     from swarm.invite import Invite
 
     try:
-        with CoordinatorClient.connect(Invite.parse((folder / "invite").read_text()), timeout=1.0) as client:
+        with CoordinatorClient.connect(Invite.of((folder / "invite").read_text()), timeout=1.0) as client:
             return client.status()
     except (SwarmError, OSError):
         return None

@@ -24,7 +24,7 @@ def status(
     from swarm.client import CoordinatorClient
     from swarm.invite import Invite
 
-    with CoordinatorClient.connect(Invite.parse(invite)) as client:
+    with CoordinatorClient.connect(Invite.of(invite)) as client:
         if as_json:
             _as_json(client, watch)
         else:
