@@ -18,6 +18,7 @@ class Refused:
 
     what: str
     remedy: str
+    code: str = "REFUSED"  # of swarm.errors
 
     def __str__(self) -> str:
         return ""

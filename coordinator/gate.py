@@ -18,6 +18,7 @@ logger = log.get(__name__)
 _STATUS = {
     "USAGE": grpc.StatusCode.INVALID_ARGUMENT,
     "REFUSED": grpc.StatusCode.PERMISSION_DENIED,
+    "TAKEN_OVER": grpc.StatusCode.PERMISSION_DENIED,
     "PROTOCOL": grpc.StatusCode.FAILED_PRECONDITION,
     "UNKNOWN_RUN": grpc.StatusCode.NOT_FOUND,
     "NOT_FOUND": grpc.StatusCode.NOT_FOUND,

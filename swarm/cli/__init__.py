@@ -17,6 +17,7 @@ from swarm.cli import (
     demo,
     doctor,
     export,
+    identity,
     join,
     launch,
     ledger,
@@ -50,6 +51,7 @@ app.add_typer(checkpoints.app)
 app.add_typer(ledger.app)
 app.add_typer(run_spec.app)
 app.add_typer(config.app)
+app.add_typer(identity.app)
 app.add_typer(service.app)
 
 

@@ -48,6 +48,7 @@ def join(
 ) -> None:
     """Train with others until the run is finished or Ctrl-C; needs nothing but the invite."""
     from swarm import paths
+    from swarm.identity import identity_folder
     from swarm.invite import Invite
 
     parsed = Invite.of(invite)  # before the next two, which take a moment
@@ -68,6 +69,7 @@ def join(
         options = JoinOptions(
             invite=parsed,
             data_dir=folder,
+            identity=identity_folder(folder, data_dir is not None),
             name=name,
             credit=credit,
             devices=devices,
