@@ -130,8 +130,8 @@ class ServerCertificate:
 
 
 def identity_folder(peer_folder: Path, chosen: bool) -> Path:
-    """Where a peer's identity is: a volunteer has one for all runs, but a peer whose folder was `chosen` has its own, as
-    has one that began before there was one for all.
+    """Where a peer's identity is. A volunteer has one for all runs, but a peer whose folder was `chosen` has its own,
+    and so has one that began before there was one for all.
     """
     own = chosen or (peer_folder / _FILE).exists()
     return peer_folder if own else paths.home()

@@ -18,6 +18,7 @@ from swarm.cli import (
     doctor,
     export,
     identity,
+    invite,
     join,
     launch,
     ledger,
@@ -52,6 +53,7 @@ app.add_typer(ledger.app)
 app.add_typer(run_spec.app)
 app.add_typer(config.app)
 app.add_typer(identity.app)
+app.add_typer(invite.app)
 app.add_typer(service.app)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swarm.cli.invite import qr
 from swarm.cli.options import DataDir
 from swarm.errors import SwarmError
 
@@ -109,6 +110,8 @@ def _greet(coordinator: Coordinator, settings: Settings) -> None:
     typer.echo(_reach(settings.advertise_host, coordinator.invite.port))
     typer.echo("Share this invite; volunteers run: swarm join 'INVITE'\n")
     typer.echo(f"{coordinator.invite}\n")
+    if sys.stdout.isatty():
+        typer.echo(qr(coordinator.invite))
 
 
 def _reach(host: str, port: int) -> str:
