@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swarm.cli.options import AsJson, DataDir, InviteText
+from swarm.cli import discover
+from swarm.cli.options import AsJson, DataDir
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 
 
 def join(
-    invite: InviteText,
+    invite: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[INVITE]",
+            help="The invite, in quotes, or a file that holds it; without one, runs on the local network are offered.",
+        ),
+    ] = None,
     data_dir: DataDir = None,
     name: Annotated[
         str, typer.Option("--name", help="What others see; by default this machine's name.", show_default=False)
@@ -51,7 +58,7 @@ def join(
     from swarm.identity import identity_folder
     from swarm.invite import Invite
 
-    parsed = Invite.of(invite)  # before the next two, which take a moment
+    parsed = discover.pick(yes) if invite is None else Invite.of(invite)  # before what takes a moment
 
     from peer import join as peer_join
     from peer import spawn

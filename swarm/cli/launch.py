@@ -7,7 +7,8 @@ import signal
 import socket
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -44,6 +45,9 @@ def launch(
             show_default=False,
         ),
     ] = "",
+    open_on_lan: Annotated[
+        bool, typer.Option("--open-on-lan", help="Let everyone on the local network join without an invite.")
+    ] = False,
 ) -> None:
     """Start the run that RUN.toml describes, print its invite, and coordinate it until Ctrl-C."""
     from swarm import paths, runspec
@@ -54,7 +58,7 @@ def launch(
         spec = runspec.load(spec_path)
         folder = data_dir or paths.run_dir(spec.run.name)
         _make_ready(folder, spec_path, spec)
-        _coordinate(_settings(folder, spec, (host, port), advertise_host))
+        _coordinate(_settings(folder, spec, (host, port), advertise_host), open_on_lan)
 
 
 def reachable_host(host: str) -> str:
@@ -86,7 +90,7 @@ def _make_ready(folder: Path, spec_path: Path, spec: RunSpec) -> None:
         prepare_visibly(spec_path, folder, os.cpu_count() or 1)
 
 
-def _coordinate(settings: Settings) -> None:
+def _coordinate(settings: Settings, open_on_lan: bool) -> None:
     """Serve until KeyboardInterrupt; leaves no process."""
     from coordinator.server import Coordinator
     from swarm import log
@@ -98,11 +102,28 @@ def _coordinate(settings: Settings) -> None:
         coordinator.start()
         rundir.remember(settings.data_dir, settings.spec, coordinator.invite)
         _greet(coordinator, settings)
-        _follow(_from_here(coordinator.invite, settings.host))
+        with _announced(coordinator.invite, settings, open_on_lan):
+            _follow(_from_here(coordinator.invite, settings.host))
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
         coordinator.stop()
+
+
+@contextmanager
+def _announced(invite: Invite, settings: Settings, everyone: bool) -> Iterator[None]:
+    """On the local network, unless the run is for this machine; a network that does not let it is no reason to end."""
+    from swarm import discovery
+
+    if invite.host in _LOOPBACK.values():
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(discovery.announced(invite, settings.spec.run.title, everyone))
+        except SwarmError as error:
+            typer.echo(f"It is not announced on the local network. {error}")
+        yield
 
 
 def _greet(coordinator: Coordinator, settings: Settings) -> None:
