@@ -40,7 +40,8 @@ def _draw(
         for system, points in lines.items():
             where, values = [at for at, _ in points], [getattr(result, key) for _, result in points]
             pane.plot(where, values, marker="o", label=system)
-        pane.set(xlabel=label, ylabel=shown, xscale="log", ylim=(0, None))
+        highest = max(getattr(result, key) for points in lines.values() for _, result in points)
+        pane.set(xlabel=label, ylabel=shown, xscale="log", ylim=(0, 1.1 * highest))
         pane.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         pane.minorticks_off()
         pane.grid(alpha=0.3)
