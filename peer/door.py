@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import psutil
-
 from peer.neighbour import Decision, Pause, Run, decide
 from peer.sensors import Sensors
 from peer.traffic import Traffic
@@ -75,7 +73,7 @@ class Door:
         if self._held:
             return Pause("you said so", self._held.until)
         self._read()
-        seen = replace(self._sensors.look(_own()), month_bytes=self._traffic.month(now))
+        seen = replace(self._sensors.look(self.settings.when), month_bytes=self._traffic.month(now))
         return decide(self.settings, seen, now, self._decision)
 
     def _read(self) -> None:
@@ -84,8 +82,3 @@ class Door:
             self.settings = load(self._config)
         except SwarmError as error:
             logger.warning("%s", error)
-
-
-def _own() -> frozenset[int]:
-    own = psutil.Process()
-    return frozenset([own.pid, *(child.pid for child in own.children(recursive=True))])

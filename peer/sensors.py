@@ -17,6 +17,7 @@ import psutil
 import pynvml
 
 from peer.neighbour import Observed
+from swarm.neighbour import When
 
 _ASK_SECONDS = 2.0
 _GNOME = (
@@ -31,22 +32,22 @@ class Sensors(Protocol):
     def now(self) -> datetime:
         """The local time, with its zone."""
 
-    def look(self, own: frozenset[int], /) -> Observed:
-        """What is there now; `own` are the process ids of this peer. `month_bytes` is for others to fill in."""
+    def look(self, when: When, /) -> Observed:
+        """What is there now, as far as `when` asks for it. `month_bytes` is for others to fill in."""
 
 
 class Machine:
-    """The real ones."""
+    """The real ones. It looks every few seconds all night long, so only at what somebody asked for."""
 
     def now(self) -> datetime:
         return datetime.now().astimezone()
 
-    def look(self, own: frozenset[int]) -> Observed:
+    def look(self, when: When) -> Observed:
         battery = psutil.sensors_battery()
-        others, celsius = _graphics(own)
+        others, celsius = _graphics()
         return Observed(
-            idle_seconds=_idle_seconds(),
-            programs=frozenset(name.lower() for name in _names()),
+            idle_seconds=_idle_seconds() if when.idle_minutes else None,
+            programs=frozenset(name.lower() for name in _names()) if when.programs else frozenset(),
             on_battery=None if battery is None else not battery.power_plugged,
             others=others,
             celsius=celsius,
@@ -62,7 +63,7 @@ class Script:
     def now(self) -> datetime:
         return datetime.fromisoformat(self._read()["now"])
 
-    def look(self, _own: frozenset[int]) -> Observed:
+    def look(self, _when: When) -> Observed:
         facts = {key: value for key, value in self._read().items() if key != "now"}
         return Observed(**{**facts, "programs": frozenset(facts.get("programs", ()))})  # type: ignore[arg-type]
 
@@ -122,10 +123,11 @@ def _driver() -> Iterator[list[object]]:
         pynvml.nvmlShutdown()
 
 
-def _graphics(own: frozenset[int]) -> tuple[str, float | None]:
+def _graphics() -> tuple[str, float | None]:
     """Who else computes on a card, and the hottest card's temperature."""
     others, heat = "", []
     with _driver() as cards:
+        own = _own() if cards else set()
         for card in cards:
             with suppress(pynvml.NVMLError):
                 heat.append(float(pynvml.nvmlDeviceGetTemperature(card, pynvml.NVML_TEMPERATURE_GPU)))
@@ -133,6 +135,12 @@ def _graphics(own: frozenset[int]) -> tuple[str, float | None]:
                 computing = pynvml.nvmlDeviceGetComputeRunningProcesses(card)
                 others = others or _name_of([process.pid for process in computing if process.pid not in own])
     return others, max(heat, default=None)
+
+
+def _own() -> set[int]:
+    """This peer's processes: the supervisor's and all that it started."""
+    process = psutil.Process()
+    return {process.pid, *(child.pid for child in process.children(recursive=True))}
 
 
 def _name_of(pids: list[int]) -> str:

@@ -7,6 +7,7 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from peer.throttle import duty_for
 from peer.traffic import Traffic
 from swarm import control
 from swarm.errors import NotFoundError, UsageError, WorkerCrashError
+from swarm.neighbour import When
 
 NOON = "2026-11-27T12:00:00+00:00"
 
@@ -91,8 +93,10 @@ def test_a_damaged_count_begins_anew(tmp_path: Path) -> None:
 
 
 def test_the_real_sensors_see_this_machine() -> None:
-    seen = Machine().look(frozenset())
-    assert any("python" in name for name in seen.programs) or seen.programs
+    assert Machine().look(When()).programs == frozenset(), "only what is asked for"
+    seen = Machine().look(When(programs=("game",), idle_minutes=5))
+    assert psutil.Process().name().lower() in seen.programs
+    assert seen.idle_seconds is None or seen.idle_seconds >= 0
     assert Machine().now().tzinfo is not None
 
 
