@@ -27,6 +27,7 @@ from swarm.identity import member_id
 from swarm.proto import coordinator_pb2 as pb
 from swarm.proto.coordinator_pb2_grpc import CoordinatorServicer
 from swarm.runspec import RunSpec
+from swarm.version import __version__
 
 _ROUNDS_SHOWN = 20
 _MAX_LEASE = 1 << 32
@@ -103,6 +104,7 @@ class Servicer(CoordinatorServicer):
             finished=state.finished,
             base=self._artefacts.base,
             server_time=time.time(),
+            version=__version__,
         )
 
     def ListRuns(self, request: pb.ListRunsRequest, context: grpc.ServicerContext) -> pb.ListRunsResponse:

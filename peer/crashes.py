@@ -34,15 +34,22 @@ class Crashes:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._times: list[float] = []
+        self._rounds = 0
 
-    def note(self, what: str, now: float) -> float:
-        """Keep a report; seconds until the next try. Raises WorkerCrashError when it crashed again and again."""
+    def note(self, what: str, now: float, rounds: int) -> float:
+        """Keep a report; seconds until the next try. Raises WorkerCrashError when it crashed again and again.
+
+        `rounds` is how many were done so far: crashes before the last of them count no more.
+        """
+        if rounds > self._rounds:
+            self._rounds, self._times = rounds, []
         self._times.append(now)
         report = self._keep(what, now)
         pause = pause_after(self._times, now)
         if pause is None:
             raise WorkerCrashError(
-                f"The training process crashed {_MOST} times within {_WINDOW / 60:.0f} minutes; the last time: {what}.",
+                f"The training process crashed {_MOST} times within {_WINDOW / 60:.0f} minutes without a round done; "
+                f"the last time: {what}.",
                 f"Please send the report {report} to the maintainer.",
             )
         return pause

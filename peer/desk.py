@@ -37,6 +37,7 @@ class Desk:
         self.standing = Standing()
         self.failure: SwarmError | None = None  # the worker's last word before it ended
         self.listening = False
+        self.rounds = 0  # that its workers took part in
         self._options = options
         self._client = client
         self._files = files
@@ -48,7 +49,7 @@ class Desk:
     def begin(self, run: pb.Run, session: Session) -> None:
         """What is asked and told from now on is about this membership."""
         self.run, self.session = run, session
-        self._maddrs, self.listening = [], False
+        self._maddrs, self.listening, self.failure = [], False, None
 
     def look_around(self) -> None:
         """Learn anew whether others can dial this machine: it may have moved to another network."""
@@ -65,6 +66,12 @@ class Desk:
         """Ask for the run as it is now; it stays as it was when the coordinator cannot be asked."""
         with suppress(UnreachableError):
             self.run = self._client.get_run()
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of the next worker."""
+        limit = self._options.door.settings.limits.cpu_threads
+        return min(limit, self._options.threads) if limit else self._options.threads
 
     def handlers(self) -> dict[str, Callable[..., Any]]:
         """By the names that a worker uses."""
@@ -110,7 +117,7 @@ class Desk:
                 announced=self._reach.announced,
                 relay=self.run.bootstrap[0] if self._reach.relayed and self.run.bootstrap else "",
                 device=self._seat.device,
-                threads=self._options.threads,
+                threads=self.threads,
                 compiled=self._options.compiled,
                 duty=self._options.door.settings.limits.duty_percent / 100,
                 gpu_memory=self._options.door.settings.limits.gpu_memory_percent / 100,
@@ -181,6 +188,7 @@ class Desk:
                 finished_at=time.time(),
             )
         )
+        self.rounds += not dropped
         self._options.door.passed(done["sent"] + done["received"])
         shown = {key: value for key, value in done.items() if key != "used"}
         self.say({"event": "round", **shown, **self._standing()})

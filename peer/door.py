@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from peer.neighbour import Decision, Pause, Run, decide
+from peer.neighbour import Decision, Pause, Run, decide, unseen
 from peer.sensors import Sensors
 from peer.traffic import Traffic
 from swarm import log
@@ -40,6 +40,8 @@ class Door:
         self._traffic = traffic
         self._clock = clock
         self._held: Held | None = None
+        self._unseen: list[str] = []
+        self._told: set[str] = set()
         self._decision: Decision = Run()
         self._looked = float("-inf")
         self._lock = threading.Lock()
@@ -58,9 +60,17 @@ class Door:
         self._looked = float("-inf")
 
     def resume(self) -> None:
-        """Take back a `pause`; the rules of the settings go on."""
-        self._held = None
-        self._looked = float("-inf")
+        """Take back a `pause`, and wait no longer for a reason to stay away; the rules of the settings go on."""
+        with self._lock:
+            self._held, self._decision = None, Run()
+            self._looked = float("-inf")
+
+    def news(self) -> list[str]:
+        """What the volunteer should know of the rules, each sentence once."""
+        with self._lock:
+            fresh = [text for text in self._unseen if text not in self._told]
+            self._told |= set(fresh)
+            return fresh
 
     def passed(self, count: int) -> None:
         """Bytes went over the line."""
@@ -74,6 +84,7 @@ class Door:
             return Pause("you said so", self._held.until)
         self._read()
         seen = replace(self._sensors.look(self.settings.when), month_bytes=self._traffic.month(now))
+        self._unseen = unseen(self.settings, seen)
         return decide(self.settings, seen, now, self._decision)
 
     def _read(self) -> None:

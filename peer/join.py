@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
@@ -39,6 +40,8 @@ def _run_seats(options: JoinOptions, client: CoordinatorClient, stopping: thread
         signal.signal(number, lambda *_: stopping.set())
     say = lambda text: options.screen({"event": "note", "text": text})  # noqa: E731
     files = Files(client, options.data_dir / "blobs", say, options.door.passed)
+    if sys.platform == "darwin":
+        say("macOS: this project's tests run on Linux only. Trying it is welcome; please report what you see.")
     supervisors = [Supervisor(options, client, files, seat, stopping) for seat in seats_of(options)]
     with ThreadPoolExecutor(len(supervisors), thread_name_prefix="seat") as pool:
         ends = [pool.submit(supervisor.run) for supervisor in supervisors]

@@ -20,6 +20,7 @@ from peer.neighbour import Observed
 from swarm.neighbour import When
 
 _ASK_SECONDS = 2.0
+_USES_PERCENT = 10  # of the GPU's time: a desktop that draws its windows needs less, a game or a computation more
 _GNOME = (
     "gdbus call --session --dest org.gnome.Mutter.IdleMonitor --object-path /org/gnome/Mutter/IdleMonitor/Core "
     "--method org.gnome.Mutter.IdleMonitor.GetIdletime"
@@ -46,8 +47,8 @@ class Machine:
         battery = psutil.sensors_battery()
         others, celsius = _graphics()
         return Observed(
-            idle_seconds=_idle_seconds() if when.idle_minutes else None,
-            programs=frozenset(name.lower() for name in _names()) if when.programs else frozenset(),
+            idle_seconds=_idle_seconds() if when.idle_minutes else None,  # two programs are started to find out
+            programs=frozenset(name.lower() for name in _names()) if when.programs or when.games else None,
             on_battery=None if battery is None else not battery.power_plugged,
             others=others,
             celsius=celsius,
@@ -127,13 +128,12 @@ def _graphics() -> tuple[str, float | None]:
     """Who else computes on a card, and the hottest card's temperature."""
     others, heat = "", []
     with _driver() as cards:
-        own = _own() if cards else set()
         for card in cards:
             with suppress(pynvml.NVMLError):
                 heat.append(float(pynvml.nvmlDeviceGetTemperature(card, pynvml.NVML_TEMPERATURE_GPU)))
             with suppress(pynvml.NVMLError):
-                computing = pynvml.nvmlDeviceGetComputeRunningProcesses(card)
-                others = others or _name_of([process.pid for process in computing if process.pid not in own])
+                users = _users(card)  # before its own are looked up: a worker may just have started
+                others = others or _name_of(users - _own())
     return others, max(heat, default=None)
 
 
@@ -143,11 +143,24 @@ def _own() -> set[int]:
     return {process.pid, *(child.pid for child in process.children(recursive=True))}
 
 
-def _name_of(pids: list[int]) -> str:
-    for pid in pids:
+def _users(card: object) -> set[int]:
+    """Who computes or draws on the card now, by their load; where that is not told, who has it open to compute."""
+    try:
+        since = int((time.time() - _ASK_SECONDS) * 1e6)
+        load = pynvml.nvmlDeviceGetProcessUtilization(card, since)
+        return {sample.pid for sample in load if sample.smUtil >= _USES_PERCENT}
+    except pynvml.NVMLError_NotFound:  # nobody does
+        return set()
+    except pynvml.NVMLError_NotSupported:
+        return {process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(card)}
+
+
+def _name_of(pids: set[int]) -> str:
+    """The name of one that is here. In a container the driver may tell the host's ids, also our own: none of those."""
+    for pid in sorted(pids):
         with suppress(psutil.Error):
             return psutil.Process(pid).name()
-    return "another program" if pids else ""
+    return ""
 
 
 def power() -> tuple[str, float, float] | None:

@@ -26,6 +26,7 @@ logger = log.get(__name__)
 
 _REPORTS_AT_ONCE = 100
 _OFFER_AGAIN_SECONDS = 1.0
+_LOOK_SECONDS = 0.05
 
 
 @dataclass
@@ -128,11 +129,13 @@ class Session:
         self._outbox.put(EVALUATION, evaluation.SerializeToString())
         self._due.set()
 
-    def flush(self, seconds: float) -> bool:
-        """Send what is in the outbox, at most so long, whatever the line. True when it is empty."""
-        sending = threading.Thread(target=self._send_all, args=(time.monotonic() + seconds,), name="flush", daemon=True)
+    def flush(self, seconds: float, hurry: threading.Event | None = None) -> bool:
+        """Send what is in the outbox, at most so long and until `hurry`, whatever the line. True when it is empty."""
+        end = time.monotonic() + seconds
+        sending = threading.Thread(target=self._send_all, args=(end,), name="flush", daemon=True)
         sending.start()
-        sending.join(seconds)
+        while sending.is_alive() and time.monotonic() < end and not (hurry and hurry.is_set()):
+            sending.join(_LOOK_SECONDS)
         return not len(self._outbox)
 
     def hands_over(self) -> bool:

@@ -25,6 +25,7 @@ from swarm.client import CoordinatorClient
 from swarm.errors import UnreachableError
 from swarm.identity import Identity
 from swarm.runspec import loads
+from swarm.version import __version__, is_newer
 
 logger = log.get(__name__)
 
@@ -74,7 +75,7 @@ class Supervisor:
     def _take_part(self) -> None:
         left = Left.PAUSED
         first = True
-        while left is Left.PAUSED and self._await_go() and self._enter(first):
+        while left is Left.PAUSED and self._enter(first):
             self._session.start()
             left, first = self._keep_working(), False
             self._depart(left)
@@ -87,6 +88,7 @@ class Supervisor:
         """Wait until the volunteer's rules let it train; False when it shall stop instead."""
         said = ""
         while isinstance(decision := self._options.door.decision(), Pause):
+            self._tell_news()
             if str(decision) != said:
                 said = str(decision)
                 self._desk.say({"event": "pause", "text": said})
@@ -96,17 +98,24 @@ class Supervisor:
             self._desk.say({"event": "pause", "text": ""})
         return not self._stopping.is_set()
 
+    def _tell_news(self) -> None:
+        for text in self._options.door.news():
+            self._desk.note(text)
+
     def _enter(self, first: bool) -> bool:
-        """Ask for the run and join it; False when it is already finished, or it shall stop."""
-        while True:
+        """Join the run, once the rules let it; False when the run is already finished, or it shall stop."""
+        said = ""
+        while self._await_go():
             try:
                 return self._join()
             except UnreachableError as error:
                 if first:
                     raise
-                self._desk.note(f"{error.what} Trying again.")
-                if self._stopping.wait(_AGAIN_SECONDS):
-                    return False
+                if error.what != said:
+                    said = error.what
+                    self._desk.note(f"{said} Trying again until there is an answer.")
+            self._stopping.wait(_AGAIN_SECONDS)
+        return False
 
     def _join(self) -> bool:
         run = self._client.get_run()
@@ -123,6 +132,11 @@ class Supervisor:
             self._desk.note(f"sending {len(self._outbox)} reports that were kept from last time")
             self._session.flush(10.0)
             self._desk.refresh()
+        if is_newer(run.version):
+            self._desk.note(
+                f"The run's coordinator has version {run.version}, this is {__version__}. "
+                "Nothing is updated by itself: install the new version when you like."
+            )
         self._desk.note(f"joined {run.name}: {spec.run.title or 'round'} {self._desk.run.round}")
         return True
 
@@ -141,7 +155,7 @@ class Supervisor:
 
     def _work_once(self) -> tuple[int, bool]:
         """The worker's exit code, and whether a pause ended it."""
-        worker = spawn.start_worker(self._seat.folder, self._options.threads)
+        worker = spawn.start_worker(self._seat.folder, self._desk.threads)
         bridge = Bridge(worker.line, self._desk.handlers(), on_closed=lambda: None)
         self._session.on_lost = lambda: bridge.notify("leases_lost")
         try:
@@ -162,6 +176,7 @@ class Supervisor:
                 self._desk.note("leaving")
                 return self._end(worker, bridge), bool(draining)
             throttle.look()
+            self._tell_news()
             if not draining and isinstance(decision := self._options.door.decision(), Pause):
                 draining = time.monotonic()
                 bridge.notify("drain")
@@ -185,19 +200,28 @@ class Supervisor:
         if failure is not None and not self._desk.listening:
             raise failure
         what = failure.what if failure else f"the training process ended unexpectedly (exit code {code})"
-        pause = self._crashes.note(what, time.time())
+        pause = self._crashes.note(what, time.time(), self._desk.rounds)
         self._desk.note(f"{what}; starting it again in {pause:.0f} s")
         self._stopping.wait(pause)
         self._session.renew("the training process ended unexpectedly")
         self._desk.refresh()
 
     def _depart(self, left: Left) -> None:
-        seconds = _FINAL_SECONDS if left is Left.FINISHED else _GOODBYE_SECONDS
-        if left is not Left.FINISHED and self._session.hands_over():
-            self._desk.note(f"handing over the newest state, for at most {_HAND_OVER_SECONDS:.0f} s")
-            seconds = _HAND_OVER_SECONDS
-        if left is not Left.FINISHED and self._session.unreachable_since is not None:
-            seconds = 0.0  # a call may hang longer than Ctrl-C may take
-        if not self._session.flush(seconds):
+        hurry = None if left is Left.STOPPED else self._stopping
+        if not self._session.flush(self._patience(left), hurry):
             self._desk.note("What the coordinator has not heard yet is kept and will be sent at the next join.")
         self._session.leave(left.value)
+
+    def _patience(self, left: Left) -> float:
+        """Seconds for the last words. A pause has time for the newest state: the worker is gone already, and without
+        that state the run may have to go back.
+        """
+        if left is Left.FINISHED:
+            return _FINAL_SECONDS
+        if self._session.unreachable_since is not None:
+            return 0.0  # a call may hang longer than Ctrl-C may take
+        if not self._session.hands_over():
+            return _GOODBYE_SECONDS
+        seconds = _FINAL_SECONDS if left is Left.PAUSED else _HAND_OVER_SECONDS
+        self._desk.note(f"handing over the newest state, for at most {seconds:.0f} s")
+        return seconds

@@ -32,10 +32,12 @@ class When(_Section):
     hours: tuple[str, ...] = Field(default=(), description="windows in which it trains; none is always")
     idle_minutes: float = Field(default=0, ge=0, description="only after the user did nothing for so long; 0 = always")
     programs: tuple[str, ...] = Field(default=(), description="not while one of these runs: names of processes")
+    games: bool = Field(default=True, description="not while a game runs: Steam's, Wine's, Lutris', gamescope's")
     on_battery: bool = Field(default=False, description="whether it trains on battery")
     beside_others: bool = Field(default=False, description="whether it trains while others use the GPU")
     max_celsius: float = Field(default=87, gt=0, description="not above this temperature of the GPU")
     monthly_gigabytes: float = Field(default=0, ge=0, description="not after so much traffic in a month; 0 = no limit")
+    settle_minutes: float = Field(default=3, ge=0, description="a reason must be gone for so long: no to and fro")
 
     @field_validator("hours")
     @classmethod
@@ -51,6 +53,7 @@ class Limits(_Section):
     duty_percent: float = Field(default=100, gt=0, le=100, description="part of the time that it computes: less heat")
     watts: float = Field(default=0, ge=0, description="of the GPU: above it computes less of the time; 0 = no limit")
     gpu_memory_percent: float = Field(default=100, gt=0, le=100, description="of the GPU's memory")
+    cpu_threads: int = Field(default=0, ge=0, description="of each worker, from its next start; 0 = as swarm join says")
     disk_gigabytes: float = Field(default=0, ge=0, description="for a run's files; 0 = no limit")
 
 

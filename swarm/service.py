@@ -36,8 +36,7 @@ def systemd(service: Service) -> str:
     return (
         "[Unit]\n"
         f"Description=Garage Swarm: {service.run}\n"
-        "StartLimitIntervalSec=3600\n"
-        "StartLimitBurst=6\n"
+        "StartLimitIntervalSec=0\n"  # however long the network is away at login
         "\n"
         "[Service]\n"
         f"ExecStart={' '.join(map(_quoted, service.command))}\n"
@@ -47,7 +46,8 @@ def systemd(service: Service) -> str:
         "TimeoutStopSec=30\n"
         "Restart=on-failure\n"
         "RestartSec=60\n"
-        "RestartPreventExitStatus=2 3 4 6 7 8 17\n"  # what only the volunteer or the maintainer can mend
+        # What only the volunteer or the maintainer can mend. After 18 a restart would take the identity back, for ever.
+        "RestartPreventExitStatus=2 3 4 6 7 8 16 17 18\n"
         "Nice=10\n"
         "\n"
         "[Install]\n"

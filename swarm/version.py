@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import PackageNotFoundError, version
 
 PROTOCOL_VERSION = 1  # sent with every call as `swarm-protocol`; two sides must agree on it
@@ -15,3 +16,13 @@ def _installed() -> str:
 
 
 __version__ = _installed()
+
+
+def is_newer(theirs: str, ours: str = __version__) -> bool:
+    """Whether release `theirs` ("1.10.0") came after `ours`. What follows the numbers is left out; empty is old."""
+    return _numbers(theirs) > _numbers(ours)
+
+
+def _numbers(version_: str) -> list[int]:
+    found = re.match(r"\d+(\.\d+)*", version_)
+    return [int(number) for number in found[0].split(".")] if found else []

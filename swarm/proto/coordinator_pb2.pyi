@@ -123,6 +123,7 @@ class Run(_message.Message):
     BASE_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     SERVER_TIME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     spec_toml: _builtins.str
     round: _builtins.int
@@ -130,6 +131,8 @@ class Run(_message.Message):
     finished: _builtins.bool
     server_time: _builtins.float
     """Unix seconds, when this was answered"""
+    version: _builtins.str
+    """of garage-swarm at the coordinator"""
     @_builtins.property
     def model(self) -> _containers.RepeatedCompositeFieldContainer[Global___Blob]:
         """config.json, tokenizer files: everything but weights"""
@@ -172,10 +175,11 @@ class Run(_message.Message):
         base: _abc.Iterable[Global___Blob] | None = ...,
         data: Global___DataFacts | None = ...,
         server_time: _builtins.float = ...,
+        version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "heldout", b"heldout", "latest", b"latest", "layout", b"layout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "bootstrap", b"bootstrap", "data", b"data", "finished", b"finished", "heldout", b"heldout", "latest", b"latest", "layout", b"layout", "model", b"model", "name", b"name", "round", b"round", "server_time", b"server_time", "shards", b"shards", "spec_toml", b"spec_toml"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "bootstrap", b"bootstrap", "data", b"data", "finished", b"finished", "heldout", b"heldout", "latest", b"latest", "layout", b"layout", "model", b"model", "name", b"name", "round", b"round", "server_time", b"server_time", "shards", b"shards", "spec_toml", b"spec_toml", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

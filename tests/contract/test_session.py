@@ -36,6 +36,23 @@ def server() -> Iterator[SlowLine]:
     found.over.set()
 
 
+def test_a_hand_over_ends_at_once_in_a_hurry(server: SlowLine, client: CoordinatorClient, tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    outbox.open()
+    session = Session(client, Who(b"k" * 32, "peer", "", 0), outbox, tmp_path, Standing())
+    session.join()
+    (tmp_path / "round-4.safetensors").write_bytes(b"x" * 1000)
+    session.offer(pb.Checkpoint(round=4))
+    hurry, started = threading.Event(), time.monotonic()
+    threading.Timer(0.3, hurry.set).start()
+    assert not session.flush(15.0, hurry)
+    assert time.monotonic() - started < 3
+    assert session.hands_over()
+    server.over.set()
+    assert session.flush(10.0)
+    outbox.close()
+
+
 def test_a_hand_over_on_a_slow_line_ends_in_time_and_is_kept(
     server: SlowLine, client: CoordinatorClient, tmp_path: Path
 ) -> None:

@@ -97,6 +97,25 @@ def coordinator_is_away_for_a_while(night: Night) -> None:
     night.trains()
 
 
+def test_a_pause_ends_while_the_coordinator_is_away(night: Night) -> None:
+    night.see("23:00")
+    night.trains()
+    night.see("23:10", programs=["game"])
+    night.pauses("game is running")
+    coordinator: Program = night.run.programs[0]
+    coordinator.interrupt()
+    assert coordinator.finish(20) == 0
+    night.see("23:12")
+    night.pauses("paused until Fri 23:13: waiting whether it stays so")
+    night.see("23:30")
+    night.peer.wait_for(lambda e: e.get("event") == "note" and "until there is an answer" in e["text"], SECONDS)
+    assert psutil.Process(night.peer.process.pid).children(recursive=True) == []
+    night.run.launch()
+    night.trains()
+    night.peer.interrupt()
+    assert night.peer.finish(20) == 0, night.peer.stderr
+
+
 def test_a_hand_on_a_running_peer(night: Night) -> None:
     folder = ["--data-dir", str(night.run.folder / "one")]
     night.see("23:00")

@@ -50,7 +50,7 @@ def home(tmp_path: Path) -> Home:
 
 def test_a_changed_setting_counts_within_seconds(home: Home) -> None:
     assert isinstance(home.door.decision(), Run)
-    home.config.write_text('[when]\nprograms = ["game"]\n')
+    home.config.write_text('[when]\nprograms = ["game"]\nsettle_minutes = 0\n')
     home.see(programs=["game"])
     assert isinstance(home.door.decision(), Run), "looked at every two seconds"
     assert home.decision() == "paused: game is running"
@@ -74,6 +74,24 @@ def test_a_hand_on_the_door(home: Home) -> None:
     assert isinstance(home.door.decision(), Run)
 
 
+def test_a_hand_does_not_wait_until_it_stays_quiet(home: Home) -> None:
+    home.config.write_text("[when]\nsettle_minutes = 10\n")
+    home.see(on_battery=True)
+    assert home.decision() == "paused: the machine runs on battery"
+    home.see("2026-11-27T12:01:00+00:00")
+    assert home.decision().startswith("paused until Fri 12:10: waiting whether it stays so; a moment ago the machine")
+    home.door.resume()
+    assert isinstance(home.door.decision(), Run)
+
+
+def test_a_rule_that_has_no_effect_is_said_once(home: Home) -> None:
+    home.config.write_text("[when]\nidle_minutes = 5\n")
+    home.decision()
+    assert home.door.news() == ["This machine does not tell how long you did nothing: when.idle_minutes has no effect."]
+    home.decision()
+    assert home.door.news() == []
+
+
 def test_traffic_is_kept_by_month(home: Home, tmp_path: Path) -> None:
     home.config.write_text("[when]\nmonthly_gigabytes = 0.001\n")
     home.door.passed(600_000)
@@ -93,9 +111,9 @@ def test_a_damaged_count_begins_anew(tmp_path: Path) -> None:
 
 
 def test_the_real_sensors_see_this_machine() -> None:
-    assert Machine().look(When()).programs == frozenset(), "only what is asked for"
-    seen = Machine().look(When(programs=("game",), idle_minutes=5))
-    assert psutil.Process().name().lower() in seen.programs
+    assert Machine().look(When(games=False)).programs is None, "only what is asked for"
+    seen = Machine().look(When(idle_minutes=5))
+    assert psutil.Process().name().lower() in (seen.programs or ())
     assert seen.idle_seconds is None or seen.idle_seconds >= 0
     assert Machine().now().tzinfo is not None
 
@@ -142,7 +160,7 @@ def test_reports_are_kept_a_few_of_them(tmp_path: Path) -> None:
     (tmp_path / "worker.out").write_text("x" * 20_000 + "the last word")
     crashes = Crashes(tmp_path)
     for number in range(9):
-        crashes.note(f"crash {number}", 1000.0 * number)
+        crashes.note(f"crash {number}", 1000.0 * number, rounds=0)
     kept = sorted((tmp_path / "crashes").iterdir())
     assert len(kept) == 5
     text = kept[-1].read_text()
@@ -150,10 +168,16 @@ def test_reports_are_kept_a_few_of_them(tmp_path: Path) -> None:
         assert words in text
     assert len(text) < 20_000
     for number in range(4):
-        crashes.note("again", 100_000.0 + number)
+        crashes.note("again", 100_000.0 + number, rounds=0)
     with pytest.raises(WorkerCrashError, match="crashed 5 times") as caught:
-        crashes.note("again", 100_005.0)
+        crashes.note("again", 100_005.0, rounds=0)
     assert "crashes" in caught.value.remedy
+
+
+def test_crashes_with_rounds_between_them_do_not_end_the_join(tmp_path: Path) -> None:
+    crashes = Crashes(tmp_path)
+    assert [crashes.note("out of memory", 10.0 * number, rounds=number) for number in range(1, 12)] == [1.0] * 11
+    assert [crashes.note("again", 200.0 + number, rounds=11) for number in range(3)] == [2, 4, 8]
 
 
 @given(st.floats(0.1, 1), st.floats(50, 500), st.floats(1, 500), st.floats(0.05, 1))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.neighbour import Observed, Pause, Run, decide
+from peer.neighbour import Decision, Observed, Pause, Run, decide, unseen
 from swarm.errors import UsageError
 from swarm.neighbour import Neighbour, When, Window, changed, load, save
 
@@ -82,6 +82,7 @@ def test_what_is_no_window(text: str) -> None:
     [
         (when(hours=("22:00-07:30",)), QUIET, "outside the hours 22:00-07:30"),
         (when(programs=("Steam",)), replace(QUIET, programs=frozenset({"steam", "bash"})), "steam is running"),
+        (when(), replace(QUIET, programs=frozenset({"reaper", "steam"})), "a game is running (reaper)"),
         (when(), replace(QUIET, on_battery=True), "on battery"),
         (when(), replace(QUIET, others="blender"), "blender uses the GPU"),
         (when(idle_minutes=10), replace(QUIET, idle_seconds=30.0), "you are using the machine"),
@@ -100,10 +101,38 @@ def test_every_reason_is_said(settings: Neighbour, seen: Observed, words: str) -
 def test_what_cannot_be_seen_is_no_reason() -> None:
     settings = when(idle_minutes=10, max_celsius=50)
     assert decide(settings, Observed(), FRIDAY, Run()) == Run()
+    [said] = unseen(settings, Observed())
+    assert "when.idle_minutes has no effect" in said
+    assert unseen(settings, QUIET) == []
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.booleans()), max_size=60), st.sampled_from([0, 1, 3, 10]))
+def test_it_does_not_flap(steps: list[tuple[int, bool]], settle: int) -> None:
+    """However often a reason comes and goes: training begins again only after a time without it."""
+    settings, now = when(settle_minutes=settle), FRIDAY
+    decision: Decision = Run()
+    last_seen = FRIDAY - timedelta(days=1)
+    for tens, busy in steps:
+        now += timedelta(seconds=10 * tens)
+        decision = decide(settings, replace(QUIET, others="blender" if busy else ""), now, decision)
+        last_seen = now if busy else last_seen
+        assert isinstance(decision, Run) == (not busy and now - last_seen >= timedelta(minutes=settle))
+        assert isinstance(decision, Run) or "blender uses the GPU" in decision.why
+        assert isinstance(decision, Run) or (decision.until is None) == busy
+
+
+def test_a_clock_that_was_set_back_holds_nobody_up() -> None:
+    paused = decide(when(), replace(QUIET, on_battery=True), FRIDAY, Run())
+    assert isinstance(decide(when(), QUIET, FRIDAY - timedelta(days=1), paused), Run)
+
+
+@pytest.mark.parametrize("settings", [when(games=False), when(programs=("steam",), games=False)])
+def test_a_game_may_be_allowed(settings: Neighbour) -> None:
+    assert isinstance(decide(settings, replace(QUIET, programs=frozenset({"reaper"})), FRIDAY, Run()), Run)
 
 
 def test_it_cools_down_before_it_goes_on() -> None:
-    settings, temperatures = when(max_celsius=80), [79, 81, 79, 75, 73, 71, 79]
+    settings, temperatures = when(max_celsius=80, settle_minutes=0), [79, 81, 79, 75, 73, 71, 79]
     decision, paused = decide(settings, QUIET, FRIDAY, Run()), []
     for celsius in temperatures:
         decision = decide(settings, replace(QUIET, celsius=float(celsius)), FRIDAY, decision)
