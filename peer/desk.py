@@ -119,6 +119,7 @@ class Desk:
                 device=self._seat.device,
                 threads=self.threads,
                 compiled=self._options.compiled,
+                upload=self._options.door.settings.limits.upload_megabits * 1e6 / 8,
                 duty=self._options.door.settings.limits.duty_percent / 100,
                 gpu_memory=self._options.door.settings.limits.gpu_memory_percent / 100,
             )

@@ -31,6 +31,7 @@ class Setup:
     device: str
     threads: int
     compiled: bool
+    upload: float  # bytes per second for what others get, 0 is no cap
     duty: float  # part of the time that it computes
     gpu_memory: float  # part of the GPU's memory that it may take
 

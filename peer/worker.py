@@ -125,7 +125,7 @@ def _enter(setup: Setup) -> SwarmExchange:
     spec = setup.spec
     rules = Rules(closing_of(spec), spec.exchange.grace_seconds, spec.exchange.timeout_seconds)
     local = spec.local if spec.training.mode == "local" else None
-    options = ExchangeOptions(rules, spec.exchange.compression, local)
+    options = ExchangeOptions(rules, spec.exchange.compression, local, setup.upload)
     pace = CALM if local else BRISK
     node = NodeOptions(
         spec.run.name,

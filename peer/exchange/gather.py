@@ -21,6 +21,7 @@ from peer.exchange.base import Update
 from peer.exchange.carrier import Carrier
 from peer.exchange.meter import Meter
 from peer.exchange.node import NETWORK_ERRORS, Node
+from peer.exchange.pace import Pace
 from peer.exchange.payloads import Payloads
 from peer.merge import Contribution
 from swarm import log
@@ -50,12 +51,13 @@ class Trip:
 class Gather:
     """See `peer.exchange.ways.Way`. Seconds."""
 
-    def __init__(self, node: Node, carrier: Carrier, settings: Local, patience: float) -> None:
+    def __init__(self, node: Node, carrier: Carrier, settings: Local, patience: float, pace: Pace) -> None:
         self._node = node
         self._carrier = carrier
         self._settings = settings
         self._codec = codec_of(settings)
         self._patience = patience
+        self._pace = pace
 
     def parcel(self, update: Update) -> bytes:
         if not update.samples:
@@ -66,7 +68,8 @@ class Gather:
     async def average(self, group: pb.Group, update: Update, parcel: bytes) -> Average:
         shapes = {name: tuple(tensor.shape) for name, tensor in update.tensors.items()}
         members = [member for member in group.members if member.payload]
-        payloads = Payloads([member.payload for member in members], payload_size(self._codec, shapes))
+        manifest = [member.payload for member in members]
+        payloads = Payloads(manifest, payload_size(self._codec, shapes), self._pace)
         if parcel:
             payloads.put(hashlib.sha256(parcel).hexdigest(), parcel)
         self._carrier.join(group.group_id, payloads)

@@ -6,16 +6,19 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Collection
 
+from peer.exchange.pace import Pace
+
 PART = 32 * 1024  # bytes that are sent at once: often enough to see how fast they come
 
 
 class Payloads:
     """Takes nothing that is not in the round's manifest, and never more than `size` bytes of each."""
 
-    def __init__(self, manifest: Collection[str], size: int) -> None:
+    def __init__(self, manifest: Collection[str], size: int, pace: Pace | None = None) -> None:
         self.bytes_sent = 0
         self.bytes_received = 0
         self.size = size
+        self._pace = pace or Pace()
         self._arriving = {sha256: bytearray() for sha256 in manifest}
         self._whole = {sha256: asyncio.get_running_loop().create_future() for sha256 in manifest}
 
@@ -63,9 +66,10 @@ class Payloads:
         return data
 
     async def read(self, sha256: str, offset: int) -> AsyncIterator[bytes]:
-        """Its bytes from `offset` on, once it is here."""
+        """Its bytes from `offset` on, once it is here, at the pace that was given."""
         data = await self.whole(sha256)
         for begin in range(offset, len(data), PART):
             part = data[begin : begin + PART]
+            await self._pace.wait(len(part))
             self.bytes_sent += len(part)
             yield part

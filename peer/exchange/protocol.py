@@ -14,6 +14,7 @@ from peer.exchange import guard
 from peer.exchange.base import StateSource
 from peer.exchange.butterfly import ExactAllReduce
 from peer.exchange.leader import Leader
+from peer.exchange.pace import Pace
 from peer.held import Shelf
 from swarm import log
 from swarm.proto import exchange_pb2 as pb
@@ -39,6 +40,7 @@ class Servicer(ServicerBase):
         self.redirect: Callable[[], bytes] = bytes  # whom to ask instead of this peer
         self.heard_of: Callable[[bytes], None] = lambda _: None
         self.shelf = Shelf()
+        self.pace = Pace()
         self._leader = leader
         self._files: dict[str, Path] = {}
 
@@ -95,6 +97,7 @@ class Servicer(ServicerBase):
                 return
             parts = held.parts(request.chunk)
             while (data := await asyncio.to_thread(next, parts, None)) is not None:
+                await self.pace.wait(len(data))
                 yield pb.ChunkPart(data=data)
 
     async def rpc_aggregate_part(

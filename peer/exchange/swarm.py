@@ -20,6 +20,7 @@ from peer.exchange.gather import Gather
 from peer.exchange.leader import Leader, Rules
 from peer.exchange.loop import LoopThread
 from peer.exchange.node import NETWORK_ERRORS, Node, NodeOptions, start_dht
+from peer.exchange.pace import Pace
 from peer.exchange.protocol import Servicer
 from peer.exchange.reporter import Reporter
 from peer.exchange.rounds import evaluator_of, leader_of
@@ -43,11 +44,14 @@ _CALL_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class ExchangeOptions:
-    """The spec's part of an exchange: when a round closes; the codec of gradients, or in local mode its section."""
+    """The spec's part of an exchange: when a round closes; the codec of gradients, or in local mode its section. And
+    the volunteer's: `upload` in bytes per second for files and local mode's updates, 0 for no cap.
+    """
 
     rules: Rules
     codec: str = "none"
     local: Local | None = None
+    upload: float = 0.0
 
 
 class SwarmExchange:
@@ -79,6 +83,7 @@ class SwarmExchange:
         leader = Leader(node.id, options.rules, node.members)
         leader.relays = lambda: node.relays
         servicer, carrier = Servicer(leader), Carrier()
+        servicer.pace = Pace(options.upload)
         exchange = cls(node, servicer, leader, _way(node, servicer, carrier, options), options.rules, loop)
         servicer.redirect = exchange.redirect
         servicer.heard_of = node.heard_of
@@ -315,5 +320,5 @@ class SwarmExchange:
 
 def _way(node: Node, servicer: Servicer, carrier: Carrier, options: ExchangeOptions) -> Way:
     if options.local:
-        return Gather(node, carrier, options.local, options.rules.patience)
+        return Gather(node, carrier, options.local, options.rules.patience, servicer.pace)
     return AllReduce(node, servicer, options.codec, options.rules.patience)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -214,6 +215,16 @@ def test_a_wrong_setting_is_named(key: str, text: str, words: str) -> None:
     with pytest.raises(UsageError, match=words) as caught:
         changed(Neighbour(), key, text)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("section", ["when", "limits"])
+def test_every_setting_is_in_the_docs_with_its_default(section: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    defaults = getattr(Neighbour(), section)
+    for key in type(defaults).model_fields:
+        [row] = [line for line in page.splitlines() if line.startswith(f"| `{section}.{key}` |")]
+        default = tomllib.loads(f"x = {row.split('|')[2].strip().strip('`')}")["x"]
+        assert default == (list(found) if isinstance(found := getattr(defaults, key), tuple) else found)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
