@@ -48,22 +48,32 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
 
 
 @pytest.fixture
-def other() -> Iterator[int]:
-    """A process that is not the peer's."""
+def other() -> int:
+    """A process that is not this one's: what started it."""
+    return os.getppid()
+
+
+@pytest.fixture
+def worker() -> Iterator[int]:
+    """A process that this one started."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         yield process.pid
         process.kill()
 
 
-def others(own: frozenset[int] = frozenset()) -> str:
-    return Machine().look(When(), own).others
+def others() -> str:
+    return Machine().look(When()).others
 
 
-def test_a_program_that_loads_the_card_is_named(driver: Driver, other: int) -> None:
-    driver.load = {other: 35}
+def test_a_program_that_loads_the_card_is_named(driver: Driver, other: int, worker: int) -> None:
+    driver.load = {worker: 90, os.getpid(): 50, other: 35}
     assert others() == psutil.Process(other).name()
-    assert others(frozenset({other})) == ""
-    assert Machine().look(When(), frozenset()).celsius == 71
+    assert Machine().look(When()).celsius == 71
+
+
+def test_the_own_worker_is_nobody_else(driver: Driver, worker: int) -> None:
+    driver.load = {worker: 90}
+    assert others() == ""
 
 
 def test_a_desktop_that_draws_its_windows_disturbs_nobody(driver: Driver, other: int) -> None:
@@ -73,7 +83,7 @@ def test_a_desktop_that_draws_its_windows_disturbs_nobody(driver: Driver, other:
 
 def test_ids_of_a_containers_host_are_nobody(driver: Driver) -> None:
     driver.load = {HOST_PID: 99, os.getpid(): 50}
-    assert others(frozenset({os.getpid()})) == ""
+    assert others() == ""
 
 
 def test_where_the_load_is_not_told_who_computes_counts(driver: Driver, other: int) -> None:
