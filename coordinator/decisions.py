@@ -18,7 +18,6 @@ class Refused:
 
     what: str
     remedy: str
-    code: str = "REFUSED"  # of swarm.errors
 
     def __str__(self) -> str:
         return ""

@@ -16,7 +16,7 @@ from coordinator.state import State
 from coordinator.store import Store
 from coordinator.tick import tick
 from swarm import log
-from swarm.errors import RefusedError, from_code
+from swarm.errors import RefusedError
 from swarm.tensorfile import state_digest
 
 logger = log.get(__name__)
@@ -44,7 +44,7 @@ class Engine:
         self._after(made)
         for decision in made:
             if isinstance(decision, d.Refused):
-                raise from_code(decision.code, decision.what, decision.remedy)
+                raise RefusedError(decision.what, decision.remedy)
         return made
 
     def ledger(self, first: int, last: int | None) -> tuple[State, list[Entry]]:

@@ -18,14 +18,12 @@ class Join:
     version: str
     round: int = 0
     credit: str = ""
-    process: str = ""  # tells it from another process with the same key
 
 
 @dataclass(frozen=True)
 class Heartbeat:
     member: str
     pulse: Pulse
-    process: str = ""
 
 
 @dataclass(frozen=True)

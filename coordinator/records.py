@@ -60,7 +60,6 @@ class Member:
     heard: bool = True
     has_state: bool = False
     first_lease: int = 0
-    process: str = ""  # which of the processes with this key; not in the tables
     pulse: Pulse = Pulse()
     counted: int = 0
     rejected: int = 0

@@ -22,7 +22,6 @@ from coordinator.blobs import Blobs
 from coordinator.bootstrap import Bootstrap
 from coordinator.engine import Engine
 from coordinator.gate import Gate
-from coordinator.invites import Invites
 from coordinator.records import Checkpoint, Terms
 from coordinator.servicer import Artefacts, Servicer, read_artefacts
 from coordinator.state import State
@@ -128,11 +127,9 @@ class Coordinator:
         return (*settings.bootstrap_command, *where, "--advertise-host", settings.advertise_host, *relay)
 
     def _serve(self, servicer: Servicer) -> None:
-        invites = Invites(self._settings.data_dir)
-        invites.first(self._token, time.time())
         server = grpc.server(
             ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc"),
-            interceptors=[Gate(lambda token: invites.check(token, time.time()))],
+            interceptors=[Gate(self._token)],
             options=_OPTIONS,
         )
         add_CoordinatorServicer_to_server(servicer, server)

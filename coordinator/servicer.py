@@ -145,14 +145,13 @@ class Servicer(CoordinatorServicer):
             raise UsageError("A member's public key has 32 bytes.", "Use the same version of garage-swarm.")
         member = member_id(request.public_key, request.seat)
         name, credit = translate.line(request.name, 64) or "unnamed", translate.line(request.credit, 64)
-        process = request.process[:32]
-        joining = e.Join(member, request.public_key, name, request.version[:32], request.round, credit, process)
+        joining = e.Join(member, request.public_key, name, request.version[:32], request.round, credit)
         self._engine.apply(joining)
         return pb.JoinResponse(member_id=member, heartbeat_seconds=self._engine.state.terms.heartbeat_seconds)
 
     def Heartbeat(self, request: pb.HeartbeatRequest, context: grpc.ServicerContext) -> pb.HeartbeatResponse:
         self._state(request.run)
-        self._engine.apply(e.Heartbeat(request.member_id, translate.pulse(request), request.process[:32]))
+        self._engine.apply(e.Heartbeat(request.member_id, translate.pulse(request)))
         state = self._engine.state
         return pb.HeartbeatResponse(server_time=time.time(), round=state.round, finished=state.finished)
 

@@ -48,8 +48,6 @@ def _apply_of_member(state: State, event: e.MemberEvent, now: float, rng: random
     if member is None or not member.live:
         return state, [d.Refused("This membership has ended, or was never one.", "Join again.")]
     match event:
-        case e.Heartbeat() if _is_of_another_process(member, event):
-            return state, [_TAKEN_OVER]
         case e.Heartbeat():
             return _beat(state, member, event, now), []
         case e.Leave():
@@ -79,28 +77,14 @@ def _join(state: State, event: e.Join, now: float) -> Step:
         credit=event.credit,
         has_state=event.round > state.latest.round,
         first_lease=state.ledger.next_number,
-        process=event.process,
         counted=before.counted if before else 0,
         rejected=before.rejected if before else 0,
     )
     return state.with_member(member), [d.MemberJoined(member, again=before is not None)]
 
 
-_TAKEN_OVER = d.Refused(
-    "Another machine joined with this machine's identity, and goes on in its place.",
-    "Use an identity on one machine at a time. For a second machine make a new one: swarm join --data-dir FOLDER.",
-    "TAKEN_OVER",
-)
-
-
-def _is_of_another_process(member: Member, event: e.Heartbeat) -> bool:
-    """The newest process with a key is the member: it may be the same machine, started again after a crash."""
-    return bool(member.process and event.process) and member.process != event.process
-
-
 def _beat(state: State, member: Member, event: e.Heartbeat, now: float) -> State:
-    process = member.process or event.process
-    seen = replace(member, last_seen=now, heard=True, pulse=event.pulse, process=process)
+    seen = replace(member, last_seen=now, heard=True, pulse=event.pulse)
     ledger = state.ledger.extend(member.id, member.first_lease, now + state.terms.lease_seconds)
     return replace(state.with_member(seen), ledger=ledger)
 

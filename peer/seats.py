@@ -19,7 +19,6 @@ class JoinOptions:
 
     invite: Invite
     data_dir: Path
-    identity: Path  # the folder that holds it
     name: str
     credit: str  # the name in the model card; empty for no mention
     devices: tuple[str, ...]

@@ -6,7 +6,6 @@ outbox.
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from peer.leases import Leased, LeasedRange
 from peer.outbox import CHECKPOINT, EVALUATION, REPORT, Item, Outbox
 from swarm import log
 from swarm.client import CoordinatorClient
-from swarm.errors import RefusedError, SwarmError, TakenOverError, UnreachableError
+from swarm.errors import RefusedError, SwarmError, UnreachableError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Range
 from swarm.tensorfile import sha256_file
@@ -63,7 +62,6 @@ class Session:
         self._checkpoints = checkpoints
         self._standing = standing
         self._member_id = ""
-        self._process = secrets.token_hex(8)
         self._interval = 5.0
         self._doing = pb.HeartbeatRequest(phase="starting")
         self._due = threading.Event()
@@ -72,17 +70,7 @@ class Session:
 
     def join(self, round_: int = 0) -> None:
         """Become a member that holds the state of `round_`, or none. Raises UnreachableError, RefusedError, …"""
-        who = self._who
-        answer = self._client.join(
-            pb.JoinRequest(
-                public_key=who.public_key,
-                name=who.name,
-                round=round_,
-                credit=who.credit,
-                seat=who.seat,
-                process=self._process,
-            )
-        )
+        answer = self._client.join(self._who.public_key, self._who.name, round_, self._who.credit, self._who.seat)
         self._member_id, self._interval = answer.member_id, answer.heartbeat_seconds
 
     def renew(self, reason: str) -> None:
@@ -169,9 +157,6 @@ class Session:
             except UnreachableError as error:
                 self.unreachable_since = self.unreachable_since or time.time()
                 logger.info("%s", error)
-            except TakenOverError as error:
-                self.refused = error
-                self._ended.set()
             except RefusedError as error:
                 self._rejoin(error)
             except SwarmError as error:
@@ -182,7 +167,7 @@ class Session:
     def _beat(self) -> None:
         beat = pb.HeartbeatRequest()
         beat.CopyFrom(self._doing)
-        beat.member_id, beat.process = self._member_id, self._process
+        beat.member_id = self._member_id
         self._client.heartbeat(beat)
         self.unreachable_since = None
 

@@ -123,7 +123,7 @@ class Supervisor:
         if run.finished:
             self._desk.note(f"The run {run.name} is finished after {run.round} rounds; there is nothing to train.")
             return False
-        key = Identity.load_or_create(self._options.identity).public_key
+        key = Identity.load_or_create(self._options.data_dir).public_key
         who = Who(key, self._options.name, self._options.credit, self._seat.number)
         self._session = Session(self._client, who, self._outbox, self._checkpoints, self._desk.standing)
         self._session.join()

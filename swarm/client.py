@@ -91,9 +91,21 @@ class CoordinatorClient:
         """What goes on in the run."""
         return self._call(self._stub.GetStatus, pb.GetStatusRequest(run=self.invite.run))
 
-    def join(self, request: pb.JoinRequest) -> pb.JoinResponse:
-        """Become a member, or renew the membership; `request.run` and `request.version` are filled in."""
-        request.run, request.version = self.invite.run, __version__
+    def join(self, public_key: bytes, name: str, round_: int = 0, credit: str = "", seat: int = 0) -> pb.JoinResponse:
+        """Become a member, or renew the membership; `public_key` has 32 bytes, `name` is what others see.
+
+        `round_` is that of the state which this process holds already: a run does not go back behind it. `credit` is
+        the name in the model card, empty for no mention; `seat` tells apart the members that share a key.
+        """
+        request = pb.JoinRequest(
+            run=self.invite.run,
+            public_key=public_key,
+            name=name,
+            version=__version__,
+            round=round_,
+            credit=credit,
+            seat=seat,
+        )
         return self._call(self._stub.Join, request)
 
     def heartbeat(self, beat: pb.HeartbeatRequest) -> pb.HeartbeatResponse:

@@ -16,8 +16,7 @@
     ├── ModelError             exit 14   the model cannot be built or fetched
     ├── StalledError           exit 15   the swarm waited to the end of its patience; the message says for what
     ├── WorkerCrashError       exit 16   the training process died again and again; its report is kept
-    ├── UnfitError             exit 17   this machine does not fit the run: memory, disk, device, clock
-    └── TakenOverError         exit 18   another machine joined with the same identity
+    └── UnfitError             exit 17   this machine does not fit the run: memory, disk, device, clock
 
 Ctrl-C during a join or a launch is a normal end: exit 0.  Ctrl-C elsewhere: exit 130.
 """
@@ -109,10 +108,6 @@ class WorkerCrashError(SwarmError):
 
 class UnfitError(SwarmError):
     code, exit_code = "UNFIT", 17
-
-
-class TakenOverError(SwarmError):
-    code, exit_code = "TAKEN_OVER", 18
 
 
 TREE: tuple[type[SwarmError], ...] = (SwarmError, *SwarmError.__subclasses__())

@@ -33,14 +33,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.x509.oid import NameOID
-from mnemonic import Mnemonic
 
-from swarm import paths
 from swarm.errors import CorruptError, UsageError, from_os_error
 
 SERVER_NAME = "garage-swarm"  # the one name in every coordinator's certificate
-_FILE = "identity.pem"
-_WORDS = 24
 _LAST_SEAT = 63
 _YEARS_VALID = 20  # the invite's fingerprint is what counts; a run must not end because a date has passed
 
@@ -76,39 +72,11 @@ class Identity:
 
         Raises CorruptError when the file holds no Ed25519 key, DiskError when it cannot be written.
         """
-        path = folder / _FILE
+        path = folder / "identity.pem"
         key = _load_key(_kept(path, lambda: _pem(Ed25519PrivateKey.generate())), path)
         if not isinstance(key, Ed25519PrivateKey):
             raise _no_key(path)
         return cls(key)
-
-    @classmethod
-    def restore(cls, phrase: str, folder: Path) -> Identity:
-        """The identity of a backup phrase, kept in `folder`.
-
-        Raises UsageError for a phrase that is none, or when another identity is there already.
-        """
-        words = Mnemonic("english")
-        plain = " ".join(phrase.lower().split())
-        if len(plain.split()) != _WORDS or not words.check(plain):
-            raise UsageError(
-                f"This is no backup phrase: it has {_WORDS} English words, and a checksum that must agree.",
-                "Compare every word with your note, and their order.",
-            )
-        restored = cls(Ed25519PrivateKey.from_private_bytes(bytes(words.to_entropy(plain))))
-        if (folder / _FILE).exists() and cls.load_or_create(folder).public_key != restored.public_key:
-            raise UsageError(
-                f"Another identity is in {folder / _FILE}; it would be lost.",
-                "Back it up (swarm identity backup), then move it away.",
-            )
-        _kept(folder / _FILE, lambda: _pem(restored.private_key))
-        return restored
-
-    @property
-    def phrase(self) -> str:
-        """The backup phrase: 24 English words (BIP-39 without a passphrase) that hold the whole private key."""
-        raw = self.private_key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
-        return str(Mnemonic("english").to_mnemonic(raw))
 
     @property
     def public_key(self) -> bytes:
@@ -127,14 +95,6 @@ class ServerCertificate:
     key_pem: bytes
     certificate_pem: bytes
     fingerprint: str
-
-
-def identity_folder(peer_folder: Path, chosen: bool) -> Path:
-    """Where a peer's identity is. A volunteer has one for all runs, but a peer whose folder was `chosen` has its own,
-    and so has one that began before there was one for all.
-    """
-    own = chosen or (peer_folder / _FILE).exists()
-    return peer_folder if own else paths.home()
 
 
 def server_certificate(folder: Path) -> ServerCertificate:

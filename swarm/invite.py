@@ -8,12 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 from urllib.parse import SplitResult, parse_qs, quote, urlencode, urlsplit
 
 from swarm.errors import InviteError
-
-Role = Literal["volunteer", "validator", "maintainer"]
 
 _RUN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")

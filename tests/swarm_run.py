@@ -76,7 +76,6 @@ class SwarmRun:
         self.port = free_port()
         self.programs: list[Program] = []
         self.invite = ""
-        self.launch_options: list[str] = []
         self._values = {"rounds": 6, "batch": 24, "every": 3, "compression": "none", "letters": 30_000, **values}
         self.spec = folder / "run.toml"
 
@@ -90,7 +89,7 @@ class SwarmRun:
     def launch(self, seconds: float = 60.0) -> Program:
         """Start the coordinator and wait for the invite."""
         where = ["--data-dir", str(self.folder / "coordinator"), "--host", self.host, "--port", str(self.port)]
-        program = self.on("coordinator", "launch", str(self.spec), *where, *self.launch_options)
+        program = self.on("coordinator", "launch", str(self.spec), *where)
         self.invite = program.wait_for(lambda e: str(e.get("text", "")).startswith("swarm://"), seconds)["text"]
         return program
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swarm.cli import discover
-from swarm.cli.options import AsJson, DataDir
+from swarm.cli.options import AsJson, DataDir, InviteText
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,13 +19,7 @@ if TYPE_CHECKING:
 
 
 def join(
-    invite: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[INVITE]",
-            help="The invite, in quotes, or a file that holds it; without one, runs on the local network are offered.",
-        ),
-    ] = None,
+    invite: InviteText,
     data_dir: DataDir = None,
     name: Annotated[
         str, typer.Option("--name", help="What others see; by default this machine's name.", show_default=False)
@@ -55,10 +48,9 @@ def join(
 ) -> None:
     """Train with others until the run is finished or Ctrl-C; needs nothing but the invite."""
     from swarm import paths
-    from swarm.identity import identity_folder
     from swarm.invite import Invite
 
-    parsed = discover.pick(yes) if invite is None else Invite.of(invite)  # before what takes a moment
+    parsed = Invite.of(invite)  # before the next two, which take a moment
 
     from peer import join as peer_join
     from peer import spawn
@@ -76,7 +68,6 @@ def join(
         options = JoinOptions(
             invite=parsed,
             data_dir=folder,
-            identity=identity_folder(folder, data_dir is not None),
             name=name,
             credit=credit,
             devices=devices,

@@ -7,8 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swarm.cli.invite import qr
 from swarm.cli.options import DataDir
 from swarm.errors import SwarmError
 
@@ -45,9 +43,6 @@ def launch(
             show_default=False,
         ),
     ] = "",
-    open_on_lan: Annotated[
-        bool, typer.Option("--open-on-lan", help="Let everyone on the local network join without an invite.")
-    ] = False,
 ) -> None:
     """Start the run that RUN.toml describes, print its invite, and coordinate it until Ctrl-C."""
     from swarm import paths, runspec
@@ -58,7 +53,7 @@ def launch(
         spec = runspec.load(spec_path)
         folder = data_dir or paths.run_dir(spec.run.name)
         _make_ready(folder, spec_path, spec)
-        _coordinate(_settings(folder, spec, (host, port), advertise_host), open_on_lan)
+        _coordinate(_settings(folder, spec, (host, port), advertise_host))
 
 
 def reachable_host(host: str) -> str:
@@ -90,7 +85,7 @@ def _make_ready(folder: Path, spec_path: Path, spec: RunSpec) -> None:
         prepare_visibly(spec_path, folder, os.cpu_count() or 1)
 
 
-def _coordinate(settings: Settings, open_on_lan: bool) -> None:
+def _coordinate(settings: Settings) -> None:
     """Serve until KeyboardInterrupt; leaves no process."""
     from coordinator.server import Coordinator
     from swarm import log
@@ -102,28 +97,11 @@ def _coordinate(settings: Settings, open_on_lan: bool) -> None:
         coordinator.start()
         rundir.remember(settings.data_dir, settings.spec, coordinator.invite)
         _greet(coordinator, settings)
-        with _announced(coordinator.invite, settings, open_on_lan):
-            _follow(_from_here(coordinator.invite, settings.host))
+        _follow(_from_here(coordinator.invite, settings.host))
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
         coordinator.stop()
-
-
-@contextmanager
-def _announced(invite: Invite, settings: Settings, everyone: bool) -> Iterator[None]:
-    """On the local network, unless the run is for this machine; a network that does not let it is no reason to end."""
-    from swarm import discovery
-
-    if invite.host in _LOOPBACK.values():
-        yield
-        return
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(discovery.announced(invite, settings.spec.run.title, everyone))
-        except SwarmError as error:
-            typer.echo(f"It is not announced on the local network. {error}")
-        yield
 
 
 def _greet(coordinator: Coordinator, settings: Settings) -> None:
@@ -131,8 +109,6 @@ def _greet(coordinator: Coordinator, settings: Settings) -> None:
     typer.echo(_reach(settings.advertise_host, coordinator.invite.port))
     typer.echo("Share this invite; volunteers run: swarm join 'INVITE'\n")
     typer.echo(f"{coordinator.invite}\n")
-    if sys.stdout.isatty():
-        typer.echo(qr(coordinator.invite))
 
 
 def _reach(host: str, port: int) -> str:

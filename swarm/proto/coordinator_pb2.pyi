@@ -339,7 +339,6 @@ class JoinRequest(_message.Message):
     ROUND_FIELD_NUMBER: _builtins.int
     CREDIT_FIELD_NUMBER: _builtins.int
     SEAT_FIELD_NUMBER: _builtins.int
-    PROCESS_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     public_key: _builtins.bytes
     """Ed25519, 32 bytes; the member id is its fingerprint"""
@@ -353,8 +352,6 @@ class JoinRequest(_message.Message):
     """the name in the model card; empty when the volunteer wants no mention"""
     seat: _builtins.int
     """several GPUs in one machine are members of their own: 0, 1, …"""
-    process: _builtins.str
-    """tells this process from another one with the same key: a copied identity"""
     def __init__(
         self,
         *,
@@ -365,11 +362,10 @@ class JoinRequest(_message.Message):
         round: _builtins.int = ...,
         credit: _builtins.str = ...,
         seat: _builtins.int = ...,
-        process: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "name", b"name", "process", b"process", "public_key", b"public_key", "round", b"round", "run", b"run", "seat", b"seat", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "name", b"name", "public_key", b"public_key", "round", b"round", "run", b"run", "seat", b"seat", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -413,7 +409,6 @@ class HeartbeatRequest(_message.Message):
     LOSS_FIELD_NUMBER: _builtins.int
     MADDRS_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
-    PROCESS_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     member_id: _builtins.str
     phase: _builtins.str
@@ -427,8 +422,6 @@ class HeartbeatRequest(_message.Message):
     loss: _builtins.float
     device: _builtins.str
     """what it computes on, for people"""
-    process: _builtins.str
-    """as in JoinRequest"""
     @_builtins.property
     def maddrs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """multiaddrs at which others reach its DHT node"""
@@ -446,11 +439,10 @@ class HeartbeatRequest(_message.Message):
         loss: _builtins.float = ...,
         maddrs: _abc.Iterable[_builtins.str] | None = ...,
         device: _builtins.str = ...,
-        process: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "loss", b"loss", "maddrs", b"maddrs", "member_id", b"member_id", "phase", b"phase", "process", b"process", "round", b"round", "run", b"run", "samples_in_round", b"samples_in_round", "samples_per_second", b"samples_per_second", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "loss", b"loss", "maddrs", b"maddrs", "member_id", b"member_id", "phase", b"phase", "round", b"round", "run", b"run", "samples_in_round", b"samples_in_round", "samples_per_second", b"samples_per_second", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

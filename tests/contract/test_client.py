@@ -29,7 +29,7 @@ def test_every_method_asks_for_the_invites_run(
     assert client.get_run().name == "a-run"
     assert [run.name for run in client.list_runs()] == ["r"]
     assert client.status().run == "a-run"
-    assert client.join(pb.JoinRequest(public_key=b"k" * 32, name="me", credit="Me", seat=2)).member_id == "m"
+    assert client.join(b"k" * 32, "me", credit="Me", seat=2).member_id == "m"
     assert client.heartbeat(pb.HeartbeatRequest(member_id="m", phase="training")).round == 3
     client.leave("m", "evening is over")
     assert client.take_lease("m", 64).range.stop == 64

@@ -7,7 +7,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -96,7 +95,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_counts_twice_over_kills(server
     number = 0
     for life in range(6):
         with server.start() as client:
-            member = client.join(pb.JoinRequest(public_key=key, name="peer", round=number)).member_id
+            member = client.join(key, "peer", round_=number).member_id
             for _ in range(5 + life):
                 lease = client.take_lease(member, 8)
                 sent = report(number, lease)
@@ -124,10 +123,9 @@ def layout(client: CoordinatorClient) -> Layout:
 
 def test_evaluations_credit_and_seats_survive_a_kill(server: Server, tmp_path: Path) -> None:
     key = Identity.load_or_create(tmp_path).public_key
-    rig: dict[str, Any] = {"public_key": key, "name": "rig", "credit": "  Anna \n of B\x1b "}
     with server.start() as client:
         start = client.get_run().latest
-        members = [client.join(pb.JoinRequest(**rig, seat=seat)).member_id for seat in (0, 1)]
+        members = [client.join(key, "rig", credit="  Anna \n of B\x1b ", seat=seat).member_id for seat in (0, 1)]
         client.heartbeat(pb.HeartbeatRequest(member_id=members[1], phase="training", device="RTX\n4090 " * 20))
         assert client.status().members[1].device == ("RTX 4090 " * 20)[:100].strip()
         measured = pb.Evaluation(round=0, digest=start.digest, heldout_loss=1 / 3, metrics={"bleu": 0.1 + 0.2})
@@ -138,7 +136,7 @@ def test_evaluations_credit_and_seats_survive_a_kill(server: Server, tmp_path: P
         assert not answer.accepted
         assert "its held-out loss is 0.5" in answer.why
         with pytest.raises(UsageError, match="no seat 64"):
-            client.join(pb.JoinRequest(**rig, seat=64))
+            client.join(key, "rig", seat=64)
         with pytest.raises(UsageError, match="needs the state's digest"):
             client.report_evaluation(members[0], pb.Evaluation(digest="short"))
     server.kill()
@@ -156,11 +154,10 @@ def test_evaluations_credit_and_seats_survive_a_kill(server: Server, tmp_path: P
 def test_an_upload_goes_on_after_a_restart_and_a_lie_is_refused(server: Server, tmp_path: Path) -> None:
     from swarm.tensorfile import sha256_file, state_digest
 
-    key = Identity.load_or_create(tmp_path).public_key
     with server.start() as client:
         start = client.get_run().latest
         client.download(start.sha256, start.size, tmp_path / "start.safetensors")
-        member = client.join(pb.JoinRequest(public_key=key, name="peer")).member_id
+        member = client.join(Identity.load_or_create(tmp_path).public_key, "peer").member_id
         path = _altered_state(tmp_path / "start.safetensors")
         offer = pb.Checkpoint(round=1, digest=state_digest(path), sha256=sha256_file(path), size=path.stat().st_size)
         assert client.offer_checkpoint(member, offer).wanted
@@ -169,7 +166,7 @@ def test_an_upload_goes_on_after_a_restart_and_a_lie_is_refused(server: Server, 
         assert not client.upload(member, half, offer.sha256, 0).complete
     server.kill()
     with server.start() as client:
-        member = client.join(pb.JoinRequest(public_key=key, name="peer")).member_id
+        member = client.join(Identity.load_or_create(tmp_path).public_key, "peer").member_id
         answer = client.offer_checkpoint(member, offer)
         assert (answer.wanted, answer.offset) == (True, offer.size // 2)
         assert client.upload(member, path, offer.sha256, answer.offset).complete

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,50 +45,3 @@ def test_ctrl_c_ends_all_workers_of_a_machine(swarm: SwarmRun) -> None:
     pair.interrupt()
     assert pair.finish(6) == 0
     assert pair.stderr == ""
-
-
-@pytest.mark.processes
-def test_a_copied_identity_is_noticed_and_the_newer_machine_goes_on(swarm: SwarmRun) -> None:
-    swarm.write_spec(rounds=10_000)
-    swarm.launch()
-    first = swarm.join("first")
-    first.wait_for(after_round(2), 60)
-    (swarm.folder / "copy").mkdir()
-    shutil.copy(swarm.folder / "first" / "identity.pem", swarm.folder / "copy")
-    copy = swarm.join("copy")
-    assert first.finish(60) == 18
-    assert "joined with this machine's identity" in first.stderr
-    assert "Traceback" not in first.stderr
-    seen = max(event["round"] for event in first.every("round"))
-    copy.wait_for(after_round(seen + 2), 60)
-    with swarm.client() as client:
-        assert [member.live for member in client.status().members] == [True]
-        counted = [entry.range for entry in client.ledger() if entry.state == "counted"]
-    positions = [p for part in counted for p in range(part.start, part.stop)]
-    assert len(positions) == len(set(positions))
-    copy.interrupt()
-    assert copy.finish(20) == 0
-
-
-@pytest.mark.processes
-def test_a_revoked_invite_ends_who_joined_with_it_and_nobody_else(swarm: SwarmRun) -> None:
-    swarm.write_spec(rounds=10_000)
-    swarm.launch()
-    where = ["--data-dir", str(swarm.folder / "coordinator")]
-    made = swarm.command("invite", "new", "test", *where, "--note", "Ada", "--output", str(swarm.folder / "for-ada"))
-    assert made.finish(20) == 0, made.stderr
-    one = swarm.join("one")
-    swarm.invite = str(swarm.folder / "for-ada")
-    ada = swarm.join("ada")
-    for peer in (one, ada):
-        peer.wait_for(after_round(1), 60)
-    listed = swarm.command("invite", "list", "test", *where)
-    assert listed.finish(20) == 0
-    [row] = [event["text"] for event in listed.events if "Ada" in event["text"]]
-    assert swarm.command("invite", "revoke", "test", row.split()[0], *where).finish(20) == 0
-    assert ada.finish(60) == 6
-    assert "was revoked by the maintainer" in ada.stderr
-    seen = max(event["round"] for event in one.every("round"))
-    one.wait_for(after_round(seen + 2), 60)
-    one.interrupt()
-    assert one.finish(20) == 0

@@ -22,11 +22,7 @@ class LabRun(SwarmRun):
 
     def on(self, host: str, *arguments: str) -> Program:
         """A command on `host`, which shares no files with the others."""
-        return self.track_on(self.net, host, *arguments)
-
-    def track_on(self, net: Lab, host: str, *arguments: str) -> Program:
-        """The same on a host of any lab."""
-        command = net.command(host, swarm_words(*arguments))
+        command = self.net.command(host, swarm_words(*arguments))
         return self.track(Program(command, SWARM_HOME=str(self.folder / f"{host}-home"), OMP_NUM_THREADS="1"))
 
 

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from swarm.errors import CorruptError, UsageError
-from swarm.identity import Identity, identity_folder, member_id, server_certificate
+from swarm.identity import Identity, member_id, server_certificate
 
 
 def test_an_identity_is_made_once(tmp_path: Path) -> None:
@@ -37,40 +37,6 @@ def test_many_at_once_agree_on_one_identity(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: Identity.load_or_create(tmp_path).member_id, range(16)))
     assert len(set(found)) == 1
-
-
-def test_a_backup_phrase_is_the_whole_identity(tmp_path: Path) -> None:
-    first = Identity.load_or_create(tmp_path / "lost")
-    assert len(first.phrase.split()) == 24
-    restored = Identity.restore(f"  {first.phrase.upper()}\n", tmp_path / "new")
-    assert restored.public_key == first.public_key
-    assert Identity.load_or_create(tmp_path / "new").public_key == first.public_key
-    assert stat.S_IMODE((tmp_path / "new" / "identity.pem").stat().st_mode) == 0o600
-    Identity.restore(first.phrase, tmp_path / "new")  # again, nothing happens
-
-
-def test_a_wrong_phrase_and_an_identity_that_would_be_lost(tmp_path: Path) -> None:
-    phrase = Identity.load_or_create(tmp_path / "one").phrase
-    words = phrase.split()
-    for wrong in ("", "abandon " * 24, " ".join(words[:23]), " ".join([*words[:23], "swarmm"])):
-        with pytest.raises(UsageError, match="no backup phrase"):
-            Identity.restore(wrong, tmp_path / "new")
-    assert not (tmp_path / "new").exists()
-    other = Identity.load_or_create(tmp_path / "other").public_key
-    with pytest.raises(UsageError, match="would be lost"):
-        Identity.restore(phrase, tmp_path / "other")
-    assert Identity.load_or_create(tmp_path / "other").public_key == other
-
-
-def test_a_volunteer_has_one_identity_and_a_chosen_folder_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SWARM_HOME", str(tmp_path))
-    folder = tmp_path / "peers" / "law"
-    assert identity_folder(folder, chosen=False) == tmp_path
-    assert identity_folder(folder, chosen=True) == folder
-    Identity.load_or_create(folder)  # from before
-    assert identity_folder(folder, chosen=False) == folder
 
 
 def test_a_certificate_is_made_once_and_names_its_fingerprint(tmp_path: Path) -> None:

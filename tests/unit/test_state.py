@@ -54,26 +54,6 @@ def run(state: State, *events: e.Event, now: float = 0.0) -> tuple[State, list[d
     return tick(state, events, now, seed=1)
 
 
-def beat(state: State, process: str) -> tuple[State, list[d.Decision]]:
-    return run(state, e.Heartbeat("a", Pulse(), process), now=1.0)
-
-
-def test_of_two_processes_with_one_key_the_newest_is_the_member() -> None:
-    state, _ = run(fresh(), e.Join("a", b"k" * 32, "a", "1", process="first"))
-    assert beat(state, "first")[1] == []
-    state, _ = run(state, e.Join("a", b"k" * 32, "a", "1", process="second"))
-    assert beat(state, "second")[1] == []
-    [refused] = beat(state, "first")[1]
-    assert isinstance(refused, d.Refused)
-    assert refused.code == "TAKEN_OVER"
-
-
-def test_after_a_restart_the_first_process_that_is_heard_is_the_member() -> None:
-    state, made = beat(joined("a"), "either")
-    assert made == []
-    assert [type(item) for item in beat(state, "other")[1]] == [d.Refused]
-
-
 def joined(*names: str) -> State:
     return run(fresh(), *(e.Join(name, b"k" * 32, name, "1") for name in names))[0]
 
