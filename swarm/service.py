@@ -47,7 +47,7 @@ def systemd(service: Service) -> str:
         "TimeoutStopSec=30\n"
         "Restart=on-failure\n"
         "RestartSec=60\n"
-        "RestartPreventExitStatus=2 3 4 6 7 8 17\n"  # what only the volunteer or the maintainer can mend
+        "RestartPreventExitStatus=2 3 4 6 7 8 17 18 19 20\n"  # what only the volunteer or the maintainer can mend
         "Nice=10\n"
         "\n"
         "[Install]\n"

@@ -17,6 +17,8 @@ from swarm.cli import (
     demo,
     doctor,
     export,
+    identity,
+    invite,
     join,
     launch,
     ledger,
@@ -49,6 +51,8 @@ app.add_typer(data.app)
 app.add_typer(checkpoints.app)
 app.add_typer(ledger.app)
 app.add_typer(run_spec.app)
+app.add_typer(invite.app)
+app.add_typer(identity.app)
 app.add_typer(config.app)
 app.add_typer(service.app)
 

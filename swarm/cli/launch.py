@@ -8,7 +8,6 @@ import socket
 import sys
 import time
 from contextlib import suppress
-from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swarm.cli.options import DataDir
+from swarm.cli.share import share
 from swarm.errors import SwarmError
 
 if TYPE_CHECKING:
@@ -95,9 +95,9 @@ def _coordinate(settings: Settings) -> None:
     coordinator = Coordinator(settings)
     try:
         coordinator.start()
-        rundir.remember(settings.data_dir, settings.spec, coordinator.invite)
+        rundir.remember(settings.data_dir, settings.spec, coordinator.invite, coordinator.own_invite)
         _greet(coordinator, settings)
-        _follow(_from_here(coordinator.invite, settings.host))
+        _follow(coordinator.own_invite)
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
@@ -107,8 +107,9 @@ def _coordinate(settings: Settings) -> None:
 def _greet(coordinator: Coordinator, settings: Settings) -> None:
     typer.echo(f"{settings.spec.run.name} is running; its files are in {settings.data_dir}. Ctrl-C stops it.")
     typer.echo(_reach(settings.advertise_host, coordinator.invite.port))
-    typer.echo("Share this invite; volunteers run: swarm join 'INVITE'\n")
-    typer.echo(f"{coordinator.invite}\n")
+    typer.echo("Share this invite; volunteers run: swarm join 'INVITE'. Others: swarm invite new\n")
+    share(coordinator.invite)
+    typer.echo()
 
 
 def _reach(host: str, port: int) -> str:
@@ -125,11 +126,6 @@ def _reach(host: str, port: int) -> str:
             "and give your public address with --advertise-host."
         )
     return f"Volunteers reach it at {host}, port {port}."
-
-
-def _from_here(invite: Invite, host: str) -> Invite:
-    """The same coordinator by an address that surely works on this machine."""
-    return replace(invite, host=_LOOPBACK.get(host, host))
 
 
 def _follow(invite: Invite) -> None:
