@@ -15,6 +15,7 @@ from swarm.cli import (
     control,
     data,
     demo,
+    discover,
     doctor,
     export,
     identity,
@@ -42,6 +43,7 @@ app.command("join")(join.join)
 app.command("pause")(control.pause)
 app.command("resume")(control.resume)
 app.command("stop")(control.stop)
+app.command("discover")(discover.discover)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("export")(export.export)
