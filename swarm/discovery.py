@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
-from zeroconf import IPVersion, ServiceBrowser, ServiceInfo, Zeroconf
 from zeroconf import Error as ZeroconfError
+from zeroconf import IPVersion, ServiceBrowser, ServiceInfo, Zeroconf
 
 from swarm import log
 from swarm.errors import InviteError, SwarmError, UnreachableError
@@ -67,7 +67,7 @@ class Announcement:
     def __init__(self, zeroconf: Zeroconf, info: ServiceInfo) -> None:
         self._zeroconf = zeroconf
         self._info = info
-        self._said = 0.0
+        self._said = float("-inf")
 
     def news(self, round_: int, finished: bool) -> None:
         """The run's round now; said at most every 30 s."""
