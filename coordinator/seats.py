@@ -19,7 +19,7 @@ def seat_for(state: State, event: e.Join) -> tuple[str, str]:
     other = state.members[event.member].name
     for number in range(SEATS):
         if not _taken(state, event, found := member_id(event.public_key, number)):
-            return found, f"its identity is also at work as {event.member} ({other}), so it has a seat of its own"
+            return found, f"this identity is also at work as {event.member} ({other}); here it has a seat of its own"
     return "", f"all {SEATS} seats of this identity are taken"
 
 

@@ -32,7 +32,7 @@ def test_a_file_is_private_and_read_back(tmp_path: Path) -> None:
     write(INVITE, path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert Invite.of(str(path)) == INVITE
-    with pytest.raises(SwarmError, match="writing the invite|Writing the invite"):
+    with pytest.raises(SwarmError, match="Writing the invite"):
         write(INVITE, tmp_path / "no such folder" / "x")
 
 
