@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coordinator.ledger import Entry, Lease, Return
-from coordinator.records import Checkpoint, Evaluation, Member, Receipt, RoundReport
+from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Member, Receipt, RoundReport
 from swarm.ranges import total
 
 
@@ -24,12 +24,34 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class MemberJoined:
-    member: Member
-    again: bool
+class InviteMade:
+    invite: IssuedInvite
 
     def __str__(self) -> str:
-        return f"{self.member.name} ({self.member.id}) {'joined again' if self.again else 'joined'}."
+        about = f" ({self.invite.note})" if self.invite.note else ""
+        return f"Invite {self.invite.id}{about} was made, for a {self.invite.role}."
+
+
+@dataclass(frozen=True)
+class InviteRevoked:
+    invite: IssuedInvite
+
+    def __str__(self) -> str:
+        about = f" ({self.invite.note})" if self.invite.note else ""
+        return f"Invite {self.invite.id}{about} was revoked."
+
+
+@dataclass(frozen=True)
+class MemberJoined:
+    """`why` says why it got another seat than it asked for; empty when it did not."""
+
+    member: Member
+    again: bool
+    why: str = ""
+
+    def __str__(self) -> str:
+        how = f"{'joined again' if self.again else 'joined'}{self.why and f': {self.why}'}"
+        return f"{self.member.name} ({self.member.id}) {how}."
 
 
 @dataclass(frozen=True)
@@ -233,6 +255,8 @@ class WentBack:
 
 Decision = (
     Refused
+    | InviteMade
+    | InviteRevoked
     | MemberJoined
     | MemberLeft
     | LeaseGranted

@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from coordinator import decisions as d
 from coordinator import events as e
@@ -65,7 +66,7 @@ class Engine:
     def _with_known(self, event: e.Event) -> e.Event:
         if not isinstance(event, e.Report):
             return event
-        return e.Report(event.member, event.reports, self.store.receipts([report.key for report in event.reports]))
+        return replace(event, known=self.store.receipts([report.key for report in event.reports]))
 
     def _after(self, made: list[d.Decision]) -> None:
         kept = {checkpoint.sha256 for checkpoint in self.state.checkpoints.values()}

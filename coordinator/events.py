@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from coordinator.records import Checkpoint, Evaluation, Pulse, Receipt, RoundReport
+from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Pulse, Receipt, RoundReport
 
 
 @dataclass(frozen=True)
 class Join:
-    """`round` is that of the state which the joining process already holds; 0 for a fresh start."""
+    """`round` is that of the state which the joining process already holds; 0 for a fresh start.
+
+    `session` names the joining process, `replaces` the one that had the same folder before and ended.
+    """
 
     member: str
     public_key: bytes
@@ -18,24 +21,42 @@ class Join:
     version: str
     round: int = 0
     credit: str = ""
+    invite: str = ""
+    session: str = ""
+    replaces: str = ""
+
+
+@dataclass(frozen=True)
+class MakeInvite:
+    invite: IssuedInvite
+
+
+@dataclass(frozen=True)
+class RevokeInvite:
+    """An invite that there is, by its id; its members end with it."""
+
+    id: str
 
 
 @dataclass(frozen=True)
 class Heartbeat:
     member: str
     pulse: Pulse
+    session: str = ""
 
 
 @dataclass(frozen=True)
 class Leave:
     member: str
     reason: str
+    session: str = ""
 
 
 @dataclass(frozen=True)
 class TakeLease:
     member: str
     samples: int
+    session: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,18 +66,21 @@ class Report:
     member: str
     reports: tuple[RoundReport, ...]
     known: Mapping[str, tuple[Receipt, ...]] = field(default_factory=dict)
+    session: str = ""
 
 
 @dataclass(frozen=True)
 class OfferCheckpoint:
     member: str
     checkpoint: Checkpoint
+    session: str = ""
 
 
 @dataclass(frozen=True)
 class Evaluated:
     member: str
     evaluation: Evaluation
+    session: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +96,6 @@ class Resumed:
     """The coordinator was away (stopped, or its machine asleep): silence in that time is nobody's fault."""
 
 
-# What only a live member may say.
+# What only a live member may say, and of its processes only the one that `session` names.
 MemberEvent = Heartbeat | Leave | TakeLease | Report | OfferCheckpoint | Evaluated
-Event = Join | MemberEvent | CheckpointUploaded | Resumed
+Event = Join | MemberEvent | MakeInvite | RevokeInvite | CheckpointUploaded | Resumed

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
 
+from coordinator.admission import Admission
 from swarm import log
-from swarm.errors import ProtocolError, RefusedError, SwarmError
+from swarm.errors import ProtocolError, SwarmError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.version import PROTOCOL_VERSION
 
@@ -18,6 +18,9 @@ logger = log.get(__name__)
 _STATUS = {
     "USAGE": grpc.StatusCode.INVALID_ARGUMENT,
     "REFUSED": grpc.StatusCode.PERMISSION_DENIED,
+    "INVITE_EXPIRED": grpc.StatusCode.UNAUTHENTICATED,
+    "INVITE_REVOKED": grpc.StatusCode.UNAUTHENTICATED,
+    "INVITE_UNKNOWN": grpc.StatusCode.UNAUTHENTICATED,
     "PROTOCOL": grpc.StatusCode.FAILED_PRECONDITION,
     "UNKNOWN_RUN": grpc.StatusCode.NOT_FOUND,
     "NOT_FOUND": grpc.StatusCode.NOT_FOUND,
@@ -27,10 +30,10 @@ _STATUS = {
 
 
 class Gate(grpc.ServerInterceptor):
-    """Checks protocol version and token of every call but the health check's, and translates errors."""
+    """Checks protocol version and invite of every call but the health check's, and translates errors."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
 
     def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
         handler = continuation(details)
@@ -71,9 +74,7 @@ class Gate(grpc.ServerInterceptor):
                 f"The caller speaks version {theirs} of the protocol, the coordinator version {PROTOCOL_VERSION}.",
                 f"Upgrade garage-swarm {'on this machine' if older else 'at the coordinator: tell the maintainer'}.",
             )
-        token = sent.get("authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(token.encode(), self._token.encode()):
-            raise RefusedError("The invite's token is not valid for this coordinator.", "Ask for a new invite.")
+        self._admission.caller(context)
 
 
 def _refuse(context: grpc.ServicerContext, error: Exception) -> None:

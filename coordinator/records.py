@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from coordinator.ledger import Claim, Entry
 from swarm.ranges import Range
@@ -27,6 +28,31 @@ class Terms:
         return 3 * self.heartbeat_seconds
 
 
+class Role(StrEnum):
+    """What an invite lets its holder do. All may take part and look; only a maintainer makes and revokes invites."""
+
+    VOLUNTEER = "volunteer"
+    VALIDATOR = "validator"
+    MAINTAINER = "maintainer"
+
+
+@dataclass(frozen=True)
+class IssuedInvite:
+    """An invite as the coordinator keeps it: its token's SHA-256 (hex), not the token. Unix seconds; 0 is never."""
+
+    token_sha256: str
+    role: Role
+    made_at: float
+    expires_at: float = 0.0
+    revoked_at: float = 0.0
+    note: str = ""
+
+    @property
+    def id(self) -> str:
+        """How people name it."""
+        return self.token_sha256[:8]
+
+
 @dataclass(frozen=True)
 class Pulse:
     """What a member last said of itself, for others to see; only its speed decides something: how much it is lent."""
@@ -47,7 +73,8 @@ class Member:
 
     `heard` is false for a member read from the tables until its first sign of life. `has_state` says that its process
     may hold a state later than the latest checkpoint. Leases numbered below `first_lease` belong to an earlier
-    process of the same key: its heartbeats do not extend them.
+    process of the same key: its heartbeats do not extend them. `invite` is the id of the one it joined with; `session`
+    names its present process: nobody else may speak for it.
     """
 
     id: str
@@ -63,6 +90,8 @@ class Member:
     pulse: Pulse = Pulse()
     counted: int = 0
     rejected: int = 0
+    invite: str = ""
+    session: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from coordinator.ledger import Entry, Lease
-from coordinator.records import Checkpoint, Evaluation, Member, Metrics
+from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Member, Metrics, Role
 from swarm.ranges import Range, subtract
 
 
@@ -27,6 +27,8 @@ def member_row(member: Member) -> dict[str, Any]:
         "first_lease",
         "counted",
         "rejected",
+        "invite",
+        "session",
     )
     return {key: getattr(member, key) for key in kept}
 
@@ -35,6 +37,12 @@ def member(row: Row[Any]) -> Member:
     values = dict(row._mapping)
     del values["run"]
     return Member(**values, heard=False)
+
+
+def invite(row: Row[Any]) -> IssuedInvite:
+    values = dict(row._mapping)
+    del values["run"]
+    return IssuedInvite(**{**values, "role": Role(row.role)})
 
 
 def lease_row(lease: Lease) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 
 from coordinator import decisions as d
 from coordinator import events as e
+from coordinator.admission import Admission, new_token
 from coordinator.blobs import Blobs
 from coordinator.bootstrap import Bootstrap
 from coordinator.engine import Engine
@@ -39,6 +39,7 @@ logger = log.get(__name__)
 _THREADS = 32
 _TICK_SECONDS = 1.0
 _STOP_SECONDS = 2.0
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _OPTIONS = [
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 4 << 20),  # bytes
@@ -71,16 +72,24 @@ class Coordinator:
         self._resources = ExitStack()
         self._ended = threading.Event()
         self._token = ""
+        self._own_token = new_token()
         self._certificate: ServerCertificate | None = None
 
     @property
     def invite(self) -> Invite:
-        """Everything that a volunteer needs."""
+        """The run's first one, for volunteers: valid until it is revoked."""
+        return self._invite(self._settings.advertise_host, self._token)
+
+    @property
+    def own_invite(self) -> Invite:
+        """A maintainer's, for this machine, valid until the coordinator stops."""
+        host = self._settings.host
+        return self._invite(_LOOPBACK.get(host, host), self._own_token)
+
+    def _invite(self, host: str, token: str) -> Invite:
         if self._certificate is None:
             raise RuntimeError("the coordinator was not started")
-        settings = self._settings
-        name, fingerprint = settings.spec.run.name, self._certificate.fingerprint
-        return Invite(settings.advertise_host, self.port, name, fingerprint, self._token)
+        return Invite(host, self.port, self._settings.spec.run.name, self._certificate.fingerprint, token)
 
     def start(self) -> None:
         """Serve. Raises PortInUseError, UsageError (another coordinator has the folder), DiskError, CorruptError, …"""
@@ -115,7 +124,9 @@ class Coordinator:
         bootstrap = Bootstrap(self._bootstrap_command(), lambda: _addresses(engine.state))
         self._resources.callback(bootstrap.stop)
         bootstrap.start()
-        self._serve(Servicer(settings.spec, artefacts, engine, lambda: bootstrap.maddrs))
+        admission = Admission(engine, self._own_token)
+        admission.keep(self._token, "the run's first")
+        self._serve(Servicer(settings.spec, artefacts, engine, lambda: bootstrap.maddrs, admission), admission)
         threading.Thread(target=self._keep_time, args=(engine,), name="ticks", daemon=True).start()
 
     def _bootstrap_command(self) -> tuple[str, ...]:
@@ -126,10 +137,10 @@ class Coordinator:
         relay = ("--relay-for", settings.spec.run.name) if settings.spec.training.mode == "local" else ()
         return (*settings.bootstrap_command, *where, "--advertise-host", settings.advertise_host, *relay)
 
-    def _serve(self, servicer: Servicer) -> None:
+    def _serve(self, servicer: Servicer, admission: Admission) -> None:
         server = grpc.server(
             ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc"),
-            interceptors=[Gate(self._token)],
+            interceptors=[Gate(admission)],
             options=_OPTIONS,
         )
         add_CoordinatorServicer_to_server(servicer, server)
@@ -211,12 +222,12 @@ def _addresses(state: State) -> list[str]:
 
 
 def _token(data_dir: Path) -> str:
-    """The run's secret, made once."""
+    """The secret of the run's first invite, made once."""
     path = data_dir / "token"
     if not path.exists():
         with atomic_write(path) as file:
             os.fchmod(file.fileno(), 0o600)
-            file.write(secrets.token_urlsafe(16).encode())
+            file.write(new_token().encode())
     return path.read_text().strip()
 
 

@@ -14,6 +14,7 @@ import grpc
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator import translate
+from coordinator.admission import Admission
 from coordinator.dialback import DialBack, host_of
 from coordinator.engine import Engine
 from coordinator.probe import Probe
@@ -31,6 +32,7 @@ from swarm.version import __version__
 
 _ROUNDS_SHOWN = 20
 _MAX_LEASE = 1 << 32
+_LONGEST_SESSION = 64  # characters
 _PROBES = 20  # measurements of a line, of one address in a minute
 _D = TypeVar("_D")
 
@@ -78,12 +80,20 @@ def read_artefacts(path: Path) -> Artefacts:
 class Servicer(CoordinatorServicer):
     """One run. Threads of the gRPC server call in at once."""
 
-    def __init__(self, spec: RunSpec, artefacts: Artefacts, engine: Engine, bootstrap: Callable[[], list[str]]) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        artefacts: Artefacts,
+        engine: Engine,
+        bootstrap: Callable[[], list[str]],
+        admission: Admission,
+    ) -> None:
         self._spec = spec
         self._toml = spec.to_toml()
         self._artefacts = artefacts
         self._engine = engine
         self._bootstrap = bootstrap
+        self._admission = admission
         self._dial_back = DialBack()
         self._probe = Probe(Ration(_PROBES, 60.0, time.monotonic))
 
@@ -145,19 +155,30 @@ class Servicer(CoordinatorServicer):
             raise UsageError("A member's public key has 32 bytes.", "Use the same version of garage-swarm.")
         member = member_id(request.public_key, request.seat)
         name, credit = translate.line(request.name, 64) or "unnamed", translate.line(request.credit, 64)
-        joining = e.Join(member, request.public_key, name, request.version[:32], request.round, credit)
-        self._engine.apply(joining)
-        return pb.JoinResponse(member_id=member, heartbeat_seconds=self._engine.state.terms.heartbeat_seconds)
+        joining = e.Join(
+            member,
+            request.public_key,
+            name,
+            request.version[:32],
+            request.round,
+            credit,
+            invite=self._admission.caller(context).id,
+            session=_session(context),
+            replaces=request.replaces[:_LONGEST_SESSION],
+        )
+        [joined] = _of(self._engine.apply(joining), d.MemberJoined)
+        seconds = self._engine.state.terms.heartbeat_seconds
+        return pb.JoinResponse(member_id=joined.member.id, heartbeat_seconds=seconds, why=joined.why)
 
     def Heartbeat(self, request: pb.HeartbeatRequest, context: grpc.ServicerContext) -> pb.HeartbeatResponse:
         self._state(request.run)
-        self._engine.apply(e.Heartbeat(request.member_id, translate.pulse(request)))
+        self._engine.apply(e.Heartbeat(request.member_id, translate.pulse(request), _session(context)))
         state = self._engine.state
         return pb.HeartbeatResponse(server_time=time.time(), round=state.round, finished=state.finished)
 
     def Leave(self, request: pb.LeaveRequest, context: grpc.ServicerContext) -> pb.LeaveResponse:
         self._state(request.run)
-        self._engine.apply(e.Leave(request.member_id, request.reason[:200]))
+        self._engine.apply(e.Leave(request.member_id, request.reason[:200], _session(context)))
         return pb.LeaveResponse()
 
     def DialBack(self, request: pb.DialBackRequest, context: grpc.ServicerContext) -> pb.DialBackResponse:
@@ -171,7 +192,8 @@ class Servicer(CoordinatorServicer):
 
     def TakeLease(self, request: pb.TakeLeaseRequest, context: grpc.ServicerContext) -> pb.TakeLeaseResponse:
         self._state(request.run)
-        made = self._engine.apply(e.TakeLease(request.member_id, min(request.samples, _MAX_LEASE)))
+        wish = min(request.samples, _MAX_LEASE)
+        made = self._engine.apply(e.TakeLease(request.member_id, wish, _session(context)))
         for granted in _of(made, d.LeaseGranted):
             lease = granted.lease
             span = translate.range_message(lease.range)
@@ -181,7 +203,7 @@ class Servicer(CoordinatorServicer):
     def ReportRounds(self, request: pb.ReportRoundsRequest, context: grpc.ServicerContext) -> pb.ReportRoundsResponse:
         self._state(request.run)
         reports = tuple(translate.round_report(request.member_id, report) for report in request.reports)
-        made = self._engine.apply(e.Report(request.member_id, reports))
+        made = self._engine.apply(e.Report(request.member_id, reports, session=_session(context)))
         answered = [item for item in made if isinstance(item, d.ReportFiled | d.ReportKnown)]
         receipts = [translate.receipt_message(receipt) for item in answered for receipt in item.receipts]
         return pb.ReportRoundsResponse(receipts=receipts)
@@ -203,7 +225,7 @@ class Servicer(CoordinatorServicer):
     ) -> pb.ReportEvaluationResponse:
         self._state(request.run)
         found = translate.evaluation(request.member_id, request.evaluation)
-        made = self._engine.apply(e.Evaluated(request.member_id, found))
+        made = self._engine.apply(e.Evaluated(request.member_id, found, _session(context)))
         denied = _of(made, d.EvaluationDenied)
         return pb.ReportEvaluationResponse(accepted=not denied, why="; ".join(item.why for item in denied))
 
@@ -220,7 +242,7 @@ class Servicer(CoordinatorServicer):
         self._state(request.run)
         offered = translate.offered(request.member_id, request.checkpoint, time.time())
         self._engine.blobs.path(offered.sha256)
-        made = self._engine.apply(e.OfferCheckpoint(request.member_id, offered))
+        made = self._engine.apply(e.OfferCheckpoint(request.member_id, offered, _session(context)))
         why = next(item.why for item in _of(made, d.CheckpointOffered))
         offset = 0 if why else self._engine.blobs.arrived(offered.sha256)
         return pb.OfferCheckpointResponse(wanted=not why, offset=offset, why=why)
@@ -249,6 +271,23 @@ class Servicer(CoordinatorServicer):
         for data in self._engine.blobs.read(request.sha256, sizes[request.sha256], request.offset):
             yield pb.Chunk(data=data)
 
+    def MakeInvite(self, request: pb.MakeInviteRequest, context: grpc.ServicerContext) -> pb.MakeInviteResponse:
+        self._state(request.run)
+        self._admission.require_maintainer(context)
+        token, made = self._admission.make(request.role, request.days, translate.line(request.note, 100))
+        return pb.MakeInviteResponse(token=token, invite=translate.invite_message(made, 0))
+
+    def ListInvites(self, request: pb.ListInvitesRequest, context: grpc.ServicerContext) -> pb.ListInvitesResponse:
+        self._state(request.run)
+        self._admission.require_maintainer(context)
+        return pb.ListInvitesResponse(invites=[translate.invite_message(*pair) for pair in self._admission.made()])
+
+    def RevokeInvite(self, request: pb.RevokeInviteRequest, context: grpc.ServicerContext) -> pb.RevokeInviteResponse:
+        self._state(request.run)
+        self._admission.require_maintainer(context)
+        revoked = self._admission.revoke(request.id)
+        return pb.RevokeInviteResponse(invite=translate.invite_message(revoked, 0))
+
     def _state(self, run: str) -> State:
         """The run's state. Raises UnknownRunError when the call is about another run."""
         if run != self._spec.run.name:
@@ -256,6 +295,12 @@ class Servicer(CoordinatorServicer):
                 f"This coordinator has no run {run!r}; it coordinates {self._spec.run.name}.", "Check the invite."
             )
         return self._engine.state
+
+
+def _session(context: grpc.ServicerContext) -> str:
+    """The name that the calling process gave itself."""
+    sent = {key: str(value) for key, value in context.invocation_metadata()}
+    return sent.get("swarm-session", "")[:_LONGEST_SESSION]
 
 
 def _checkpoint(state: State, checkpoint: Checkpoint) -> pb.Checkpoint:

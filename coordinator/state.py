@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from coordinator import decisions as d
 from coordinator.ledger import Ledger
-from coordinator.records import Checkpoint, Evaluation, Member, Metrics, Terms
+from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Member, Metrics, Terms
 from coordinator.rounds import contradicts, summary
 
 Votes = Mapping[int, Mapping[str, Metrics]]
@@ -15,7 +15,9 @@ Votes = Mapping[int, Mapping[str, Metrics]]
 
 @dataclass(frozen=True)
 class State:
-    """A run. `checkpoints` and `evaluations` are accepted ones by round, `offers` wanted ones by their SHA-256."""
+    """A run. `checkpoints` and `evaluations` are accepted ones by round, `offers` wanted ones by their SHA-256,
+    `invites` all that were made, by id.
+    """
 
     terms: Terms
     ledger: Ledger
@@ -24,6 +26,7 @@ class State:
     checkpoints: Mapping[int, Checkpoint] = field(default_factory=dict)
     offers: Mapping[str, Checkpoint] = field(default_factory=dict)
     evaluations: Mapping[int, Evaluation] = field(default_factory=dict)
+    invites: Mapping[str, IssuedInvite] = field(default_factory=dict)
 
     @property
     def round(self) -> int:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, Row, create_engine, delete, event, func, select, update
+from sqlalchemy import Connection, Engine, Row, create_engine, delete, event, func, inspect, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -25,6 +25,7 @@ from coordinator.tables import (
     checkpoints,
     entries,
     evaluations,
+    invites,
     leases,
     log,
     members,
@@ -81,9 +82,21 @@ class SqlStore:
         self._engine = engine
 
     def create(self) -> None:
-        """Make the tables that are not there. Raises DiskError, SwarmError."""
+        """Make the tables and columns that are not there. Raises DiskError, SwarmError."""
         with _in_our_words():
             metadata.create_all(self._engine)
+            self._add_columns()
+
+    def _add_columns(self) -> None:
+        """A run that an earlier version began has tables with fewer columns; new ones have a default."""
+        present = {item["name"] for item in inspect(self._engine).get_columns(members.name)}
+        with self._engine.begin() as connection:
+            for column in members.columns:
+                if column.name not in present:
+                    kind = column.type.compile(self._engine.dialect)
+                    connection.execute(
+                        text(f"ALTER TABLE {members.name} ADD COLUMN {column.name} {kind} NOT NULL DEFAULT ''")
+                    )
 
     def close(self) -> None:
         self._engine.dispose()
@@ -122,6 +135,8 @@ class SqlStore:
                 self._put(connection, checkpoints, asdict(checkpoint))
             case d.CheckpointDropped(checkpoint):
                 connection.execute(delete(checkpoints).where(self._mine(checkpoints), _is(checkpoints, checkpoint)))
+            case d.InviteMade(invite) | d.InviteRevoked(invite):
+                self._put(connection, invites, asdict(invite))
             case d.EvaluationAccepted(evaluation):
                 self._put(connection, evaluations, rows.evaluation_row(evaluation))
             case d.EvaluationDropped(evaluation):
@@ -205,6 +220,7 @@ class SqlStore:
                 votes=self._votes(connection),
                 checkpoints=kept,
                 evaluations={row.round: rows.evaluation(row) for row in self._all(connection, evaluations)},
+                invites={found.id: found for found in map(rows.invite, self._all(connection, invites))},
             )
 
     def _load_ledger(self, connection: Connection, terms: Terms, latest: int) -> Ledger:

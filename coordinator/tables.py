@@ -29,6 +29,21 @@ members = Table(
     Column("first_lease", BigInteger, nullable=False),
     Column("counted", BigInteger, nullable=False),
     Column("rejected", BigInteger, nullable=False),
+    Column("invite", String(64), nullable=False, server_default=""),
+    Column("session", String(64), nullable=False, server_default=""),
+)
+
+# Times are Unix seconds, 0 is never.
+invites = Table(
+    "invites",
+    metadata,
+    _run(),
+    Column("token_sha256", String(64), primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("made_at", Float(53), nullable=False),
+    Column("expires_at", Float(53), nullable=False),
+    Column("revoked_at", Float(53), nullable=False),
+    Column("note", Text, nullable=False),
 )
 
 leases = Table(

@@ -9,12 +9,13 @@ import random
 from collections.abc import Iterable
 from dataclasses import replace
 
-from coordinator import checkpoints, evaluations
+from coordinator import checkpoints, evaluations, invites
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import Entry, Ledger
 from coordinator.records import Member, RoundReport
 from coordinator.rounds import majority, minority
+from coordinator.seats import seat_for
 from coordinator.state import State, Step, Votes, advanced
 from swarm.ranges import total
 
@@ -35,6 +36,10 @@ def _apply(state: State, event: e.Event, now: float, rng: random.Random) -> Step
     match event:
         case e.Join():
             return _join(state, event, now)
+        case e.MakeInvite():
+            return invites.make(state, event)
+        case e.RevokeInvite():
+            return _revoke(state, event, now)
         case e.Resumed():
             return _resume(state, now), []
         case e.CheckpointUploaded():
@@ -47,6 +52,8 @@ def _apply_of_member(state: State, event: e.MemberEvent, now: float, rng: random
     member = state.members.get(event.member)
     if member is None or not member.live:
         return state, [d.Refused("This membership has ended, or was never one.", "Join again.")]
+    if member.session != event.session:
+        return state, [d.Refused("Another process with this identity has this membership now.", "Join again.")]
     match event:
         case e.Heartbeat():
             return _beat(state, member, event, now), []
@@ -67,9 +74,12 @@ def _apply_of_member(state: State, event: e.MemberEvent, now: float, rng: random
 
 def _join(state: State, event: e.Join, now: float) -> Step:
     """Leases of an earlier membership are not extended any more."""
-    before = state.members.get(event.member)
+    seat, why = seat_for(state, event)
+    if not seat:
+        return state, [d.Refused(f"This machine cannot join: {why}.", "Stop some of them, or use another identity.")]
+    before = state.members.get(seat)
     member = Member(
-        id=event.member,
+        id=seat,
         name=event.name,
         public_key=event.public_key,
         version=event.version,
@@ -79,8 +89,20 @@ def _join(state: State, event: e.Join, now: float) -> Step:
         first_lease=state.ledger.next_number,
         counted=before.counted if before else 0,
         rejected=before.rejected if before else 0,
+        invite=event.invite,
+        session=event.session,
     )
-    return state.with_member(member), [d.MemberJoined(member, again=before is not None)]
+    return state.with_member(member), [d.MemberJoined(member, again=before is not None, why=why)]
+
+
+def _revoke(state: State, event: e.RevokeInvite, now: float) -> Step:
+    """The members that joined with the invite end with it."""
+    state, made = invites.revoke(state, event, now)
+    for member in state.live if made else []:
+        if member.invite == event.id:
+            state, more = _end_membership(state, member, "its invite was revoked")
+            made = [*made, *more]
+    return state, made
 
 
 def _beat(state: State, member: Member, event: e.Heartbeat, now: float) -> State:

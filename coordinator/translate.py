@@ -6,7 +6,7 @@ import hashlib
 import re
 
 from coordinator.ledger import Claim, Entry, Lease
-from coordinator.records import Checkpoint, Evaluation, Member, Metrics, Pulse, Receipt, RoundReport
+from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Member, Metrics, Pulse, Receipt, RoundReport
 from coordinator.rounds import RoundSummary
 from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
@@ -16,6 +16,18 @@ from swarm.ranges import Range
 def line(text: str, limit: int) -> str:
     """`text` as one line of at most `limit` letters, without what a terminal would obey."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:limit].rstrip()
+
+
+def invite_message(invite: IssuedInvite, members: int) -> pb.InviteRecord:
+    return pb.InviteRecord(
+        id=invite.id,
+        role=invite.role,
+        made_at=invite.made_at,
+        expires_at=invite.expires_at,
+        revoked_at=invite.revoked_at,
+        note=invite.note,
+        members=members,
+    )
 
 
 def pulse(message: pb.HeartbeatRequest) -> Pulse:

@@ -45,6 +45,7 @@ class Who:
     name: str
     credit: str
     seat: int
+    replaces: str = ""  # the session that worked in this folder before
 
 
 class Session:
@@ -68,10 +69,14 @@ class Session:
         self._ended = threading.Event()
         self._flushing = threading.Lock()
 
-    def join(self, round_: int = 0) -> None:
-        """Become a member that holds the state of `round_`, or none. Raises UnreachableError, RefusedError, …"""
-        answer = self._client.join(self._who.public_key, self._who.name, round_, self._who.credit, self._who.seat)
+    def join(self, round_: int = 0) -> str:
+        """Become a member that holds the state of `round_`, or none. Returns why it is in another seat than its own;
+        empty when it is not. Raises UnreachableError, RefusedError, …
+        """
+        who = self._who
+        answer = self._client.join(who.public_key, who.name, round_, who.credit, who.seat, who.replaces)
         self._member_id, self._interval = answer.member_id, answer.heartbeat_seconds
+        return answer.why
 
     def renew(self, reason: str) -> None:
         """End the membership and begin another: the worker lost its state, and its leases with it.
@@ -175,7 +180,8 @@ class Session:
         """The coordinator does not know this membership any more; its leases are gone with it."""
         logger.warning("%s Joining again.", error)
         try:
-            self.join(self._doing.round)
+            why = self.join(self._doing.round)
+            logger.info("joined again%s", why and f": {why}")
             self.on_lost()
         except RefusedError as final:
             self.refused = final

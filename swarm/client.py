@@ -5,6 +5,7 @@ Every method raises swarm.errors only: what the coordinator said, or Unreachable
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
@@ -44,15 +45,20 @@ _Response = TypeVar("_Response")
 
 
 class CoordinatorClient:
-    """A coordinator, for the run of one invite. Threads may share it. `close` it, or use it in a `with`."""
+    """A coordinator, for the run of one invite. Threads may share it. `close` it, or use it in a `with`.
+
+    `session` is this client's name for the coordinator: memberships belong to the client that joined them.
+    """
 
     def __init__(self, invite: Invite, channel: grpc.Channel) -> None:
         self.invite = invite
+        self.session = secrets.token_hex(8)
         self._channel = channel
         self._stub = CoordinatorStub(channel)
         self._metadata = (
             ("swarm-protocol", str(PROTOCOL_VERSION)),
             ("authorization", f"Bearer {invite.token}"),
+            ("swarm-session", self.session),
         )
 
     @classmethod
@@ -91,11 +97,20 @@ class CoordinatorClient:
         """What goes on in the run."""
         return self._call(self._stub.GetStatus, pb.GetStatusRequest(run=self.invite.run))
 
-    def join(self, public_key: bytes, name: str, round_: int = 0, credit: str = "", seat: int = 0) -> pb.JoinResponse:
+    def join(
+        self,
+        public_key: bytes,
+        name: str,
+        round_: int = 0,
+        credit: str = "",
+        seat: int = 0,
+        replaces: str = "",
+    ) -> pb.JoinResponse:
         """Become a member, or renew the membership; `public_key` has 32 bytes, `name` is what others see.
 
         `round_` is that of the state which this process holds already: a run does not go back behind it. `credit` is
-        the name in the model card, empty for no mention; `seat` tells apart the members that share a key.
+        the name in the model card, empty for no mention; `seat` tells apart the members that share a key. `replaces`
+        is the session of the process that worked in the same folder before. The answer may name another seat.
         """
         request = pb.JoinRequest(
             run=self.invite.run,
@@ -105,6 +120,7 @@ class CoordinatorClient:
             round=round_,
             credit=credit,
             seat=seat,
+            replaces=replaces,
         )
         return self._call(self._stub.Join, request)
 
@@ -210,6 +226,19 @@ class CoordinatorClient:
                     f"The coordinator's copy of {sha256[:16]}… is shorter than it says.", "Tell the run's maintainer."
                 )
         return bytes(data[:length])
+
+    def make_invite(self, role: str, days: float, note: str) -> pb.MakeInviteResponse:
+        """A new invite, for `days` days, 0 for ever. Raises RefusedError unless this one is a maintainer's."""
+        request = pb.MakeInviteRequest(run=self.invite.run, role=role, days=days, note=note)
+        return self._call(self._stub.MakeInvite, request)
+
+    def invites(self) -> list[pb.InviteRecord]:
+        """All invites of the run, the oldest first. Raises RefusedError unless this one is a maintainer's."""
+        return list(self._call(self._stub.ListInvites, pb.ListInvitesRequest(run=self.invite.run)).invites)
+
+    def revoke_invite(self, id_: str) -> pb.InviteRecord:
+        """Take an invite back: its members are refused. Raises RefusedError, NotFoundError."""
+        return self._call(self._stub.RevokeInvite, pb.RevokeInviteRequest(run=self.invite.run, id=id_)).invite
 
     def _stream(self, sha256: str, offset: int) -> Generator[bytes, None, None]:
         """The blob's bytes from `offset` on; closing the iterator ends the call."""

@@ -5,7 +5,10 @@
     ├── SpecError              exit 3    the run spec is wrong: names key, line, what was found, what would be right
     ├── InviteError            exit 4    the invite cannot be read, or names another coordinator
     ├── UnreachableError       exit 5    no answer from the coordinator or the swarm
-    ├── RefusedError           exit 6    the coordinator refused: wrong token, revoked
+    ├── RefusedError           exit 6    the coordinator refused: not a member, not allowed
+    │   ├── InviteExpiredError exit 18   the invite's time is over
+    │   ├── InviteRevokedError exit 19   the maintainer took the invite back
+    │   └── InviteUnknownError exit 20   the coordinator never made this invite
     ├── ProtocolError          exit 7    the two sides speak different versions of the protocol
     ├── UnknownRunError        exit 8    the coordinator has no such run
     ├── DataError              exit 9    the data is missing, empty, or too short
@@ -110,7 +113,23 @@ class UnfitError(SwarmError):
     code, exit_code = "UNFIT", 17
 
 
-TREE: tuple[type[SwarmError], ...] = (SwarmError, *SwarmError.__subclasses__())
+class InviteExpiredError(RefusedError):
+    code, exit_code = "INVITE_EXPIRED", 18
+
+
+class InviteRevokedError(RefusedError):
+    code, exit_code = "INVITE_REVOKED", 19
+
+
+class InviteUnknownError(RefusedError):
+    code, exit_code = "INVITE_UNKNOWN", 20
+
+
+def _tree(root: type[SwarmError]) -> tuple[type[SwarmError], ...]:
+    return (root, *(found for child in root.__subclasses__() for found in _tree(child)))
+
+
+TREE: tuple[type[SwarmError], ...] = _tree(SwarmError)
 BY_CODE: dict[str, type[SwarmError]] = {error.code: error for error in TREE}
 
 

@@ -36,8 +36,9 @@ from cryptography.x509.oid import NameOID
 
 from swarm.errors import CorruptError, UsageError, from_os_error
 
+FILE = "identity.pem"  # of a volunteer's key
 SERVER_NAME = "garage-swarm"  # the one name in every coordinator's certificate
-_LAST_SEAT = 63
+SEATS = 64  # of one key
 _YEARS_VALID = 20  # the invite's fingerprint is what counts; a run must not end because a date has passed
 
 
@@ -46,9 +47,9 @@ def member_id(public_key: bytes, seat: int = 0) -> str:
 
     Seats let several GPUs of one machine, which share a key, be members of their own. Raises UsageError.
     """
-    if not 0 <= seat <= _LAST_SEAT:
+    if not 0 <= seat < SEATS:
         raise UsageError(
-            f"A machine has the seats 0 to {_LAST_SEAT}, one for each of its GPUs; there is no seat {seat}.",
+            f"A key has the seats 0 to {SEATS - 1}, one for each of its GPUs; there is no seat {seat}.",
             "Let the other GPUs join with a --data-dir of their own.",
         )
     name = hashlib.sha256(public_key).hexdigest()[:16]
@@ -72,11 +73,35 @@ class Identity:
 
         Raises CorruptError when the file holds no Ed25519 key, DiskError when it cannot be written.
         """
-        path = folder / "identity.pem"
+        path = folder / FILE
         key = _load_key(_kept(path, lambda: _pem(Ed25519PrivateKey.generate())), path)
         if not isinstance(key, Ed25519PrivateKey):
             raise _no_key(path)
         return cls(key)
+
+    @classmethod
+    def of(cls, folder: Path, home: Path) -> Identity:
+        """The identity of a peer's folder when it has one of its own, else the volunteer's, which is kept in `home` and
+        serves all runs. Raises as `load_or_create`.
+        """
+        return cls.load_or_create(folder if (folder / FILE).exists() else home)
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> Identity:
+        """The identity of these 32 bytes."""
+        return cls(Ed25519PrivateKey.from_private_bytes(seed))
+
+    @property
+    def seed(self) -> bytes:
+        """The 32 secret bytes that are the whole key."""
+        return self.private_key.private_bytes_raw()
+
+    def save(self, path: Path) -> None:
+        """Write the key to a private file, which must not exist. Raises FileExistsError, OSError."""
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(_pem(self.private_key))
+            file.flush()
+            os.fsync(file.fileno())
 
     @property
     def public_key(self) -> bytes:

@@ -46,8 +46,8 @@ def systemd(service: Service) -> str:
         "TimeoutStopSec=30\n"
         "Restart=on-failure\n"
         "RestartSec=60\n"
-        # What only the volunteer or the maintainer can mend. After 18 a restart would take the identity back, for ever.
-        "RestartPreventExitStatus=2 3 4 6 7 8 16 17 18\n"
+        # What only the volunteer or the maintainer can mend.
+        "RestartPreventExitStatus=2 3 4 6 7 8 16 17 18 19 20\n"
         "Nice=10\n"
         "\n"
         "[Install]\n"

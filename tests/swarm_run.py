@@ -12,6 +12,7 @@ from typing import Any
 
 from peer.data import Batches
 from swarm.client import CoordinatorClient
+from swarm.identity import Identity
 from swarm.invite import Invite
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Layout
@@ -94,6 +95,8 @@ class SwarmRun:
         return program
 
     def join(self, name: str, *options: str) -> Program:
+        """A peer of a volunteer of its own."""
+        Identity.load_or_create(self.folder / name)
         where = ["--data-dir", str(self.folder / name), "--name", name, "--threads", "1", "--device", "cpu"]
         return self.on(name, "join", self.invite, *where, "--yes", "--json", *options)
 

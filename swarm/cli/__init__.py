@@ -15,8 +15,11 @@ from swarm.cli import (
     control,
     data,
     demo,
+    discover,
     doctor,
     export,
+    identity,
+    invite,
     join,
     launch,
     ledger,
@@ -40,6 +43,7 @@ app.command("join")(join.join)
 app.command("pause")(control.pause)
 app.command("resume")(control.resume)
 app.command("stop")(control.stop)
+app.command("discover")(discover.discover)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("export")(export.export)
@@ -49,6 +53,8 @@ app.add_typer(data.app)
 app.add_typer(checkpoints.app)
 app.add_typer(ledger.app)
 app.add_typer(run_spec.app)
+app.add_typer(invite.app)
+app.add_typer(identity.app)
 app.add_typer(config.app)
 app.add_typer(service.app)
 

@@ -117,11 +117,14 @@ class Demo:
     def join(self) -> None:
         """Start the peers."""
         from swarm.cli.programs import Program
+        from swarm.identity import Identity
 
         self.show({"event": "start", "peers": self.count, "total_rounds": self._total_rounds(), "invite": self.invite})
         for number in range(1, self.count + 1):
             name = f"peer-{number}"
-            where = ["--data-dir", str(self.folder / "peers" / name), "--name", name]
+            folder = self.folder / "peers" / name
+            Identity.load_or_create(folder)  # each stands for another volunteer
+            where = ["--data-dir", str(folder), "--name", name]
             arguments = ["join", self.invite, *where, "--threads", "1", "--device", "cpu", "--yes", "--json"]
             peer = Program(name, arguments, self.events)
             peer.start()

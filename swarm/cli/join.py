@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swarm.cli.options import AsJson, DataDir, InviteText
+from swarm.cli.options import AsJson, DataDir, InviteOrNothing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def join(
-    invite: InviteText,
+    invite: InviteOrNothing = "",
     data_dir: DataDir = None,
     name: Annotated[
         str, typer.Option("--name", help="What others see; by default this machine's name.", show_default=False)
@@ -48,9 +48,10 @@ def join(
 ) -> None:
     """Train with others until the run is finished or Ctrl-C; needs nothing but the invite."""
     from swarm import paths
+    from swarm.cli import discover
     from swarm.invite import Invite
 
-    parsed = Invite.of(invite)  # before the next two, which take a moment
+    parsed = Invite.of(invite) if invite else discover.choose(yes)  # before the next two, which take a moment
 
     from peer import join as peer_join
     from peer import spawn

@@ -8,7 +8,6 @@ import socket
 import sys
 import time
 from contextlib import suppress
-from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,11 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swarm.cli.options import DataDir
+from swarm.cli.share import share
 from swarm.errors import SwarmError
 
 if TYPE_CHECKING:
     from coordinator.server import Coordinator, Settings
     from swarm.client import CoordinatorClient
+    from swarm.discovery import Announcement
     from swarm.invite import Invite
     from swarm.proto import coordinator_pb2 as pb
     from swarm.runspec import RunSpec
@@ -43,6 +44,9 @@ def launch(
             show_default=False,
         ),
     ] = "",
+    open_on_lan: Annotated[
+        bool, typer.Option("--open-on-lan", help="Let everybody on the local network join without an invite.")
+    ] = False,
 ) -> None:
     """Start the run that RUN.toml describes, print its invite, and coordinate it until Ctrl-C."""
     from swarm import paths, runspec
@@ -53,7 +57,7 @@ def launch(
         spec = runspec.load(spec_path)
         folder = data_dir or paths.run_dir(spec.run.name)
         _make_ready(folder, spec_path, spec)
-        _coordinate(_settings(folder, spec, (host, port), advertise_host))
+        _coordinate(_settings(folder, spec, (host, port), advertise_host), open_on_lan)
 
 
 def reachable_host(host: str) -> str:
@@ -85,19 +89,22 @@ def _make_ready(folder: Path, spec_path: Path, spec: RunSpec) -> None:
         prepare_visibly(spec_path, folder, os.cpu_count() or 1)
 
 
-def _coordinate(settings: Settings) -> None:
+def _coordinate(settings: Settings, open_on_lan: bool) -> None:
     """Serve until KeyboardInterrupt; leaves no process."""
     from coordinator.server import Coordinator
     from swarm import log
     from swarm.cli import rundir
+    from swarm.discovery import announced
 
     log.setup(settings.data_dir / "coordinator.log")
     coordinator = Coordinator(settings)
     try:
         coordinator.start()
-        rundir.remember(settings.data_dir, settings.spec, coordinator.invite)
+        rundir.remember(settings.data_dir, settings.spec, coordinator.invite, coordinator.own_invite)
         _greet(coordinator, settings)
-        _follow(_from_here(coordinator.invite, settings.host))
+        with announced(coordinator.invite, settings.host, open_on_lan) as announcement:
+            typer.echo(_announced(announcement, open_on_lan))
+            _follow(coordinator.own_invite, announcement)
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
@@ -107,8 +114,9 @@ def _coordinate(settings: Settings) -> None:
 def _greet(coordinator: Coordinator, settings: Settings) -> None:
     typer.echo(f"{settings.spec.run.name} is running; its files are in {settings.data_dir}. Ctrl-C stops it.")
     typer.echo(_reach(settings.advertise_host, coordinator.invite.port))
-    typer.echo("Share this invite; volunteers run: swarm join 'INVITE'\n")
-    typer.echo(f"{coordinator.invite}\n")
+    typer.echo("Share this invite; volunteers run: swarm join 'INVITE'. Others: swarm invite new\n")
+    share(coordinator.invite)
+    typer.echo()
 
 
 def _reach(host: str, port: int) -> str:
@@ -127,12 +135,16 @@ def _reach(host: str, port: int) -> str:
     return f"Volunteers reach it at {host}, port {port}."
 
 
-def _from_here(invite: Invite, host: str) -> Invite:
-    """The same coordinator by an address that surely works on this machine."""
-    return replace(invite, host=_LOOPBACK.get(host, host))
+def _announced(announcement: Announcement | None, open_on_lan: bool) -> str:
+    """What the local network is told."""
+    if announcement is None:
+        return "It is not announced on a local network."
+    if open_on_lan:
+        return "It is announced on the local network, with its invite: everybody there may join, with swarm join."
+    return "It is announced on the local network, without its invite."
 
 
-def _follow(invite: Invite) -> None:
+def _follow(invite: Invite, announcement: Announcement | None) -> None:
     """Say what happens, a line each, until KeyboardInterrupt."""
     from swarm.cli.show import news
     from swarm.client import CoordinatorClient
@@ -145,6 +157,8 @@ def _follow(invite: Invite) -> None:
             now = _status(client) or seen
             for line in news(seen, now):
                 typer.echo(line)
+            if announcement:
+                announcement.news(now.round, now.finished)
             seen = now
 
 

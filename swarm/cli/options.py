@@ -13,6 +13,14 @@ InviteText = Annotated[
         metavar="INVITE", help="The invite: swarm://HOST:PORT/RUN?fp=…&token=…, in quotes; or a file that holds it."
     ),
 ]
+InviteOrNothing = Annotated[
+    str,
+    typer.Argument(
+        metavar="[INVITE]",
+        help="The invite, in quotes, or a file that holds it; without one the runs on the local network are offered.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 DataDir = Annotated[
     Path | None,

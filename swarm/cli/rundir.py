@@ -1,21 +1,23 @@
 """A coordinator's data directory as the command line sees it: whose it is, and whether it may go on.
 
-The command keeps two files there: `run.toml`, the spec that the run was started with, and `invite`, the last invite.
+The command keeps three files there: `run.toml`, the spec that the run was started with, `invite`, the run's first
+invite, and `maintainer-invite`, with which commands on this machine maintain the run while it is running.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swarm.errors import SpecError, from_os_error
+from swarm.errors import NotFoundError, SpecError, from_os_error
 from swarm.tensorfile import atomic_write
 
 if TYPE_CHECKING:
     from swarm.invite import Invite
     from swarm.runspec import RunSpec
 
+INVITE = "invite"
+OWN_INVITE = "maintainer-invite"
 _HARMLESS = ("run.title", "run.description", "run.maintainer", "checkpoint.")
 
 
@@ -48,13 +50,24 @@ def harms(key: str, change: tuple[Any, Any]) -> bool:
     return not (key.startswith(_HARMLESS) or (key == "training.rounds" and new > old))
 
 
-def remember(folder: Path, spec: RunSpec, invite: Invite) -> None:
-    """Keep spec and invite, so that a later launch and `swarm runs` know the run. Raises DiskError."""
+def kept(folder: Path, name: str) -> Path:
+    """The file `name` of a run that was launched here. Raises NotFoundError."""
+    if not (folder / name).exists():
+        raise NotFoundError(f"No run was launched in {folder}.", "`swarm runs` lists those of this machine.")
+    return folder / name
+
+
+def remember(folder: Path, spec: RunSpec, invite: Invite, own: Invite) -> None:
+    """Keep the spec, the run's first invite, and the one of this machine, so that later commands know the run.
+
+    Raises DiskError.
+    """
+    from swarm.cli.share import write
+
     try:
         with atomic_write(folder / "run.toml") as file:
             file.write(spec.to_toml().encode())
-        with atomic_write(folder / "invite") as file:
-            os.fchmod(file.fileno(), 0o600)  # the invite holds the run's token
-            file.write(f"{invite}\n".encode())
     except OSError as error:
         raise from_os_error(error, "keeping the run spec") from error
+    write(invite, folder / INVITE)
+    write(own, folder / OWN_INVITE)

@@ -66,12 +66,13 @@ def _state(status: pb.Status | None) -> str:
 
 def _ask(folder: Path) -> pb.Status | None:
     """What the folder's coordinator says; None when it does not run."""
+    from swarm.cli.rundir import OWN_INVITE
     from swarm.client import CoordinatorClient
     from swarm.errors import SwarmError
     from swarm.invite import Invite
 
     try:
-        with CoordinatorClient.connect(Invite.of((folder / "invite").read_text()), timeout=1.0) as client:
+        with CoordinatorClient.connect(Invite.of((folder / OWN_INVITE).read_text()), timeout=1.0) as client:
             return client.status()
     except (SwarmError, OSError):
         return None

@@ -119,6 +119,21 @@ class CoordinatorStub(object):
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.DownloadRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.Chunk.FromString,
                 _registered_method=True)
+        self.MakeInvite = channel.unary_unary(
+                '/swarm.proto.Coordinator/MakeInvite',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.MakeInviteRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.MakeInviteResponse.FromString,
+                _registered_method=True)
+        self.ListInvites = channel.unary_unary(
+                '/swarm.proto.Coordinator/ListInvites',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.ListInvitesRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.ListInvitesResponse.FromString,
+                _registered_method=True)
+        self.RevokeInvite = channel.unary_unary(
+                '/swarm.proto.Coordinator/RevokeInvite',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.RevokeInviteRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.RevokeInviteResponse.FromString,
+                _registered_method=True)
 
 
 class CoordinatorServicer(object):
@@ -226,6 +241,25 @@ class CoordinatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MakeInvite(self, request, context):
+        """For maintainers' invites only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListInvites(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeInvite(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CoordinatorServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -313,6 +347,21 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.Download,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.DownloadRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.Chunk.SerializeToString,
+            ),
+            'MakeInvite': grpc.unary_unary_rpc_method_handler(
+                    servicer.MakeInvite,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.MakeInviteRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.MakeInviteResponse.SerializeToString,
+            ),
+            'ListInvites': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInvites,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.ListInvitesRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.ListInvitesResponse.SerializeToString,
+            ),
+            'RevokeInvite': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeInvite,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.RevokeInviteRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.RevokeInviteResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -774,6 +823,87 @@ class Coordinator(object):
             '/swarm.proto.Coordinator/Download',
             swarm_dot_proto_dot_coordinator__pb2.DownloadRequest.SerializeToString,
             swarm_dot_proto_dot_coordinator__pb2.Chunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MakeInvite(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/MakeInvite',
+            swarm_dot_proto_dot_coordinator__pb2.MakeInviteRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.MakeInviteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInvites(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/ListInvites',
+            swarm_dot_proto_dot_coordinator__pb2.ListInvitesRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.ListInvitesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeInvite(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/RevokeInvite',
+            swarm_dot_proto_dot_coordinator__pb2.RevokeInviteRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.RevokeInviteResponse.FromString,
             options,
             channel_credentials,
             insecure,

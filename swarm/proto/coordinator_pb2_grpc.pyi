@@ -3,7 +3,8 @@
 isort:skip_file
 What peers and command-line tools ask of a coordinator.
 
-Every call carries the metadata `swarm-protocol: <version>` and `authorization: Bearer <token>`.
+Every call carries the metadata `swarm-protocol: <version>` and `authorization: Bearer <token>`; calls about a membership
+also `swarm-session: <name>`, the name that the calling process gave itself when it joined.
 A refused call ends with a gRPC status and the trailing metadata `swarm-error-bin`: a serialized ErrorDetail.
 """
 
@@ -52,6 +53,10 @@ class CoordinatorStub:
     OfferCheckpoint: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.OfferCheckpointRequest, _coordinator_pb2.OfferCheckpointResponse]
     Upload: _grpc.StreamUnaryMultiCallable[_coordinator_pb2.UploadChunk, _coordinator_pb2.UploadResponse]
     Download: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.DownloadRequest, _coordinator_pb2.Chunk]
+    MakeInvite: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.MakeInviteRequest, _coordinator_pb2.MakeInviteResponse]
+    """For maintainers' invites only."""
+    ListInvites: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListInvitesRequest, _coordinator_pb2.ListInvitesResponse]
+    RevokeInvite: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.RevokeInviteRequest, _coordinator_pb2.RevokeInviteResponse]
 
 @_typing.type_check_only
 class CoordinatorAsyncStub(CoordinatorStub):
@@ -73,6 +78,10 @@ class CoordinatorAsyncStub(CoordinatorStub):
     OfferCheckpoint: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.OfferCheckpointRequest, _coordinator_pb2.OfferCheckpointResponse]  # type: ignore[assignment]
     Upload: _aio.StreamUnaryMultiCallable[_coordinator_pb2.UploadChunk, _coordinator_pb2.UploadResponse]  # type: ignore[assignment]
     Download: _aio.UnaryStreamMultiCallable[_coordinator_pb2.DownloadRequest, _coordinator_pb2.Chunk]  # type: ignore[assignment]
+    MakeInvite: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.MakeInviteRequest, _coordinator_pb2.MakeInviteResponse]  # type: ignore[assignment]
+    """For maintainers' invites only."""
+    ListInvites: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListInvitesRequest, _coordinator_pb2.ListInvitesResponse]  # type: ignore[assignment]
+    RevokeInvite: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.RevokeInviteRequest, _coordinator_pb2.RevokeInviteResponse]  # type: ignore[assignment]
 
 class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -193,5 +202,27 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.DownloadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_coordinator_pb2.Chunk], _abc.AsyncIterator[_coordinator_pb2.Chunk]]: ...
+
+    @_abc_1.abstractmethod
+    def MakeInvite(
+        self,
+        request: _coordinator_pb2.MakeInviteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.MakeInviteResponse, _abc.Awaitable[_coordinator_pb2.MakeInviteResponse]]:
+        """For maintainers' invites only."""
+
+    @_abc_1.abstractmethod
+    def ListInvites(
+        self,
+        request: _coordinator_pb2.ListInvitesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.ListInvitesResponse, _abc.Awaitable[_coordinator_pb2.ListInvitesResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def RevokeInvite(
+        self,
+        request: _coordinator_pb2.RevokeInviteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.RevokeInviteResponse, _abc.Awaitable[_coordinator_pb2.RevokeInviteResponse]]: ...
 
 def add_CoordinatorServicer_to_server(servicer: CoordinatorServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,6 +25,7 @@ from swarm.tensorfile import state_digest
 from tests.tiny_coordinator import TinyCoordinator
 
 Run = Callable[..., tuple[int, str, str]]
+ANY = Invite("h", 1, "r", "0" * 32, "t")
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_runs_on_this_machine(swarm: Run, invite: Invite) -> None:
     for name, where in (("running", invite), ("stopped", Invite("127.0.0.1", 1, "x", "0" * 32, "t"))):
         folder = paths.run_dir(name)
         folder.mkdir(parents=True)
-        remember(folder, example(), where)
+        remember(folder, example(), where, where)
     found = json.loads(swarm("runs", "--json")[1])
     assert [(run["name"], run["state"]) for run in found] == [("running", "running"), ("stopped", "stopped")]
     assert found[1]["folder"] == str(paths.run_dir("stopped"))
@@ -293,7 +294,7 @@ def test_run_spec_errors_keep_their_lines(swarm: Run, tmp_path: Path) -> None:
 )
 def test_a_run_goes_on_only_with_harmless_changes(tmp_path: Path, old: str, new: str, key: str) -> None:
     check_same_run(tmp_path, example())  # nothing there yet
-    remember(tmp_path, example(), Invite("h", 1, "r", "0" * 32, "t"))
+    remember(tmp_path, example(), ANY, ANY)
     after = loads(example().to_toml().replace(old, new))
     if not key:
         check_same_run(tmp_path, after)
@@ -305,8 +306,9 @@ def test_a_run_goes_on_only_with_harmless_changes(tmp_path: Path, old: str, new:
 
 
 def test_the_remembered_invite_is_private(tmp_path: Path) -> None:
-    remember(tmp_path, example(), Invite("h", 1, "r", "0" * 32, "t"))
-    assert (tmp_path / "invite").stat().st_mode & 0o777 == 0o600
+    remember(tmp_path, example(), ANY, ANY)
+    for name in ("invite", "maintainer-invite"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
 
 
 def test_the_advertised_host() -> None:

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from coordinator import decisions as d
-from coordinator.records import Terms
+from coordinator import events as e
+from coordinator.records import IssuedInvite, Role, Terms
 from coordinator.state import State
 from coordinator.store import SqlStore, open_store
+from coordinator.tick import tick
 from swarm.errors import SwarmError
 from swarm.ranges import Range
 from tests.histories import START, TERMS, History
@@ -45,12 +48,13 @@ def facts(state: State) -> dict[str, object]:
         "returns": ledger.returns,
         "next": ledger.next_number,
         "members": {
-            key: (m.name, m.credit, m.live, m.has_state, m.first_lease, m.counted, m.rejected)
+            key: (m.name, m.credit, m.live, m.has_state, m.first_lease, m.counted, m.rejected, m.invite, m.session)
             for key, m in state.members.items()
         },
         "votes": {key: {who: vote.digest for who, vote in cast.items()} for key, cast in state.votes.items()},
         "checkpoints": state.checkpoints,
         "evaluations": state.evaluations,
+        "invites": state.invites,
         "round": state.round,
         "samples": state.global_samples,
     }
@@ -104,3 +108,35 @@ def made_lease(member: object) -> object:
     from coordinator.ledger import Lease
 
     return Lease("x", 1, member, Range(0, 1), (Range(0, 1),), 0.0)  # type: ignore[arg-type]
+
+
+def test_invites_and_who_came_with_them_are_kept(opener: Opener) -> None:
+    store = opener()
+    made_at = 1.7e9 + 1 / 3
+    invites = [
+        IssuedInvite(f"{number}" * 64, role, made_at, made_at + 86_400 * number, note="für Anna")
+        for number, role in enumerate(Role)
+    ]
+    joining = e.Join("anna", b"k" * 32, "anna", "1", invite=invites[0].id, session="s1")
+    events = [*map(e.MakeInvite, invites), joining, e.RevokeInvite(invites[1].id)]
+    state, made = tick(begun(store), events, made_at, 1)
+    store.write(made, made_at)
+    loaded = opener().load(TERMS)
+    assert facts(loaded) == facts(state)
+    assert loaded.invites[invites[1].id].revoked_at == made_at
+    assert loaded.members["anna"].invite == invites[0].id
+
+
+def test_tables_of_an_earlier_version_get_the_columns_that_they_lack(
+    opener: Opener, database: str, tmp_path: Path
+) -> None:
+    store = opener()
+    history = History(2, state=begun(store))
+    for _, made, _, now in history.steps(40):
+        store.write(made, now)
+    engine = create_engine(database or f"sqlite:///{tmp_path / 'coordinator.sqlite'}")
+    with engine.begin() as connection:
+        for column in ("invite", "session"):
+            connection.execute(text(f"ALTER TABLE members DROP COLUMN {column}"))
+    engine.dispose()
+    assert facts(opener().load(TERMS)) == facts(history.state)

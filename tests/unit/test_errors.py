@@ -10,7 +10,7 @@ import pytest
 from swarm import errors
 from swarm.errors import BY_CODE, DiskError, SwarmError, from_code, from_os_error
 
-TYPES = [SwarmError, *SwarmError.__subclasses__()]
+TYPES = errors.TREE
 PAGE = (Path(__file__).parents[2] / "docs" / "exit-codes.md").read_text()
 
 

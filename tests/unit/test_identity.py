@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
 
 from swarm.errors import CorruptError, UsageError
 from swarm.identity import Identity, member_id, server_certificate
+from swarm.phrase import identity_of, phrase_of
 
 
 def test_an_identity_is_made_once(tmp_path: Path) -> None:
@@ -82,3 +85,43 @@ def test_seats_of_a_key_are_members_of_their_own() -> None:
     assert (ids[0], ids[2]) == (member_id(key), f"{member_id(key)}-2")
     with pytest.raises(UsageError, match="there is no seat 64"):
         member_id(key, 64)
+
+
+def test_one_identity_for_all_runs_unless_a_folder_has_its_own(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    old = Identity.load_or_create(tmp_path / "old")
+    assert Identity.of(tmp_path / "old", home).public_key == old.public_key
+    shared = Identity.of(tmp_path / "new", home)
+    assert Identity.of(tmp_path / "newer", home).public_key == shared.public_key != old.public_key
+    assert not (tmp_path / "new" / "identity.pem").exists()
+
+
+SEEDS = st.binary(min_size=32, max_size=32)
+
+
+@given(SEEDS)
+def test_the_words_are_the_identity(seed: bytes) -> None:
+    identity = Identity.from_seed(seed)
+    phrase = phrase_of(identity)
+    assert len(phrase.split()) == 24
+    assert identity_of(f"  {phrase.upper()} ").public_key == identity.public_key
+
+
+def test_the_words_are_those_of_the_standard() -> None:
+    """Trezor's vectors for BIP-39."""
+    assert phrase_of(Identity.from_seed(bytes(32))) == "abandon " * 23 + "art"
+    assert phrase_of(Identity.from_seed(b"\xff" * 32)) == "zoo " * 23 + "vote"
+
+
+@given(SEEDS, st.integers(0, 23))
+def test_a_wrong_word_is_named(seed: bytes, place: int) -> None:
+    words = phrase_of(Identity.from_seed(seed)).split()
+    words[place] = "garagen"
+    with pytest.raises(UsageError, match=f"number {place + 1}\\."):
+        identity_of(" ".join(words))
+
+
+@pytest.mark.parametrize(("phrase", "why"), [("", "are 0"), ("abandon " * 23, "are 23"), ("abandon " * 24, "checksum")])
+def test_words_that_are_no_backup(phrase: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        identity_of(phrase)

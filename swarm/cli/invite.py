@@ -1,0 +1,157 @@
+"""`swarm invite`: let people in, and take that back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from swarm.cli.options import AsJson, DataDir
+from swarm.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from swarm.client import CoordinatorClient
+    from swarm.invite import Invite
+    from swarm.proto import coordinator_pb2 as pb
+
+app = typer.Typer(name="invite", help="Let people in, and take that back.", no_args_is_help=True)
+
+RunName = Annotated[
+    str,
+    typer.Option(
+        "--run",
+        help="A run on this machine, or a maintainer's invite; by default the only run here.",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Write it to this file, too: run.swarm-invite.", show_default=False),
+]
+
+
+@app.command("show")
+def show(run: RunName = "", data_dir: DataDir = None, output: Output = None) -> None:
+    """Print the run's first invite, as a link, and on a terminal as a QR code."""
+    from swarm.cli.share import share
+
+    share(_shared(run, data_dir), output)
+
+
+@app.command("new")
+def new(
+    run: RunName = "",
+    data_dir: DataDir = None,
+    role: Annotated[str, typer.Option("--role", help="volunteer, validator or maintainer.")] = "volunteer",
+    days: Annotated[float, typer.Option("--days", min=0, help="Days until it expires; 0: never.")] = 30,
+    note: Annotated[str, typer.Option("--note", help="For whom it is; only maintainers see it.")] = "",
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an invite. It is shown only now: the coordinator keeps no copy."""
+    from swarm.cli.output import echo_json, plain
+    from swarm.cli.share import share, write
+
+    with _maintaining(run, data_dir) as client:
+        made = client.make_invite(role, days, note)
+    invite = replace(_shared(run, data_dir), token=made.token)
+    if as_json:
+        if output:
+            write(invite, output)
+        echo_json({**plain(made.invite), "invite": str(invite)})
+        return
+    typer.echo(f"{made.invite.id}: for a {made.invite.role}, {_state(made.invite, time.time())}", err=True)
+    share(invite, output)
+
+
+@app.command("list")
+def list_(run: RunName = "", data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """List all invites: for whom, until when, and how many members have joined with each and are here."""
+    from rich.console import Console
+
+    from swarm.cli.output import echo_json
+
+    with _maintaining(run, data_dir) as client:
+        found = client.invites()
+    if as_json:
+        echo_json(found)
+    else:
+        Console().print(_table(found, time.time()))
+
+
+@app.command("revoke")
+def revoke(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="As `swarm invite list` names it.")],
+    run: RunName = "",
+    data_dir: DataDir = None,
+) -> None:
+    """Take an invite back. Who joined with it is out within seconds; what they contributed stays counted."""
+    with _maintaining(run, data_dir) as client:
+        revoked = client.revoke_invite(id_)
+    typer.echo(f"{revoked.id} is revoked; its members end within seconds")
+
+
+def _maintaining(run: str, data_dir: Path | None) -> CoordinatorClient:
+    """A client with a maintainer's right: by the run on this machine, or by an invite."""
+    from swarm.cli import rundir
+    from swarm.client import CoordinatorClient
+    from swarm.invite import Invite
+
+    given = _given(run)
+    return CoordinatorClient.connect(given or Invite.of(str(rundir.kept(_folder(run, data_dir), rundir.OWN_INVITE))))
+
+
+def _shared(run: str, data_dir: Path | None) -> Invite:
+    """An invite with the address that others use: the run's first one, or the one given."""
+    from swarm.cli import rundir
+    from swarm.invite import Invite
+
+    return _given(run) or Invite.of(str(rundir.kept(_folder(run, data_dir), rundir.INVITE)))
+
+
+def _given(run: str) -> Invite | None:
+    from swarm.invite import Invite
+
+    return Invite.of(run) if run.startswith("swarm:") or Path(run).is_file() else None
+
+
+def _folder(run: str, data_dir: Path | None) -> Path:
+    """The coordinator's folder of a run on this machine. Raises UsageError, NotFoundError."""
+    from swarm import paths
+
+    if data_dir or run:
+        return data_dir or paths.run_dir(run)
+    here = sorted(spec.parent for spec in paths.runs().glob("*/run.toml"))
+    if not here:
+        raise NotFoundError("No run was launched on this machine.", "Name one, or a maintainer's invite, with --run.")
+    if len(here) > 1:
+        raise UsageError(
+            f"There are several runs here: {', '.join(folder.name for folder in here)}.", "Name one with --run."
+        )
+    return here[0]
+
+
+def _table(found: list[pb.InviteRecord], now: float) -> Table:
+    from rich.table import Table
+
+    table = Table("Id", "Role", "State", "Members", "Note", box=None, padding=(0, 2, 0, 0))
+    for item in found:
+        table.add_row(item.id, item.role, _state(item, now), str(item.members), item.note)
+    return table
+
+
+def _state(item: pb.InviteRecord, now: float) -> str:
+    from swarm.cli.output import duration
+
+    if item.revoked_at:
+        return f"revoked {duration(now - item.revoked_at)} ago"
+    if not item.expires_at:
+        return "valid without an end"
+    if now >= item.expires_at:
+        return f"expired {duration(now - item.expires_at)} ago"
+    return f"valid for {duration(item.expires_at - now)}"
