@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from peer.exchange.pace import Pace
+from peer.exchange.payloads import PART, Payloads
 
 
 @given(
@@ -34,3 +39,17 @@ def test_several_senders_share_it() -> None:
 
 def test_no_cap_is_no_wait() -> None:
     assert [Pace().delay(10**9, 0.0) for _ in range(3)] == [0.0] * 3
+
+
+def test_an_update_leaves_at_the_pace() -> None:
+    data = bytes(4 * PART)
+    name = hashlib.sha256(data).hexdigest()
+
+    async def send() -> bytes:
+        payloads = Payloads([name], len(data), Pace(4 * PART))
+        payloads.put(name, data)
+        return b"".join([part async for part in payloads.read(name, 0)])
+
+    began = time.monotonic()
+    assert asyncio.run(send()) == data
+    assert time.monotonic() - began >= 0.75  # a second's worth, less the burst
