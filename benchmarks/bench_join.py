@@ -2,9 +2,9 @@
 
 python benchmarks/bench_join.py [--quick]
 
-A coordinator and one member on this machine train the tiny Llama; another peer joins with an empty disk, then again with
-the run's files there. Rounds of 24 samples; one thread per process. Also the longest time in which a screen shows nothing
-new, except while it trains. Median of five joins each (--quick: one).
+A coordinator and one member on this machine train the tiny Llama; another peer joins with an empty disk, then again
+with the run's files there. Rounds of 24 samples; one thread per process. Also the longest time in which a screen shows
+nothing new, except while it trains. Median of five joins each (--quick: one).
 """
 
 from __future__ import annotations
