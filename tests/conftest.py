@@ -12,6 +12,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("machines", suppress_health_check=[HealthCheck.too_slow])  # a busy one is no fault of a test
+settings.load_profile("machines")
 
 _MARK = "SWARM_TEST_ID"
 

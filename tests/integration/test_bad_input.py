@@ -192,6 +192,7 @@ def test_a_second_join_in_the_same_folder_and_a_finished_run(run: SwarmRun) -> N
     assert "is finished after 3 rounds" in late.stdout
 
 
+@pytest.mark.long
 def test_altered_files_are_refused_or_fetched_again(tmp_path: Path) -> None:
     with swarm_run(tmp_path, rounds=4, every=2) as own:
         own.launch()

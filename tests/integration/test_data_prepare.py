@@ -121,6 +121,7 @@ def test_any_number_of_jobs_gives_the_same_bytes(tmp_path: Path) -> None:
     assert files(tmp_path / "1") == files(tmp_path / "3")
 
 
+@pytest.mark.long
 def test_a_killed_preparation_goes_on_where_it_stopped(tmp_path: Path) -> None:
     spec = spec_file(tmp_path, pairs=6_000)
     child = begun(spec, tmp_path / "run", 2)

@@ -96,6 +96,7 @@ def test_every_call_is_held_against_the_invites_and_only_maintainers_maintain(ru
             guest.status()
 
 
+@pytest.mark.long
 def test_the_first_invite_and_a_revocation_outlive_the_coordinator(run: SwarmRun) -> None:
     first = run.invite
     other = Invite.of(said(run, "invite", "new", "--note", "for Ben"))
@@ -135,6 +136,7 @@ def test_an_identity_on_two_machines_has_two_seats_and_counts_nothing_twice(run:
         replay(client.ledger(), layout).check()
 
 
+@pytest.mark.long
 def test_a_peer_that_was_killed_is_itself_again_at_once(run: SwarmRun) -> None:
     first = joined(run, "one", run.invite)
     first.wait_for(after_round(1), 60)

@@ -62,6 +62,7 @@ def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Night]:
         yield Night(run, monkeypatch)
 
 
+@pytest.mark.long
 def test_a_night_in_a_minute(night: Night) -> None:
     night.pauses("paused until Fri 22:00: outside the hours")
     night.see("22:10")
@@ -97,6 +98,7 @@ def coordinator_is_away_for_a_while(night: Night) -> None:
     night.trains()
 
 
+@pytest.mark.long
 def test_a_pause_ends_while_the_coordinator_is_away(night: Night) -> None:
     night.see("23:00")
     night.trains()

@@ -65,7 +65,7 @@ def swarm_losses(peers: list[Program], total: int) -> list[float]:
     return losses
 
 
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.long), 3])
 def test_the_loss_curve_equals_a_plain_loop_on_the_same_global_batches(tmp_path: Path, count: int) -> None:
     with swarm_run(tmp_path, rounds=6) as run:
         run.launch()
@@ -109,6 +109,7 @@ def test_the_coordinator_may_be_killed_and_come_back(tmp_path: Path) -> None:
         assert {e.round for e in after} == set(range(25))
 
 
+@pytest.mark.long
 def test_everything_stopped_and_launched_again_goes_on_where_it_stood(tmp_path: Path) -> None:
     with swarm_run(tmp_path, rounds=14, every=100, letters=120_000) as run:
         coordinator = run.launch()
@@ -189,6 +190,7 @@ def test_a_crashed_worker_is_started_again_and_counts_again(tmp_path: Path) -> N
         assert_quiet_end(peer, 10)
 
 
+@pytest.mark.long
 def test_a_late_joiner_is_counted_from_its_first_full_round(tmp_path: Path) -> None:
     with swarm_run(tmp_path, rounds=500) as run:
         run.launch()

@@ -145,6 +145,7 @@ def test_interfaces_that_lead_elsewhere_are_named_with_the_reason(places: Places
         assert why in looked[name]["why"]
 
 
+@pytest.mark.long
 def test_a_run_that_listens_on_loopback_only_is_not_announced(places: Places) -> None:
     assert places.announce("127.0.0.1") == "silent"
     assert places.discovered("guest")["runs"] == []
@@ -159,6 +160,7 @@ def test_without_a_terminal_a_closed_run_is_shown_and_not_joined(places: Places)
     assert "swarm join 'INVITE'" in refused.stderr
 
 
+@pytest.mark.long
 def test_at_a_terminal_the_runs_are_offered_and_a_closed_one_asks_for_its_invite(places: Places) -> None:
     places.announce()
     ours, theirs = pty.openpty()
@@ -178,6 +180,7 @@ def test_at_a_terminal_the_runs_are_offered_and_a_closed_one_asks_for_its_invite
         assert words in said
 
 
+@pytest.mark.long
 def test_an_open_run_is_joined_without_an_invite(places: Places) -> None:
     where = ["--data-dir", str(places.folder / "coordinator"), "--advertise-host", "192.168.50.1", "--port", "7700"]
     launched = places.on("maintainer", "launch", str(places.spec), *where, "--open-on-lan")
