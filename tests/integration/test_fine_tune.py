@@ -165,7 +165,7 @@ def test_adapters_learn_in_local_mode(legal: SwarmRun) -> None:
     assert set(held) == set(range(LOCAL_ROUNDS))
     assert all(len(kinds) == 1 for kinds in held.values()), held
     assert any(done["members"] == 3 for done in rounds(programs[0]))
-    assert "averaging A and B apart lost" in (legal.folder / "one" / "peer.log").read_text()
+    assert "averaging A and B apart lost" in (legal.folder / "one" / "worker.log").read_text()
     with legal.client() as client:
         run, status, entries = client.get_run(), client.status(), client.ledger()
     losses = {found.round: found.heldout_loss for found in status.evaluations}
