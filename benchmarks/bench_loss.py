@@ -78,7 +78,7 @@ class Way:
 
     `local` is its part of the section [local], `outer` the outer learning rate by the number of replicas (1 where none
     is given), `steps` the steps of a round, `rate` the inner learning rate at its peak. It is run with the first
-    `seeds` of the benchmark's.
+    `seeds` of the benchmark's, and with those numbers of `replicas`.
     """
 
     name: str
@@ -87,6 +87,7 @@ class Way:
     steps: int = STEPS
     rate: float = RATE
     seeds: int = len(SEEDS)
+    replicas: tuple[int, ...] = REPLICAS
 
     def settings(self, replicas: int) -> str:
         """Its part of the section [local]."""
@@ -100,6 +101,8 @@ LOCAL = (
     Way("int8, overlapped", 'codec = "int8"\noverlap = true', seeds=1),
     Way("int8, Nesterov", 'codec = "int8"\nouter_momentum = 0.9', OUTER_NESTEROV, rate=RATE_NESTEROV, seeds=1),
     Way("sparse, 512 kept", 'codec = "sparse"\nkept = 512', OUTER_SPARSE, rate=RATE_SPARSE, seeds=1),
+    Way("int8, 3 steps", 'codec = "int8"', steps=3, seeds=1, replicas=(8,)),
+    Way("sparse, 3 steps", 'codec = "sparse"', OUTER_SPARSE, steps=3, rate=RATE_SPARSE, seeds=1, replicas=(8,)),
     Way("sparse, no feedback", 'codec = "sparse"\nerror_feedback = 0.0', OUTER_SPARSE, rate=RATE_SPARSE, seeds=1),
 )
 
@@ -161,7 +164,7 @@ def compared(bench: Bench) -> dict[str, Any]:
 def _runs(bench: Bench) -> Iterator[tuple[str, Way, int]]:
     yield SYNCHRONOUS.name, SYNCHRONOUS, 1
     for replicas in bench.replicas:
-        for way in bench.ways:
+        for way in (way for way in bench.ways if replicas in way.replicas):
             yield _name(way, replicas), way, replicas
 
 
@@ -210,14 +213,14 @@ def plot(curves: dict[str, list[Curve]], gaps: dict[str, list[float]], path: Pat
     for name in (SYNCHRONOUS.name, *(_name(way, REPLICAS[-1]) for way in LOCAL)):
         left.plot(*zip(*curves[name][0], strict=True), label=name)
     for way in LOCAL:
-        found = [gaps[_name(way, replicas)] for replicas in REPLICAS]
+        found = [gaps[_name(way, replicas)] for replicas in way.replicas]
         means, spreads = [statistics.mean(gap) for gap in found], [statistics.pstdev(gap) for gap in found]
-        right.errorbar(REPLICAS, means, spreads, label=way.name, capsize=3, marker="o")
+        right.errorbar(way.replicas, means, spreads, label=way.name, capsize=3, marker="o")
     right.plot(REPLICAS, [PUBLISHED[replicas] for replicas in REPLICAS], "k--", label="published fit, 30 steps")
     left.set(xlabel="samples of all replicas", ylabel="held-out loss, nats per token")
     right.set(xlabel="replicas", ylabel="gap to synchronous, %", xticks=REPLICAS)
     for axes in (left, right):
-        axes.legend()
+        axes.legend(fontsize="x-small")
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
 
