@@ -33,7 +33,7 @@ from swarm.version import __version__
 _ROUNDS_SHOWN = 20
 _MAX_LEASE = 1 << 32
 _LONGEST_SESSION = 64  # characters
-_PROBES = 20  # measurements of a line, of one address in a minute
+_PROBES = 60  # measurements of a line, of one address in a minute
 _D = TypeVar("_D")
 
 

@@ -15,7 +15,7 @@ from peer.machine import Machine, look
 from peer.needs import Needs, needs_of
 from swarm import paths
 from swarm.client import CoordinatorClient
-from swarm.errors import UnfitError
+from swarm.errors import RefusedError, UnfitError
 from swarm.neighbour import load
 from swarm.proto import coordinator_pb2 as pb
 from swarm.runspec import RunSpec, loads
@@ -87,7 +87,11 @@ def examine(client: CoordinatorClient, folder: Path, device: str) -> tuple[list[
 
 def _line(client: CoordinatorClient, found: Prospect) -> Line:
     round_trip = min(_seconds(client) for _ in range(_CALLS))
-    return Line(round_trip, found.clock_ahead, client.send_probe(_PROBE_SECONDS), client.receive_probe(_PROBE_SECONDS))
+    try:
+        up, down = client.send_probe(_PROBE_SECONDS), client.receive_probe(_PROBE_SECONDS)
+    except RefusedError:
+        up, down = 0.0, 0.0
+    return Line(round_trip, found.clock_ahead, up, down)
 
 
 def _seconds(client: CoordinatorClient) -> float:

@@ -38,7 +38,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Line:
-    """What was measured between this machine and the coordinator. Seconds; bytes per second."""
+    """What was measured between this machine and the coordinator. Seconds; bytes per second, 0 is not measured."""
 
     round_trip: float
     clock_ahead: float
@@ -150,6 +150,10 @@ def _latency(seconds: float) -> Check:
 
 
 def _bandwidth(line: Line) -> Check:
+    if not line.up:
+        return Check(
+            "line", Level.WARNING, "its speed was measured too often from this address", "Try again in a minute."
+        )
     says = f"{line.up * 8e-6:.3g} Mbit/s up, {line.down * 8e-6:.3g} Mbit/s down, to the coordinator"
     if line.up < _UPLOAD_FINE:
         return Check("line", Level.WARNING, says, "Updates will be slow. Use a cable, or stop other uploads.")

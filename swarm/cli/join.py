@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def join(
-    invite: InviteOrNothing = "",
+    invite: InviteOrNothing = None,
     data_dir: DataDir = None,
     name: Annotated[
         str, typer.Option("--name", help="What others see; by default this machine's name.", show_default=False)
@@ -51,7 +51,7 @@ def join(
     from swarm.cli import discover
     from swarm.invite import Invite
 
-    parsed = Invite.of(invite) if invite else discover.choose(yes)  # before the next two, which take a moment
+    parsed = discover.choose(yes) if invite is None else Invite.of(invite)  # before the next two, which take a moment
 
     from peer import join as peer_join
     from peer import spawn

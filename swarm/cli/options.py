@@ -14,7 +14,7 @@ InviteText = Annotated[
     ),
 ]
 InviteOrNothing = Annotated[
-    str,
+    str | None,
     typer.Argument(
         metavar="[INVITE]",
         help="The invite, in quotes, or a file that holds it; without one the runs on the local network are offered.",

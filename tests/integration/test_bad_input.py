@@ -68,7 +68,7 @@ def closed_port() -> int:
     ("change", "code", "words"),
     [
         ({"fingerprint": "0" * 32}, 4, ("another coordinator",)),
-        ({"token": "wrong"}, 6, ("token", "new invite")),
+        ({"token": "wrong"}, 20, ("token", "new one")),
         ({"run": "another"}, 8, ("'another'", "Check the invite")),
         ({"port": -1}, 5, ("127.0.0.1",)),
         ({"host": "no-such-host.invalid"}, 5, ("no-such-host.invalid",)),

@@ -84,6 +84,11 @@ def test_a_slow_far_and_hidden_line_is_warned_of_and_not_refused() -> None:
     assert all(check.remedy for check in warned)
 
 
+def test_a_line_that_was_not_measured_is_said() -> None:
+    [line] = [check for check in of_line(Line(0.01, 0.0, 0.0, 0.0), LOCAL) if check.name == "line"]
+    assert (line.level, bool(line.remedy)) == (Level.WARNING, True)
+
+
 def test_the_estimate_of_samples_and_torchs_trouble() -> None:
     assert of_speed(Speed(("CPU",), "the CPU", 1e11), NEEDS).says == "about 130 samples per hour on the CPU"
     assert of_speed(Speed((), "auto", 0.0, "no libcuda"), NEEDS).level is Level.FAILED
