@@ -23,6 +23,11 @@ def new_token() -> str:
     return secrets.token_urlsafe(16)
 
 
+def sent_with(context: grpc.ServicerContext) -> dict[str, str]:
+    """A call's metadata."""
+    return {key: str(value) for key, value in context.invocation_metadata()}
+
+
 class Admission:
     """`own_token` is that of the coordinator's machine: a maintainer's, in no table, and another one at each start."""
 
@@ -33,8 +38,7 @@ class Admission:
 
     def caller(self, context: grpc.ServicerContext) -> IssuedInvite:
         """The invite that a call came with. Raises InviteUnknownError, InviteRevokedError, InviteExpiredError."""
-        sent = {key: str(value) for key, value in context.invocation_metadata()}
-        token = sent.get("authorization", "").removeprefix(_BEARER)
+        token = sent_with(context).get("authorization", "").removeprefix(_BEARER)
         known = {**self._engine.state.invites, self._own.id: self._own}
         return admitted(known, token, self._clock())
 

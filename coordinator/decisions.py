@@ -28,8 +28,7 @@ class InviteMade:
     invite: IssuedInvite
 
     def __str__(self) -> str:
-        about = f" ({self.invite.note})" if self.invite.note else ""
-        return f"Invite {self.invite.id}{about} was made, for a {self.invite.role}."
+        return f"{self.invite} was made, for a {self.invite.role}."
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,7 @@ class InviteRevoked:
     invite: IssuedInvite
 
     def __str__(self) -> str:
-        about = f" ({self.invite.note})" if self.invite.note else ""
-        return f"Invite {self.invite.id}{about} was revoked."
+        return f"{self.invite} was revoked."
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from coordinator.admission import Admission
+from coordinator.admission import Admission, sent_with
 from swarm import log
 from swarm.errors import ProtocolError, SwarmError
 from swarm.proto import coordinator_pb2 as pb
@@ -66,8 +66,7 @@ class Gate(grpc.ServerInterceptor):
         return guarded
 
     def _check(self, context: grpc.ServicerContext) -> None:
-        sent = {key: str(value) for key, value in context.invocation_metadata()}
-        theirs = sent.get("swarm-protocol", "none")
+        theirs = sent_with(context).get("swarm-protocol", "none")
         if theirs != str(PROTOCOL_VERSION):
             older = not theirs.isdigit() or int(theirs) < PROTOCOL_VERSION
             raise ProtocolError(

@@ -52,6 +52,9 @@ class IssuedInvite:
         """How people name it."""
         return self.token_sha256[:8]
 
+    def __str__(self) -> str:
+        return f"Invite {self.id}{f' ({self.note})' if self.note else ''}"
+
 
 @dataclass(frozen=True)
 class Pulse:

@@ -14,7 +14,7 @@ import grpc
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator import translate
-from coordinator.admission import Admission
+from coordinator.admission import Admission, sent_with
 from coordinator.dialback import DialBack, host_of
 from coordinator.engine import Engine
 from coordinator.probe import Probe
@@ -299,8 +299,7 @@ class Servicer(CoordinatorServicer):
 
 def _session(context: grpc.ServicerContext) -> str:
     """The name that the calling process gave itself."""
-    sent = {key: str(value) for key, value in context.invocation_metadata()}
-    return sent.get("swarm-session", "")[:_LONGEST_SESSION]
+    return sent_with(context).get("swarm-session", "")[:_LONGEST_SESSION]
 
 
 def _checkpoint(state: State, checkpoint: Checkpoint) -> pb.Checkpoint:

@@ -48,9 +48,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Speed:
-    """What torch finds in the worker's place: the devices it can use, and how fast the chosen one multiplies."""
+    """What torch finds in the worker's place: the device that it would take, and how fast that multiplies."""
 
-    devices: tuple[str, ...]
     device: str
     operations: float  # floating-point, per second
     trouble: str = ""

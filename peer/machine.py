@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ class Card:
 class Machine:
     """Bytes. `torch` is its version with the build ("2.13.0+cpu"), empty when it is missing."""
 
-    system: str
     cores: int
     ram_free: int
     disk_free: int
@@ -46,7 +44,6 @@ def look(folder: Path) -> Machine:
     """`folder` is where the peer's files will lie; it need not exist yet."""
     driver, cards, trouble = _nvidia()
     return Machine(
-        system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         cores=psutil.cpu_count(logical=False) or 1,
         ram_free=psutil.virtual_memory().available,
         disk_free=shutil.disk_usage(_existing(folder)).free,

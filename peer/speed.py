@@ -23,11 +23,11 @@ def measure(device: str, seconds: float = 60.0) -> Speed:
             command, check=False, capture_output=True, text=True, timeout=seconds, env=lifetime.child_environment()
         )
     except subprocess.TimeoutExpired:
-        return Speed((), device, 0.0, f"it did not start within {seconds:g} s")
+        return Speed(device, 0.0, f"it did not start within {seconds:g} s")
     if asked.returncode:
-        return Speed((), device, 0.0, (asked.stderr.strip().splitlines() or ["it ended without a word"])[-1])
+        return Speed(device, 0.0, (asked.stderr.strip().splitlines() or ["it ended without a word"])[-1])
     found = json.loads(asked.stdout.splitlines()[-1])
-    return Speed(tuple(found["devices"]), found["device"], found["operations"], found["trouble"])
+    return Speed(**found)
 
 
 def main() -> None:
@@ -36,12 +36,11 @@ def main() -> None:
     from swarm.errors import UsageError
 
     found = hardware()
-    devices = (*found.cuda, *(["Apple GPU (MPS)"] if found.mps else []), "CPU")
     try:
         chosen = choose(sys.argv[1], found).device
-        speed = Speed(devices, _name(chosen, found.cuda), _operations(chosen))
+        speed = Speed(_name(chosen, found.cuda), _operations(chosen))
     except UsageError as error:
-        speed = Speed(devices, sys.argv[1], 0.0, str(error))
+        speed = Speed(sys.argv[1], 0.0, str(error))
     print(json.dumps(asdict(speed)))  # noqa: T201 - the output
 
 

@@ -20,12 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Asking:
-    """How the volunteer is asked: `agreed` is --yes, `name` what others will see, `has_base` that --base was given."""
+    """How the volunteer is asked: `agreed` is --yes, `name` what others will see."""
 
     name: str
     agreed: bool
     as_json: bool
-    has_base: bool = False
 
 
 def require(client: CoordinatorClient, found: Prospect, folder: Path, asking: Asking) -> None:

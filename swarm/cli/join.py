@@ -64,7 +64,7 @@ def join(
 
     folder, name = data_dir or paths.peer_dir(parsed.run), name or platform.node() or "unnamed"
     devices = spawn.all_devices() if device == "all" else tuple(device.split(","))
-    warnings = _admit(parsed, folder, devices, Asking(name, yes, as_json, base is not None))
+    warnings = _admit(parsed, folder, devices, base is not None, Asking(name, yes, as_json))
     with suppress(KeyboardInterrupt), open_screen(as_json) as show:
         options = JoinOptions(
             invite=parsed,
@@ -84,14 +84,14 @@ def join(
         peer_join.run(options)
 
 
-def _admit(invite: Invite, folder: Path, devices: Sequence[str], asking: Asking) -> list[str]:
+def _admit(invite: Invite, folder: Path, devices: Sequence[str], has_base: bool, asking: Asking) -> list[str]:
     """The volunteer's consent, and whether the machine fits, before anything large is fetched; what to be warned of."""
     from peer import admission
     from swarm.cli import consent
     from swarm.client import CoordinatorClient
 
     with CoordinatorClient.connect(invite) as client:
-        found = admission.prospect(client, folder, asking.has_base)
+        found = admission.prospect(client, folder, has_base)
         if found.run.finished:
             return []
         consent.require(client, found, folder, asking)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from swarm.cli.options import InviteText
+from swarm.cli.share import write
 from swarm.errors import NotFoundError, SwarmError, UsageError, from_os_error
 
 if TYPE_CHECKING:
@@ -81,17 +82,14 @@ def _service(text: str, options: list[str]) -> Service:
     from swarm import paths
     from swarm.invite import Invite
     from swarm.service import Service
-    from swarm.tensorfile import atomic_write
 
     invite = Invite.of(text)
     kept = paths.peer_dir(invite.run) / "invite"
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(kept) as file:
-            file.write(f"{invite}\n".encode())
-        kept.chmod(0o600)
     except OSError as error:
         raise from_os_error(error, "keeping the invite") from error
+    write(invite, kept)
     command = [sys.executable, "-m", "swarm.cli", "join", str(kept), "--yes", *options]
     return Service(invite.run, command, {"SWARM_HOME": str(paths.home())})
 

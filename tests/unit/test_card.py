@@ -24,7 +24,7 @@ def spec(**run: str) -> RunSpec:
 
 
 def prospect(*cards: Card) -> Prospect:
-    return Prospect(pb.Run(), spec(), NEEDS, Machine("Linux", 4, 1, 1, "2.13.0", cards=cards), 0.0)
+    return Prospect(pb.Run(), spec(), NEEDS, Machine(4, 1, 1, "2.13.0", cards=cards), 0.0)
 
 
 def test_it_says_what_who_and_under_which_licence() -> None:

@@ -19,7 +19,7 @@ from tests.unit.test_runspec import spec_text
 GB = 10**9
 NEEDS = Needs(trained=10**9, download=GB, disk=4 * GB, device=16 * GB, ram=6 * GB, operations=1e12, gpu=False)
 CARD = Card("RTX 4090", 24 * GB, 23 * GB, 450.0)
-MACHINE = Machine("Linux", 8, 64 * GB, 100 * GB, "2.13.0+cu129", "575.1", (CARD,))
+MACHINE = Machine(8, 64 * GB, 100 * GB, "2.13.0+cu129", "575.1", (CARD,))
 LINE = Line(round_trip=0.04, clock_ahead=0.1, up=2.5e6, down=1e7)
 
 
@@ -90,8 +90,8 @@ def test_a_line_that_was_not_measured_is_said() -> None:
 
 
 def test_the_estimate_of_samples_and_torchs_trouble() -> None:
-    assert of_speed(Speed(("CPU",), "the CPU", 1e11), NEEDS).says == "about 130 samples per hour on the CPU"
-    assert of_speed(Speed((), "auto", 0.0, "no libcuda"), NEEDS).level is Level.FAILED
+    assert of_speed(Speed("the CPU", 1e11), NEEDS).says == "about 130 samples per hour on the CPU"
+    assert of_speed(Speed("auto", 0.0, "no libcuda"), NEEDS).level is Level.FAILED
 
 
 @given(st.floats(1e3, 1e15))
