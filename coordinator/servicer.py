@@ -168,13 +168,24 @@ class Servicer(CoordinatorServicer):
         )
         [joined] = _of(self._engine.apply(joining), d.MemberJoined)
         seconds = self._engine.state.terms.heartbeat_seconds
-        return pb.JoinResponse(member_id=joined.member.id, heartbeat_seconds=seconds, why=joined.why)
+        return pb.JoinResponse(
+            member_id=joined.member.id,
+            heartbeat_seconds=seconds,
+            why=joined.why,
+            counted=max(0, joined.member.counted),
+        )
 
     def Heartbeat(self, request: pb.HeartbeatRequest, context: grpc.ServicerContext) -> pb.HeartbeatResponse:
         self._state(request.run)
         self._engine.apply(e.Heartbeat(request.member_id, translate.pulse(request), _session(context)))
         state = self._engine.state
-        return pb.HeartbeatResponse(server_time=time.time(), round=state.round, finished=state.finished)
+        newest = state.evaluations.get(max(state.evaluations, default=-1))
+        return pb.HeartbeatResponse(
+            server_time=time.time(),
+            round=state.round,
+            finished=state.finished,
+            evaluation=translate.evaluation_message(newest) if newest else None,
+        )
 
     def Leave(self, request: pb.LeaveRequest, context: grpc.ServicerContext) -> pb.LeaveResponse:
         self._state(request.run)

@@ -12,7 +12,6 @@ import queue
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from swarm import log
@@ -21,10 +20,13 @@ from swarm.errors import SwarmError, UnreachableError, from_code
 logger = log.get(__name__)
 
 Handler = Callable[..., Any]
+_HANDLERS = 4
 
 
 class Bridge:
-    """One end of the line. Handlers run in a small pool, so a slow one does not hold back the others."""
+    """One end of the line. Handlers run in a few threads, so a slow one does not hold back the others; the threads are
+    daemons, so it does not hold back the exit either.
+    """
 
     def __init__(self, sock: socket.socket, handlers: Mapping[str, Handler], on_closed: Callable[[], None]) -> None:
         self._sock = sock
@@ -33,11 +35,14 @@ class Bridge:
         self._ids = itertools.count(1)
         self._answers: dict[int, queue.SimpleQueue[dict[str, Any]]] = {}
         self._sending = threading.Lock()
-        self._pool = ThreadPoolExecutor(4, thread_name_prefix="bridge")
+        self._heard: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._closed = False
 
     def start(self) -> None:
-        """Begin to read in a thread of its own."""
+        """Begin to read and to answer, in threads of its own."""
         threading.Thread(target=self._read, name="bridge-reader", daemon=True).start()
+        for number in range(_HANDLERS):
+            threading.Thread(target=self._handle_all, name=f"bridge-{number}", daemon=True).start()
 
     def notify(self, method: str, **params: Any) -> None:
         """Tell the other side something; nothing comes back. A closed line is not an error."""
@@ -68,7 +73,9 @@ class Bridge:
         except OSError:
             logger.debug("the line was already closed")
         self._sock.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._closed = True
+        for _ in range(_HANDLERS):
+            self._heard.put(None)
 
     def _send(self, message: dict[str, Any]) -> None:
         line = json.dumps(message).encode() + b"\n"
@@ -80,15 +87,19 @@ class Bridge:
             with self._sock.makefile("rb") as lines:
                 for line in lines:
                     self._receive(json.loads(line))
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError) as error:
             logger.debug("the line ended: %s", error)
         self._on_closed()
 
     def _receive(self, message: dict[str, Any]) -> None:
         if "method" in message:
-            self._pool.submit(self._handle, message)
+            self._heard.put(message)
         elif (answers := self._answers.get(message["id"])) is not None:
             answers.put(message)
+
+    def _handle_all(self) -> None:
+        while (message := self._heard.get()) is not None and not self._closed:
+            self._handle(message)
 
     def _handle(self, message: dict[str, Any]) -> None:
         try:

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from peer.machine import Card, Machine
+from peer.machine import Machine
 from peer.needs import Needs
+from peer.nvidia import Card
 from peer.reach import Reach
+from swarm.units import size
 
 _SPARE = 1.1  # a need is an estimate
 _CLOCK_FINE, _CLOCK_MOST = 2.0, 5.0  # seconds; members' records live for ten seconds
@@ -157,14 +159,6 @@ def _bandwidth(line: Line) -> Check:
     if line.up < _UPLOAD_FINE:
         return Check("line", Level.WARNING, says, "Updates will be slow. Use a cable, or stop other uploads.")
     return Check("line", Level.OK, says)
-
-
-def size(count: float) -> str:
-    """Bytes, for people."""
-    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
-        if count >= unit:
-            return f"{count / unit:.3g} {name}"
-    return f"{count / 1e3:.3g} kB"
 
 
 def _rounded(number: float) -> str:

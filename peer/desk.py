@@ -44,11 +44,13 @@ class Desk:
         self._seat = seat
         self._maddrs: list[str] = []
         self._device = ""
+        self._evaluation = pb.Evaluation()  # the newest that was heard of
         self._reach = reach.UNASKED
 
     def begin(self, run: pb.Run, session: Session) -> None:
         """What is asked and told from now on is about this membership."""
         self.run, self.session = run, session
+        session.on_evaluation = self._heard
         self._maddrs, self.listening, self.failure = [], False, None
 
     def look_around(self) -> None:
@@ -89,6 +91,7 @@ class Desk:
             "failed": self._failed,
             "note": self.note,
             "device": self._computing_on,
+            "moved": self._options.door.passed,
         }
 
     def _setup(self) -> dict[str, Any]:
@@ -119,7 +122,7 @@ class Desk:
                 device=self._seat.device,
                 threads=self.threads,
                 compiled=self._options.compiled,
-                upload=self._options.door.settings.limits.upload_megabits * 1e6 / 8,
+                upload=self._options.door.upload,
                 duty=self._options.door.settings.limits.duty_percent / 100,
                 gpu_memory=self._options.door.settings.limits.gpu_memory_percent / 100,
             )
@@ -190,7 +193,6 @@ class Desk:
             )
         )
         self.rounds += not dropped
-        self._options.door.passed(done["sent"] + done["received"])
         shown = {key: value for key, value in done.items() if key != "used"}
         self.say({"event": "round", **shown, **self._standing()})
 
@@ -204,12 +206,20 @@ class Desk:
         self.session.evaluated(pb.Evaluation(**found))
         self.note(f"round {found['round']}: held-out loss {found['heldout_loss']:.4f} nats per token")
 
+    def _heard(self, found: pb.Evaluation) -> None:
+        if found == self._evaluation:
+            return
+        self._evaluation = found
+        metrics = dict(found.metrics)
+        self.say({"event": "heldout", "round": found.round, "loss": found.heldout_loss, "metrics": metrics})
+
     def _failed(self, code: str, what: str, remedy: str) -> None:
         self.failure = from_code(code, what, remedy)
 
     def _standing(self) -> dict[str, Any]:
         standing = self.standing
-        return {"counted": standing.counted, "rejected": standing.rejected, "rejected_why": standing.why}
+        shown = {"counted": standing.counted, "rejected": standing.rejected, "rejected_why": standing.why}
+        return {**shown, "counted_before": standing.before}
 
     def _offline(self) -> str:
         since = self.session.unreachable_since

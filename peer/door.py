@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from peer.line import Line
 from peer.neighbour import Decision, Pause, Run, decide, unseen
 from peer.sensors import Sensors
 from peer.traffic import Traffic
@@ -45,6 +46,8 @@ class Door:
         self._decision: Decision = Run()
         self._looked = float("-inf")
         self._lock = threading.Lock()
+        self._line = Line(lambda: self.upload)
+        self._sending = threading.Lock()
 
     def decision(self) -> Decision:
         """What holds now; looked at anew every two seconds. A setting that was changed counts at once."""
@@ -75,6 +78,28 @@ class Door:
     def passed(self, count: int) -> None:
         """Bytes went over the line."""
         self._traffic.add(count, self._sensors.now())
+
+    def send(self, count: int) -> None:
+        """Return when so many bytes may leave for the coordinator, and count them."""
+        with self._sending:
+            delay = self._line.delay(count, self._clock())
+        time.sleep(delay)
+        self.passed(count)
+
+    @property
+    def upload(self) -> float:
+        """The cap on what is sent, bytes per second; 0 for none."""
+        return self.settings.limits.upload_megabits * 1e6 / 8
+
+    def figures(self) -> dict[str, object]:
+        """For the screen: bytes of today and of this month, and when the hours end, empty when they do not."""
+        now, decision = self._sensors.now(), self.decision()
+        until = decision.until if isinstance(decision, Run) else None
+        return {
+            "today": self._traffic.today(now),
+            "month": self._traffic.month(now),
+            "until": f"{until:%H:%M}" if until else "",
+        }
 
     def _look(self) -> Decision:
         now = self._sensors.now()

@@ -12,6 +12,7 @@ from swarm.client import CoordinatorClient
 from swarm.errors import from_os_error
 from swarm.proto import coordinator_pb2 as pb
 from swarm.tensorfile import sha256_file
+from swarm.units import size
 
 Progress = Callable[[str], None]
 
@@ -36,7 +37,7 @@ class Files:
         path = self._folder / blob.sha256
         with self._lock:
             if not _whole(path, blob.size, blob.sha256):
-                self._say(f"fetching {blob.name or 'a file'} ({_size(blob.size)})")
+                self._say(f"fetching {blob.name or 'a file'} ({size(blob.size)})")
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._client.download(blob.sha256, blob.size, path)
                 self._passed(blob.size)
@@ -73,7 +74,3 @@ class Files:
 
 def _whole(path: Path, size: int, sha256: str) -> bool:
     return path.exists() and path.stat().st_size == size and sha256_file(path) == sha256
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"

@@ -9,17 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
-import pynvml
 
-
-@dataclass(frozen=True)
-class Card:
-    """An NVIDIA GPU, as its driver describes it. Bytes; watts, 0 where the driver does not say."""
-
-    name: str
-    memory: int
-    free: int
-    watts: float
+from peer import nvidia
+from peer.nvidia import Card
 
 
 @dataclass(frozen=True)
@@ -67,22 +59,7 @@ def _torch() -> str:
 def _nvidia() -> tuple[str, tuple[Card, ...], str]:
     """Driver, cards, trouble; nothing of all three on a machine without NVIDIA's driver."""
     try:
-        pynvml.nvmlInit()
-    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded):
-        return "", (), ""
-    except pynvml.NVMLError as error:
+        with nvidia.opened() as cards:
+            return (nvidia.version() if cards else ""), tuple(map(nvidia.describe, cards)), ""
+    except nvidia.DriverError as error:
         return "", (), str(error)
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-        return str(pynvml.nvmlSystemGetDriverVersion()), tuple(map(_card, handles)), ""
-    except pynvml.NVMLError as error:
-        return "", (), str(error)
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _card(handle: object) -> Card:
-    memory, watts = pynvml.nvmlDeviceGetMemoryInfo(handle), 0.0
-    with suppress(pynvml.NVMLError):
-        watts = pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000
-    return Card(str(pynvml.nvmlDeviceGetName(handle)), int(memory.total), int(memory.free), watts)

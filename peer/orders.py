@@ -13,6 +13,7 @@ class Orders:
     stop: threading.Event = field(default_factory=threading.Event)  # at once
     drain: threading.Event = field(default_factory=threading.Event)  # once what it computed is in a round
     duty: float = 1.0  # part of the time that it computes
+    upload: float = 0.0  # bytes per second for what others get, 0 is no cap
 
     def rest(self, seconds: float) -> None:
         """Wait, after so many seconds of computing, as the duty wants it; not once it shall stop."""

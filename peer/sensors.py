@@ -8,19 +8,18 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 import psutil
-import pynvml
 
+from peer import nvidia
 from peer.neighbour import Observed
 from swarm.neighbour import When
 
 _ASK_SECONDS = 2.0
-_USES_PERCENT = 10  # of the GPU's time: a desktop that draws its windows needs less, a game or a computation more
 _GNOME = (
     "gdbus call --session --dest org.gnome.Mutter.IdleMonitor --object-path /org/gnome/Mutter/IdleMonitor/Core "
     "--method org.gnome.Mutter.IdleMonitor.GetIdletime"
@@ -37,7 +36,7 @@ class Sensors(Protocol):
         """What is there now, as far as `when` asks for it. `month_bytes` is for others to fill in."""
 
 
-class Machine:
+class ThisMachine:
     """The real ones. It looks every few seconds all night long, so only at what somebody asked for."""
 
     def now(self) -> datetime:
@@ -76,7 +75,7 @@ class Script:
 def open_sensors() -> Sensors:
     """This machine's, unless a test names a script."""
     script = os.environ.get("SWARM_TEST_SENSORS")
-    return Script(Path(script)) if script else Machine()
+    return Script(Path(script)) if script else ThisMachine()
 
 
 def _names() -> Iterator[str]:
@@ -87,11 +86,10 @@ def _names() -> Iterator[str]:
 
 def _idle_seconds() -> float | None:
     """Since the user's last key or mouse move on the desktop, else since the last key in any terminal."""
-    for command, scale in (("xprintidle", 1e-3), (_GNOME, 1e-3)):
+    for command in ("xprintidle", _GNOME):
         answer = _said(command.split())
-        digits = "".join(filter(str.isdigit, answer.replace("uint64", "")))
-        if digits:
-            return int(digits) * scale
+        if milliseconds := "".join(filter(str.isdigit, answer.replace("uint64", ""))):
+            return int(milliseconds) / 1000
     touched = [_touched(user.terminal) for user in psutil.users() if user.terminal]
     return time.time() - max(touched) if touched else None
 
@@ -110,30 +108,16 @@ def _touched(terminal: str) -> float:
     return 0.0
 
 
-@contextmanager
-def _driver() -> Iterator[list[object]]:
-    """NVIDIA's cards; none without its driver."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        yield []
-        return
-    try:
-        yield [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-    finally:
-        pynvml.nvmlShutdown()
-
-
 def _graphics() -> tuple[str, float | None]:
     """Who else computes on a card, and the hottest card's temperature."""
     others, heat = "", []
-    with _driver() as cards:
+    with suppress(nvidia.DriverError), nvidia.opened() as cards:
         for card in cards:
-            with suppress(pynvml.NVMLError):
-                heat.append(float(pynvml.nvmlDeviceGetTemperature(card, pynvml.NVML_TEMPERATURE_GPU)))
-            with suppress(pynvml.NVMLError):
-                users = _users(card)  # before its own are looked up: a worker may just have started
-                others = others or _name_of(users - _own())
+            with suppress(nvidia.DriverError):
+                heat.append(nvidia.celsius(card))
+            with suppress(nvidia.DriverError):
+                users = nvidia.users(card)  # before its own are looked up: a worker may just have started
+                others = others or nvidia.name_of(users - _own())
     return others, max(heat, default=None)
 
 
@@ -141,33 +125,3 @@ def _own() -> set[int]:
     """This peer's processes: the supervisor's and all that it started."""
     process = psutil.Process()
     return {process.pid, *(child.pid for child in process.children(recursive=True))}
-
-
-def _users(card: object) -> set[int]:
-    """Who computes or draws on the card now, by their load; where that is not told, who has it open to compute."""
-    try:
-        since = int((time.time() - _ASK_SECONDS) * 1e6)
-        load = pynvml.nvmlDeviceGetProcessUtilization(card, since)
-        return {sample.pid for sample in load if sample.smUtil >= _USES_PERCENT}
-    except pynvml.NVMLError_NotFound:  # nobody does
-        return set()
-    except pynvml.NVMLError_NotSupported:
-        return {process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(card)}
-
-
-def _name_of(pids: set[int]) -> str:
-    """The name of one that is here. In a container the driver may tell the host's ids, also our own: none of those."""
-    for pid in sorted(pids):
-        with suppress(psutil.Error):
-            return psutil.Process(pid).name()
-    return ""
-
-
-def power() -> tuple[str, float, float] | None:
-    """The first card's name, its temperature in °C and its draw in watts; None without one."""
-    with _driver() as cards:
-        for card in cards:
-            with suppress(pynvml.NVMLError):
-                heat = float(pynvml.nvmlDeviceGetTemperature(card, pynvml.NVML_TEMPERATURE_GPU))
-                return str(pynvml.nvmlDeviceGetName(card)), heat, pynvml.nvmlDeviceGetPowerUsage(card) / 1000
-    return None

@@ -35,6 +35,7 @@ class Standing:
     counted: int = 0
     rejected: int = 0
     why: str = ""
+    before: int = 0  # counted in earlier joins
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,24 @@ class Session:
     """Keeps one membership alive in a thread of its own."""
 
     def __init__(
-        self, client: CoordinatorClient, who: Who, outbox: Outbox, checkpoints: Path, standing: Standing
+        self,
+        client: CoordinatorClient,
+        who: Who,
+        outbox: Outbox,
+        checkpoints: Path,
+        standing: Standing,
+        send: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.unreachable_since: float | None = None
         self.refused: SwarmError | None = None
         self.on_lost: Callable[[], None] = lambda: None
+        self.on_evaluation: Callable[[pb.Evaluation], None] = lambda _: None  # told the newest, often
         self._client = client
         self._who = who
         self._outbox = outbox
         self._checkpoints = checkpoints
         self._standing = standing
+        self._send = send  # returns when so many bytes may leave
         self._member_id = ""
         self._interval = 5.0
         self._doing = pb.HeartbeatRequest(phase="starting")
@@ -76,6 +85,7 @@ class Session:
         who = self._who
         answer = self._client.join(who.public_key, who.name, round_, who.credit, who.seat, who.replaces)
         self._member_id, self._interval = answer.member_id, answer.heartbeat_seconds
+        self._standing.before = max(0, answer.counted - self._standing.counted)
         return answer.why
 
     def renew(self, reason: str) -> None:
@@ -173,8 +183,10 @@ class Session:
         beat = pb.HeartbeatRequest()
         beat.CopyFrom(self._doing)
         beat.member_id = self._member_id
-        self._client.heartbeat(beat)
+        answer = self._client.heartbeat(beat)
         self.unreachable_since = None
+        if answer.HasField("evaluation"):
+            self.on_evaluation(answer.evaluation)
 
     def _rejoin(self, error: SwarmError) -> None:
         """The coordinator does not know this membership any more; its leases are gone with it."""
@@ -226,7 +238,7 @@ class Session:
             checkpoint.sha256, checkpoint.size = sha256_file(path), path.stat().st_size
             answer = self._client.offer_checkpoint(self._member_id, checkpoint)
             if answer.wanted:
-                self._client.upload(self._member_id, path, checkpoint.sha256, answer.offset)
+                self._client.upload(self._member_id, path, checkpoint.sha256, answer.offset, self._send)
             logger.info("checkpoint of round %d: %s", checkpoint.round, answer.why or "uploaded")
         self._outbox.remove([item])
         path.unlink(missing_ok=True)

@@ -75,9 +75,11 @@ class Supervisor:
             self._outbox.close()
 
     def _take_part(self) -> None:
-        left = Left.PAUSED
-        first = True
-        while left is Left.PAUSED and self._enter(first):
+        left, first = Left.PAUSED, True
+        while left is Left.PAUSED:
+            if ended := self._enter(first):
+                left = ended
+                break
             self._session.start()
             left, first = self._keep_working(), False
             self._depart(left)
@@ -104,12 +106,12 @@ class Supervisor:
         for text in self._options.door.news():
             self._desk.note(text)
 
-    def _enter(self, first: bool) -> bool:
-        """Join the run, once the rules let it; False when the run is already finished, or it shall stop."""
+    def _enter(self, first: bool) -> Left | None:
+        """Join the run, once the rules let it; why not, when the run is already finished, or it shall stop."""
         said = ""
         while self._await_go():
             try:
-                return self._join()
+                return None if self._join() else Left.FINISHED
             except UnreachableError as error:
                 if first:
                     raise
@@ -117,7 +119,7 @@ class Supervisor:
                     said = error.what
                     self._desk.note(f"{said} Trying again until there is an answer.")
             self._stopping.wait(_AGAIN_SECONDS)
-        return False
+        return Left.STOPPED
 
     def _join(self) -> bool:
         run = self._client.get_run()
@@ -128,7 +130,9 @@ class Supervisor:
         key = Identity.of(self._options.data_dir, paths.home()).public_key
         note = self._seat.folder / "session"
         who = Who(key, self._options.name, self._options.credit, self._seat.number, _read(note))
-        self._session = Session(self._client, who, self._outbox, self._checkpoints, self._desk.standing)
+        self._session = Session(
+            self._client, who, self._outbox, self._checkpoints, self._desk.standing, self._options.door.send
+        )
         why = self._session.join()
         note.write_text(self._client.session)
         self._desk.begin(run, self._session)
@@ -161,6 +165,7 @@ class Supervisor:
 
     def _work_once(self) -> tuple[int, bool]:
         """The worker's exit code, and whether a pause ended it."""
+        self._desk.say({"event": "status", "phase": "starting", "why": "loading torch and hivemind"})
         worker = spawn.start_worker(self._seat.folder, self._desk.threads)
         bridge = Bridge(worker.line, self._desk.handlers(), on_closed=lambda: None)
         self._session.on_lost = lambda: bridge.notify("leases_lost")
@@ -173,7 +178,7 @@ class Supervisor:
             bridge.close()
 
     def _watch(self, worker: spawn.Worker, bridge: Bridge) -> tuple[int, bool]:
-        throttle = Throttle(self._options.door, bridge, self._desk.say)
+        throttle = Throttle(self._options.door, bridge, self._desk.say, self._seat.device)
         draining = 0.0  # since when, on the monotonic clock
         while (code := worker.ended()) is None:
             if self._session.refused:

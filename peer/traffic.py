@@ -1,38 +1,58 @@
-"""What this machine sent and received for swarms this month: kept over restarts, for the volunteer's cap."""
+"""What this machine sent and received for swarms, by day: kept over restarts, for the volunteer's cap and screen."""
 
 from __future__ import annotations
 
-import json
-import threading
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 
-from swarm.tensorfile import atomic_write
+from swarm import log
+
+logger = log.get(__name__)
+
+_BUSY_SECONDS = 10.0
 
 
 class Traffic:
-    """Bytes of updates and files, by month, in a file that all runs of this machine share. Threads may share it."""
+    """Bytes of updates, states and files, in a file that all runs of this machine share; threads may share it, too.
+
+    A file that cannot be used counts as empty, and is said in the log: it must not end a night's work.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Lock()
 
     def add(self, count: int, now: datetime) -> None:
         """Count bytes that passed."""
-        with self._lock:
-            month = {f"{now:%Y-%m}": self._read().get(f"{now:%Y-%m}", 0) + count}
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(self._path) as file:
-                file.write(json.dumps(month).encode())
+        self._ask(
+            "INSERT INTO traffic VALUES (?, ?) ON CONFLICT (day) DO UPDATE SET bytes = bytes + excluded.bytes",
+            (f"{now:%Y-%m-%d}", count),
+        )
+
+    def today(self, now: datetime) -> int:
+        """Bytes since midnight."""
+        return self._since(f"{now:%Y-%m-%d}")
 
     def month(self, now: datetime) -> int:
         """Bytes of this month so far."""
-        with self._lock:
-            return self._read().get(f"{now:%Y-%m}", 0)
+        return self._since(f"{now:%Y-%m-01}")
 
-    def _read(self) -> dict[str, int]:
-        with suppress(OSError, ValueError):
-            found = json.loads(self._path.read_text())
-            return {str(key): int(value) for key, value in found.items()}
-        return {}
+    def _since(self, day: str) -> int:
+        rows = self._ask("SELECT coalesce(sum(bytes), 0) FROM traffic WHERE day >= ?", (day,))
+        return sum(int(count) for (count,) in rows)
+
+    def _ask(self, statement: str, values: tuple[object, ...]) -> list[tuple[int]]:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as file, file:
+                file.execute("PRAGMA synchronous=OFF")  # a power cut may cost a count, a slow disk must not cost time
+                file.execute("CREATE TABLE IF NOT EXISTS traffic (day TEXT PRIMARY KEY, bytes INTEGER NOT NULL)")
+                return file.execute(statement, values).fetchall()
+        except (sqlite3.OperationalError, OSError) as error:
+            logger.warning("the traffic of this machine is not counted: %s", error)
+        except sqlite3.DatabaseError as error:
+            logger.warning("the count of this machine's traffic is damaged and begins anew: %s", error)
+            with suppress(OSError):
+                self._path.unlink()
+        return []

@@ -64,6 +64,7 @@ def main() -> None:
             "stop": orders.stop.set,
             "drain": orders.drain.set,
             "duty": lambda part: setattr(orders, "duty", part),
+            "upload": lambda rate: setattr(orders, "upload", rate),
             "leases_lost": lambda: _forget(jobs),
         },
         on_closed=lambda: _end(1),
@@ -99,9 +100,9 @@ def _work(bridge: Bridge, orders: Orders, jobs: list[Job]) -> None:
     from peer.training import train
 
     setup = Setup(**bridge.call("setup", seconds=3600.0))
-    orders.duty = setup.duty
+    orders.duty, orders.upload = setup.duty, setup.upload
     log.setup(Path(setup.folder) / "worker.log")
-    exchange = _enter(setup)
+    exchange = _enter(setup, bridge, orders)
     bridge.notify("maddrs", maddrs=exchange.maddrs())
     job = _prepare(bridge, setup, exchange, orders)
     jobs.append(job)
@@ -115,17 +116,19 @@ def _work(bridge: Bridge, orders: Orders, jobs: list[Job]) -> None:
     _leave(job)
 
 
-def _enter(setup: Setup) -> SwarmExchange:
+def _enter(setup: Setup, bridge: Bridge, orders: Orders) -> SwarmExchange:
     """Start hivemind first: it forks, and must do so before CUDA is touched."""
     from peer.exchange.leader import Rules
     from peer.exchange.node import BRISK, CALM, NodeOptions
     from peer.exchange.swarm import ExchangeOptions, SwarmExchange
+    from peer.line import Line
     from peer.modes import closing_of
 
     spec = setup.spec
     rules = Rules(closing_of(spec), spec.exchange.grace_seconds, spec.exchange.timeout_seconds)
+    line = Line(lambda: orders.upload, lambda count: bridge.notify("moved", count=count))
     local = spec.local if spec.training.mode == "local" else None
-    options = ExchangeOptions(rules, spec.exchange.compression, local, setup.upload)
+    options = ExchangeOptions(rules, spec.exchange.compression, local, line)
     pace = CALM if local else BRISK
     node = NodeOptions(
         spec.run.name,

@@ -192,14 +192,19 @@ class CoordinatorClient:
         request = pb.OfferCheckpointRequest(run=self.invite.run, member_id=member_id, checkpoint=checkpoint)
         return self._call(self._stub.OfferCheckpoint, request)
 
-    def upload(self, member_id: str, path: Path, sha256: str, offset: int) -> pb.UploadResponse:
-        """Send the file `path` from byte `offset` on. Raises DiskError, CorruptError."""
+    def upload(
+        self, member_id: str, path: Path, sha256: str, offset: int, may_send: Callable[[int], None] = lambda _: None
+    ) -> pb.UploadResponse:
+        """Send the file `path` from byte `offset` on; `may_send` is called before so many bytes leave, and may wait.
+
+        Raises DiskError, CorruptError.
+        """
         first = pb.UploadChunk(run=self.invite.run, member_id=member_id, sha256=sha256, offset=offset)
         try:
             with path.open("rb") as file:
                 timeout = _QUICK + _SLICE + (path.stat().st_size - offset) / _SLOWEST
                 file.seek(offset)
-                return self._call(self._stub.Upload, _chunks(first, file), timeout)
+                return self._call(self._stub.Upload, _chunks(first, file, may_send), timeout)
         except OSError as error:
             raise from_os_error(error, f"sending {path.name}") from error
 
@@ -289,9 +294,10 @@ def _take(data: bytearray, length: int, stream: Generator[bytes, None, None]) ->
             data += part
 
 
-def _chunks(first: pb.UploadChunk, file: BinaryIO) -> Iterator[pb.UploadChunk]:
+def _chunks(first: pb.UploadChunk, file: BinaryIO, may_send: Callable[[int], None]) -> Iterator[pb.UploadChunk]:
     yield first
     while data := file.read(_CHUNK):
+        may_send(len(data))
         yield pb.UploadChunk(data=data)
 
 

@@ -37,7 +37,7 @@ class Program:
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1", **environment},
             start_new_session=True,
         )
         self._threads = [
@@ -81,13 +81,25 @@ class Program:
         return self.wait_for(lambda event: event.get("event") == name, seconds)
 
     def finish(self, seconds: float = 30.0) -> int:
-        """Wait for the end; the exit code. All events are in `events` then."""
-        code = self.process.wait(seconds)
+        """Wait for the end; the exit code. All events are in `events` then. AssertionError with what its threads do
+        when it does not end.
+        """
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"it still runs after {seconds} s: {self.stacks()}") from error
         for thread in self._threads:
             thread.join(5)
         while (event := self._arrived.get(timeout=5)) is not None:
             self.events.append(event)
         return code
+
+    def stacks(self) -> str:
+        """End it, and say what its threads were doing: Python's fault handler writes that at an abort."""
+        self.process.send_signal(signal.SIGABRT)
+        for thread in self._threads:
+            thread.join(5)
+        return f"{self.events[-10:]} {self.stderr[-8000:]}"
 
     def every(self, name: str) -> list[Event]:
         return [event for event in self.events if event.get("event") == name]

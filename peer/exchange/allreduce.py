@@ -30,9 +30,8 @@ class AllReduce:
         if len(group.members) == 1:
             return await asyncio.to_thread(measure, update.tensors)
         run = ExactAllReduce(
-            self._node.p2p,
+            self._node,
             Servicer,
-            self._node.run,
             group.group_id,
             [Seat(m.peer_id, float(m.samples), m.client_mode) for m in group.members],
             vectors(update.tensors, self._codec),

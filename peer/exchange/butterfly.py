@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from peer.exchange import guard
+from peer.exchange.node import Node
 
 guard.prepare()
 
@@ -31,7 +32,7 @@ from hivemind.compression import (  # noqa: E402
     deserialize_torch_tensor,
     serialize_torch_tensor,
 )
-from hivemind.p2p import P2P, PeerID, ServicerBase  # noqa: E402
+from hivemind.p2p import PeerID, ServicerBase  # noqa: E402
 from hivemind.proto import averaging_pb2, runtime_pb2  # noqa: E402
 from hivemind.utils.asyncio import amap_in_executor  # noqa: E402
 
@@ -59,9 +60,8 @@ class ExactAllReduce(AllReduceRunner):
 
     def __init__(
         self,
-        p2p: P2P,
+        node: Node,
         servicer_type: type[ServicerBase],
-        namespace: str,
         group_id: bytes,
         seats: Sequence[Seat],
         tensors: Sequence[Tensor],
@@ -70,9 +70,9 @@ class ExactAllReduce(AllReduceRunner):
     ) -> None:
         modes = [AveragingMode.CLIENT if seat.client_mode else AveragingMode.NODE for seat in seats]
         super().__init__(
-            p2p=p2p,
+            p2p=node.p2p,
             servicer_type=servicer_type,
-            prefix=namespace,
+            prefix=node.run,
             group_id=group_id,
             tensors=tensors,
             ordered_peer_ids=[PeerID(seat.peer_id) for seat in seats],
@@ -85,6 +85,7 @@ class ExactAllReduce(AllReduceRunner):
         self.tensor_part_container.return_deltas = False
         self.bytes_sent = 0
         self.bytes_received = 0
+        self._line = node.line
         self._weights = {PeerID(seat.peer_id): seat.weight for seat in seats}
         self._codec = CODECS[codec].compression_type
         self._encoded: dict[int, asyncio.Task[runtime_pb2.Tensor]] = {}
@@ -116,6 +117,8 @@ class ExactAllReduce(AllReduceRunner):
             size = len(message.tensor_part.buffer)
             self.bytes_sent += size
             self.bytes_received += size  # the averaged part comes back in the same encoding
+            self._line.passed(size)
+            await self._line.send(size)
             yield message
 
     async def _accumulate_parts_streaming(
@@ -131,6 +134,7 @@ class ExactAllReduce(AllReduceRunner):
                 encoded = await self._encode(index, averaged)
                 index += 1
                 self.bytes_sent += len(encoded.buffer)
+                await self._line.send(len(encoded.buffer))
                 yield averaging_pb2.AveragingData(code=averaging_pb2.AVERAGED_PART, tensor_part=encoded)
         except BannedException:
             return  # the sender was too late: its parts are no longer wanted
@@ -146,6 +150,7 @@ class ExactAllReduce(AllReduceRunner):
             async for message in stream:
                 shape = self._check(message.tensor_part, next(shapes, None))
                 self.bytes_received += len(message.tensor_part.buffer)
+                self._line.passed(len(message.tensor_part.buffer))
                 yield message.tensor_part, shape
 
         async for part in amap_in_executor(lambda pair: _decode(*pair), checked(), max_prefetch=1):

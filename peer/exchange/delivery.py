@@ -260,6 +260,7 @@ class Fetching:
                 if part.busy:
                     raise Busy
                 data += part.data
+                self._node.line.passed(len(part.data))
         return bytes(data)
 
     def _write(self, chunk: int, data: bytes) -> bool:

@@ -21,7 +21,6 @@ from peer.exchange.base import Update
 from peer.exchange.carrier import Carrier
 from peer.exchange.meter import Meter
 from peer.exchange.node import NETWORK_ERRORS, Node
-from peer.exchange.pace import Pace
 from peer.exchange.payloads import Payloads
 from peer.merge import Contribution
 from swarm import log
@@ -51,13 +50,12 @@ class Trip:
 class Gather:
     """See `peer.exchange.ways.Way`. Seconds."""
 
-    def __init__(self, node: Node, carrier: Carrier, settings: Local, patience: float, pace: Pace) -> None:
+    def __init__(self, node: Node, carrier: Carrier, settings: Local, patience: float) -> None:
         self._node = node
         self._carrier = carrier
         self._settings = settings
         self._codec = codec_of(settings)
         self._patience = patience
-        self._pace = pace
 
     def parcel(self, update: Update) -> bytes:
         if not update.samples:
@@ -69,7 +67,7 @@ class Gather:
         shapes = {name: tuple(tensor.shape) for name, tensor in update.tensors.items()}
         members = [member for member in group.members if member.payload]
         manifest = [member.payload for member in members]
-        payloads = Payloads(manifest, payload_size(self._codec, shapes), self._pace)
+        payloads = Payloads(manifest, payload_size(self._codec, shapes), self._node.line)
         if parcel:
             payloads.put(hashlib.sha256(parcel).hexdigest(), parcel)
         self._carrier.join(group.group_id, payloads)

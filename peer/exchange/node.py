@@ -11,6 +11,7 @@ from functools import partial
 
 from peer.exchange import circuit, guard
 from peer.exchange.rounds import Member
+from peer.line import Line
 from swarm import log
 from swarm.errors import UnreachableError
 
@@ -125,6 +126,7 @@ class Node:
     pace: Pace = BRISK
     place: circuit.Place | None = None
     relays: tuple[bytes, ...] = ()  # nodes that carry payloads for others; see `offer_relay`
+    line: Line = field(default_factory=Line)
     _members: dict[bytes, Member] = field(default_factory=dict)
     _heard: bool = True
     _stale: asyncio.Event = field(default_factory=asyncio.Event)

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Collection
 
-from peer.exchange.pace import Pace
+from peer.line import Line
 
 PART = 32 * 1024  # bytes that are sent at once: often enough to see how fast they come
 
@@ -14,11 +14,11 @@ PART = 32 * 1024  # bytes that are sent at once: often enough to see how fast th
 class Payloads:
     """Takes nothing that is not in the round's manifest, and never more than `size` bytes of each."""
 
-    def __init__(self, manifest: Collection[str], size: int, pace: Pace | None = None) -> None:
+    def __init__(self, manifest: Collection[str], size: int, line: Line | None = None) -> None:
         self.bytes_sent = 0
         self.bytes_received = 0
         self.size = size
-        self._pace = pace or Pace()
+        self._line = line or Line()
         self._arriving = {sha256: bytearray() for sha256 in manifest}
         self._whole = {sha256: asyncio.get_running_loop().create_future() for sha256 in manifest}
 
@@ -42,6 +42,7 @@ class Payloads:
             raise ValueError("a payload is larger than the model's updates are")
         part += data
         self.bytes_received += len(data)
+        self._line.passed(len(data))
         if len(part) == self.size:
             await self._finish(sha256, bytes(part))
 
@@ -66,10 +67,10 @@ class Payloads:
         return data
 
     async def read(self, sha256: str, offset: int) -> AsyncIterator[bytes]:
-        """Its bytes from `offset` on, once it is here, at the pace that was given."""
+        """Its bytes from `offset` on, once it is here, as fast as the line may send."""
         data = await self.whole(sha256)
         for begin in range(offset, len(data), PART):
             part = data[begin : begin + PART]
-            await self._pace.wait(len(part))
+            await self._line.send(len(part))
             self.bytes_sent += len(part)
             yield part

@@ -14,8 +14,8 @@ from peer.exchange import guard
 from peer.exchange.base import StateSource
 from peer.exchange.butterfly import ExactAllReduce
 from peer.exchange.leader import Leader
-from peer.exchange.pace import Pace
 from peer.held import Shelf
+from peer.line import Line
 from swarm import log
 from swarm.proto import exchange_pb2 as pb
 from swarm.tensorfile import sha256_file
@@ -40,7 +40,7 @@ class Servicer(ServicerBase):
         self.redirect: Callable[[], bytes] = bytes  # whom to ask instead of this peer
         self.heard_of: Callable[[bytes], None] = lambda _: None
         self.shelf = Shelf()
-        self.pace = Pace()
+        self.line = Line()
         self._leader = leader
         self._files: dict[str, Path] = {}
 
@@ -81,6 +81,7 @@ class Servicer(ServicerBase):
         with path.open("rb") as file:
             file.seek(request.offset)
             while chunk := await asyncio.to_thread(file.read, CHUNK):
+                await self.line.send(len(chunk))
                 yield pb.SnapshotChunk(data=chunk)
 
     async def rpc_holdings(self, request: pb.HoldingsRequest, _context: P2PContext) -> pb.Holdings:
@@ -97,7 +98,7 @@ class Servicer(ServicerBase):
                 return
             parts = held.parts(request.chunk)
             while (data := await asyncio.to_thread(next, parts, None)) is not None:
-                await self.pace.wait(len(data))
+                await self.line.send(len(data))
                 yield pb.ChunkPart(data=data)
 
     async def rpc_aggregate_part(

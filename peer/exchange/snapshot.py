@@ -86,6 +86,7 @@ async def _fetch(node: Node, donor: bytes, offer: pb.Snapshot, part: Path) -> bo
             stream = aiter(await stub.rpc_snapshot_chunks(request))
             while file.tell() < offer.size:
                 chunk = await asyncio.wait_for(anext(stream), _SILENCE_SECONDS)
+                node.line.passed(len(chunk.data))
                 file.write(chunk.data[: offer.size - file.tell()])
         except (*NETWORK_ERRORS, StopAsyncIteration) as error:
             logger.info("a donor stopped after %d of %d bytes: %r", file.tell(), offer.size, error)

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,12 @@ from peer.exchange.gather import Gather
 from peer.exchange.leader import Leader, Rules
 from peer.exchange.loop import LoopThread
 from peer.exchange.node import NETWORK_ERRORS, Node, NodeOptions, start_dht
-from peer.exchange.pace import Pace
 from peer.exchange.protocol import Servicer
 from peer.exchange.reporter import Reporter
 from peer.exchange.rounds import evaluator_of, leader_of
 from peer.exchange.snapshot import download
 from peer.exchange.ways import Way
+from peer.line import Line
 from swarm import log
 from swarm.chunks import Manifest
 from swarm.errors import UnreachableError
@@ -45,13 +45,13 @@ _CALL_SECONDS = 5.0
 @dataclass(frozen=True)
 class ExchangeOptions:
     """The spec's part of an exchange: when a round closes; the codec of gradients, or in local mode its section. And
-    the volunteer's: `upload` in bytes per second for files and local mode's updates, 0 for no cap.
+    the volunteer's line.
     """
 
     rules: Rules
     codec: str = "none"
     local: Local | None = None
-    upload: float = 0.0
+    line: Line = field(default_factory=Line)
 
 
 class SwarmExchange:
@@ -83,7 +83,7 @@ class SwarmExchange:
         leader = Leader(node.id, options.rules, node.members)
         leader.relays = lambda: node.relays
         servicer, carrier = Servicer(leader), Carrier()
-        servicer.pace = Pace(options.upload)
+        servicer.line = node.line = options.line
         exchange = cls(node, servicer, leader, _way(node, servicer, carrier, options), options.rules, loop)
         servicer.redirect = exchange.redirect
         servicer.heard_of = node.heard_of
@@ -320,5 +320,5 @@ class SwarmExchange:
 
 def _way(node: Node, servicer: Servicer, carrier: Carrier, options: ExchangeOptions) -> Way:
     if options.local:
-        return Gather(node, carrier, options.local, options.rules.patience, servicer.pace)
+        return Gather(node, carrier, options.local, options.rules.patience)
     return AllReduce(node, servicer, options.codec, options.rules.patience)

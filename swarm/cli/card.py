@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swarm.cli.output import count
+from swarm.units import size
 
 if TYPE_CHECKING:
     from peer.admission import Prospect
@@ -62,7 +63,6 @@ def terms(spec: RunSpec, invite: Invite) -> Rows:
 
 def costs(found: Prospect, activity: Activity, name: str) -> Rows:
     """What it takes of this machine, as far as that can be said before."""
-    from peer.checkup import size
     from peer.needs import update_bytes
 
     needs, machine = found.needs, found.machine

@@ -86,13 +86,14 @@ def _print(checkpoints: list[pb.Checkpoint]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from swarm.cli.output import megabytes, metrics
+    from swarm.cli.output import metrics
+    from swarm.units import size
 
     table = Table("Round", "Digest", "Size", "Held-out loss", "Metrics", "Made", box=None, padding=(0, 2, 0, 0))
     for item in sorted(checkpoints, key=lambda item: item.round):
         loss = f"{item.heldout_loss:.3f}" if item.has_heldout_loss else ""
         made = f"{datetime.fromtimestamp(item.created_at).astimezone():%Y-%m-%d %H:%M}" if item.created_at else ""
-        table.add_row(str(item.round), item.digest[:16], megabytes(item.size), loss, metrics(item.metrics), made)
+        table.add_row(str(item.round), item.digest[:16], size(item.size), loss, metrics(item.metrics), made)
     Console().print(table)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swarm.cli.options import AsJson
-from swarm.errors import NotFoundError, UsageError
+from swarm.errors import InviteError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,7 +51,7 @@ def choose(yes: bool) -> Invite:
     if not result.found:
         raise NotFoundError(nothing_found(result.choices), "Or ask the run's maintainer for an invite.")
     found = pick(result.found, yes) or _ask(result.found)
-    return answering(found) if found.open else _asked_invite(found)
+    return answering(found) if found.open else asked_invite(found)
 
 
 def pick(found: Sequence[Found], yes: bool) -> Found | None:
@@ -96,10 +96,17 @@ def _ask(found: Sequence[Found]) -> Found:
     return found[number - 1]
 
 
-def _asked_invite(found: Found) -> Invite:
+def asked_invite(found: Found) -> Invite:
+    """An invite that the volunteer pastes, for the run that was found. Raises InviteError."""
     from swarm.invite import Invite
 
-    return Invite.of(typer.prompt(f"{found.run} needs an invite; paste it here", err=True).strip())
+    invite = Invite.of(typer.prompt(f"{found.run} needs an invite; paste it here", err=True).strip())
+    if invite.fingerprint != found.fingerprint:
+        raise InviteError(
+            f"This invite is for another coordinator than the one that announces {found.run} here.",
+            "Ask who gave you the invite; to join its run all the same: swarm join 'INVITE'.",
+        )
+    return invite
 
 
 def _plain(found: Found) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def join(
             threads=threads or max(1, _cores() // len(devices)),
             compiled=compiled,
             screen=show,
-            door=Door(paths.config(), open_sensors(), Traffic(paths.home() / "traffic.json")),
+            door=Door(paths.config(), open_sensors(), Traffic(paths.home() / "traffic.sqlite")),
             base=base.resolve() if base else None,
             from_hub=from_hub,
         )
@@ -86,12 +86,16 @@ def join(
 
 def _admit(invite: Invite, folder: Path, devices: Sequence[str], has_base: bool, asking: Asking) -> list[str]:
     """The volunteer's consent, and whether the machine fits, before anything large is fetched; what to be warned of."""
+    from rich.console import Console
+
     from peer import admission
     from swarm.cli import consent
     from swarm.client import CoordinatorClient
 
-    with CoordinatorClient.connect(invite) as client:
+    waiting = Console(stderr=True).status(f"Asking {invite.address} what the run is …")  # shown on a terminal only
+    with waiting, CoordinatorClient.connect(invite) as client:
         found = admission.prospect(client, folder, has_base)
+        waiting.stop()
         if found.run.finished:
             return []
         consent.require(client, found, folder, asking)

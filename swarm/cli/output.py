@@ -30,11 +30,6 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def megabytes(size: int) -> str:
-    """A size in bytes, in MB."""
-    return f"{size / 1e6:.1f} MB"
-
-
 def rate(samples_per_second: float) -> str:
     """A throughput; three digits are enough."""
     return f"{samples_per_second:.3g}/s" if samples_per_second < 100 else f"{samples_per_second:,.0f}/s"

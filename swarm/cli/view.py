@@ -1,9 +1,9 @@
 """What a volunteer's screen knows, and how it looks. Pure: events come in, lines and tables come out.
 
 A peer says events, dicts with the key "event": "status" (phase, why, round, samples, loss, rate, members, counted,
-rejected), "round" (round, loss, swarm_samples, members, seconds, sent, received), "note" (text), "hardware" (name,
-temperature, watts), "pause" (text), "end" (counted, rejected, finished). A peer with several GPUs names the one that an
-event is about: "seat".
+counted_before, rejected), "round" (round, loss, swarm_samples, members, seconds, sent, received), "heldout" (round,
+loss, metrics), "note" (text), "machine" (name, celsius, watts, today, month, until), "pause" (text), "end" (counted,
+rejected, finished). A peer with several GPUs names the one that an event is about: "seat".
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from swarm.cli.output import count, duration, megabytes, rate
+from swarm.cli.output import count, duration, metrics, rate
+from swarm.units import size
 
 Event = dict[str, Any]
 
@@ -39,6 +40,7 @@ class View:
     rate: float = 0.0
     members: int = 0
     counted: int = 0
+    counted_before: int = 0  # in earlier joins
     rejected: int = 0
     rejected_why: str = ""
     losses: tuple[float, ...] = ()  # of the last rounds
@@ -46,8 +48,13 @@ class View:
     since: float = 0.0  # when the current round began
     sent: int = 0  # bytes of updates since the start
     received: int = 0
+    heldout: tuple[float, ...] = ()  # losses of what is not trained on
+    measured: str = ""  # the newest of them, in words
     device: str = ""
-    pause: str = ""  # the next one, or the one that is
+    today: int = 0  # bytes of all that this machine sent and received
+    month: int = 0
+    until: str = ""  # when the hours end
+    pause: str = ""  # why it does not train now
     history: tuple[str, ...] = ()
 
     def after(self, event: Event, now: float = 0.0) -> View:
@@ -56,8 +63,12 @@ class View:
         match event["event"]:
             case "status":
                 return replace(self, **kept)
-            case "hardware":
-                return replace(self, device=_device(event))
+            case "machine":
+                shown = {key: event[key] for key in ("today", "month", "until")}
+                return replace(self, device=_device(event), **shown)
+            case "heldout":
+                heldout = (*self.heldout, float(event["loss"]))[-_CURVE:]
+                return replace(self, heldout=heldout, measured=_measured(event))
             case "pause":
                 return replace(self, pause=str(event["text"]))
             case "round":
@@ -80,7 +91,7 @@ class View:
         }
 
 
-_STANDING = ("counted", "rejected", "rejected_why")
+_STANDING = ("counted", "counted_before", "rejected", "rejected_why")
 _STATUS = ("phase", "why", "round", "samples", "loss", "rate", "members", *_STANDING)
 
 
@@ -131,12 +142,14 @@ def _rows(view: View, now: float) -> list[tuple[str, str]]:
         ("Now", f"{view.phase}: {view.why}" if view.why else view.phase),
         ("Round", f"{view.round}, {count(view.samples)} samples of yours so far{_countdown(view, now)}"),
         ("Loss", loss),
+        ("Held out", f"{view.measured}  {curve(view.heldout)}"),
         ("Speed", rate(view.rate) if view.rate else ""),
         ("Swarm", f"{view.members} members" if view.members else ""),
         ("Credit", _credit(view)),
         ("Device", view.device),
-        ("Updates", f"{megabytes(view.sent)} sent, {megabytes(view.received)} received" if view.sent else ""),
-        ("Pause", view.pause),
+        ("Updates", f"{size(view.sent)} sent, {size(view.received)} received" if view.sent else ""),
+        ("Traffic", f"{size(view.today)} today, {size(view.month)} this month" if view.month else ""),
+        ("Pause", view.pause or (f"next at {view.until}" if view.until else "")),
     ]
 
 
@@ -158,10 +171,16 @@ def curve(losses: Sequence[float]) -> str:
 
 def _device(event: Event) -> str:
     """What it computes on, and how hot that is."""
-    heat = [f"{event[key]:.0f} {unit}" for key, unit in (("temperature", "°C"), ("watts", "W")) if event.get(key)]
+    heat = [f"{event[key]:.0f} {unit}" for key, unit in (("celsius", "°C"), ("watts", "W")) if event.get(key)]
     return ", ".join([str(event.get("name", "")), *heat])
+
+
+def _measured(event: Event) -> str:
+    scores = metrics(event.get("metrics", {}))
+    return f"{event['loss']:.3f} after round {event['round']}{scores and f', {scores}'}"
 
 
 def _credit(view: View) -> str:
     rejected = f", {count(view.rejected)} rejected ({view.rejected_why})" if view.rejected else ""
-    return f"{count(view.counted)} samples counted, {count(view.samples)} pending{rejected}"
+    in_all = f" ({count(view.counted_before + view.counted)} in all)" if view.counted_before else ""
+    return f"{count(view.counted)} samples counted{in_all}, {count(view.samples)} pending{rejected}"

@@ -383,20 +383,24 @@ class JoinResponse(_message.Message):
     MEMBER_ID_FIELD_NUMBER: _builtins.int
     HEARTBEAT_SECONDS_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     heartbeat_seconds: _builtins.float
     why: _builtins.str
     """why it is another seat than the one asked for; empty when it is that one"""
+    counted: _builtins.int
+    """this member's samples in earlier memberships"""
     def __init__(
         self,
         *,
         member_id: _builtins.str = ...,
         heartbeat_seconds: _builtins.float = ...,
         why: _builtins.str = ...,
+        counted: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_seconds", b"heartbeat_seconds", "member_id", b"member_id", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "heartbeat_seconds", b"heartbeat_seconds", "member_id", b"member_id", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -464,20 +468,26 @@ class HeartbeatResponse(_message.Message):
     SERVER_TIME_FIELD_NUMBER: _builtins.int
     ROUND_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
+    EVALUATION_FIELD_NUMBER: _builtins.int
     server_time: _builtins.float
     """Unix seconds"""
     round: _builtins.int
     finished: _builtins.bool
+    @_builtins.property
+    def evaluation(self) -> Global___Evaluation:
+        """the newest one; unset before there is one"""
+
     def __init__(
         self,
         *,
         server_time: _builtins.float = ...,
         round: _builtins.int = ...,
         finished: _builtins.bool = ...,
+        evaluation: Global___Evaluation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finished", b"finished", "round", b"round", "server_time", b"server_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation", "finished", b"finished", "round", b"round", "server_time", b"server_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

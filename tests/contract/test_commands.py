@@ -85,7 +85,7 @@ def state(server: TinyCoordinator, tmp_path: Path) -> bytes:
 
 def test_checkpoints_are_listed(swarm: Run, invite: Invite, state: bytes) -> None:
     assert [item["round"] for item in json.loads(swarm("checkpoints", "list", invite, "--json")[1])] == [4]
-    assert "0.0 MB" in swarm("checkpoints", "list", invite)[1]
+    assert "4.08 kB" in swarm("checkpoints", "list", invite)[1]
 
 
 def test_checkpoints_are_listed_with_what_was_measured(swarm: Run, invite: Invite, server: TinyCoordinator) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from peer.admission import Prospect
-from peer.machine import Card, Machine
+from peer.machine import Machine
 from peer.needs import Needs
+from peer.nvidia import Card
 from swarm.cli.card import Activity, Agreement, costs, terms, text
 from swarm.invite import Invite
 from swarm.proto import coordinator_pb2 as pb

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from peer.checkup import Check, Level, Line, Speed, failed, of_clock, of_line, of_machine, of_speed, size
-from peer.machine import Card, Machine
+from peer.checkup import Check, Level, Line, Speed, failed, of_clock, of_line, of_machine, of_speed
+from peer.machine import Machine
 from peer.needs import Needs, needs_of, trained_values, update_bytes
+from peer.nvidia import Card
 from peer.reach import LOCAL, Case, Reach
 from swarm.proto import coordinator_pb2 as pb
 from swarm.runspec import RunSpec, loads
@@ -92,12 +91,6 @@ def test_a_line_that_was_not_measured_is_said() -> None:
 def test_the_estimate_of_samples_and_torchs_trouble() -> None:
     assert of_speed(Speed("the CPU", 1e11), NEEDS).says == "about 130 samples per hour on the CPU"
     assert of_speed(Speed("auto", 0.0, "no libcuda"), NEEDS).level is Level.FAILED
-
-
-@given(st.floats(1e3, 1e15))
-def test_sizes_have_three_digits_and_a_unit(count: float) -> None:
-    number, unit = size(count).split()
-    assert float(number) * {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}[unit] == pytest.approx(count, rel=0.006)
 
 
 def run_of(state: int, base: int = 0) -> pb.Run:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarm.cli.discover import nothing_found, pick
+from swarm.cli.discover import asked_invite, nothing_found, pick
 from swarm.discovery import Found, announced_addresses, entry
+from swarm.errors import InviteError
 from swarm.interfaces import Choice
 from swarm.invite import Invite
 from swarm.version import PROTOCOL_VERSION
@@ -84,3 +85,11 @@ def test_finding_nothing_says_where_was_looked_and_why_not_elsewhere() -> None:
     for words in ("eth0 (192.168.1.7, fd00::7)", "docker0 (by its name", "Wi-Fi devices apart", "5353"):
         assert words in text
     assert "in no local network" in nothing_found([DOCKER])
+
+
+def test_an_invite_that_was_pasted_must_be_for_the_run_that_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    pasted = Invite("192.168.1.7", 7700, "law", "cd" * 16, "secret")
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: str(pasted))
+    with pytest.raises(InviteError, match="another coordinator"):
+        asked_invite(found())
+    assert asked_invite(found(fp="cd" * 16)) == pasted

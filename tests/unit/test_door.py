@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from peer.commands import handler
 from peer.crashes import Crashes, pause_after
 from peer.door import Door
 from peer.neighbour import Pause, Run
-from peer.sensors import Machine, Script
+from peer.sensors import Script, ThisMachine
 from peer.throttle import duty_for
 from peer.traffic import Traffic
 from swarm import control
@@ -33,7 +34,7 @@ class Home:
         self.config, self.script = folder / "config.toml", folder / "sensors.json"
         self.see()
         self.clock = 0.0
-        self.door = Door(self.config, Script(self.script), Traffic(folder / "traffic.json"), lambda: self.clock)
+        self.door = Door(self.config, Script(self.script), Traffic(folder / "traffic.sqlite"), lambda: self.clock)
 
     def see(self, now: str = NOON, **seen: object) -> None:
         self.script.write_text(json.dumps({"now": now, **seen}))
@@ -97,25 +98,43 @@ def test_traffic_is_kept_by_month(home: Home, tmp_path: Path) -> None:
     home.door.passed(600_000)
     home.door.passed(600_000)
     assert "this month's 0.001 GB are used up" in home.decision()
-    assert Traffic(tmp_path / "traffic.json").month(datetime(2026, 11, 30, tzinfo=UTC)) == 1_200_000
+    assert Traffic(tmp_path / "traffic.sqlite").month(datetime(2026, 11, 30, tzinfo=UTC)) == 1_200_000
     home.see("2026-12-01T00:00:00+00:00")
     home.clock += 3
     assert isinstance(home.door.decision(), Run)
 
 
 def test_a_damaged_count_begins_anew(tmp_path: Path) -> None:
-    (tmp_path / "traffic.json").write_text("{")
-    traffic = Traffic(tmp_path / "traffic.json")
+    (tmp_path / "traffic.sqlite").write_text("no database" * 100)
+    traffic = Traffic(tmp_path / "traffic.sqlite")
+    assert traffic.month(datetime(2026, 11, 1, tzinfo=UTC)) == 0
     traffic.add(5, datetime(2026, 11, 1, tzinfo=UTC))
-    assert traffic.month(datetime(2026, 11, 2, tzinfo=UTC)) == 5
+    traffic.add(4, datetime(2026, 11, 2, tzinfo=UTC))
+    assert traffic.month(datetime(2026, 11, 2, tzinfo=UTC)) == 9
+    assert traffic.today(datetime(2026, 11, 2, tzinfo=UTC)) == 4
+
+
+def test_runs_of_one_machine_do_not_lose_each_others_bytes(tmp_path: Path) -> None:
+    day = datetime(2026, 11, 1, tzinfo=UTC)
+    runs = [Traffic(tmp_path / "traffic.sqlite") for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda run: [run.add(1, day) for _ in range(25)], runs))
+    assert runs[0].today(day) == 100
+
+
+def test_traffic_that_cannot_be_kept_ends_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    traffic = Traffic(tmp_path / "file" / "traffic.sqlite")
+    traffic.add(5, datetime(2026, 11, 1, tzinfo=UTC))
+    assert traffic.today(datetime(2026, 11, 1, tzinfo=UTC)) == 0
 
 
 def test_the_real_sensors_see_this_machine() -> None:
-    assert Machine().look(When(games=False)).programs is None, "only what is asked for"
-    seen = Machine().look(When(idle_minutes=5))
+    assert ThisMachine().look(When(games=False)).programs is None, "only what is asked for"
+    seen = ThisMachine().look(When(idle_minutes=5))
     assert psutil.Process().name().lower() in (seen.programs or ())
     assert seen.idle_seconds is None or seen.idle_seconds >= 0
-    assert Machine().now().tzinfo is not None
+    assert ThisMachine().now().tzinfo is not None
 
 
 # ── commands over a real socket ─────────────────────────────────────────────────────────────────

@@ -12,7 +12,7 @@ import psutil
 import pynvml
 import pytest
 
-from peer.sensors import Machine
+from peer.sensors import ThisMachine
 from swarm.neighbour import When
 
 HOST_PID = 2**22 + 7  # higher than any process id here can be
@@ -62,13 +62,13 @@ def worker() -> Iterator[int]:
 
 
 def others() -> str:
-    return Machine().look(When()).others
+    return ThisMachine().look(When()).others
 
 
 def test_a_program_that_loads_the_card_is_named(driver: Driver, other: int, worker: int) -> None:
     driver.load = {worker: 90, os.getpid(): 50, other: 35}
     assert others() == psutil.Process(other).name()
-    assert Machine().look(When()).celsius == 71
+    assert ThisMachine().look(When()).celsius == 71
 
 
 def test_the_own_worker_is_nobody_else(driver: Driver, worker: int) -> None:

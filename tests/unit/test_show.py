@@ -116,18 +116,26 @@ def test_the_screen_shows_phase_reason_and_credit() -> None:
     assert view.loss == 4.2  # a status without a loss keeps the last one
 
 
+TRAFFIC = {"today": 12_000_000, "month": 345_000_000, "until": "07:30"}
+
+
 def test_the_screen_shows_the_curve_the_next_rounds_end_traffic_and_heat() -> None:
     view = View()
     for number in range(6):
         event = {"event": "round", "round": number, "loss": 5.0 - number, "swarm_samples": 64, "members": 3}
         view = view.after({**event, "seconds": 30.0, "sent": 300_000, "received": 900_000}, now=30.0 * number)
-    view = view.after({"event": "hardware", "name": "RTX 4090", "temperature": 71.4, "watts": 310.0})
+    view = view.after({"event": "machine", "name": "RTX 4090", "celsius": 71.4, "watts": 310.0, **TRAFFIC})
+    for number, loss in enumerate((4.0, 3.5, 3.25)):
+        view = view.after({"event": "heldout", "round": 10 * number, "loss": loss, "metrics": {"bleu": 31.25}})
+    assert "next at 07:30" in shown(render(view))
     view = view.after({"event": "pause", "text": "until 22:00: outside the hours 22:00-07:30"})
     view = view.after(EVENTS[1])
     text = shown(render(view, now=160.0), 100)
     assert "4.200  █▇▅▄▂▁" in text
     assert "it ends in about 20 s" in text
     assert "1.8 MB sent, 5.4 MB received" in text
+    assert "3.250 after round 20, bleu 31.25  █▃▁" in text
+    assert "12 MB today, 345 MB this month" in text
     assert "RTX 4090, 71 °C, 310 W" in text
     assert "outside the hours" in text
 
