@@ -26,7 +26,6 @@ from swarm import log, paths
 from swarm.client import CoordinatorClient
 from swarm.errors import UnreachableError
 from swarm.identity import Identity
-from swarm.runspec import loads
 from swarm.version import __version__, is_newer
 
 logger = log.get(__name__)
@@ -123,7 +122,6 @@ class Supervisor:
 
     def _join(self) -> bool:
         run = self._client.get_run()
-        spec = loads(run.spec_toml, "the coordinator's run spec")
         if run.finished:
             self._desk.note(f"The run {run.name} is finished after {run.round} rounds; there is nothing to train.")
             return False
@@ -147,7 +145,7 @@ class Supervisor:
                 f"The run's coordinator has version {run.version}, this is {__version__}. "
                 "Nothing is updated by itself: install the new version when you like."
             )
-        self._desk.note(f"joined {run.name}: {spec.run.title or 'round'} {self._desk.run.round}")
+        self._desk.note(f"joined {run.name} at round {self._desk.run.round}")
         return True
 
     # ── the worker's life ──────────────────────────────────────────────────────────────────────

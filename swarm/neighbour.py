@@ -54,7 +54,9 @@ class Limits(_Section):
     watts: float = Field(default=0, ge=0, description="of the GPU: above it computes less of the time; 0 = no limit")
     gpu_memory_percent: float = Field(default=100, gt=0, le=100, description="of the GPU's memory")
     cpu_threads: int = Field(default=0, ge=0, description="of each worker, from its next start; 0 = as swarm join says")
-    upload_megabits: float = Field(default=0, ge=0, description="a second, to other peers; checkpoints at most as much; 0 = no limit")
+    upload_megabits: float = Field(
+        default=0, ge=0, description="a second, to others, as much for checkpoints; 0 = no limit"
+    )
     disk_gigabytes: float = Field(default=0, ge=0, description="for a run's files; 0 = no limit")
 
 

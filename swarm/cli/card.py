@@ -7,6 +7,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import TextWrapper
 from typing import TYPE_CHECKING
 
 from swarm.cli.output import count
@@ -66,22 +67,24 @@ def costs(found: Prospect, activity: Activity, name: str) -> Rows:
     from peer.needs import update_bytes
 
     needs, machine = found.needs, found.machine
-    sent = update_bytes(needs.trained, found.spec, activity.members + 1)
+    sent = size(update_bytes(needs.trained, found.spec, max(activity.members, 1) + 1))
+    alone = "none while nobody else is there; with one other " * (not activity.members)
     often = f", {count(3600 / activity.seconds)} rounds an hour now" if activity.seconds else ""
     energy = f"at most {machine.watts / 1000:.2g} kWh an hour for the GPU" if machine.watts else "not known here"
     return [
         ("Seen", _SEEN.format(name=name)),
         ("Disk", f"about {size(needs.disk)}, of it {size(needs.download)} fetched at the start"),
-        ("Traffic", f"about {size(sent)} up and as much down in a round{often}"),
+        ("Traffic", f"{alone}about {sent} up and as much down in a round{often}"),
         ("Energy", energy),
         ("End", "Ctrl-C, at any time; it leaves within seconds"),
     ]
 
 
-def text(rows: Rows) -> str:
-    """The card in plain lines."""
-    width = max(len(label) for label, _ in rows)
-    return "\n".join(f"  {label.ljust(width)}  {value}" for label, value in rows)
+def text(rows: Rows, width: int) -> str:
+    """The card in plain lines of `width` characters at most."""
+    indent = max(len(label) for label, _ in rows) + 4
+    wrapper = TextWrapper(width, subsequent_indent=" " * indent, break_on_hyphens=False)
+    return "\n".join(wrapper.fill(f"{f'  {label}':<{indent}}{value}") for label, value in rows)
 
 
 def digest(rows: Rows) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ def _show(rows: card.Rows, known: bool, asking: Asking) -> None:
         show_json({"event": "card", "changed": known, **dict(rows)})
         return
     news = "The maintainer changed the run since you agreed:" if known else "This machine would take part:"
-    typer.echo(f"{news}\n{card.text(rows)}", err=not asking.agreed)
+    typer.echo(f"{news}\n{card.text(rows, shutil.get_terminal_size().columns)}", err=not asking.agreed)
 
 
 def _ask() -> None:

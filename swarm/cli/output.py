@@ -30,6 +30,11 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def members(number: int) -> str:
+    """1 member, 3 members"""
+    return f"{count(number)} member{'s' * (number != 1)}"
+
+
 def rate(samples_per_second: float) -> str:
     """A throughput; three digits are enough."""
     return f"{samples_per_second:.3g}/s" if samples_per_second < 100 else f"{samples_per_second:,.0f}/s"

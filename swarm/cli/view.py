@@ -17,7 +17,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from swarm.cli.output import count, duration, metrics, rate
+from swarm.cli.output import count, duration, members, metrics, rate
 from swarm.units import size
 
 Event = dict[str, Any]
@@ -113,7 +113,7 @@ def _round(event: Event) -> str:
     dropped = f"  not counted: {event['dropped_why']}" if event.get("dropped_why") else ""
     return (
         f"round {event['round']} done  {loss}{count(event['swarm_samples'])} samples  "
-        f"{event['members']} members  {event['seconds']:.1f} s{dropped}"
+        f"{members(event['members'])}  {event['seconds']:.1f} s{dropped}"
     )
 
 
@@ -142,9 +142,9 @@ def _rows(view: View, now: float) -> list[tuple[str, str]]:
         ("Now", f"{view.phase}: {view.why}" if view.why else view.phase),
         ("Round", f"{view.round}, {count(view.samples)} samples of yours so far{_countdown(view, now)}"),
         ("Loss", loss),
-        ("Held out", f"{view.measured}  {curve(view.heldout)}"),
+        ("Held out", view.measured and f"{view.measured}  {curve(view.heldout)}"),
         ("Speed", rate(view.rate) if view.rate else ""),
-        ("Swarm", f"{view.members} members" if view.members else ""),
+        ("Swarm", members(view.members) if view.members else ""),
         ("Credit", _credit(view)),
         ("Device", view.device),
         ("Updates", f"{size(view.sent)} sent, {size(view.received)} received" if view.sent else ""),

@@ -29,17 +29,27 @@ def prospect(*cards: Card) -> Prospect:
 
 
 def test_it_says_what_who_and_under_which_licence() -> None:
-    shown = text(terms(spec(title="Law", description="in German", maintainer="Ada <a@x.org>", license="MIT"), INVITE))
+    shown = text(
+        terms(spec(title="Law", description="in German", maintainer="Ada <a@x.org>", license="MIT"), INVITE), 200
+    )
     for words in ("Law – in German", "Ada <a@x.org>", "192.0.2.1:7700", "preset:tiny-llama", "MIT", "no file of yours"):
         assert words in shown
     assert "secret" not in shown
 
 
 def test_it_says_what_it_costs() -> None:
-    shown = text(costs(prospect(Card("a", 1, 1, 350.0)), Activity(3, 60.0), "pc"))
+    shown = text(costs(prospect(Card("a", 1, 1, 350.0)), Activity(3, 60.0), "pc"), 200)
     for words in ("'pc'", "60 MB, of it 20 MB", "6 MB up", "60 rounds an hour", "0.35 kWh"):
         assert words in shown
-    assert "not known here" in text(costs(prospect(), Activity(0, 0.0), "pc"))
+    alone = text(costs(prospect(), Activity(0, 0.0), "pc"), 200)
+    assert "not known here" in alone
+    assert "none while nobody else is there; with one other about" in alone
+
+
+def test_it_keeps_to_the_terminal() -> None:
+    lines = text(terms(spec(description="many words " * 30), INVITE), 60).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert lines[1].startswith("           words"), lines
 
 
 def test_the_pace_is_that_of_the_last_rounds() -> None:
