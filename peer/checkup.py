@@ -155,10 +155,15 @@ def _bandwidth(line: Line) -> Check:
         return Check(
             "line", Level.WARNING, "its speed was measured too often from this address", "Try again in a minute."
         )
-    says = f"{line.up * 8e-6:.3g} Mbit/s up, {line.down * 8e-6:.3g} Mbit/s down, to the coordinator"
+    says = f"{_megabits(line.up)} Mbit/s up, {_megabits(line.down)} Mbit/s down, to the coordinator"
     if line.up < _UPLOAD_FINE:
         return Check("line", Level.WARNING, says, "Updates will be slow. Use a cable, or stop other uploads.")
     return Check("line", Level.OK, says)
+
+
+def _megabits(bytes_per_second: float) -> str:
+    rate = bytes_per_second * 8e-6
+    return f"{rate:.3g}" if rate < 100 else f"{rate:,.0f}"
 
 
 def _rounded(number: float) -> str:

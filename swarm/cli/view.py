@@ -139,8 +139,8 @@ def render(view: View, now: float = 0.0) -> RenderableType:
 def _rows(view: View, now: float) -> list[tuple[str, str]]:
     loss = "" if view.loss is None else f"{view.loss:.3f}  {curve(view.losses)}"
     return [
-        ("Now", f"{view.phase}: {view.why}" if view.why else view.phase),
-        ("Round", f"{view.round}, {count(view.samples)} samples of yours so far{_countdown(view, now)}"),
+        ("Now", view.pause or (f"{view.phase}: {view.why}" if view.why else view.phase)),
+        ("Round", "" if view.pause or view.phase == "starting" else _round_now(view, now)),
         ("Loss", loss),
         ("Held out", view.measured and f"{view.measured}  {curve(view.heldout)}"),
         ("Speed", rate(view.rate) if view.rate else ""),
@@ -149,8 +149,12 @@ def _rows(view: View, now: float) -> list[tuple[str, str]]:
         ("Device", view.device),
         ("Updates", f"{size(view.sent)} sent, {size(view.received)} received" if view.sent else ""),
         ("Traffic", f"{size(view.today)} today, {size(view.month)} this month" if view.month else ""),
-        ("Pause", view.pause or (f"next at {view.until}" if view.until else "")),
+        ("Pause", f"next at {view.until}" if view.until and not view.pause else ""),
     ]
+
+
+def _round_now(view: View, now: float) -> str:
+    return f"{view.round}, {count(view.samples)} samples of yours so far{_countdown(view, now)}"
 
 
 def _countdown(view: View, now: float) -> str:
