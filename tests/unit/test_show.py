@@ -127,8 +127,6 @@ def test_the_screen_shows_the_curve_the_next_rounds_end_traffic_and_heat() -> No
     view = view.after({"event": "machine", "name": "RTX 4090", "celsius": 71.4, "watts": 310.0, **TRAFFIC})
     for number, loss in enumerate((4.0, 3.5, 3.25)):
         view = view.after({"event": "heldout", "round": 10 * number, "loss": loss, "metrics": {"bleu": 31.25}})
-    assert "next at 07:30" in shown(render(view))
-    view = view.after({"event": "pause", "text": "until 22:00: outside the hours 22:00-07:30"})
     view = view.after(EVENTS[1])
     text = shown(render(view, now=160.0), 100)
     assert "4.200  █▇▅▄▂▁" in text
@@ -137,7 +135,11 @@ def test_the_screen_shows_the_curve_the_next_rounds_end_traffic_and_heat() -> No
     assert "3.250 after round 20, bleu 31.25  █▃▁" in text
     assert "12 MB today, 345 MB this month" in text
     assert "RTX 4090, 71 °C, 310 W" in text
-    assert "outside the hours" in text
+    assert "next at 07:30" in text
+    paused = shown(render(view.after({"event": "pause", "text": "paused until Sat 22:00: outside the hours"})))
+    assert "Now      paused until Sat 22:00" in paused
+    assert "next at" not in paused
+    assert "Round" not in paused
 
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=60))
