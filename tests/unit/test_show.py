@@ -137,7 +137,7 @@ def test_the_screen_shows_the_curve_the_next_rounds_end_traffic_and_heat() -> No
     assert "RTX 4090, 71 °C, 310 W" in text
     assert "next at 07:30" in text
     paused = shown(render(view.after({"event": "pause", "text": "paused until Sat 22:00: outside the hours"})))
-    assert "Now      paused until Sat 22:00" in paused
+    assert "paused until Sat 22:00" in paused
     assert "next at" not in paused
     assert "Round" not in paused
 
