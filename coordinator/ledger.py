@@ -6,16 +6,18 @@ stream beyond the highest lease is free too, so `free` always ends at END.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from immutables import Map
+
+from coordinator.tempo import Tempo
 from swarm.ranges import Range, merge, subtract, total
 
 END = 1 << 62  # past every position a run can reach; fits a signed 64-bit column
-_CLOSED_KEPT = 4096  # leases that a late report may still name
+CLOSED_KEPT = 32_768  # a late report may still name a closed lease that is among so many last ones
 
 Outcome = Literal["counted", "expired", "rejected"]
 
@@ -62,55 +64,65 @@ class Return:
 
 @dataclass(frozen=True)
 class Ledger:
-    """All positions of a run. Methods return a changed copy.
+    """All positions of a run. Methods return a changed copy, in time that hardly grows with members and leases.
 
-    `counted` holds entries by round for as long as the run may go back to before that round.
+    `leases` are the open ones by id, `held` their ids by member, `closed` the others by number. `counted` holds
+    entries, by round and first position, for as long as the run may go back to before that round.
     """
 
     epoch_samples: int
     free: tuple[Range, ...] = (Range(0, END),)
-    leases: Mapping[str, Lease] = field(default_factory=dict)
-    closed: Mapping[str, Lease] = field(default_factory=dict)
-    counted: Mapping[int, tuple[Entry, ...]] = field(default_factory=dict)
+    leases: Map[str, Lease] = Map()
+    held: Map[str, tuple[str, ...]] = Map()
+    closed: Map[int, Lease] = Map()
+    counted: Map[int, Map[int, Entry]] = Map()
     returns: tuple[Return, ...] = ()
     next_number: int = 1
+
+    def restored(self, leases: Sequence[Lease], entries: Iterable[Entry], returns: Iterable[Return]) -> Ledger:
+        """With these leases, open and closed ones, the entries counted since the latest checkpoint, and returns."""
+        numbers = (lease.number for lease in leases)
+        ledger = replace(self, returns=tuple(returns), next_number=max(numbers, default=0) + 1)
+        for lease in leases:
+            ledger = ledger._lend(lease) if lease.left else ledger._close(lease)
+        return ledger._note(entries)
 
     @property
     def counted_samples(self) -> int:
         """How many positions are counted, in all rounds."""
         return END - total(self.free) - sum(total(lease.left) for lease in self.leases.values())
 
-    def limit(self, target_batch_size: int, own: float, speeds: Sequence[float]) -> int:
+    def limit(self, target_batch_size: int, own: float, tempo: Tempo) -> int:
         """The largest lease that leaves the other members enough of the epoch, in proportion to speed.
 
-        `speeds` are those of all live members, `own` among them, in samples per second; 0 is unknown.
+        `tempo` is that of all live members, one with the speed `own` (samples per second; 0 is unknown) among them.
         """
         start = self.free[0].start
         epoch = Range(start, self._epoch_end(start))
-        lendable = max(len(speeds) * target_batch_size, total(_common(self.free, epoch)) // 2)
-        return max(1, round(lendable * share(own, speeds)))
+        lendable = max(tempo.members * target_batch_size, total(_among(self.free, epoch)) // 2)
+        return max(1, round(lendable * tempo.share(own)))
 
     def grant(self, member: str, samples: int, deadline: float, tail: str) -> tuple[Ledger, Lease]:
         """Lend the lowest free positions: contiguous, inside one epoch, at most `samples` of them."""
         start, stop = self.free[0]
         lent = Range(start, min(stop, self._epoch_end(start), start + samples))
         lease = Lease(f"{self.next_number}-{tail}", self.next_number, member, lent, (lent,), deadline)
+        rest, too_old = subtract(self.free[:1], lent), self.next_number - CLOSED_KEPT
         ledger = replace(
             self,
-            free=tuple(subtract(self.free, lent)),
-            leases={**self.leases, lease.id: lease},
+            free=(*rest, *self.free[1:]),
+            closed=self.closed.delete(too_old) if too_old in self.closed else self.closed,
             next_number=self.next_number + 1,
         )
-        return ledger, lease
+        return ledger._lend(lease), lease
 
     def extend(self, member: str, first_lease: int, deadline: float) -> Ledger:
         """Give the leases of `member` from number `first_lease` on until `deadline`."""
-        mine = {
-            key: replace(lease, deadline=deadline)
-            for key, lease in self.leases.items()
-            if lease.member == member and lease.number >= first_lease
-        }
-        return replace(self, leases={**self.leases, **mine})
+        leases = self.leases
+        for lease in self.held_by(member):
+            if lease.number >= first_lease:
+                leases = leases.set(lease.id, replace(lease, deadline=deadline))
+        return replace(self, leases=leases)
 
     def settle(self, member: str, round_: int, claim: Claim) -> tuple[Ledger, list[Entry]]:
         """Count what of `claim` can be counted in round `round_`; say of every other position why not."""
@@ -119,7 +131,7 @@ class Ledger:
             why = "no such lease of yours"
             return self, [Entry(claim.range, "rejected", round_, member, claim.lease, why)]
         inside = claim.range.overlap(lease.range)
-        held, late = _common(lease.left, inside), _common(self.free, inside)
+        held, late = _common(lease.left, inside), _among(self.free, inside)
         rest = _without([claim.range], [*held, *late])
         verdicts: list[tuple[Range, Outcome, str]] = [
             *((part, "counted", "") for part in held),
@@ -148,23 +160,28 @@ class Ledger:
 
     def go_back(self, round_: int) -> tuple[Ledger, list[Entry]]:
         """Free what rounds ≥ `round_` had counted; returns those entries as they were."""
-        undone = [entry for key, group in self.counted.items() if key >= round_ for entry in group]
+        rounds = sorted(key for key in self.counted if key >= round_)
+        undone = [entry for key in rounds for _, entry in sorted(self.counted[key].items())]
         ledger = replace(
             self,
             free=tuple(merge([*self.free, *(entry.range for entry in undone)])),
-            counted={key: group for key, group in self.counted.items() if key < round_},
+            counted=_without_keys(self.counted, rounds),
             returns=(*self.returns, Return(round_, self.next_number)),
         )
         return ledger, undone
 
     def forget_before(self, round_: int) -> Ledger:
         """Keep no entries of rounds that the run can no longer go back to; their positions stay counted."""
-        return replace(self, counted={key: group for key, group in self.counted.items() if key >= round_})
+        return replace(self, counted=_without_keys(self.counted, [key for key in self.counted if key < round_]))
 
     def find(self, member: str, lease_id: str) -> Lease | None:
         """The open or recently closed lease, when it is this member's."""
-        lease = self.leases.get(lease_id) or self.closed.get(lease_id)
-        return lease if lease is not None and lease.member == member else None
+        lease = self.leases.get(lease_id) or self.closed.get(_number(lease_id))
+        return lease if lease is not None and (lease.id, lease.member) == (lease_id, member) else None
+
+    def held_by(self, member: str) -> list[Lease]:
+        """The member's open leases, the oldest first."""
+        return [self.leases[lease] for lease in self.held.get(member, ())]
 
     def undone_by(self, lease: Lease, round_: int) -> Return | None:
         """The going back that makes work on `lease` in round `round_` void."""
@@ -173,7 +190,7 @@ class Ledger:
 
     def pending(self, member: str) -> int:
         """How many positions the member's open leases hold."""
-        return sum(total(lease.left) for lease in self.leases.values() if lease.member == member)
+        return sum(total(lease.left) for lease in self.held_by(member))
 
     def _epoch_end(self, position: int) -> int:
         return (position // self.epoch_samples + 1) * self.epoch_samples
@@ -181,7 +198,7 @@ class Ledger:
     def _objections(self, lease: Lease, rest: list[Range]) -> list[tuple[Range, str]]:
         found = [(part, "outside the lease") for part in _without(rest, [lease.range])]
         rest = _common(rest, lease.range)
-        for other in self.leases.values():
+        for other in self.leases.values() if rest else ():
             for taken in other.left:
                 found += [(part, f"leased again to {other.member}") for part in _common(rest, taken)]
             rest = _without(rest, other.left)
@@ -190,30 +207,56 @@ class Ledger:
     def _count(self, lease: Lease, held: list[Range], late: list[Range], entries: list[Entry]) -> Ledger:
         if not entries:
             return self
-        round_ = entries[0].round
-        group = (*self.counted.get(round_, ()), *entries)
-        taken = replace(self, free=tuple(_without(self.free, late)), counted={**self.counted, round_: group})
-        return taken._shrink(lease, held)
+        taken = replace(self, free=tuple(_without(self.free, late))) if late else self
+        return taken._note(entries)._shrink(lease, held)
+
+    def _note(self, entries: Iterable[Entry]) -> Ledger:
+        counted = self.counted
+        for entry in entries:
+            counted = counted.set(entry.round, counted.get(entry.round, _NONE).set(entry.range.start, entry))
+        return replace(self, counted=counted)
+
+    def _lend(self, lease: Lease) -> Ledger:
+        mine = (*self.held.get(lease.member, ()), lease.id)
+        return replace(self, leases=self.leases.set(lease.id, lease), held=self.held.set(lease.member, mine))
 
     def _shrink(self, lease: Lease, gone: Iterable[Range]) -> Ledger:
         if lease.id not in self.leases:
             return self
         smaller = replace(lease, left=tuple(_without(lease.left, gone)))
-        others = {key: value for key, value in self.leases.items() if key != lease.id}
         if smaller.left:
-            return replace(self, leases={**others, lease.id: smaller})
-        closed = {**self.closed, lease.id: smaller}
-        kept = dict(islice(closed.items(), max(0, len(closed) - _CLOSED_KEPT), None))
-        return replace(self, leases=others, closed=kept)
+            return replace(self, leases=self.leases.set(lease.id, smaller))
+        others = tuple(key for key in self.held[lease.member] if key != lease.id)
+        held = self.held.set(lease.member, others) if others else self.held.delete(lease.member)
+        return replace(self, leases=self.leases.delete(lease.id), held=held)._close(smaller)
+
+    def _close(self, lease: Lease) -> Ledger:
+        """Remember it for late reports, if it is not too old for them."""
+        if lease.number < self.next_number - CLOSED_KEPT:
+            return self
+        return replace(self, closed=self.closed.set(lease.number, lease))
 
 
-def share(own: float, speeds: Sequence[float]) -> float:
-    """The part of the work that is due to a member of speed `own`; one whose speed is unknown gets an equal part."""
-    known = [speed for speed in speeds if 0 < speed < math.inf]
-    if own not in known:
-        return 1 / len(speeds)
-    mean = sum(known) / len(known)
-    return own / (mean * len(speeds))
+_NONE: Map[int, Entry] = Map()
+
+
+def _without_keys(counted: Map[int, Map[int, Entry]], gone: Iterable[int]) -> Map[int, Map[int, Entry]]:
+    for key in gone:
+        counted = counted.delete(key)
+    return counted
+
+
+def _number(lease_id: str) -> int:
+    """The number that a lease's id begins with; -1 for what is no such id."""
+    number, _, _ = lease_id.partition("-")
+    return int(number) if number.isascii() and number.isdecimal() and len(number) < 19 else -1
+
+
+def _among(ranges: Sequence[Range], window: Range) -> list[Range]:
+    """The positions of `window` in sorted, disjoint ranges: found without looking at all of them."""
+    first = bisect_right(ranges, window.start, key=lambda item: item.stop)
+    last = bisect_left(ranges, window.stop, key=lambda item: item.start)
+    return _common(ranges[first:last], window)
 
 
 def _common(ranges: Iterable[Range], window: Range) -> list[Range]:

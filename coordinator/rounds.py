@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from coordinator.records import Metrics
+from immutables import Map
 
-Votes = Mapping[str, Metrics]  # by member
+from coordinator.records import Metrics
 
 
 @dataclass(frozen=True)
@@ -27,43 +25,56 @@ class RoundSummary:
     finished_at: float
 
 
-def majority(votes: Votes) -> str:
-    """The digest that most reports name; of equally many, the lowest, so that the order of arrival decides nothing."""
-    named = Counter(vote.digest for vote in votes.values())
-    return min(named, key=lambda digest: (-named[digest], digest))
+@dataclass(frozen=True)
+class Poll:
+    """The reports of one round by member, and how many name each digest."""
 
+    votes: Map[str, Metrics] = Map()
+    named: Map[str, int] = Map()
 
-def contradicts(votes: Votes, digest: str) -> bool:
-    """Whether more than half of the reports agree on a digest other than `digest`."""
-    if not votes:
-        return False
-    top, count = Counter(vote.digest for vote in votes.values()).most_common(1)[0]
-    return top != digest and 2 * count > len(votes)
+    def plus(self, member: str, vote: Metrics) -> Poll:
+        """With a member's vote, in place of an earlier one of its own."""
+        named, before = self.named, self.votes.get(member)
+        if before is not None:
+            left = named[before.digest] - 1
+            named = named.set(before.digest, left) if left else named.delete(before.digest)
+        return Poll(self.votes.set(member, vote), named.set(vote.digest, named.get(vote.digest, 0) + 1))
 
+    @property
+    def majority(self) -> str:
+        """The digest that most reports name; of equally many, the lowest, so that the order of arrival decides nothing.
 
-def minority(votes: Votes) -> tuple[str, ...]:
-    """The members whose digest is not the majority's."""
-    if not votes:
-        return ()
-    top = majority(votes)
-    return tuple(member for member, vote in votes.items() if vote.digest != top)
+        Empty before the first report.
+        """
+        return min(self.named, key=lambda digest: (-self.named[digest], digest), default="")
 
+    @property
+    def minority(self) -> tuple[str, ...]:
+        """The members whose digest is not the majority's, in the order of their ids."""
+        if len(self.named) < 2:
+            return ()
+        top = self.majority
+        return tuple(sorted(member for member, vote in self.votes.items() if vote.digest != top))
 
-def summary(round_: int, votes: Votes) -> RoundSummary:
-    """The round as the majority saw it; `votes` must not be empty."""
-    digest = majority(votes)
-    agreeing = [votes[member] for member in sorted(votes) if votes[member].digest == digest]
-    weight = sum(vote.own_samples for vote in votes.values())
-    loss = sum(vote.loss * vote.own_samples for vote in votes.values()) / max(1, weight)
-    return RoundSummary(
-        round=round_,
-        samples=agreeing[0].swarm_samples,
-        members=max(agreeing[0].group_size, len(votes)),
-        global_samples=agreeing[0].global_samples,
-        loss=loss,
-        digest=digest,
-        agreed=len(agreeing) == len(votes),
-        compute_seconds=max(vote.compute_seconds for vote in votes.values()),
-        exchange_seconds=max(vote.exchange_seconds for vote in votes.values()),
-        finished_at=max(vote.finished_at for vote in votes.values()),
-    )
+    def contradicts(self, digest: str) -> bool:
+        """Whether more than half of the reports agree on a digest other than `digest`."""
+        top = self.majority
+        return bool(top) and top != digest and 2 * self.named[top] > len(self.votes)
+
+    def summary(self, round_: int) -> RoundSummary:
+        """The round as the majority saw it; there must be a vote."""
+        digest, every = self.majority, list(self.votes.values())
+        first = self.votes[min(member for member, vote in self.votes.items() if vote.digest == digest)]
+        weight = sum(vote.own_samples for vote in every)
+        return RoundSummary(
+            round=round_,
+            samples=first.swarm_samples,
+            members=max(first.group_size, len(every)),
+            global_samples=first.global_samples,
+            loss=sum(vote.loss * vote.own_samples for vote in every) / max(1, weight),
+            digest=digest,
+            agreed=len(self.named) == 1,
+            compute_seconds=max(vote.compute_seconds for vote in every),
+            exchange_seconds=max(vote.exchange_seconds for vote in every),
+            finished_at=max(vote.finished_at for vote in every),
+        )

@@ -20,7 +20,6 @@ from coordinator.engine import Engine
 from coordinator.probe import Probe
 from coordinator.ration import Ration
 from coordinator.records import Checkpoint
-from coordinator.rounds import summary
 from coordinator.state import State
 from swarm.chunks import blob_of
 from swarm.errors import CorruptError, NotFoundError, UnknownRunError, UsageError
@@ -319,7 +318,7 @@ def _checkpoint(state: State, checkpoint: Checkpoint) -> pb.Checkpoint:
 
 def _rounds(state: State) -> list[pb.Round]:
     newest = sorted(state.votes, reverse=True)[:_ROUNDS_SHOWN]
-    return [translate.round_message(summary(number, state.votes[number])) for number in newest]
+    return [translate.round_message(state.votes[number].summary(number)) for number in newest]
 
 
 def _of(made: list[d.Decision], kind: type[_D]) -> list[_D]:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+
+from immutables import Map
 
 from coordinator import decisions as d
 from coordinator.ledger import Ledger
-from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Member, Metrics, Terms
-from coordinator.rounds import contradicts, summary
+from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Member, Terms
+from coordinator.rounds import Poll
+from coordinator.tempo import Tempo
 
-Votes = Mapping[int, Mapping[str, Metrics]]
+Votes = Mapping[int, Poll]
 
 
 @dataclass(frozen=True)
 class State:
     """A run. `checkpoints` and `evaluations` are accepted ones by round, `offers` wanted ones by their SHA-256,
-    `invites` all that were made, by id.
+    `invites` all that were made, by id. `tempo` is that of the live members; before `due` (Unix seconds) no membership
+    or lease ends by itself.
     """
 
     terms: Terms
     ledger: Ledger
-    members: Mapping[str, Member] = field(default_factory=dict)
+    members: Map[str, Member] = Map()
+    tempo: Tempo = Tempo()
+    due: float = 0.0
     votes: Votes = field(default_factory=dict)
     checkpoints: Mapping[int, Checkpoint] = field(default_factory=dict)
     offers: Mapping[str, Checkpoint] = field(default_factory=dict)
@@ -36,8 +42,8 @@ class State:
     @property
     def global_samples(self) -> int:
         """Samples in all finished rounds, as most members saw them."""
-        votes = self.votes.get(self.round - 1)
-        return summary(self.round - 1, votes).global_samples if votes else self.latest.global_samples
+        poll = self.votes.get(self.round - 1)
+        return poll.summary(self.round - 1).global_samples if poll else self.latest.global_samples
 
     @property
     def finished(self) -> bool:
@@ -59,7 +65,21 @@ class State:
         return found if found is not None and found.digest == checkpoint.digest else None
 
     def with_member(self, member: Member) -> State:
-        return replace(self, members={**self.members, member.id: member})
+        """With it in place of what it was before."""
+        before, tempo, due = self.members.get(member.id), self.tempo, self.due
+        if before is not None and before.live:
+            tempo = tempo.minus(before.pulse.samples_per_second)
+        if member.live:
+            tempo = tempo.plus(member.pulse.samples_per_second)
+            due = min(due, member.last_seen + self.terms.patience_seconds)
+        return replace(self, members=self.members.set(member.id, member), tempo=tempo, due=due)
+
+    def with_members(self, members: Iterable[Member]) -> State:
+        """With all of them."""
+        state = self
+        for member in members:
+            state = state.with_member(member)
+        return state
 
 
 Step = tuple[State, list[d.Decision]]
@@ -76,6 +96,6 @@ def doubt(state: State, round_: int, digest: str) -> str:
         return f"the run ends with round {state.terms.total_rounds}"
     if round_ > state.round and state.ledger.returns:
         return f"the run went back, and is in round {state.round} now"
-    if contradicts(state.votes.get(round_ - 1, {}), digest):
+    if state.votes.get(round_ - 1, Poll()).contradicts(digest):
         return "most reports of that round name another digest"
     return ""

@@ -19,7 +19,8 @@ from sqlalchemy.exc import DBAPIError
 from coordinator import decisions as d
 from coordinator import rows
 from coordinator.ledger import END, Entry, Ledger, Return
-from coordinator.records import Checkpoint, Evaluation, Metrics, Receipt, Terms
+from coordinator.records import Checkpoint, Evaluation, Receipt, Terms
+from coordinator.rounds import Poll
 from coordinator.state import State
 from coordinator.tables import (
     checkpoints,
@@ -35,7 +36,7 @@ from coordinator.tables import (
     votes,
 )
 from swarm.errors import DiskError, SwarmError
-from swarm.ranges import Range, merge, subtract
+from swarm.ranges import Range, gaps, merge
 
 _LOG_SHOWN = 50
 
@@ -213,15 +214,15 @@ class SqlStore:
         """The state as the last written tick left it; an empty run for new tables. Raises SwarmError."""
         with self._reading() as connection:
             kept = {row.round: rows.checkpoint(row) for row in self._all(connection, checkpoints)}
-            return State(
+            state = State(
                 terms=terms,
                 ledger=self._load_ledger(connection, terms, max(kept, default=0)),
-                members={row.id: rows.member(row) for row in self._all(connection, members)},
                 votes=self._votes(connection),
                 checkpoints=kept,
                 evaluations={row.round: rows.evaluation(row) for row in self._all(connection, evaluations)},
                 invites={found.id: found for found in map(rows.invite, self._all(connection, invites))},
             )
+            return state.with_members(map(rows.member, self._all(connection, members)))
 
     def _load_ledger(self, connection: Connection, terms: Terms, latest: int) -> Ledger:
         written = self._all(connection, entries)
@@ -232,31 +233,19 @@ class SqlStore:
             settled.setdefault((row.lease, row.member), []).append(Range(row.start, row.stop))
         found = [rows.lease(row, settled.get((row.id, row.member), [])) for row in self._all(connection, leases)]
         held = [part for lease in found for part in lease.left]
-        free: list[Range] = [Range(0, END)]
-        for part in merge([*taken, *held]):
-            free = subtract(free, part)
-        by_round: dict[int, tuple[Entry, ...]] = {}
-        for row in counted:
-            if row.round >= latest:
-                by_round[row.round] = (*by_round.get(row.round, ()), rows.entry(row))
-        return Ledger(
-            epoch_samples=terms.epoch_samples,
-            free=tuple(free),
-            leases={lease.id: lease for lease in found if lease.left},
-            closed={lease.id: lease for lease in found if not lease.left},
-            counted=by_round,
-            returns=tuple(Return(row.round, row.first_lease) for row in self._all(connection, returns)),
-            next_number=max((lease.number for lease in found), default=0) + 1,
-        )
+        free = gaps(merge([*taken, *held]), Range(0, END))
+        recent = [rows.entry(row) for row in counted if row.round >= latest]
+        back = [Return(row.round, row.first_lease) for row in self._all(connection, returns)]
+        return Ledger(terms.epoch_samples, tuple(free)).restored(found, recent, back)
 
-    def _votes(self, connection: Connection) -> dict[int, dict[str, Metrics]]:
+    def _votes(self, connection: Connection) -> dict[int, Poll]:
         newest = connection.execute(select(func.max(votes.c.round)).where(self._mine(votes))).scalar()
         latest = connection.execute(select(func.max(checkpoints.c.round)).where(self._mine(checkpoints))).scalar()
         first = min(latest or 0, (newest or 0) - 64)
         named = select(votes).where(self._mine(votes), votes.c.round >= first).order_by(votes.c.round, votes.c.member)
-        cast: dict[int, dict[str, Metrics]] = {}
+        cast: dict[int, Poll] = {}
         for row in connection.execute(named):
-            cast.setdefault(row.round, {})[row.member] = rows.vote(row)
+            cast[row.round] = cast.get(row.round, Poll()).plus(row.member, rows.vote(row))
         return cast
 
     def receipts(self, keys: Sequence[str]) -> dict[str, tuple[Receipt, ...]]:

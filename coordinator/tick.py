@@ -5,7 +5,9 @@ The rules are the table "Coordinator" in docs/architecture.md. Times are Unix se
 
 from __future__ import annotations
 
+import math
 import random
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -14,7 +16,7 @@ from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import Entry, Ledger
 from coordinator.records import Member, RoundReport
-from coordinator.rounds import majority, minority
+from coordinator.rounds import Poll
 from coordinator.seats import seat_for
 from coordinator.state import State, Step, Votes, advanced
 from swarm.ranges import total
@@ -114,21 +116,24 @@ def _beat(state: State, member: Member, event: e.Heartbeat, now: float) -> State
 def _end_membership(state: State, member: Member, why: str) -> Step:
     gone = replace(member, live=False, has_state=False)
     state, made = state.with_member(gone), [d.MemberLeft(gone, why)]
-    held = [lease.id for lease in state.ledger.leases.values() if lease.member == member.id]
+    held = state.ledger.held.get(member.id, ())
     state, expired = _expire(state, held, f"{member.name} left")
     return state, [*made, *expired]
 
 
 def _resume(state: State, now: float) -> State:
     """After an absence of the coordinator everybody gets the full time again."""
-    members = {key: replace(m, last_seen=now, heard=False) if m.live else m for key, m in state.members.items()}
     ledger = state.ledger
-    for member in members:
+    for member in ledger.held:
         ledger = ledger.extend(member, 0, now + state.terms.lease_seconds)
-    return replace(state, members=members, ledger=ledger)
+    here = [replace(member, last_seen=now, heard=False) for member in state.live]
+    return replace(state, ledger=ledger).with_members(here)
 
 
 def _elapse(state: State, now: float) -> Step:
+    """End what is due; nobody is looked at before the first of them can be."""
+    if now < state.due:
+        return state, []
     made: list[d.Decision] = []
     for member in state.live:
         if now - member.last_seen > state.terms.patience_seconds:
@@ -137,10 +142,12 @@ def _elapse(state: State, now: float) -> Step:
             made += more
     overdue = [lease.id for lease in state.ledger.leases.values() if lease.deadline <= now]
     state, more = _expire(state, overdue, "its time ran out")
-    return state, [*made, *more]
+    deadlines = [lease.deadline for lease in state.ledger.leases.values()]
+    silences = [member.last_seen + state.terms.patience_seconds for member in state.live]
+    return replace(state, due=min([*deadlines, *silences], default=math.inf)), [*made, *more]
 
 
-def _expire(state: State, leases: list[str], why: str) -> Step:
+def _expire(state: State, leases: Iterable[str], why: str) -> Step:
     made: list[d.Decision] = []
     ledger = state.ledger
     for lease_id in leases:
@@ -157,12 +164,11 @@ def _lease(state: State, member: Member, wish: int, now: float, rng: random.Rand
     if state.finished:
         return state, [d.LeaseDenied("the run is finished")]
     state, made = _go_back_if_lost(state)
-    speeds = [other.pulse.samples_per_second for other in state.live]
-    limit = state.ledger.limit(state.terms.target_batch_size, member.pulse.samples_per_second, speeds)
+    limit = state.ledger.limit(state.terms.target_batch_size, member.pulse.samples_per_second, state.tempo)
     tail = f"{rng.getrandbits(48):012x}"
     deadline = now + state.terms.lease_seconds
     ledger, lease = state.ledger.grant(member.id, max(1, min(wish, limit)), deadline, tail)
-    return replace(state, ledger=ledger), [*made, d.LeaseGranted(lease)]
+    return replace(state, ledger=ledger, due=min(state.due, deadline)), [*made, d.LeaseGranted(lease)]
 
 
 def _go_back_if_lost(state: State) -> Step:
@@ -172,10 +178,14 @@ def _go_back_if_lost(state: State) -> Step:
     to = state.latest.round
     ledger, undone = state.ledger.go_back(to)
     made = d.WentBack(ledger.returns[-1], state.round, tuple(undone))
-    members = {key: replace(m, counted=m.counted - _counted_by(key, undone)) for key, m in state.members.items()}
+    lost = Counter[str]()
+    for entry in undone:
+        lost[entry.member] += len(entry.range)
+    less = [replace(state.members[key], counted=state.members[key].counted - count) for key, count in lost.items()]
     votes = {key: value for key, value in state.votes.items() if key < to}
     measured = {key: value for key, value in state.evaluations.items() if key <= to}
-    return replace(state, ledger=ledger, members=members, votes=votes, offers={}, evaluations=measured), [made]
+    state = replace(state, ledger=ledger, votes=votes, offers={}, evaluations=measured)
+    return state.with_members(less), [made]
 
 
 def _counted_by(member: str, entries: Iterable[Entry]) -> int:
@@ -202,7 +212,7 @@ def _file(state: State, member: Member, report: RoundReport) -> tuple[State, d.R
     voted = bool(report.metrics.digest) and not void and report.round < state.terms.total_rounds
     holds = voted and _is_of_this_process(state, member, report)
     filed = d.ReportFiled(member.id, report, tuple(entries), voted, holds)
-    used = [d.LeaseUsed(key) for key in before.leases if key not in ledger.leases]
+    used = [d.LeaseUsed(key) for key in before.held.get(member.id, ()) if key not in ledger.leases]
     member = replace(
         member,
         counted=member.counted + _counted_by(member.id, entries),
@@ -239,12 +249,13 @@ def _settle(state: State, member: Member, report: RoundReport) -> tuple[Ledger, 
 
 
 def _vote(state: State, member: str, report: RoundReport) -> Step:
-    before = state.votes.get(report.round, {})
-    votes = {**before, member: report.metrics}
+    before = state.votes.get(report.round, Poll())
+    poll = before.plus(member, report.metrics)
     made: list[d.Decision] = []
-    if (others := minority(votes)) and others != minority(before):
-        made.append(d.DigestsDiffer(report.round, majority(votes), others))
-    after = replace(state, votes=_recent({**state.votes, report.round: votes}, state.latest.round))
+    changed = poll.majority not in (report.metrics.digest, "") or poll.majority != before.majority
+    if changed and (others := poll.minority) and others != before.minority:
+        made.append(d.DigestsDiffer(report.round, poll.majority, others))
+    after = replace(state, votes=_recent({**state.votes, report.round: poll}, state.latest.round))
     return after, [*made, *advanced(state, after)]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -52,6 +52,13 @@ def subtract(ranges: Iterable[Range], gone: Range) -> list[Range]:
     for item in ranges:
         left += [Range(item.start, min(item.stop, gone.start)), Range(max(item.start, gone.stop), item.stop)]
     return [item for item in left if item]
+
+
+def gaps(ranges: Sequence[Range], window: Range) -> list[Range]:
+    """The positions of `window` that are in none of `ranges`, which are sorted, disjoint and inside it."""
+    starts = [window.start, *(item.stop for item in ranges)]
+    stops = [*(item.start for item in ranges), window.stop]
+    return [item for item in map(Range, starts, stops) if item]
 
 
 def total(ranges: Iterable[Range]) -> int:

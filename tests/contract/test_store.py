@@ -41,9 +41,7 @@ def facts(state: State) -> dict[str, object]:
         "free": ledger.free,
         "leases": {key: (item.member, item.range, item.left) for key, item in ledger.leases.items()},
         "counted": {  # the run never goes back beyond its latest checkpoint
-            key: sorted(group, key=lambda entry: entry.range)
-            for key, group in ledger.counted.items()
-            if key >= state.latest.round
+            key: dict(group) for key, group in ledger.counted.items() if key >= state.latest.round
         },
         "returns": ledger.returns,
         "next": ledger.next_number,
@@ -51,7 +49,7 @@ def facts(state: State) -> dict[str, object]:
             key: (m.name, m.credit, m.live, m.has_state, m.first_lease, m.counted, m.rejected, m.invite, m.session)
             for key, m in state.members.items()
         },
-        "votes": {key: {who: vote.digest for who, vote in cast.items()} for key, cast in state.votes.items()},
+        "votes": {key: {who: vote.digest for who, vote in cast.votes.items()} for key, cast in state.votes.items()},
         "checkpoints": state.checkpoints,
         "evaluations": state.evaluations,
         "invites": state.invites,

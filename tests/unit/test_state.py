@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +13,7 @@ from coordinator import events as e
 from coordinator.ledger import Claim
 from coordinator.records import Checkpoint, Pulse
 from coordinator.state import State
+from coordinator.tempo import Tempo
 from coordinator.tick import tick
 from swarm.ranges import Range, subtract, total
 from tests.histories import History, assert_every_position_in_one_place, counted, fresh, report
@@ -40,6 +44,20 @@ def test_rounds_never_go_back_unsaid_and_every_refusal_has_a_remedy(seed: int) -
             assert not isinstance(item, d.LeaseGranted | d.ReportFiled) or str(item) is not None
         for lease in after.ledger.leases.values():
             assert lease.deadline > now
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32))
+def test_what_is_kept_for_speed_is_what_the_state_says(seed: int) -> None:
+    for _, _, after, now in History(seed).steps(80):
+        leases, live = after.ledger.leases.values(), after.live
+        assert after.tempo == Tempo.of(member.pulse.samples_per_second for member in live)
+        silences = [member.last_seen + after.terms.patience_seconds for member in live]
+        assert now <= after.due <= min([*silences, *(lease.deadline for lease in leases)], default=math.inf)
+        held = [(lease.member, lease.id) for lease in sorted(leases, key=lambda lease: lease.number)]
+        assert sorted(held) == sorted((who, key) for who, mine in after.ledger.held.items() for key in mine)
+        for poll in after.votes.values():
+            assert Counter(vote.digest for vote in poll.votes.values()) == dict(poll.named)
 
 
 @settings(max_examples=60, deadline=None)
