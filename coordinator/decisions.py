@@ -138,6 +138,26 @@ class LeaseUsed:
 
 
 @dataclass(frozen=True)
+class RoundGranted:
+    """These members make the round, and no others."""
+
+    round: int
+    members: frozenset[str]
+
+    def __str__(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class RoundDenied:
+    round: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"Round {self.round} was not granted to a part of the swarm: {self.why}."
+
+
+@dataclass(frozen=True)
 class RoundAdvanced:
     round: int
     finished: bool
@@ -263,6 +283,8 @@ Decision = (
     | LeaseUsed
     | ReportFiled
     | ReportKnown
+    | RoundGranted
+    | RoundDenied
     | RoundAdvanced
     | DigestsDiffer
     | CheckpointOffered

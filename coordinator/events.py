@@ -60,6 +60,16 @@ class TakeLease:
 
 
 @dataclass(frozen=True)
+class AskRound:
+    """May `members` make `round`, who are not more than half of those who made the last one?"""
+
+    member: str
+    round: int
+    members: frozenset[str]
+    session: str = ""
+
+
+@dataclass(frozen=True)
 class Report:
     """`known` holds the receipts of those reports that were answered before, by key."""
 
@@ -97,5 +107,5 @@ class Resumed:
 
 
 # What only a live member may say, and of its processes only the one that `session` names.
-MemberEvent = Heartbeat | Leave | TakeLease | Report | OfferCheckpoint | Evaluated
+MemberEvent = Heartbeat | Leave | TakeLease | AskRound | Report | OfferCheckpoint | Evaluated
 Event = Join | MemberEvent | MakeInvite | RevokeInvite | CheckpointUploaded | Resumed

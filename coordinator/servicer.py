@@ -31,6 +31,7 @@ from swarm.version import __version__
 
 _ROUNDS_SHOWN = 20
 _MAX_LEASE = 1 << 32
+_MOST_MEMBERS = 4096
 _LONGEST_SESSION = 64  # characters
 _PROBES = 60  # measurements of a line, of one address in a minute
 _D = TypeVar("_D")
@@ -199,6 +200,13 @@ class Servicer(CoordinatorServicer):
 
     def SendProbe(self, request: Iterator[pb.Chunk], context: grpc.ServicerContext) -> pb.ProbeResponse:
         return self._probe.take(host_of(context.peer()), request)
+
+    def GrantRound(self, request: pb.GrantRoundRequest, context: grpc.ServicerContext) -> pb.GrantRoundResponse:
+        self._state(request.run)
+        members = frozenset(request.members[:_MOST_MEMBERS])
+        made = self._engine.apply(e.AskRound(request.member_id, request.round, members, _session(context)))
+        denied = _of(made, d.RoundDenied)
+        return pb.GrantRoundResponse(granted=not denied, why="; ".join(item.why for item in denied))
 
     def TakeLease(self, request: pb.TakeLeaseRequest, context: grpc.ServicerContext) -> pb.TakeLeaseResponse:
         self._state(request.run)

@@ -19,8 +19,8 @@ Votes = Mapping[int, Poll]
 @dataclass(frozen=True)
 class State:
     """A run. `checkpoints` and `evaluations` are accepted ones by round, `offers` wanted ones by their SHA-256,
-    `invites` all that were made, by id. `tempo` is that of the live members; before `due` (Unix seconds) no membership
-    or lease ends by itself.
+    `invites` all that were made, by id, `grants` who may make a round where that was asked. `tempo` is that of the
+    live members; before `due` (Unix seconds) no membership or lease ends by itself.
     """
 
     terms: Terms
@@ -33,6 +33,7 @@ class State:
     offers: Mapping[str, Checkpoint] = field(default_factory=dict)
     evaluations: Mapping[int, Evaluation] = field(default_factory=dict)
     invites: Mapping[str, IssuedInvite] = field(default_factory=dict)
+    grants: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
     @property
     def round(self) -> int:

@@ -5,10 +5,11 @@ The decisions of a tick are written in one transaction before any caller is answ
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from coordinator import decisions as d
 from coordinator import rows
+from coordinator.grants import KEPT as GRANTS_KEPT
 from coordinator.ledger import END, Entry, Ledger, Return
 from coordinator.records import Checkpoint, Evaluation, Receipt, Terms
 from coordinator.rounds import Poll
@@ -26,6 +28,7 @@ from coordinator.tables import (
     checkpoints,
     entries,
     evaluations,
+    grants,
     invites,
     leases,
     log,
@@ -125,6 +128,8 @@ class SqlStore:
                 self._close_lease(connection, lease_id)
             case d.ReportFiled():
                 self._file(connection, decision)
+            case d.RoundGranted(round_, members_):
+                self._put(connection, grants, {"round": round_, "members": json.dumps(sorted(members_))})
             case d.WentBack():
                 self._go_back(connection, decision)
             case _:
@@ -190,6 +195,7 @@ class SqlStore:
         connection.execute(update(entries).where(*undone).values(state="expired", why=back.why))
         connection.execute(delete(votes).where(self._mine(votes), votes.c.round >= back.back.round))
         connection.execute(delete(evaluations).where(self._mine(evaluations), evaluations.c.round > back.back.round))
+        connection.execute(delete(grants).where(self._mine(grants), grants.c.round >= back.back.round))
         self._put(connection, returns, {"round": back.back.round, "first_lease": back.back.first_lease})
         for member in {entry.member for entry in back.undone}:
             count = sum(len(entry.range) for entry in back.undone if entry.member == member)
@@ -222,6 +228,8 @@ class SqlStore:
                 evaluations={row.round: rows.evaluation(row) for row in self._all(connection, evaluations)},
                 invites={found.id: found for found in map(rows.invite, self._all(connection, invites))},
             )
+            granted = self._all(connection, grants)[-GRANTS_KEPT:]
+            state = replace(state, grants={row.round: frozenset(json.loads(row.members)) for row in granted})
             return state.with_members(map(rows.member, self._all(connection, members)))
 
     def _load_ledger(self, connection: Connection, terms: Terms, latest: int) -> Ledger:

@@ -131,6 +131,15 @@ evaluations = Table(
     Column("evaluated_by", String(64), nullable=False),
 )
 
+# Who may make a round, where a part of the swarm had to ask; `members` is a JSON list of ids.
+grants = Table(
+    "grants",
+    metadata,
+    _run(),
+    Column("round", BigInteger, primary_key=True),
+    Column("members", Text, nullable=False),
+)
+
 # Every time that the run went back: leases numbered below `first_lease` belong to what was undone.
 returns = Table(
     "returns",

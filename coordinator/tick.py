@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from coordinator import checkpoints, evaluations, invites
+from coordinator import checkpoints, evaluations, grants, invites
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import Entry, Ledger
@@ -65,6 +65,14 @@ def _apply_of_member(state: State, event: e.MemberEvent, now: float, rng: random
             return _lease(state, member, event.samples, now, rng)
         case e.Report():
             return _report(state, member, event)
+        case _:
+            return _answer(state, event)
+
+
+def _answer(state: State, event: e.AskRound | e.OfferCheckpoint | e.Evaluated) -> Step:
+    match event:
+        case e.AskRound():
+            return grants.ask(state, event)
         case e.OfferCheckpoint():
             return checkpoints.offer(state, event)
         case e.Evaluated():
@@ -184,7 +192,8 @@ def _go_back_if_lost(state: State) -> Step:
     less = [replace(state.members[key], counted=state.members[key].counted - count) for key, count in lost.items()]
     votes = {key: value for key, value in state.votes.items() if key < to}
     measured = {key: value for key, value in state.evaluations.items() if key <= to}
-    state = replace(state, ledger=ledger, votes=votes, offers={}, evaluations=measured)
+    granted = {key: value for key, value in state.grants.items() if key < to}
+    state = replace(state, ledger=ledger, votes=votes, offers={}, evaluations=measured, grants=granted)
     return state.with_members(less), [made]
 
 

@@ -80,6 +80,7 @@ class Desk:
         return {
             "setup": self._setup,
             "lease": self._lease,
+            "grant": self._grant,
             "chunk": self._files.chunk,
             "latest_checkpoint": self._latest_checkpoint,
             "maddrs": self._listening,
@@ -110,6 +111,7 @@ class Desk:
                 base=[Manifest.of(blob).facts() for blob in self.run.base],
                 checkpoint=str(self._newest_checkpoint()),
                 folder=str(self._seat.folder),
+                member=self.session.member_id,
                 cache=str(paths.cache() / "blobs"),
                 base_folder=str(self._options.base or ""),
                 from_hub=self._options.from_hub,
@@ -141,6 +143,9 @@ class Desk:
         answer = self.session.lease(samples)
         lease = answer.lease
         return {"lease": [lease.lease_id, *lease.range] if lease else None, "why": answer.why}
+
+    def _grant(self, number: int, members: list[str]) -> bool:
+        return self.session.grant(number, members)
 
     def _latest_checkpoint(self, newer_than: int) -> str:
         self.run = self._client.get_run()

@@ -71,7 +71,7 @@ class Session:
         self._checkpoints = checkpoints
         self._standing = standing
         self._send = send  # returns when so many bytes may leave
-        self._member_id = ""
+        self.member_id = ""
         self._interval = 5.0
         self._doing = pb.HeartbeatRequest(phase="starting")
         self._due = threading.Event()
@@ -84,7 +84,7 @@ class Session:
         """
         who = self._who
         answer = self._client.join(who.public_key, who.name, round_, who.credit, who.seat, who.replaces)
-        self._member_id, self._interval = answer.member_id, answer.heartbeat_seconds
+        self.member_id, self._interval = answer.member_id, answer.heartbeat_seconds
         self._standing.before = max(0, answer.counted - self._standing.counted)
         return answer.why
 
@@ -94,7 +94,7 @@ class Session:
         When it was the only member, the coordinator then takes the run back to the latest checkpoint.
         """
         try:
-            self._client.leave(self._member_id, reason)
+            self._client.leave(self.member_id, reason)
             self.join()
         except SwarmError as error:
             logger.info("%s", error)
@@ -112,10 +112,17 @@ class Session:
 
     def lease(self, samples: int) -> Leased:
         """Ask for samples to train on. Raises UnreachableError."""
-        answer = self._client.take_lease(self._member_id, samples)
+        answer = self._client.take_lease(self.member_id, samples)
         if not answer.lease_id:
             return Leased(None, answer.why)
         return Leased(LeasedRange(answer.lease_id, Range(answer.range.start, answer.range.stop)))
+
+    def grant(self, round_: int, members: list[str]) -> bool:
+        """Whether the coordinator lets these members make the round. Raises UnreachableError."""
+        answer = self._client.grant_round(self.member_id, round_, members)
+        if answer.why:
+            logger.info("round %d is not granted to this part of the swarm: %s", round_, answer.why)
+        return answer.granted
 
     def report(self, report: pb.RoundReport) -> None:
         """Keep a report until the coordinator has it."""
@@ -152,7 +159,7 @@ class Session:
         if self.unreachable_since is not None:
             return
         try:
-            self._client.leave(self._member_id, reason)
+            self._client.leave(self.member_id, reason)
         except SwarmError as error:
             logger.info("goodbye was not heard: %s", error)
 
@@ -182,7 +189,7 @@ class Session:
     def _beat(self) -> None:
         beat = pb.HeartbeatRequest()
         beat.CopyFrom(self._doing)
-        beat.member_id = self._member_id
+        beat.member_id = self.member_id
         answer = self._client.heartbeat(beat)
         self.unreachable_since = None
         if answer.HasField("evaluation"):
@@ -212,7 +219,7 @@ class Session:
 
     def _send_reports(self, items: list[Item]) -> None:
         reports = [pb.RoundReport.FromString(item.body) for item in items]
-        receipts = self._client.report_rounds(self._member_id, reports)
+        receipts = self._client.report_rounds(self.member_id, reports)
         self._outbox.remove(items)
         for receipt in receipts:
             size = receipt.range.stop - receipt.range.start
@@ -223,7 +230,7 @@ class Session:
                 self._standing.why = f"round {receipt.round}: {receipt.why}"
 
     def _send_evaluation(self, item: Item) -> None:
-        answer = self._client.report_evaluation(self._member_id, pb.Evaluation.FromString(item.body))
+        answer = self._client.report_evaluation(self.member_id, pb.Evaluation.FromString(item.body))
         if not answer.accepted:
             logger.info("the evaluation is not wanted: %s", answer.why)
         self._outbox.remove([item])
@@ -236,9 +243,9 @@ class Session:
         path = self.checkpoint_path(checkpoint.round)
         if path.exists():
             checkpoint.sha256, checkpoint.size = sha256_file(path), path.stat().st_size
-            answer = self._client.offer_checkpoint(self._member_id, checkpoint)
+            answer = self._client.offer_checkpoint(self.member_id, checkpoint)
             if answer.wanted:
-                self._client.upload(self._member_id, path, checkpoint.sha256, answer.offset, self._send)
+                self._client.upload(self.member_id, path, checkpoint.sha256, answer.offset, self._send)
             logger.info("checkpoint of round %d: %s", checkpoint.round, answer.why or "uploaded")
         self._outbox.remove([item])
         path.unlink(missing_ok=True)

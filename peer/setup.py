@@ -19,6 +19,7 @@ class Setup:
     base: list[dict[str, Any]]  # the same of the frozen base's files
     checkpoint: str  # path of a state file
     folder: str
+    member: str  # this seat's id at the coordinator
     cache: str  # of the base's files
     base_folder: str  # the volunteer's copy of the base, or empty
     from_hub: bool

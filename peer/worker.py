@@ -5,6 +5,7 @@ Started by the supervisor as `python -m peer.worker FD`; speaks with it over the
 
 from __future__ import annotations
 
+import asyncio
 import faulthandler
 import os
 import shutil
@@ -13,6 +14,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,9 +128,17 @@ def _enter(setup: Setup, bridge: Bridge, orders: Orders) -> SwarmExchange:
 
     spec = setup.spec
     rules = Rules(closing_of(spec), spec.exchange.grace_seconds, spec.exchange.timeout_seconds)
+
+    async def arbiter(round_: int, members: Sequence[str]) -> bool:
+        try:
+            return bool(await asyncio.to_thread(bridge.call, "grant", number=round_, members=list(members)))
+        except SwarmError as error:
+            logger.info("whether another part of the swarm goes on is not known: %s", error)
+            return False
+
     line = Line(lambda: orders.upload, lambda count: bridge.notify("moved", count=count))
     local = spec.local if spec.training.mode == "local" else None
-    options = ExchangeOptions(rules, spec.exchange.compression, local, line)
+    options = ExchangeOptions(rules, spec.exchange.compression, local, line, arbiter)
     pace = CALM if local else BRISK
     node = NodeOptions(
         spec.run.name,
@@ -137,6 +147,7 @@ def _enter(setup: Setup, bridge: Bridge, orders: Orders) -> SwarmExchange:
         setup.port,
         relay=setup.relay,
         announced=setup.announced,
+        member=setup.member,
         pace=pace,
     )
     return SwarmExchange.start(node, options)

@@ -159,6 +159,11 @@ class CoordinatorClient:
         answer = self._call(self._stub.SendProbe, _probe_chunks(seconds), _QUICK + 3 * seconds)
         return answer.size / max(answer.seconds, 1e-6)
 
+    def grant_round(self, member_id: str, round_: int, members: Iterable[str]) -> pb.GrantRoundResponse:
+        """Whether these members may make the round although they are not more than half of the last one's."""
+        request = pb.GrantRoundRequest(run=self.invite.run, member_id=member_id, round=round_, members=members)
+        return self._call(self._stub.GrantRound, request)
+
     def take_lease(self, member_id: str, samples: int) -> pb.TakeLeaseResponse:
         """Up to `samples` positions to train on; without a lease id there are none, and `why` says why."""
         request = pb.TakeLeaseRequest(run=self.invite.run, member_id=member_id, samples=samples)

@@ -74,14 +74,15 @@ class History:
             round_ = rng.choice([0, 0, self.state.round])
             return e.Join(who, who.encode() * 16, who, "1", round_, rng.choice(["", f"{who} of B"]))
         match rng.choices(
-            ["leave", "resumed", "join", "lease", "checkpoint", "evaluation", "report"], [1, 1, 1, 8, 3, 2, 16]
+            ["leave", "resumed", "join", "ask", "lease", "checkpoint", "evaluation", "report"],
+            [1, 1, 1, 1, 8, 3, 2, 16],
         )[0]:
-            case "leave":
-                return e.Leave(who, "tired")
-            case "resumed":
-                return e.Resumed()
-            case "join":
-                return e.Join(who, who.encode() * 16, who, "1")
+            case "leave" | "resumed" | "join" as kind:
+                changes = {"leave": e.Leave(who, "tired"), "join": e.Join(who, who.encode() * 16, who, "1")}
+                return changes.get(kind, e.Resumed())
+            case "ask":
+                together = frozenset({who, f"m{rng.randrange(4)}"})
+                return e.AskRound(who, self.state.round + rng.choice([0, 0, 1]), together)
             case "lease":
                 return e.TakeLease(who, rng.randrange(1, 20))
             case "checkpoint":

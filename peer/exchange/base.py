@@ -92,6 +92,7 @@ class Fetched:
     path: Path
     round: int
     digest: str
+    made_by: tuple[str, ...] = ()  # the members whose group made it; empty when the donor does not know
 
 
 # Writes this peer's state and says (file, round, digest); called from other threads.

@@ -26,7 +26,6 @@ from swarm.transfer import require_space
 
 guard.prepare()
 
-from hivemind.p2p import PeerID  # noqa: E402
 
 logger = log.get(__name__)
 
@@ -248,7 +247,7 @@ class Fetching:
 
     async def _receive(self, ask: Ask, length: int) -> bytes:
         """The chunk's bytes as the peer has them. Raises Busy, EOFError when there are fewer, NETWORK_ERRORS."""
-        stub = Servicer.get_stub(self._node.p2p, PeerID(ask.donor), namespace=self._node.run)
+        stub = self._node.stub(Servicer, ask.donor)
         request = pb.ChunkRequest(sha256=self._manifest.sha256, chunk=ask.chunk)
         data = bytearray()
         async with aclosing(await stub.rpc_chunk(request)) as stream:
@@ -285,7 +284,7 @@ class Fetching:
         self._changed.set()
 
     async def _holdings(self, donor: bytes) -> frozenset[int]:
-        stub = Servicer.get_stub(self._node.p2p, PeerID(donor), namespace=self._node.run)
+        stub = self._node.stub(Servicer, donor)
         try:
             request = pb.HoldingsRequest(sha256=self._manifest.sha256)
             answer: pb.Holdings = await stub.rpc_holdings(request, timeout=_ANSWER_SECONDS)

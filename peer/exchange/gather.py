@@ -30,7 +30,6 @@ from swarm.sections import Local
 
 guard.prepare()
 
-from hivemind.p2p import PeerID  # noqa: E402
 
 logger = log.get(__name__)
 
@@ -107,7 +106,7 @@ class Gather:
         """Fetch one; a stream that breaks off goes on where it stopped, from the next who has it."""
         payloads = trip.payloads
         for holder in cycle(holders):
-            stub = Carrier.get_stub(self._node.p2p, PeerID(holder), namespace=self._node.run)
+            stub = self._node.stub(Carrier, holder)
             request = pb.PayloadRequest(group_id=trip.group.group_id, sha256=sha256, offset=payloads.arrived(sha256))
             try:
                 async with aclosing(await stub.rpc_payload(request)) as stream:
@@ -121,7 +120,7 @@ class Gather:
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _bring(self, trip: Trip, relay: bytes, member: pb.GroupMember) -> None:
-        stub = Carrier.get_stub(self._node.p2p, PeerID(relay), namespace=self._node.run)
+        stub = self._node.stub(Carrier, relay)
         there, tries = 0, 0
         while there < trip.payloads.size and (member.client_mode or tries < _BRING_TRIES):
             try:

@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +18,13 @@ from peer.exchange.closing import Closing, Said
 from peer.exchange.relays import relay_of
 from peer.exchange.rounds import (
     Abort,
+    Appeal,
     Apply,
     Commit,
     Form,
     Limits,
     Member,
+    Quorum,
     Ready,
     Reopen,
     Wait,
@@ -37,7 +39,17 @@ logger = log.get(__name__)
 _KEPT_OUTCOMES = 16  # rounds for which a peer that missed the answer may ask again
 _TICK = 0.05  # seconds between looks at the clock while somebody waits
 _LONGEST_HOLD = 30.0  # seconds
+_APPEAL_SECONDS = 2.0  # before the coordinator is asked again
 _INVITATIONS = 5  # rounds that wait for the same peer while it catches up, until it takes part
+
+
+# Whether the members named may make the round; see `rounds.Appeal`.
+Arbiter = Callable[[int, Sequence[str]], Awaitable[bool]]
+
+
+async def nobody_else(_round: int, _members: Sequence[str]) -> bool:
+    """The arbiter of a swarm without a coordinator."""
+    return True
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,10 @@ class Leader:
         self.behind_of = 0  # a later round that another peer spoke of
         self.outcomes: dict[bytes, pb.Outcome] = {}
         self.relays: Callable[[], Collection[bytes]] = tuple  # nodes that carry payloads and are no members
+        self.left: Callable[[], Collection[str]] = tuple  # members that said goodbye
+        self.arbiter: Arbiter = nobody_else
+        self._granted: frozenset[str] = frozenset()
+        self._appeal: asyncio.Task[None] | None = None
         self._own = own
         self._rules = rules
         self._members = members
@@ -98,6 +114,7 @@ class Leader:
             return
         self.round, self._progress, self._why = round_, {}, ""
         self._began, self._first_done, self._closing_since = self._clock(), 0.0, 0.0
+        self._granted = frozenset()
         self._forget_who_left()
         self._dissolve(f"round {round_} has begun")
 
@@ -174,9 +191,7 @@ class Leader:
             self._fall_behind(request.round)
             return pb.Group(verdict=pb.RETRY, why="the round's leader has to catch up first")
         attempt = self._forming = self._forming or _Attempt()
-        attempt.ready[peer] = Ready(
-            request.samples, request.digest, request.client_mode, self._clock(), request.payload
-        )
+        attempt.ready[peer] = _ready(request, self._clock())
         self._note(peer, Said(request.samples, done=True))
         await self._until(attempt.group, lambda: self._try_to_form(attempt))
         return self._answer(peer, attempt)
@@ -212,16 +227,25 @@ class Leader:
             closing=self._rules.closing,
             waited=self._waited_closing(attempt),
             limits=self._limits(),
+            quorum=Quorum(frozenset(self.left()), self._granted),
         )
         self._say(decision.why)
         if isinstance(decision, Form):
             self._form(attempt, decision)
+        elif isinstance(decision, Appeal) and (self._appeal is None or self._appeal.done()):
+            self._appeal = asyncio.ensure_future(self._ask_arbiter(self.round, decision.members))
         elif isinstance(decision, Reopen):
             # Who was not ready may be gone; its last count must not close the round again and again.
             self._progress = {peer: word for peer, word in self._progress.items() if peer in attempt.ready}
             self._release(decision.why)
         elif self._waited(attempt) > self._rules.patience:
             self._release(decision.why)
+
+    async def _ask_arbiter(self, round_: int, members: tuple[str, ...]) -> None:
+        if await self.arbiter(round_, members):
+            self._granted = frozenset(members) if round_ == self.round else frozenset()
+        else:
+            await asyncio.sleep(_APPEAL_SECONDS)
 
     def _limits(self) -> Limits:
         guests = frozenset(guest for guest, round_ in self._hosted.items() if round_ == self.round)
@@ -318,7 +342,21 @@ class Leader:
 
 
 def _seat(peer: bytes, word: Ready) -> pb.GroupMember:
-    return pb.GroupMember(peer_id=peer, samples=word.samples, client_mode=word.client_mode, payload=word.payload)
+    return pb.GroupMember(
+        peer_id=peer, samples=word.samples, client_mode=word.client_mode, payload=word.payload, member=word.member
+    )
+
+
+def _ready(request: pb.ReadyRequest, now: float) -> Ready:
+    return Ready(
+        request.samples,
+        request.digest,
+        request.client_mode,
+        now,
+        request.payload,
+        request.member,
+        tuple(request.made_by),
+    )
 
 
 def _outcome(decision: Apply | Abort) -> pb.Outcome:

@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from math import inf
+from typing import Any
 
 from peer.exchange import circuit, guard
 from peer.exchange.rounds import Member
@@ -19,7 +21,7 @@ guard.prepare()
 
 from hivemind import DHT  # noqa: E402
 from hivemind.dht import DHTNode  # noqa: E402
-from hivemind.p2p import P2P, P2PDaemonError, P2PHandlerError, PeerID  # noqa: E402
+from hivemind.p2p import P2P, P2PDaemonError, P2PHandlerError, PeerID, ServicerBase  # noqa: E402
 from hivemind.utils import get_dht_time  # noqa: E402
 from hivemind.utils.timed_storage import ValueWithExpiration  # noqa: E402
 
@@ -63,6 +65,7 @@ class NodeOptions:
     relay: str = ""  # of a node through which others reach this one; empty: they dial it
     announced: Sequence[str] = ()  # where others can dial this node, besides; empty: what libp2p finds
     relays: bool = False  # lets others reach through it those that they cannot dial
+    member: str = ""  # its id at the coordinator; empty: its peer id
 
 
 def start_dht(options: NodeOptions) -> DHT:
@@ -126,6 +129,7 @@ class Node:
     pace: Pace = BRISK
     place: circuit.Place | None = None
     relays: tuple[bytes, ...] = ()  # nodes that carry payloads for others; see `offer_relay`
+    left: set[str] = field(default_factory=set)  # members that said goodbye, until they are back
     line: Line = field(default_factory=Line)
     _members: dict[bytes, Member] = field(default_factory=dict)
     _heard: bool = True
@@ -134,7 +138,8 @@ class Node:
     @classmethod
     async def open(cls, dht: DHT, options: NodeOptions) -> Node:
         p2p = await dht.replicate_p2p()
-        me = Member(time.time(), p2p.peer_id.to_bytes(), options.client_mode, active=False)
+        own = p2p.peer_id
+        me = Member(time.time(), own.to_bytes(), options.client_mode, active=False, member=options.member or str(own))
         place = circuit.Place(p2p, options.relay) if options.relay else None
         if place:
             await place.take()
@@ -143,6 +148,10 @@ class Node:
     @property
     def id(self) -> bytes:
         return self.me.peer_id
+
+    def stub(self, servicer: type[ServicerBase], peer: bytes) -> Any:
+        """Another node's handlers of that kind, to be called."""
+        return servicer.get_stub(self.p2p, PeerID(peer), namespace=self.run)
 
     def members(self) -> list[Member]:
         """All live members that are known, this one included."""
@@ -165,7 +174,7 @@ class Node:
         Everybody writes first and reads then, so of two that come at once at least one sees the other; the second
         look is for the other one. Without this each would be a swarm of its own for a round.
         """
-        self.me = Member(self.me.joined_at, self.id, self.me.client_mode, active=True)
+        self.me = replace(self.me, active=True)
         await self.declare()
         for _ in range(2):
             await self.refresh()
@@ -173,12 +182,12 @@ class Node:
         await self.refresh()
 
     async def declare(self) -> None:
-        value = [self.me.joined_at, self.me.client_mode, self.me.active]
+        value = [self.me.joined_at, self.me.client_mode, self.me.active, self.me.member]
         self._heard = await self._store(value, self.pace.record)
 
     async def retire(self) -> None:
         """Replace the own record by a goodbye, so that nobody waits for this peer."""
-        await self._store(None, 2 * self.pace.record)
+        await self._store([self.me.member], 2 * self.pace.record)
 
     async def _store(self, value: object, seconds: float) -> bool:
         """Whether another node took it. When none did it is kept here, for the first that asks."""
@@ -195,9 +204,11 @@ class Node:
         """Read the membership records anew."""
         found = await self.dht.get(self._key, latest=True, return_future=True)
         records = found.value if found is not None and isinstance(found.value, dict) else {}
-        members = (_parse(key, record) for key, record in records.items())
+        members = [member for key, record in records.items() if (member := _parse(key, record))]
         kept = {} if self._heard else self._members
-        self._members = {**kept, **{m.peer_id: m for m in members if m is not None}}
+        self._members = {**kept, **{member.peer_id: member for member in members}}
+        self.left |= {gone for record in records.values() if (gone := _farewell(record))}
+        self.left -= {member.member for member in members}
         if self.place:
             self.place.meet(self._members.keys() - {self.id})
 
@@ -227,12 +238,13 @@ class Node:
                 await self.dht.run_coroutine(partial(_know_again, place.relay.to_bytes()), return_future=True)
 
     async def _keep_records(self) -> None:
-        declared = 0.0
+        now = asyncio.get_running_loop().time
+        declared = -inf
         while True:
             try:
-                if time.monotonic() - declared > self.pace.declare:
+                if now() - declared > self.pace.declare:
                     await self.declare()
-                    declared = time.monotonic()
+                    declared = now()
                 await self.refresh()
             except (OSError, EOFError) as error:
                 logger.warning("membership could not be refreshed: %s", error)
@@ -264,12 +276,20 @@ async def offer_relay(dht: DHT, run: str, relay: bytes) -> None:
     await dht.store(_relays_key(run), True, expires, subkey=relay, return_future=True)
 
 
+def _farewell(record: ValueWithExpiration) -> str:
+    """The member whose goodbye this is; empty when it is none."""
+    match record.value:
+        case [str(member)]:
+            return member
+    return ""
+
+
 def _parse(key: object, record: ValueWithExpiration) -> Member | None:
     """A member from the DHT, or None when the record is a goodbye or nonsense: anyone may write there."""
     match record.value:
-        case [float(joined_at), bool(client_mode), bool(active)] if isinstance(key, bytes):
+        case [float(joined_at), bool(client_mode), bool(active), str(member)] if isinstance(key, bytes):
             try:
-                return Member(joined_at, PeerID(key).to_bytes(), client_mode, active)
+                return Member(joined_at, PeerID(key).to_bytes(), client_mode, active, member)
             except ValueError:
                 return None
     return None

@@ -5,7 +5,7 @@ state file.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import AsyncIterator  # noqa: UP035 - hivemind knows a stream by typing's alias only
 
@@ -39,6 +39,7 @@ class Servicer(ServicerBase):
         self.state_source: StateSource | None = None
         self.redirect: Callable[[], bytes] = bytes  # whom to ask instead of this peer
         self.heard_of: Callable[[bytes], None] = lambda _: None
+        self.made_by: Callable[[int], Sequence[str]] = lambda _: ()  # who made θ of that round
         self.shelf = Shelf()
         self.line = Line()
         self._leader = leader
@@ -70,7 +71,14 @@ class Servicer(ServicerBase):
             return pb.Snapshot(round=round_, why=f"this peer is in round {round_}")
         sha256 = await asyncio.to_thread(sha256_file, path)
         self._files = {**dict(list(self._files.items())[-1:]), sha256: path}
-        return pb.Snapshot(available=True, round=round_, digest=digest, sha256=sha256, size=path.stat().st_size)
+        return pb.Snapshot(
+            available=True,
+            round=round_,
+            digest=digest,
+            sha256=sha256,
+            size=path.stat().st_size,
+            made_by=self.made_by(round_),
+        )
 
     async def rpc_snapshot_chunks(
         self, request: pb.SnapshotChunkRequest, _context: P2PContext

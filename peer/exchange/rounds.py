@@ -22,6 +22,7 @@ class Member:
     peer_id: bytes
     client_mode: bool = False  # cannot be dialled
     active: bool = True  # holds the agreed state; False while it still fetches it
+    member: str = ""  # its id at the coordinator, the same after a restart
 
 
 def leader_of(members: Collection[Member]) -> Member | None:
@@ -44,6 +45,8 @@ class Ready:
     client_mode: bool
     at: float  # seconds, the leader's monotonic clock
     payload: str = ""  # SHA-256 of the encoded update, in local mode
+    member: str = ""  # its id at the coordinator
+    made_by: tuple[str, ...] = ()  # the members whose group made θ of this round; empty when it does not know
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,14 @@ class Form:
 
 
 @dataclass(frozen=True)
+class Appeal:
+    """These could go on, if no other part of the swarm does: the coordinator says yes to one part only."""
+
+    members: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True)
 class Reopen:
     """All who are ready go on accumulating."""
 
@@ -78,6 +89,14 @@ class Limits:
     guests: frozenset[bytes] = frozenset()
 
 
+@dataclass(frozen=True)
+class Quorum:
+    """Which members said goodbye, so that they are missed no more, and to whom the coordinator granted this round."""
+
+    left: frozenset[str] = frozenset()
+    granted: frozenset[str] = frozenset()
+
+
 def decide_group(
     *,
     expected: Collection[bytes],
@@ -87,7 +106,8 @@ def decide_group(
     closing: Closing,
     waited: float,
     limits: Limits,
-) -> Wait | Form | Reopen:
+    quorum: Quorum = Quorum(),
+) -> Wait | Form | Reopen | Appeal:
     """Whether the round's group can be formed.
 
     `expected` are the live peers that work on this round, `active_members` counts all live members that hold an
@@ -105,11 +125,34 @@ def decide_group(
     agreed, resync = _split_by_digest(ready, own)
     if lack := closing.lacks([ready[peer].samples for peer in agreed]):
         return Reopen(f"the ready peers have {lack}; the round goes on")
-    if len(agreed) * 2 <= active_members:
-        return Wait(f"only {len(agreed)} of {active_members} members can be reached; more than half must take part")
+    if doubt := _doubt([ready[peer] for peer in agreed], active_members, quorum):
+        return doubt
     late = f", without {missing} that were not ready in {grace:.0f} s" if missing else ""
     samples = sum(ready[peer].samples for peer in agreed)
     return Form(agreed, resync, f"{len(agreed)} peers with {samples} samples{late}")
+
+
+def _doubt(agreed: Sequence[Ready], active_members: int, quorum: Quorum) -> Wait | Appeal | None:
+    """Why another part of a cut swarm may go on instead of this one; None when it cannot.
+
+    Dynamic voting (Jajodia and Mutchler 1990, ACM TODS 15(2)): more than half of those who made the last round make the
+    next one. The coordinator breaks a tie, and decides for a state of which nobody knows who made it: a checkpoint.
+    """
+    here = {word.member for word in agreed}
+    voters = {member for word in agreed for member in word.made_by} - quorum.left
+    votes = len(voters & here)
+    if 2 * votes > len(voters):
+        return None
+    if voters and 2 * votes < len(voters):
+        return Wait(
+            f"only {votes} of the {len(voters)} members that made the last round are here; "
+            "the others may be going on elsewhere, so this part of the swarm waits for them"
+        )
+    if not voters and len(agreed) * 2 <= active_members:
+        return Wait(f"only {len(agreed)} of {active_members} members can be reached; more than half must take part")
+    if quorum.granted == here:
+        return None
+    return Appeal(tuple(sorted(here)), "asking the coordinator whether another part of the swarm goes on")
 
 
 def _split_by_digest(ready: Mapping[bytes, Ready], own: bytes) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:

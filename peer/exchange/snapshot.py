@@ -19,7 +19,6 @@ from swarm.tensorfile import publish, sha256_file, state_digest
 
 guard.prepare()
 
-from hivemind.p2p import PeerID  # noqa: E402
 
 logger = log.get(__name__)
 
@@ -48,7 +47,7 @@ async def download(
         if best and await _fetch(node, donor, best, part) and await asyncio.to_thread(_verified, part, best):
             path = folder / f"round-{best.round}.safetensors"
             publish(part, path)
-            return Fetched(path, best.round, best.digest)
+            return Fetched(path, best.round, best.digest, tuple(best.made_by))
     return None
 
 
@@ -66,7 +65,7 @@ async def _furthest(node: Node, donors: Sequence[bytes], at_least: int) -> tuple
 
 
 async def _offer(node: Node, donor: bytes, at_least: int) -> pb.Snapshot | None:
-    stub = Servicer.get_stub(node.p2p, PeerID(donor), namespace=node.run)
+    stub = node.stub(Servicer, donor)
     try:
         offer: pb.Snapshot = await stub.rpc_snapshot(
             pb.SnapshotRequest(at_least_round=at_least), timeout=_OFFER_SECONDS
@@ -79,7 +78,7 @@ async def _offer(node: Node, donor: bytes, at_least: int) -> pb.Snapshot | None:
 
 async def _fetch(node: Node, donor: bytes, offer: pb.Snapshot, part: Path) -> bool:
     """Append what is missing of `part`; True when it has the offered length."""
-    stub = Servicer.get_stub(node.p2p, PeerID(donor), namespace=node.run)
+    stub = node.stub(Servicer, donor)
     with part.open("ab") as file:
         try:
             request = pb.SnapshotChunkRequest(sha256=offer.sha256, offset=file.tell())

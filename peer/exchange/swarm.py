@@ -17,7 +17,7 @@ from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, S
 from peer.exchange.carrier import Carrier
 from peer.exchange.delivery import Delivery, Fallback, Progress
 from peer.exchange.gather import Gather
-from peer.exchange.leader import Leader, Rules
+from peer.exchange.leader import Arbiter, Leader, Rules, nobody_else
 from peer.exchange.loop import LoopThread
 from peer.exchange.node import NETWORK_ERRORS, Node, NodeOptions, start_dht
 from peer.exchange.protocol import Servicer
@@ -34,7 +34,6 @@ from swarm.sections import Local
 
 guard.prepare()
 
-from hivemind.p2p import PeerID  # noqa: E402
 
 logger = log.get(__name__)
 
@@ -45,13 +44,14 @@ _CALL_SECONDS = 5.0
 @dataclass(frozen=True)
 class ExchangeOptions:
     """The spec's part of an exchange: when a round closes; the codec of gradients, or in local mode its section. And
-    the volunteer's line.
+    the volunteer's line, and who says which part of a cut swarm goes on.
     """
 
     rules: Rules
     codec: str = "none"
     local: Local | None = None
     line: Line = field(default_factory=Line)
+    arbiter: Arbiter = nobody_else
 
 
 class SwarmExchange:
@@ -70,6 +70,7 @@ class SwarmExchange:
         self._reporter = Reporter(self._report, rules.closing)
         self._lost: set[bytes] = set()
         self._group = pb.Group()  # that of the last round that was applied
+        self._made_by: tuple[int, tuple[str, ...]] = (-1, ())  # the members whose group made θ of that round
 
     @classmethod
     def start(cls, node_options: NodeOptions, options: ExchangeOptions) -> SwarmExchange:
@@ -81,12 +82,13 @@ class SwarmExchange:
         loop = LoopThread()
         node = loop.run(Node.open(dht, node_options), _CALL_SECONDS)
         leader = Leader(node.id, options.rules, node.members)
-        leader.relays = lambda: node.relays
+        leader.relays, leader.left = (lambda: node.relays), (lambda: node.left)
+        leader.arbiter = options.arbiter
         servicer, carrier = Servicer(leader), Carrier()
         servicer.line = node.line = options.line
         exchange = cls(node, servicer, leader, _way(node, servicer, carrier, options), options.rules, loop)
         servicer.redirect = exchange.redirect
-        servicer.heard_of = node.heard_of
+        servicer.heard_of, servicer.made_by = node.heard_of, exchange.made_by
         loop.run(exchange._open(carrier), _CALL_SECONDS)
         if options.local:
             loop.spawn(node.keep_relays())
@@ -127,6 +129,11 @@ class SwarmExchange:
         """Whom to ask instead when this peer does not lead; else nothing."""
         leader = self._find_leader()
         return b"" if leader == self._node.id else leader
+
+    def made_by(self, round_: int) -> tuple[str, ...]:
+        """The members whose group made θ of that round; empty when that is not known."""
+        known, members = self._made_by
+        return members if known == round_ else ()
 
     def serve_state(self, source: StateSource) -> None:
         self._servicer.state_source = source
@@ -172,7 +179,7 @@ class SwarmExchange:
 
     async def _ask(self, peer: bytes, method: str, message: Any, seconds: float) -> Any:
         """Call a peer; one that does not answer is not asked to lead until its record is seen again."""
-        stub = Servicer.get_stub(self._node.p2p, PeerID(peer), namespace=self._node.run)
+        stub = self._node.stub(Servicer, peer)
         try:
             return await getattr(stub, method)(message, timeout=seconds)
         except NETWORK_ERRORS:
@@ -212,6 +219,7 @@ class SwarmExchange:
         )
         if outcome.verdict == pb.GO:
             self._group = group
+            self._made_by = update.round + 1, tuple(member.member for member in group.members)
             samples = sum(member.samples for member in group.members)
             return Applied(
                 average.mean,
@@ -232,6 +240,8 @@ class SwarmExchange:
             digest=update.digest,
             client_mode=self._node.me.client_mode,
             payload=payload,
+            member=self._node.me.member,
+            made_by=self.made_by(update.round),
         )
         if leader == self._node.id:
             return await self._leader.ready(leader, request)
@@ -296,7 +306,10 @@ class SwarmExchange:
         donors = [
             m.peer_id for m in self._node.members() if m.active and m.peer_id != self._node.id and not m.client_mode
         ]
-        return self._loop.run(download(self._node, donors, at_least, folder, self._announce), None)
+        fetched = self._loop.run(download(self._node, donors, at_least, folder, self._announce), None)
+        if fetched:
+            self._made_by = fetched.round, fetched.made_by
+        return fetched
 
     async def _announce(self, round_: int) -> bool:
         """Ask the leader not to end `round_` without us; False when it just ended."""

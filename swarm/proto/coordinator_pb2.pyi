@@ -657,6 +657,62 @@ class Range(_message.Message):
 Global___Range: _TypeAlias = Range  # noqa: Y015
 
 @_typing.final
+class GrantRoundRequest(_message.Message):
+    """May these members make the round, although they are not more than half of those that made the last one? Answered with
+    yes to one part of a swarm only.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    member_id: _builtins.str
+    round: _builtins.int
+    @_builtins.property
+    def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        member_id: _builtins.str = ...,
+        round: _builtins.int = ...,
+        members: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "members", b"members", "round", b"round", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrantRoundRequest: _TypeAlias = GrantRoundRequest  # noqa: Y015
+
+@_typing.final
+class GrantRoundResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRANTED_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    granted: _builtins.bool
+    why: _builtins.str
+    """why not"""
+    def __init__(
+        self,
+        *,
+        granted: _builtins.bool = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["granted", b"granted", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrantRoundResponse: _TypeAlias = GrantRoundResponse  # noqa: Y015
+
+@_typing.final
 class TakeLeaseRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

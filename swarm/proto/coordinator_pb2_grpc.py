@@ -79,6 +79,11 @@ class CoordinatorStub(object):
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.Chunk.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.ProbeResponse.FromString,
                 _registered_method=True)
+        self.GrantRound = channel.unary_unary(
+                '/swarm.proto.Coordinator/GrantRound',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.GrantRoundRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.GrantRoundResponse.FromString,
+                _registered_method=True)
         self.TakeLease = channel.unary_unary(
                 '/swarm.proto.Coordinator/TakeLease',
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.TakeLeaseRequest.SerializeToString,
@@ -188,6 +193,12 @@ class CoordinatorServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SendProbe(self, request_iterator, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GrantRound(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -307,6 +318,11 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.SendProbe,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.Chunk.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.ProbeResponse.SerializeToString,
+            ),
+            'GrantRound': grpc.unary_unary_rpc_method_handler(
+                    servicer.GrantRound,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.GrantRoundRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.GrantRoundResponse.SerializeToString,
             ),
             'TakeLease': grpc.unary_unary_rpc_method_handler(
                     servicer.TakeLease,
@@ -607,6 +623,33 @@ class Coordinator(object):
             '/swarm.proto.Coordinator/SendProbe',
             swarm_dot_proto_dot_coordinator__pb2.Chunk.SerializeToString,
             swarm_dot_proto_dot_coordinator__pb2.ProbeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GrantRound(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/GrantRound',
+            swarm_dot_proto_dot_coordinator__pb2.GrantRoundRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.GrantRoundResponse.FromString,
             options,
             channel_credentials,
             insecure,

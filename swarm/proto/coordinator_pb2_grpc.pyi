@@ -45,6 +45,7 @@ class CoordinatorStub:
     DialBack: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.DialBackRequest, _coordinator_pb2.DialBackResponse]
     ReceiveProbe: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.ProbeRequest, _coordinator_pb2.Chunk]
     SendProbe: _grpc.StreamUnaryMultiCallable[_coordinator_pb2.Chunk, _coordinator_pb2.ProbeResponse]
+    GrantRound: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GrantRoundRequest, _coordinator_pb2.GrantRoundResponse]
     TakeLease: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.TakeLeaseRequest, _coordinator_pb2.TakeLeaseResponse]
     ReportRounds: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ReportRoundsRequest, _coordinator_pb2.ReportRoundsResponse]
     GetLedger: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetLedgerRequest, _coordinator_pb2.GetLedgerResponse]
@@ -70,6 +71,7 @@ class CoordinatorAsyncStub(CoordinatorStub):
     DialBack: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.DialBackRequest, _coordinator_pb2.DialBackResponse]  # type: ignore[assignment]
     ReceiveProbe: _aio.UnaryStreamMultiCallable[_coordinator_pb2.ProbeRequest, _coordinator_pb2.Chunk]  # type: ignore[assignment]
     SendProbe: _aio.StreamUnaryMultiCallable[_coordinator_pb2.Chunk, _coordinator_pb2.ProbeResponse]  # type: ignore[assignment]
+    GrantRound: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GrantRoundRequest, _coordinator_pb2.GrantRoundResponse]  # type: ignore[assignment]
     TakeLease: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.TakeLeaseRequest, _coordinator_pb2.TakeLeaseResponse]  # type: ignore[assignment]
     ReportRounds: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ReportRoundsRequest, _coordinator_pb2.ReportRoundsResponse]  # type: ignore[assignment]
     GetLedger: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetLedgerRequest, _coordinator_pb2.GetLedgerResponse]  # type: ignore[assignment]
@@ -146,6 +148,13 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_coordinator_pb2.Chunk],
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.ProbeResponse, _abc.Awaitable[_coordinator_pb2.ProbeResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GrantRound(
+        self,
+        request: _coordinator_pb2.GrantRoundRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.GrantRoundResponse, _abc.Awaitable[_coordinator_pb2.GrantRoundResponse]]: ...
 
     @_abc_1.abstractmethod
     def TakeLease(

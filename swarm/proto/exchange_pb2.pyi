@@ -159,6 +159,8 @@ class ReadyRequest(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     CLIENT_MODE_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    MADE_BY_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     samples: _builtins.int
     digest: _builtins.str
@@ -167,6 +169,12 @@ class ReadyRequest(_message.Message):
     """cannot be dialled, so cannot reduce"""
     payload: _builtins.str
     """local mode: SHA-256 of the encoded update; empty without samples"""
+    member: _builtins.str
+    """its id at the coordinator: the same after a restart"""
+    @_builtins.property
+    def made_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the members whose group made θ_round; empty when this peer does not know"""
+
     def __init__(
         self,
         *,
@@ -175,10 +183,12 @@ class ReadyRequest(_message.Message):
         digest: _builtins.str = ...,
         client_mode: _builtins.bool = ...,
         payload: _builtins.str = ...,
+        member: _builtins.str = ...,
+        made_by: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_mode", b"client_mode", "digest", b"digest", "payload", b"payload", "round", b"round", "samples", b"samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_mode", b"client_mode", "digest", b"digest", "made_by", b"made_by", "member", b"member", "payload", b"payload", "round", b"round", "samples", b"samples"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -230,12 +240,14 @@ class GroupMember(_message.Message):
     SAMPLES_FIELD_NUMBER: _builtins.int
     CLIENT_MODE_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
     peer_id: _builtins.bytes
     samples: _builtins.int
     """its weight"""
     client_mode: _builtins.bool
     payload: _builtins.str
     """local mode: the members' payloads in this order are the round's manifest"""
+    member: _builtins.str
     def __init__(
         self,
         *,
@@ -243,10 +255,11 @@ class GroupMember(_message.Message):
         samples: _builtins.int = ...,
         client_mode: _builtins.bool = ...,
         payload: _builtins.str = ...,
+        member: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_mode", b"client_mode", "payload", b"payload", "peer_id", b"peer_id", "samples", b"samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_mode", b"client_mode", "member", b"member", "payload", b"payload", "peer_id", b"peer_id", "samples", b"samples"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -433,12 +446,17 @@ class Snapshot(_message.Message):
     SHA256_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
+    MADE_BY_FIELD_NUMBER: _builtins.int
     available: _builtins.bool
     round: _builtins.int
     digest: _builtins.str
     sha256: _builtins.str
     size: _builtins.int
     why: _builtins.str
+    @_builtins.property
+    def made_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the members whose group made this state, if the donor knows them"""
+
     def __init__(
         self,
         *,
@@ -448,10 +466,11 @@ class Snapshot(_message.Message):
         sha256: _builtins.str = ...,
         size: _builtins.int = ...,
         why: _builtins.str = ...,
+        made_by: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "digest", b"digest", "round", b"round", "sha256", b"sha256", "size", b"size", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "digest", b"digest", "made_by", b"made_by", "round", b"round", "sha256", b"sha256", "size", b"size", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

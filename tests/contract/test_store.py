@@ -53,6 +53,7 @@ def facts(state: State) -> dict[str, object]:
         "checkpoints": state.checkpoints,
         "evaluations": state.evaluations,
         "invites": state.invites,
+        "grants": state.grants,
         "round": state.round,
         "samples": state.global_samples,
     }

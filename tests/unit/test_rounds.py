@@ -1,16 +1,20 @@
 """The leader's decisions: every one with its reason, and laws that hold whatever the peers say."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from peer.exchange.closing import SampleTarget
 from peer.exchange.rounds import (
     Abort,
+    Appeal,
     Apply,
     Commit,
     Form,
     Limits,
     Member,
+    Quorum,
     Ready,
     Reopen,
     Wait,
@@ -36,6 +40,7 @@ def group(words: dict[bytes, Ready], **changes: object):
         "closing": SampleTarget(80),
         "waited": 0.0,
         "limits": Limits(grace=5.0, patience=60.0),
+        "quorum": Quorum(granted=frozenset({""})),  # the coordinator lets these go on
     }
     return decide_group(**{**facts, **changes})  # type: ignore[arg-type]
 
@@ -92,6 +97,44 @@ def test_a_tie_goes_to_the_leaders_side() -> None:
     decision = group({A: ready(80, "mine"), B: ready(80)}, active_members=1)
     assert isinstance(decision, Form)
     assert decision.members == (A,)
+
+
+def made(by: str, *here: str) -> dict[bytes, Ready]:
+    """Members of a state that the members `by` made."""
+    return {who.encode(): replace(ready(90), member=who, made_by=tuple(by)) for who in here}
+
+
+def test_more_than_half_of_the_last_round_goes_on_and_less_waits() -> None:
+    most, few = made("abcde", "a", "b", "c"), made("abcde", "a", "b")
+    assert isinstance(group(most, active_members=9, quorum=Quorum()), Form)
+    decision = group(few, quorum=Quorum(granted=frozenset("ab")))
+    assert isinstance(decision, Wait)
+    assert decision.why.startswith("only 2 of the 5 members that made the last round are here")
+    assert isinstance(group({**few, **made("", "f", "g")}, quorum=Quorum()), Wait), "newcomers have no vote yet"
+
+
+def test_who_said_goodbye_is_missed_no_more() -> None:
+    assert isinstance(group(made("abcde", "a", "b"), quorum=Quorum(left=frozenset("cde"))), Form)
+    assert isinstance(group(made("abcde", "a", "b"), quorum=Quorum(left=frozenset("e"))), Appeal)
+
+
+def test_a_tie_and_a_state_of_unknown_makers_are_for_the_coordinator() -> None:
+    for words in (made("abcd", "a", "b"), made("", "a", "b")):
+        decision = group(words, quorum=Quorum())
+        assert isinstance(decision, Appeal)
+        assert decision.members == ("a", "b")
+        assert isinstance(group(words, quorum=Quorum(granted=frozenset("ab"))), Form)
+        assert isinstance(group(words, quorum=Quorum(granted=frozenset("a"))), Appeal)
+
+
+@given(st.sets(st.sampled_from("abcdefgh"), min_size=1), st.data())
+def test_two_parts_of_a_swarm_never_both_go_on_by_themselves(made_by: set[str], data: st.DataObject) -> None:
+    left = frozenset(data.draw(st.sets(st.sampled_from(sorted(made_by)))))
+    one = data.draw(st.sets(st.sampled_from(sorted(made_by - left)), min_size=1)) if made_by - left else set()
+    parts = [part for part in (one, made_by - left - one) if part]
+    decisions = [group(made("".join(made_by), *part), own=min(part).encode(), quorum=Quorum(left)) for part in parts]
+    assert sum(isinstance(decision, Form) for decision in decisions) <= 1
+    assert len(parts) == 2 or not parts or isinstance(decisions[0], Form)
 
 
 peers = st.sampled_from([bytes([number]) for number in range(8)])

@@ -1,0 +1,80 @@
+"""The coordinator's state machine, as virtual peers call it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+from coordinator import decisions as d
+from coordinator import events as e
+from coordinator.ledger import Claim, Lease, Ledger
+from coordinator.records import Checkpoint, Metrics, Pulse, RoundReport, Terms
+from coordinator.state import State
+from coordinator.tick import tick
+from swarm.ranges import Range, subtract
+from tests.histories import assert_every_position_in_one_place, counted
+
+_START = Checkpoint(round=0, digest="start", sha256="0" * 64, size=1, global_samples=0)
+
+
+class VirtualCoordinator:
+    """One run; `now` is the simulation's clock. Raises AssertionError when the ledger does not add up."""
+
+    def __init__(self, now: Callable[[], float], went_back: Callable[[int], None]) -> None:
+        self._now = now
+        self._went_back = went_back
+        self._counted: list[Range] = []
+        terms = Terms(run="run", total_rounds=1 << 20, target_batch_size=8, epoch_samples=1 << 40)
+        self.state = State(terms=terms, ledger=Ledger(terms.epoch_samples), checkpoints={0: _START})
+
+    def beat(self, member: str, session: str, holds: int) -> None:
+        """A sign of life; who is not known or ended joins, with a state of round `holds`."""
+        if _refused(self._tell(e.Heartbeat(member, Pulse(), session))):
+            self._tell(e.Join(member, b"k" * 32, member, "1", holds, session=session, replaces=self._before(member)))
+
+    def lease(self, member: str, session: str, samples: int) -> Lease | None:
+        """Samples to train on; None for a member that must join first."""
+        made = self._tell(e.TakeLease(member, samples, session))
+        return next((item.lease for item in made if isinstance(item, d.LeaseGranted)), None)
+
+    def report(self, member: str, session: str, round_: int, digest: str, claims: Sequence[Claim]) -> None:
+        """The member finished the round before θ_round_, with samples of its leases in it."""
+        metrics = Metrics(digest, 8, 8 * round_, 1, 8, 1.0, 1, 1, 1, 1, self._now())
+        key = f"{member}/{session}/{round_}/{digest}"
+        self._tell(e.Report(member, (RoundReport(key, round_ - 1, metrics, tuple(claims)),), session=session))
+
+    def grant(self, member: str, session: str, round_: int, members: Sequence[str]) -> bool:
+        """Whether these make the round."""
+        made = self._tell(e.AskRound(member, round_, frozenset(members), session))
+        return any(isinstance(item, d.RoundGranted) for item in made)
+
+    def checkpoint(self, member: str, session: str, round_: int, digest: str) -> bool:
+        """Offer θ_round_ and bring it; whether it was taken."""
+        sha256 = hashlib.sha256(f"{round_}/{digest}".encode()).hexdigest()
+        offered = Checkpoint(round_, digest, sha256, 1, 8 * round_, self._now(), member)
+        self._tell(e.OfferCheckpoint(member, offered, session))
+        made = self._tell(e.CheckpointUploaded(sha256, digest))
+        return any(isinstance(item, d.CheckpointAccepted) for item in made)
+
+    def back(self) -> None:
+        """It was away."""
+        self._tell(e.Resumed())
+
+    def _before(self, member: str) -> str:
+        known = self.state.members.get(member)
+        return known.session if known else ""
+
+    def _tell(self, event: e.Event) -> list[d.Decision]:
+        self.state, made = tick(self.state, [event], self._now(), 1)
+        for item in made:
+            if isinstance(item, d.WentBack):
+                for entry in item.undone:
+                    self._counted = subtract(self._counted, entry.range)
+                self._went_back(item.back.round)
+        self._counted += counted(made)
+        assert_every_position_in_one_place(self.state.ledger, self._counted)
+        return made
+
+
+def _refused(made: list[d.Decision]) -> bool:
+    return any(isinstance(item, d.Refused) for item in made)
