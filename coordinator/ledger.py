@@ -15,7 +15,7 @@ from typing import Literal
 from swarm.ranges import Range, merge, subtract, total
 
 END = 1 << 62  # past every position a run can reach; fits a signed 64-bit column
-_CLOSED_KEPT = 4096  # leases that a late report may still name
+CLOSED_KEPT = 4096  # leases that a late report may still name
 
 Outcome = Literal["counted", "expired", "rejected"]
 
@@ -203,7 +203,7 @@ class Ledger:
         if smaller.left:
             return replace(self, leases={**others, lease.id: smaller})
         closed = {**self.closed, lease.id: smaller}
-        kept = dict(islice(closed.items(), max(0, len(closed) - _CLOSED_KEPT), None))
+        kept = dict(islice(closed.items(), max(0, len(closed) - CLOSED_KEPT), None))
         return replace(self, leases=others, closed=kept)
 
 
