@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.fsck import examine
+from swarm.checks import failed
 from swarm.proto import coordinator_pb2 as pb
 from tests.swarm_run import SwarmRun, after_round, swarm_run
 
@@ -56,6 +58,7 @@ def test_a_run_goes_on_from_a_backup_after_its_disk_was_lost(tmp_path: Path, nam
             assert code == 0, errors
         coordinator.kill()
         coordinator.clean_up()
+        shutil.rmtree((folder / "p2p.folder").read_text())  # temporary: it is lost with its machine
         shutil.rmtree(folder)
         code, said, errors = say(run, "restore", str(copy), "--data-dir", str(folder))
         assert code == 0, errors
@@ -72,11 +75,4 @@ def test_a_run_goes_on_from_a_backup_after_its_disk_was_lost(tmp_path: Path, nam
         assert fsck(run, tmp_path / "peer") == []
         peer.interrupt()
         assert peer.finish(30) == 0, peer.stderr
-    assert fsck_of_what_is_left(folder) == []
-
-
-def fsck_of_what_is_left(folder: Path) -> list[str]:
-    from coordinator.fsck import examine
-    from swarm.checks import failed
-
-    return [check.says for check in failed(examine(folder))]
+    assert failed(examine(folder)) == []
