@@ -254,9 +254,8 @@ def _checked(stage: Path) -> list[Check]:
     checks = fsck.examine(stage)
     for check in failed(checks):
         if check.name in fsck.FILES:
-            raise CorruptError(
-                f"{check.name}: {check.says}; nothing was changed.".replace(f"{stage}/", ""), check.remedy
-            )
+            says = check.says.replace(f"{stage}/", "").rstrip(".")
+            raise CorruptError(f"{check.name}: {says}; nothing was changed.", check.remedy)
     return [check for check in checks if check.level is not Level.OK]
 
 

@@ -33,7 +33,7 @@ def holder(data_dir: Path) -> str:
     try:
         with (data_dir / _FILE).open("r+") as file:
             return "" if _locked(file) else _named(file)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import sqlite3
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -81,3 +83,24 @@ def small_run(folder: Path, seed: int = 11, steps: int = 120) -> State:
         store.write(made, now)
     store.close()
     return history.state
+
+
+# ── damage ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def sql(folder: Path, statement: str) -> None:
+    """Change rows behind the coordinator's back."""
+    with closing(sqlite3.connect(folder / "coordinator.sqlite")) as database, database:
+        changed = database.execute(statement).rowcount
+    assert changed
+
+
+def of_artefacts(folder: Path) -> Path:
+    """A file that artefacts.json names."""
+    made = json.loads((folder / "artefacts.json").read_text())
+    return folder / "blobs" / str(made["shards"][0]["sha256"])
+
+
+def overwrite(path: Path) -> None:
+    """As many bytes, but others."""
+    path.write_bytes(b"x" * path.stat().st_size)

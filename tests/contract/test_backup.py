@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tarfile
 import threading
@@ -16,10 +17,9 @@ from coordinator.store import open_store
 from swarm.checks import failed
 from swarm.cli import app
 from swarm.errors import CorruptError, DiskError, NotFoundError, UsageError
-from tests.contract.test_fsck import of_artefacts, overwrite, sql
 from tests.contract.test_store import facts
 from tests.histories import TERMS
-from tests.small_run import Quiet, checkpoint, small_run
+from tests.small_run import Quiet, checkpoint, of_artefacts, overwrite, small_run, sql
 
 
 @pytest.fixture
@@ -98,6 +98,19 @@ def test_a_copy_is_of_one_moment_while_the_tables_are_written(run: Path, tmp_pat
         store.close()
     for number in range(4):
         assert failed(fsck.examine(tmp_path / f"copy-{number}")) == []
+
+
+def test_tables_are_read_as_a_killed_coordinator_left_them(run: Path, tmp_path: Path) -> None:
+    """What it had committed may still be in the log beside the database."""
+    store, left = open_store(TERMS.run, run), tmp_path / "left"
+    for _, made, _, now in Quiet(3, state=store.load(TERMS), now=1e6).steps(20):
+        store.write(made, now)
+    expected = facts(store.load(TERMS))
+    shutil.copytree(run, left)
+    store.close()
+    assert (left / f"{copies.FILE}-wal").stat().st_size
+    backup.back_up(left, tmp_path / "copy")
+    assert facts(open_store(TERMS.run, tmp_path / "copy").load(TERMS)) == expected
 
 
 def test_a_checkpoint_that_is_dropped_meanwhile_is_not_missed(

@@ -21,7 +21,7 @@ from swarm.cli import app
 from swarm.errors import CorruptError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.tensorfile import state_digest
-from tests.small_run import prepared, small_run
+from tests.small_run import of_artefacts, overwrite, prepared, small_run, sql
 
 Damage = Callable[[Path], None]
 
@@ -51,24 +51,9 @@ def test_a_run_that_was_prepared_only_says_that_its_tables_are_not_there(tmp_pat
     assert [check.name for check in checks if check.level is Level.WARNING] == ["database"]
 
 
-def sql(folder: Path, statement: str) -> None:
-    with closing(sqlite3.connect(folder / "coordinator.sqlite")) as database, database:
-        changed = database.execute(statement).rowcount
-    assert changed
-
-
-def of_artefacts(folder: Path) -> Path:
-    made = json.loads((folder / "artefacts.json").read_text())
-    return folder / "blobs" / str(made["shards"][0]["sha256"])
-
-
 def of_checkpoint(folder: Path) -> Path:
     made = json.loads((folder / "artefacts.json").read_text())
     return folder / "blobs" / str(made["checkpoint"]["sha256"])
-
-
-def overwrite(path: Path) -> None:
-    path.write_bytes(b"x" * path.stat().st_size)
 
 
 def tear_database(folder: Path) -> None:

@@ -191,7 +191,7 @@ def test_differing_digests_and_missing_rounds_are_warnings_that_name_them() -> N
     found = invariants.of_state(state)
     assert failed(found) == []
     assert warnings(found) == [
-        ("rounds", "nobody reported round 1, 2, though later rounds are reported"),
+        ("rounds", "nobody reported round 1–2, though later rounds are reported"),
         ("digests", "round 0: most name aaaaaaaaaaaa, but m2 b"),
         ("digests", "round 3: most name aaaaaaaaaaaa, but m2 b"),
     ]
