@@ -49,6 +49,7 @@ def back_up(folder: Path, to: Path) -> tuple[Note, list[Check]]:
 
     Raises UsageError, NotFoundError, CorruptError, DiskError.
     """
+    to = to.resolve()  # "." has no name, and a link shall stay one
     _require_run(folder)
     _require_backup_or_nothing(to)
     try:
@@ -71,6 +72,7 @@ def restore(backup: Path, folder: Path) -> tuple[Note, list[Check]]:
 
     Raises UsageError, NotFoundError, CorruptError, DiskError.
     """
+    folder = folder.resolve()
     note = note_of(backup)
     _require_free(folder)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,7 +53,7 @@ def restore(
     note, findings = restored(source, folder)
     _tell(findings)
     typer.echo(f"{folder}: {note.run} at round {note.round}, as it was on {_date(note)}.")
-    typer.echo(f"It goes on with: swarm launch {folder / 'run.toml'} --data-dir {folder}")
+    typer.echo(f"It goes on with: swarm launch {quote(str(folder / 'run.toml'))} --data-dir {quote(str(folder))}")
 
 
 def _tell(findings: Sequence[Check]) -> None:

@@ -152,6 +152,20 @@ def test_a_second_copy_takes_the_place_of_the_first_only_when_it_is_whole(run: P
     assert nothing_half_done(tmp_path)
 
 
+def test_a_place_may_be_a_link_or_the_present_folder(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    for _ in range(2):
+        backup.back_up(run, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    backup.restore(tmp_path / "disk", Path())
+    assert (tmp_path / "here" / "run.toml").exists()
+
+
 def test_where_folders_cannot_be_exchanged_they_are_renamed(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
