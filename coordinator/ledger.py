@@ -176,7 +176,7 @@ class Ledger:
 
     def find(self, member: str, lease_id: str) -> Lease | None:
         """The open or recently closed lease, when it is this member's."""
-        lease = self.leases.get(lease_id) or self.closed.get(_number(lease_id))
+        lease = self.leases.get(lease_id) or self.closed.get(number_of(lease_id))
         return lease if lease is not None and (lease.id, lease.member) == (lease_id, member) else None
 
     def held_by(self, member: str) -> list[Lease]:
@@ -246,7 +246,7 @@ def _without_keys(counted: Map[int, Map[int, Entry]], gone: Iterable[int]) -> Ma
     return counted
 
 
-def _number(lease_id: str) -> int:
+def number_of(lease_id: str) -> int:
     """The number that a lease's id begins with; -1 for what is no such id."""
     number, _, _ = lease_id.partition("-")
     return int(number) if number.isascii() and number.isdecimal() and len(number) < 19 else -1

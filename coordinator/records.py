@@ -127,6 +127,15 @@ class RoundReport:
 
 
 @dataclass(frozen=True)
+class Filed:
+    """That a report was filed: all that is kept of it but what it counted."""
+
+    key: str
+    member: str
+    round: int
+
+
+@dataclass(frozen=True)
 class Receipt:
     """The coordinator's word on one range of a report."""
 

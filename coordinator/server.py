@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 import time
@@ -10,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 
 from coordinator import decisions as d
 from coordinator import events as e
+from coordinator import lock
 from coordinator.admission import Admission, new_token
 from coordinator.blobs import Blobs
 from coordinator.bootstrap import Bootstrap
@@ -27,7 +26,7 @@ from coordinator.servicer import Artefacts, Servicer, read_artefacts
 from coordinator.state import State
 from coordinator.store import Store, open_store
 from swarm import log
-from swarm.errors import CorruptError, NotFoundError, PortInUseError, SwarmError, UsageError, from_os_error
+from swarm.errors import CorruptError, NotFoundError, PortInUseError, SwarmError, from_os_error
 from swarm.identity import ServerCertificate, server_certificate
 from swarm.invite import Invite
 from swarm.proto.coordinator_pb2_grpc import add_CoordinatorServicer_to_server
@@ -109,7 +108,7 @@ class Coordinator:
 
     def _start(self) -> None:
         settings = self._settings
-        self._resources.enter_context(_only_coordinator(settings.data_dir))
+        self._resources.enter_context(lock.hold(settings.data_dir))
         self._certificate = server_certificate(settings.data_dir)
         self._token = _token(settings.data_dir)
         artefacts = read_artefacts(settings.data_dir / "artefacts.json")
@@ -229,22 +228,3 @@ def _token(data_dir: Path) -> str:
             os.fchmod(file.fileno(), 0o600)
             file.write(new_token().encode())
     return path.read_text().strip()
-
-
-def _only_coordinator(data_dir: Path) -> IO[str]:
-    """Hold the folder for this process; the lock ends with it, however it ends. Raises UsageError."""
-    file = (data_dir / "coordinator.lock").open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.seek(0)
-        other = file.read().strip() or "?"
-        file.close()
-        raise UsageError(
-            f"Another coordinator (process {other}) serves the run in {data_dir}.",
-            "Stop it first, or use another --data-dir.",
-        ) from error
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    return file

@@ -21,7 +21,7 @@ from coordinator import decisions as d
 from coordinator import rows
 from coordinator.grants import KEPT as GRANTS_KEPT
 from coordinator.ledger import END, Entry, Ledger, Return
-from coordinator.records import Checkpoint, Evaluation, Receipt, Terms
+from coordinator.records import Checkpoint, Evaluation, Filed, Receipt, Terms
 from coordinator.rounds import Poll
 from coordinator.state import State
 from coordinator.tables import (
@@ -56,6 +56,8 @@ class Store(Protocol):
     def ledger(self, first: int, last: int | None, newest: int | None = None) -> list[Entry]: ...
 
     def newest_entry(self) -> int: ...
+
+    def filed(self) -> tuple[list[Filed], set[str]]: ...
 
     def recent_decisions(self) -> list[str]: ...
 
@@ -281,6 +283,13 @@ class SqlStore:
         """The number of the ledger's last entry, 0 without one."""
         with self._reading() as connection:
             return connection.execute(select(func.max(entries.c.number))).scalar() or 0
+
+    def filed(self) -> tuple[list[Filed], set[str]]:
+        """All reports that were filed, and the keys of those that the ledger names."""
+        with self._reading() as connection:
+            named = connection.execute(select(entries.c.report).where(self._mine(entries), entries.c.report != ""))
+            kept = self._all(connection, reports)
+            return [Filed(row.key, row.member, row.round) for row in kept], set(named.scalars())
 
     def recent_decisions(self) -> list[str]:
         """The last decisions that are worth a sentence, newest first."""

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from peer import reach, speed
-from peer.checkup import Check, Level, Line, failed, of_clock, of_line, of_machine, of_speed
+from peer.checkup import Line, of_clock, of_line, of_machine, of_speed
 from peer.machine import Machine, look
 from peer.needs import Needs, needs_of
 from swarm import paths
+from swarm.checks import Check, Level, failed
 from swarm.client import CoordinatorClient
 from swarm.errors import RefusedError, UnfitError
 from swarm.neighbour import load

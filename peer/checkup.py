@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from peer.machine import Machine
 from peer.needs import Needs
 from peer.nvidia import Card
 from peer.reach import Reach
+from swarm.checks import Check, Level
 from swarm.units import size
 
 _SPARE = 1.1  # a need is an estimate
@@ -18,24 +18,6 @@ _LATENCY_FINE = 0.3  # seconds
 _UPLOAD_FINE = 1e6 / 8  # bytes per second
 _MATRIX_PART = 0.35  # of the speed of a matrix product, while a model trains: a guess for the estimate
 _RELAY_REMEDY = "Nothing need be done. To be reached directly, forward a TCP port of the router to this machine."
-
-
-class Level(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the doctor's."""
-
-    name: str
-    level: Level
-    says: str
-    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,11 +76,6 @@ def of_speed(speed: Speed, needs: Needs) -> Check:
         return Check("speed", Level.FAILED, f"torch does not work here: {speed.trouble}", "Install garage-swarm again.")
     hourly = 3600 * _MATRIX_PART * speed.operations / max(needs.operations, 1.0)
     return Check("speed", Level.OK, f"about {_rounded(hourly)} samples per hour on {speed.device}")
-
-
-def failed(checks: Iterable[Check]) -> list[Check]:
-    """Those that would make a join vain."""
-    return [check for check in checks if check.level is Level.FAILED]
 
 
 def _torch(machine: Machine, devices: Sequence[str]) -> Check:

@@ -45,6 +45,7 @@ class History:
     granted: list[Lease] = field(default_factory=list)
     known: dict[str, tuple[Receipt, ...]] = field(default_factory=dict)
     said: list[e.Report] = field(default_factory=list)
+    keys: str = "k"  # what its reports' keys begin with
 
     def steps(self, count: int) -> Iterator[tuple[State, list[d.Decision], State, float]]:
         """(state before, decisions, state after, time) of each tick."""
@@ -100,7 +101,7 @@ class History:
         round_ = max(0, self.state.round + rng.choice([0, 0, 0, 0, 1, -1, -3]))
         dropped = "late by 4 s" if rng.random() < 0.15 else ""
         digest = "other" if rng.random() < 0.1 else ""
-        one = report(f"k{number}", round_, claims, digest, dropped)
+        one = report(f"{self.keys}{number}", round_, claims, digest, dropped)
         said = e.Report(who, (one, one) if rng.random() < 0.05 else (one,))
         self.said.append(said)
         return said

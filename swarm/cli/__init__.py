@@ -10,6 +10,7 @@ import typer
 
 from swarm import lifetime
 from swarm.cli import (
+    backup,
     checkpoints,
     config,
     control,
@@ -18,6 +19,7 @@ from swarm.cli import (
     discover,
     doctor,
     export,
+    fsck,
     identity,
     invite,
     join,
@@ -49,6 +51,9 @@ app.command("demo")(demo.demo)
 app.command("export")(export.export)
 app.command("status")(status.status)
 app.command("runs")(runs.runs)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
+app.command("fsck")(fsck.fsck)
 app.add_typer(data.app)
 app.add_typer(checkpoints.app)
 app.add_typer(ledger.app)

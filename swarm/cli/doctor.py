@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from swarm.cli.options import AsJson, DataDir, InviteText
-
-if TYPE_CHECKING:
-    from peer.checkup import Check
-
-_MARKS = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "failed": ("failed ", "red")}
 
 
 def doctor(
@@ -22,9 +16,9 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check machine, line and coordinator for a run, before anything large is fetched; each trouble with its remedy."""
-    from peer.checkup import Check, Level
     from swarm import paths
-    from swarm.cli.output import echo_json
+    from swarm.checks import Check, Level, failed
+    from swarm.cli.output import echo_json, show_checks
     from swarm.client import CoordinatorClient
     from swarm.errors import SwarmError, UnfitError
     from swarm.invite import Invite
@@ -46,15 +40,6 @@ def doctor(
     if as_json:
         echo_json({**facts, "version": __version__, "checks": [vars(check) for check in checks]})
     else:
-        _print(checks)
-    if any(check.level is Level.FAILED for check in checks):
+        show_checks(checks)
+    if failed(checks):
         raise typer.Exit(code or UnfitError.exit_code)
-
-
-def _print(checks: Sequence[Check]) -> None:
-    width = max(len(check.name) for check in checks)
-    for check in checks:
-        mark, colour = _MARKS[check.level]
-        typer.echo(f"{typer.style(mark, fg=colour)}  {check.name.ljust(width)}  {check.says}")
-        if check.remedy:
-            typer.echo(f"{' ' * (width + 11)}{check.remedy}")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swarm.cli.options import AsJson, DataDir
-from swarm.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="invite", help="Let people in, and take that back.", no_args_is_help=True)
 
+_NAME_ONE = "Name one, or a maintainer's invite, with --run."
 RunName = Annotated[
     str,
     typer.Option(
@@ -103,7 +103,9 @@ def _maintaining(run: str, data_dir: Path | None) -> CoordinatorClient:
     from swarm.invite import Invite
 
     given = _given(run)
-    return CoordinatorClient.connect(given or Invite.of(str(rundir.kept(_folder(run, data_dir), rundir.OWN_INVITE))))
+    return CoordinatorClient.connect(
+        given or Invite.of(str(rundir.kept(rundir.named(run, data_dir, _NAME_ONE), rundir.OWN_INVITE)))
+    )
 
 
 def _shared(run: str, data_dir: Path | None) -> Invite:
@@ -111,29 +113,13 @@ def _shared(run: str, data_dir: Path | None) -> Invite:
     from swarm.cli import rundir
     from swarm.invite import Invite
 
-    return _given(run) or Invite.of(str(rundir.kept(_folder(run, data_dir), rundir.INVITE)))
+    return _given(run) or Invite.of(str(rundir.kept(rundir.named(run, data_dir, _NAME_ONE), rundir.INVITE)))
 
 
 def _given(run: str) -> Invite | None:
     from swarm.invite import Invite
 
     return Invite.of(run) if run.startswith("swarm:") or Path(run).is_file() else None
-
-
-def _folder(run: str, data_dir: Path | None) -> Path:
-    """The coordinator's folder of a run on this machine. Raises UsageError, NotFoundError."""
-    from swarm import paths
-
-    if data_dir or run:
-        return data_dir or paths.run_dir(run)
-    here = sorted(spec.parent for spec in paths.runs().glob("*/run.toml"))
-    if not here:
-        raise NotFoundError("No run was launched on this machine.", "Name one, or a maintainer's invite, with --run.")
-    if len(here) > 1:
-        raise UsageError(
-            f"There are several runs here: {', '.join(folder.name for folder in here)}.", "Name one with --run."
-        )
-    return here[0]
 
 
 def _table(found: list[pb.InviteRecord], now: float) -> Table:

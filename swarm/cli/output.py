@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from swarm.checks import Check
+
+_MARKS = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "failed": ("failed ", "red")}
 
 
 def echo_json(value: object) -> None:
     """Print `value`, which may hold protobuf messages, as JSON."""
     typer.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+
+
+def show_checks(checks: Sequence[Check], err: bool = False) -> None:
+    """A line for each check, and below it what to do."""
+    width = max((len(check.name) for check in checks), default=0)
+    for check in checks:
+        mark, colour = _MARKS[check.level]
+        typer.echo(f"{typer.style(mark, fg=colour)}  {check.name.ljust(width)}  {check.says}", err=err)
+        if check.remedy:
+            typer.echo(f"{' ' * (width + 11)}{check.remedy}", err=err)
 
 
 def plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swarm.errors import NotFoundError, SpecError, from_os_error
+from swarm.errors import NotFoundError, SpecError, UsageError, from_os_error
 from swarm.tensorfile import atomic_write
 
 if TYPE_CHECKING:
@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 INVITE = "invite"
 OWN_INVITE = "maintainer-invite"
 _HARMLESS = ("run.title", "run.description", "run.maintainer", "checkpoint.")
+
+
+def named(run: str, data_dir: Path | None, remedy: str) -> Path:
+    """The coordinator's folder of a run on this machine. Raises UsageError, NotFoundError with `remedy`."""
+    from swarm import paths
+
+    if data_dir or run:
+        return data_dir or paths.run_dir(run)
+    here = sorted(spec.parent for spec in paths.runs().glob("*/run.toml"))
+    if not here:
+        raise NotFoundError("No run was launched on this machine.", remedy)
+    if len(here) > 1:
+        raise UsageError(f"There are several runs here: {', '.join(folder.name for folder in here)}.", "Name one.")
+    return here[0]
 
 
 def is_prepared(folder: Path) -> bool:

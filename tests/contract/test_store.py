@@ -10,10 +10,12 @@ from sqlalchemy import create_engine, text
 
 from coordinator import decisions as d
 from coordinator import events as e
+from coordinator.invariants import of_ledger, reports
 from coordinator.records import IssuedInvite, Role, Terms
 from coordinator.state import State
 from coordinator.store import SqlStore, open_store
 from coordinator.tick import tick
+from swarm.checks import failed
 from swarm.errors import SwarmError
 from swarm.ranges import Range
 from tests.histories import START, TERMS, History
@@ -73,6 +75,8 @@ def test_the_loaded_state_is_the_state_after_every_tick(opener: Opener, seed: in
         if number % 7 == 0:
             assert facts(store.load(TERMS)) == facts(after)
     assert facts(opener().load(TERMS)) == facts(history.state)
+    assert failed(of_ledger(store.load(TERMS), store.ledger(0, None))) == []
+    assert failed(reports(*store.filed(), store.load(TERMS).votes)) == []
 
 
 def test_receipts_ledger_and_log_are_kept(opener: Opener) -> None:

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from peer.checkup import Check, Level, Line, Speed, failed, of_clock, of_line, of_machine, of_speed
+from peer.checkup import Line, Speed, of_clock, of_line, of_machine, of_speed
 from peer.machine import Machine
 from peer.needs import Needs, needs_of, trained_values, update_bytes
 from peer.nvidia import Card
 from peer.reach import LOCAL, Case, Reach
+from swarm.checks import Check, Level, failed
 from swarm.proto import coordinator_pb2 as pb
 from swarm.runspec import RunSpec, loads
 from tests.unit.test_runspec import spec_text

@@ -1,0 +1,86 @@
+"""A run's tables as they were at one moment, also while a coordinator writes them (SQLite's online backup)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from swarm.errors import CorruptError, DiskError, NotFoundError, SwarmError
+
+FILE = "coordinator.sqlite"
+_WAIT_SECONDS = 10.0  # for whoever has the database locked; a writer of ours takes milliseconds
+
+
+def to_file(tables: Path, target: Path) -> None:
+    """Write a copy that is one file: no log beside it. Raises NotFoundError, CorruptError, DiskError."""
+    with _in_our_words(tables), closing(_opened(tables)) as source, closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE")
+
+
+def in_memory(tables: Path) -> sqlite3.Connection:
+    """A copy that nobody changes, whole as far as SQLite can tell. Raises NotFoundError, CorruptError, DiskError."""
+    copy = sqlite3.connect(":memory:")
+    with _in_our_words(tables), closing(_opened(tables)) as source:
+        source.backup(copy)
+        said = [row[0] for row in copy.execute("PRAGMA integrity_check(5)")]
+    if said != ["ok"]:
+        raise _torn(tables, "; ".join(said))
+    return copy
+
+
+def checkpoints(tables: Path) -> list[str]:
+    """The SHA-256s of the checkpoints' files, the newest first. Raises NotFoundError, CorruptError, DiskError."""
+    with _in_our_words(tables), closing(_opened(tables)) as source:
+        return [row[0] for row in source.execute("SELECT sha256 FROM checkpoints ORDER BY round DESC")]
+
+
+def reached(tables: Path) -> int:
+    """The round that the run is in. Raises NotFoundError, CorruptError, DiskError."""
+    rounds = "SELECT max(round) + 1 FROM votes UNION SELECT max(round) FROM checkpoints"
+    with _in_our_words(tables), closing(_opened(tables)) as source:
+        return max((row[0] for row in source.execute(rounds) if row[0] is not None), default=0)
+
+
+def _opened(tables: Path) -> sqlite3.Connection:
+    """For reading. Where the folder cannot be written, SQLite cannot make its files beside the database; without a log
+    nobody writes it, and it is read as it lies.
+    """
+    if not tables.exists():
+        raise NotFoundError(f"There is no {tables}.", "Name the folder of a run that was launched.")
+    uri = tables.resolve().as_uri()
+    try:
+        return _connected(f"{uri}?mode=ro")
+    except sqlite3.OperationalError:
+        if tables.with_name(f"{tables.name}-wal").exists():
+            raise
+        return _connected(f"{uri}?mode=ro&immutable=1")
+
+
+def _connected(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=_WAIT_SECONDS)
+    connection.execute("PRAGMA schema_version")  # reads the file: an error comes here
+    return connection
+
+
+@contextmanager
+def _in_our_words(tables: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translated(tables, error) from error
+
+
+def _translated(tables: Path, error: sqlite3.Error) -> SwarmError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code of an extended one
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return DiskError(f"The disk is full or fails while {tables} is copied.", "Free some space; nothing is lost.")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return DiskError(f"{tables} cannot be read: {error}.", "Look at the folder's permissions.")
+    return _torn(tables, str(error))
+
+
+def _torn(tables: Path, why: str) -> CorruptError:
+    return CorruptError(f"{tables} is damaged: {why}.", "Restore a backup with swarm restore.")
