@@ -94,15 +94,15 @@ class LeaseExpired:
 class ReportFiled:
     """A report seen for the first time, with what became of every range it names.
 
-    `voted` says that it belongs to the run's history, so that its digest and metrics stand for the round; `holds`, that
-    the member's present process holds the state after that round.
+    `voted` says that it belongs to the run's history, so that its digest and metrics stand for the round; `holds` is
+    the round of the state that the member's present process holds now.
     """
 
     member: str
     report: RoundReport
     entries: tuple[Entry, ...]
     voted: bool
-    holds: bool
+    holds: int
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:
@@ -266,8 +266,8 @@ class WentBack:
     def __str__(self) -> str:
         count = total(entry.range for entry in self.undone)
         return (
-            f"The run went back from round {self.from_round} to its checkpoint of round {self.back.round}: no member "
-            f"holds a later state; {count} samples are free again."
+            f"The run went back from round {self.from_round} to the state of round {self.back.round}: no member "
+            f"holds a later one; {count} samples are free again."
         )
 
 

@@ -74,10 +74,10 @@ class Pulse:
 class Member:
     """A seat of a volunteer's key, present (`live`) or gone. `credit` is its name in the model card; empty for none.
 
-    `heard` is false for a member read from the tables until its first sign of life. `has_state` says that its process
-    may hold a state later than the latest checkpoint. Leases numbered below `first_lease` belong to an earlier
-    process of the same key: its heartbeats do not extend them. `invite` is the id of the one it joined with; `session`
-    names its present process: nobody else may speak for it.
+    `heard` is false for a member read from the tables until its first sign of life. `holds` is the round of the
+    state that its process is known to hold, 0 when it is gone. Leases numbered below `first_lease` belong to an
+    earlier process of the same key: its heartbeats do not extend them. `invite` is the id of the one it joined with;
+    `session` names its present process: nobody else may speak for it.
     """
 
     id: str
@@ -88,7 +88,7 @@ class Member:
     credit: str = ""
     live: bool = True
     heard: bool = True
-    has_state: bool = False
+    holds: int = 0
     first_lease: int = 0
     pulse: Pulse = Pulse()
     counted: int = 0

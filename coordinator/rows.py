@@ -23,7 +23,7 @@ def member_row(member: Member) -> dict[str, Any]:
         "credit",
         "last_seen",
         "live",
-        "has_state",
+        "holds",
         "first_lease",
         "counted",
         "rejected",

@@ -13,7 +13,20 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, Row, create_engine, delete, event, func, inspect, select, text, update
+from sqlalchemy import (
+    Connection,
+    DefaultClause,
+    Engine,
+    Row,
+    create_engine,
+    delete,
+    event,
+    func,
+    inspect,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -88,21 +101,22 @@ class SqlStore:
         self._engine = engine
 
     def create(self) -> None:
-        """Make the tables and columns that are not there. Raises DiskError, SwarmError."""
+        """Make the tables, and give them the columns of this version. Raises DiskError, SwarmError."""
         with _in_our_words():
             metadata.create_all(self._engine)
-            self._add_columns()
+            self._fit_columns()
 
-    def _add_columns(self) -> None:
-        """A run that an earlier version began has tables with fewer columns; new ones have a default."""
+    def _fit_columns(self) -> None:
+        """A run that an earlier version began has a table of members with other columns; new ones have a default."""
         present = {item["name"] for item in inspect(self._engine).get_columns(members.name)}
+        changes = [f"DROP COLUMN {name}" for name in sorted(present - set(members.columns.keys()))]
+        for column in members.columns:
+            if column.name not in present and isinstance(column.server_default, DefaultClause):
+                kind = column.type.compile(self._engine.dialect)
+                changes.append(f"ADD COLUMN {column.name} {kind} NOT NULL DEFAULT '{column.server_default.arg}'")
         with self._engine.begin() as connection:
-            for column in members.columns:
-                if column.name not in present:
-                    kind = column.type.compile(self._engine.dialect)
-                    connection.execute(
-                        text(f"ALTER TABLE {members.name} ADD COLUMN {column.name} {kind} NOT NULL DEFAULT ''")
-                    )
+            for change in changes:
+                connection.execute(text(f"ALTER TABLE {members.name} {change}"))
 
     def close(self) -> None:
         self._engine.dispose()
@@ -164,7 +178,7 @@ class SqlStore:
             .values(
                 counted=members.c.counted + counted,
                 rejected=members.c.rejected + rejected,
-                has_state=True if filed.holds else members.c.has_state,
+                holds=filed.holds,
             )
         )
         if filed.voted:

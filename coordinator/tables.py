@@ -25,12 +25,12 @@ members = Table(
     Column("credit", Text, nullable=False),
     Column("last_seen", Float(53), nullable=False),
     Column("live", Boolean, nullable=False),
-    Column("has_state", Boolean, nullable=False),
     Column("first_lease", BigInteger, nullable=False),
     Column("counted", BigInteger, nullable=False),
     Column("rejected", BigInteger, nullable=False),
     Column("invite", String(64), nullable=False, server_default=""),
     Column("session", String(64), nullable=False, server_default=""),
+    Column("holds", BigInteger, nullable=False, server_default="0"),
 )
 
 # Times are Unix seconds, 0 is never.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -16,6 +15,7 @@ from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import Entry, Ledger
 from coordinator.records import Member, RoundReport
+from coordinator.returning import go_back
 from coordinator.rounds import Poll
 from coordinator.seats import seat_for
 from coordinator.state import State, Step, Votes, advanced
@@ -95,7 +95,7 @@ def _join(state: State, event: e.Join, now: float) -> Step:
         version=event.version,
         last_seen=now,
         credit=event.credit,
-        has_state=event.round > state.latest.round,
+        holds=event.round,
         first_lease=state.ledger.next_number,
         counted=before.counted if before else 0,
         rejected=before.rejected if before else 0,
@@ -122,7 +122,7 @@ def _beat(state: State, member: Member, event: e.Heartbeat, now: float) -> State
 
 
 def _end_membership(state: State, member: Member, why: str) -> Step:
-    gone = replace(member, live=False, has_state=False)
+    gone = replace(member, live=False, holds=0)
     state, made = state.with_member(gone), [d.MemberLeft(gone, why)]
     held = state.ledger.held.get(member.id, ())
     state, expired = _expire(state, held, f"{member.name} left")
@@ -181,20 +181,10 @@ def _lease(state: State, member: Member, wish: int, now: float, rng: random.Rand
 
 def _go_back_if_lost(state: State) -> Step:
     """When somebody begins to train and no member holds the newest state, the run is where its checkpoint is."""
-    if state.round <= state.latest.round or any(member.has_state for member in state.live):
-        return state, []
     to = state.latest.round
-    ledger, undone = state.ledger.go_back(to)
-    made = d.WentBack(ledger.returns[-1], state.round, tuple(undone))
-    lost = Counter[str]()
-    for entry in undone:
-        lost[entry.member] += len(entry.range)
-    less = [replace(state.members[key], counted=state.members[key].counted - count) for key, count in lost.items()]
-    votes = {key: value for key, value in state.votes.items() if key < to}
-    measured = {key: value for key, value in state.evaluations.items() if key <= to}
-    granted = {key: value for key, value in state.grants.items() if key < to}
-    state = replace(state, ledger=ledger, votes=votes, offers={}, evaluations=measured, grants=granted)
-    return state.with_members(less), [made]
+    if state.round <= to or any(member.holds > to for member in state.live):
+        return state, []
+    return go_back(state, to)
 
 
 def _counted_by(member: str, entries: Iterable[Entry]) -> int:
@@ -219,14 +209,14 @@ def _file(state: State, member: Member, report: RoundReport) -> tuple[State, d.R
     before = state.ledger
     ledger, entries, void = _settle(state, member, report)
     voted = bool(report.metrics.digest) and not void and report.round < state.terms.total_rounds
-    holds = voted and _is_of_this_process(state, member, report)
-    filed = d.ReportFiled(member.id, report, tuple(entries), voted, holds)
+    told = report.round + 1 if voted and _is_of_this_process(state, member, report) else 0
+    filed = d.ReportFiled(member.id, report, tuple(entries), voted, max(member.holds, told))
     used = [d.LeaseUsed(key) for key in before.held.get(member.id, ()) if key not in ledger.leases]
     member = replace(
         member,
         counted=member.counted + _counted_by(member.id, entries),
         rejected=member.rejected + total(entry.range for entry in entries if entry.state == "rejected"),
-        has_state=member.has_state or filed.holds,
+        holds=filed.holds,
     )
     state = replace(state.with_member(member), ledger=ledger)
     state, more = _vote(state, member.id, report) if voted else (state, [])

@@ -31,7 +31,7 @@ from swarm.version import __version__, is_newer
 logger = log.get(__name__)
 
 _LOOK_SECONDS = 0.1
-_WORKER_LEAVES_SECONDS = 2.5  # Ctrl-C to the worker's end; with the rest below: 5 s
+_WORKER_LEAVES_SECONDS = 3.5  # Ctrl-C to the worker's end; with the rest below: 5 s
 _DRAIN_SECONDS = 120.0  # a pause waits for the round's end, but not for a very long round's
 _GOODBYE_SECONDS = 1.0
 _HAND_OVER_SECONDS = 10.0  # for the newest state, after Ctrl-C; on a slow line the rest is sent at the next join

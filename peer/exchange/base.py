@@ -121,4 +121,4 @@ class Exchange(Protocol):
         """Download the state of the furthest member; None when nobody else has round `at_least` or later."""
 
     def close(self) -> None:
-        """Say goodbye and stop talking; never raises, takes at most two seconds."""
+        """Say goodbye and stop talking; never raises, takes at most three seconds."""

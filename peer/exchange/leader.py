@@ -91,6 +91,7 @@ class Leader:
         self.relays: Callable[[], Collection[bytes]] = tuple  # nodes that carry payloads and are no members
         self.left: Callable[[], Collection[str]] = tuple  # members that said goodbye
         self.arbiter: Arbiter = nobody_else
+        self._unheard: set[bytes] = set()  # members of the last group that did not speak since its outcome
         self._granted: frozenset[str] = frozenset()
         self._appeal: asyncio.Task[None] | None = None
         self._own = own
@@ -125,6 +126,7 @@ class Leader:
 
     def progress(self, peer: bytes, message: pb.Progress) -> pb.SwarmView:
         """Take a peer's count; say what it should do."""
+        self._unheard.discard(peer)
         if message.round < self.round:
             return self._view(pb.BEHIND, f"the swarm is in round {self.round}, this peer in {message.round}")
         if message.round > self.round:
@@ -208,6 +210,11 @@ class Leader:
         attempt.commits[peer] = Commit(request.complete, request.digest, request.norm, request.why)
         await self._until(attempt.outcome, lambda: self._try_to_decide(request.group_id, attempt))
         return _for_member(attempt.outcome.result(), request.digest)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a live member of the last group may not know yet what became of it."""
+        return any(member.peer_id in self._unheard for member in self._members())
 
     async def _until(self, future: asyncio.Future[Any], look: Callable[[], None]) -> None:
         while not future.done():
@@ -293,6 +300,7 @@ class Leader:
                 self._progress.pop(suspect, None)
         self._conclude(group_id, attempt, _outcome(decision))
         if isinstance(decision, Apply):
+            self._unheard = set(attempt.members) - {self._own}
             self.advance(self.round + 1)
 
     def _conclude(self, group_id: bytes, attempt: _Attempt, outcome: pb.Outcome) -> None:

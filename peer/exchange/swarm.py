@@ -39,6 +39,7 @@ logger = log.get(__name__)
 
 _LOOK_SECONDS = 0.2  # how often one who waits for the leader's decision looks whether it still answers
 _CALL_SECONDS = 5.0
+_LINGER_SECONDS = 1.5
 
 
 @dataclass(frozen=True)
@@ -323,9 +324,16 @@ class SwarmExchange:
             return True
         return view.phase != pb.BEHIND
 
+    async def _depart(self) -> None:
+        """Say goodbye, but not before the others know what became of the last round that this peer led."""
+        end = asyncio.get_running_loop().time() + _LINGER_SECONDS
+        while self._leader.awaited and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(_LOOK_SECONDS / 4)
+        await self._node.retire()
+
     def close(self) -> None:
         try:
-            self._loop.run(self._node.retire(), 1.0)
+            self._loop.run(self._depart(), _LINGER_SECONDS + 1.0)
         except (*NETWORK_ERRORS, FutureTimeoutError) as error:
             logger.debug("goodbye was not heard: %r", error)
         guard.kill_children()

@@ -48,7 +48,7 @@ def facts(state: State) -> dict[str, object]:
         "returns": ledger.returns,
         "next": ledger.next_number,
         "members": {
-            key: (m.name, m.credit, m.live, m.has_state, m.first_lease, m.counted, m.rejected, m.invite, m.session)
+            key: (m.name, m.credit, m.live, m.holds, m.first_lease, m.counted, m.rejected, m.invite, m.session)
             for key, m in state.members.items()
         },
         "votes": {key: {who: vote.digest for who, vote in cast.votes.items()} for key, cast in state.votes.items()},

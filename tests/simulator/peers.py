@@ -182,7 +182,7 @@ class VirtualPeer:
         while not self.leaving:
             await self._step()
         self._hand_over()
-        await self.node.retire()
+        await self.exchange._depart()
         self.end()
 
     async def _await_others(self) -> None:

@@ -152,7 +152,7 @@ def test_the_run_goes_back_when_nobody_holds_the_newest_state() -> None:
     assert state.round == 2
     state, _ = run(state, e.Leave("a", "crash"), e.Join("b", b"b" * 32, "b", "1"))
     state, made = run(state, e.TakeLease("b", 4))
-    assert str(made[0]).startswith("The run went back from round 2 to its checkpoint of round 0")
+    assert str(made[0]).startswith("The run went back from round 2 to the state of round 0")
     assert (state.round, state.global_samples, state.members["a"].counted) == (0, 0, 0)
     assert made[1].lease.range == Range(0, 4)  # type: ignore[union-attr]
     state, _ = run(state, e.Join("a", b"k" * 32, "a", "1"))

@@ -1,0 +1,29 @@
+"""Going back: a state that nobody holds any more is no part of the run, and what had counted for it is free. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from coordinator import decisions as d
+from coordinator.state import State, Step
+
+
+def go_back(state: State, to: int) -> Step:
+    """The run is in round `to` again; that is its latest checkpoint's or a later one."""
+    ledger, undone = state.ledger.go_back(to)
+    made = d.WentBack(ledger.returns[-1], state.round, tuple(undone))
+    lost = Counter[str]()
+    for entry in undone:
+        lost[entry.member] += len(entry.range)
+    less = [replace(state.members[key], counted=state.members[key].counted - count) for key, count in lost.items()]
+    votes = {key: value for key, value in state.votes.items() if key < to}
+    measured = {key: value for key, value in state.evaluations.items() if key <= to}
+    granted = {key: value for key, value in state.grants.items() if key < to}
+    state = replace(state, ledger=ledger, votes=votes, offers={}, evaluations=measured, grants=granted)
+    return state.with_members(less), [made]
+
+
+def beyond(state: State, round_: int) -> bool:
+    """Whether a live member holds, or says that it works on, a later state than θ_round_."""
+    return any(max(member.holds, member.pulse.round) > round_ for member in state.live)
