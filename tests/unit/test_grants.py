@@ -1,0 +1,66 @@
+"""One part of a swarm makes a round, and a state that nobody holds is given up."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordinator import decisions as d
+from coordinator import events as e
+from coordinator.ledger import Claim
+from coordinator.records import Pulse
+from coordinator.state import State
+from tests.histories import report
+from tests.unit.test_state import joined, lease, run
+
+NAMES = "abcdef"
+
+
+def asked(state: State, round_: int, members: str) -> tuple[State, bool, list[d.Decision]]:
+    state, made = run(state, e.AskRound(members[0], round_, frozenset(members)))
+    return state, any(isinstance(item, d.RoundGranted) for item in made), made
+
+
+def test_who_asks_first_gets_the_round_and_may_change_in_part() -> None:
+    state, first, _ = asked(joined(*NAMES), 0, "abc")
+    state, other, made = asked(state, 0, "def")
+    assert (first, other) == (True, False)
+    assert "another part of the swarm makes it" in str(made[0])
+    state, changed, _ = asked(state, 0, "abd")
+    state, back, _ = asked(state, 0, "cef")
+    assert (changed, back) == (True, False)
+
+
+def test_who_is_no_member_any_more_is_not_missed() -> None:
+    state, _, _ = asked(joined("a", "b"), 0, "ab")
+    assert not asked(state, 0, "a")[1]
+    state, _ = run(state, e.Leave("b", "night"))
+    assert asked(state, 0, "a")[1]
+
+
+@given(st.lists(st.sets(st.sampled_from(NAMES), min_size=1), min_size=1, max_size=6))
+def test_two_parts_without_a_common_member_never_get_the_same_round(parts: list[set[str]]) -> None:
+    state, last = joined(*NAMES), set[str]()
+    for part in parts:
+        state, granted, _ = asked(state, 0, "".join(sorted(part)))
+        assert not granted or not last or part & last
+        last = part if granted else last
+
+
+def of_round_one() -> State:
+    """a reported round 0, b is at work."""
+    state, granted = lease(joined("a", "b"), "a", 10)
+    state, _ = run(state, e.Report("a", (report("k", 0, (Claim(granted.lease.id, granted.lease.range),)),)))
+    return state
+
+
+def test_an_older_round_is_granted_only_when_nobody_holds_a_later_state() -> None:
+    state = of_round_one()
+    assert not asked(state, 0, "b")[1]
+    state, _ = run(state, e.Leave("a", "crash"))
+    after, granted, made = asked(state, 0, "b")
+    assert granted
+    assert "went back from round 1 to the state of round 0" in str(made[0])
+    assert (after.round, after.members["a"].counted) == (0, 0)
+    state, _ = run(state, e.Heartbeat("b", Pulse(round=1)))
+    assert not asked(state, 0, "b")[1], "it says itself that it is further"
