@@ -41,8 +41,8 @@ def growth(samples: Sequence[Sample], bounds: Mapping[str, float] = BOUNDS) -> l
     """A sentence for each measure that grows, none when nothing does.
 
     A measure grows when its slope over the second half of the samples (Theil and Sen's: the median of the slopes of
-    all pairs, which single steps do not move) is above the tolerance, and so is its rise; not while it is within a
-    bound that is meant.
+    all pairs) is above the tolerance, also in both quarters for themselves, so that one step is no growth, and so is
+    its rise; not while it is within a bound that is meant.
     """
     half = samples[len(samples) // 2 :]
     names = half[0].values if half else {}
@@ -57,9 +57,10 @@ def slope(samples: Sequence[Sample], name: str) -> float:
 
 
 def _grows(name: str, samples: Sequence[Sample], bound: float) -> str:
-    found, tolerated = slope(samples, name), tolerance(name)
+    found, tolerated, middle = slope(samples, name), tolerance(name), len(samples) // 2
+    steady = min(found, slope(samples[:middle], name), slope(samples[middle:], name))
     rise = found / _ROUNDS * (samples[-1].round - samples[0].round)
-    if found <= tolerated.slope or rise <= tolerated.rise or samples[-1].values[name] <= bound:
+    if steady <= tolerated.slope or rise <= tolerated.rise or samples[-1].values[name] <= bound:
         return ""
     return f"{name} grows by {found:.3g} in 1,000 rounds; {tolerated.slope:g} would be noise"
 
