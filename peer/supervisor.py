@@ -67,7 +67,8 @@ class Supervisor:
         """Blocks until the run is finished or `stopping` is set."""
         self._checkpoints.mkdir(parents=True, exist_ok=True)
         spawn.reap_leftovers(self._seat.folder)
-        self._outbox.open()
+        if torn := self._outbox.open():
+            self._desk.note(torn)
         try:
             self._take_part()
         finally:
