@@ -19,7 +19,7 @@ class Seal:
     """Of the file `path`, whose note is `<path>.seal`.
 
     The note needs no care: it is written after the commit, and what is left of a torn number is a smaller one or none.
-    It counts only beside a write-ahead log that a crash left: a file that was closed, or put back from a copy, has none.
+    It counts only beside a write-ahead log that a crash left: a file that was closed or put back from a copy has none.
     """
 
     def __init__(self, path: Path) -> None:

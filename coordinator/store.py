@@ -348,9 +348,7 @@ def _translated(error: BaseException | None) -> SwarmError:
             "Free some space; nothing acknowledged is lost.",
         )
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
-        return DiskError(
-            f"The run's database cannot be written: {error}.", "Check the folder given with --data-dir."
-        )
+        return DiskError(f"The run's database cannot be written: {error}.", "Check the folder given with --data-dir.")
     return SwarmError(
         f"The run's database failed: {error}.", "Look at the coordinator's log; nothing acknowledged is lost."
     )
