@@ -60,14 +60,19 @@ class Traffic:
         return []
 
     def _look(self) -> None:
-        """Once: look at all of the file, because a damaged part may hold a wrong count."""
-        if not self._looked and (why := flaw(self._path)):
-            self._begin_anew(why)
+        """Once: look at all of the file, because a damaged part may hold a wrong count. An empty one stays: it is as
+        good as a new one, and may be another process's that begins just now.
+        """
+        if self._looked:
+            return
         self._looked = True
+        if self._path.exists() and not self._path.stat().st_size:
+            logger.warning("%s, the count of this machine's traffic, is empty and begins anew", self._path)
+        elif why := flaw(self._path):
+            self._begin_anew(why)
 
     def _begin_anew(self, why: str) -> None:
-        """An empty file may be another process's that begins just now: it is as good as a new one, and stays."""
         logger.warning("%s, the count of this machine's traffic, is damaged and begins anew: %s", self._path, why)
-        with suppress(OSError):
-            for path in (self._path, *companions(self._path)) if self._path.stat().st_size else ():
-                path.unlink(missing_ok=True)
+        for path in (self._path, *companions(self._path)):
+            with suppress(OSError):
+                path.unlink()

@@ -21,12 +21,20 @@ def flaw(path: Path) -> str:
         return "it is empty"
     try:
         with closing(read_only(path)) as file:
-            [found] = file.execute("PRAGMA quick_check(1)").fetchone()
+            return _flaw(file, path.stat().st_size)
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise
         return str(error)
-    return "" if found == "ok" else str(found)
+
+
+def _flaw(file: sqlite3.Connection, size: int) -> str:
+    """SQLite itself reads zeros behind the end of a last page that was cut off."""
+    [page] = file.execute("PRAGMA page_size").fetchone()
+    [found] = file.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        return " ".join(str(found).split())
+    return "its last page was cut off" if size % page else ""
 
 
 def read_only(path: Path) -> sqlite3.Connection:
