@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from swarm.errors import SwarmError
 from tests.torn import coordinators, volunteers
 from tests.torn.kinds import Durable, Kind, Must, torn
 
+ROOT = Path(__file__).parents[2]
 KINDS = [*coordinators.KINDS, *volunteers.KINDS]
 
 
@@ -108,3 +110,57 @@ def test_what_must_survive_is_written_as_a_whole(kind: Kind, tmp_path: Path, mon
     assert path.stat().st_ino in synced, "its bytes are not synced"
     first = synced.index(path.stat().st_ino)
     assert path.parent.stat().st_ino in synced[first:], "its name is not synced after its bytes"
+
+
+# Where the product writes files, and which kinds they are; or why a torn one harms nobody.
+WRITERS = {
+    "coordinator/blobs.py": "blob, upload on its way",
+    "coordinator/seal.py": "seal of the database",
+    "coordinator/server.py": "token; coordinator.lock holds a number for a message",
+    "coordinator/store.py": "database",
+    "peer/artefacts.py": "artefacts, blob of a preparation; the model's folder is made anew by each preparation",
+    "peer/base.py": "shard or base",
+    "peer/blocks.py": "block of documents",
+    "peer/checkpoint.py": "state, checkpoint that waits",
+    "peer/crashes.py": "a report for people, never read again",
+    "peer/desk.py": "checkpoint that waits",
+    "peer/exchange/bootstrap.py": "key, port and folder of the bootstrap node",
+    "peer/exchange/snapshot.py": "state on its way",
+    "peer/export.py": "an adapter in a folder of the user's, never read again",
+    "peer/fetch.py": "shard on its way",
+    "peer/held.py": "shard on its way",
+    "peer/outbox.py": "outbox",
+    "peer/reach.py": "port",
+    "peer/repeats.py": "near-duplicates.json, a report for people, never read again",
+    "peer/spawn.py": "worker; worker.out is a log; peer.lock holds a number for a message",
+    "peer/supervisor.py": "session",
+    "peer/traffic.py": "count of the traffic",
+    "swarm/cli/card.py": "consent",
+    "swarm/cli/children.py": "a log",
+    "swarm/cli/demo.py": "the demo's spec, written anew by each demo",
+    "swarm/cli/export.py": "a model in a folder of the user's, never read again",
+    "swarm/cli/identity.py": "identity",
+    "swarm/cli/run_spec.py": "an example in a file of the user's",
+    "swarm/cli/rundir.py": "spec of the run",
+    "swarm/cli/service.py": "a file of the system's service manager",
+    "swarm/cli/share.py": "invite",
+    "swarm/identity.py": "identity, certificate",
+    "swarm/log.py": "a log",
+    "swarm/neighbour.py": "settings",
+    "swarm/notes.py": "session, port, worker",
+    "swarm/sqlitefile.py": "reads only",
+    "swarm/stamps.py": "stamp",
+    "swarm/tensorfile.py": "for all others",
+    "swarm/transfer.py": "file of the run on its way",
+}
+_WRITES = re.compile(
+    r"atomic_write\(|\.write_text\(|\.write_bytes\(|publish\(|open\(\"[wax]|\"r\+b\"|O_CREAT|O_RDWR|os\.link\(|notes\.keep\(|"
+    r"sqlite3\.connect\(|create_engine\(|save_file\(|save_pretrained\(|FileHandler\(|\.replace\(target|\.rename\("
+)
+
+
+def test_everything_that_writes_files_was_looked_at() -> None:
+    """A new writer belongs into WRITERS, and what it writes into a table of kinds."""
+    sources = [path for part in ("swarm", "peer", "coordinator") for path in (ROOT / part).rglob("*.py")]
+    writing = {str(path.relative_to(ROOT)) for path in sources if _WRITES.search(path.read_text())}
+    assert writing == set(WRITERS)
