@@ -28,7 +28,10 @@ class Seal:
         self._number = 0
 
     def open(self) -> None:
-        """Raises CorruptError when the file is torn or lacks commits, sqlite3.Error when it cannot be read."""
+        """Raises CorruptError when the file is torn or lacks commits, sqlite3.Error when it cannot be read.
+
+        What it holds counts from now on, also when a copy was put back that is older than the note.
+        """
         log = companions(self._path)[0]
         least = self._noted() if log.exists() else 0
         if why := flaw(self._path):
@@ -37,6 +40,7 @@ class Seal:
             self._number = self._numbered()
         if self._number < least:
             raise self._torn(f"{log.name} lost what came after commit {self._number}; {least} was acknowledged")
+        self.committed()
 
     def number(self, connection: Connection) -> None:
         """Give the commit that `connection` is about to make its number."""

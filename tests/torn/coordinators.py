@@ -9,8 +9,6 @@ from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 
-from hivemind.p2p import PeerID
-
 from coordinator import decisions as d
 from coordinator.blobs import Blobs
 from coordinator.server import _token
@@ -18,7 +16,7 @@ from coordinator.servicer import read_artefacts
 from coordinator.store import SqlStore, open_store
 from peer.artefacts import Workshop
 from peer.blocks import Encoder, _block
-from peer.exchange.bootstrap import _fresh_folder, _kept_key, _kept_port
+from peer.exchange.bootstrap import _fresh_folder, _is_key, _kept_key, _kept_port
 from peer.formats import plain
 from peer.tokenizer import byte_level
 from swarm.cli import rundir
@@ -123,7 +121,7 @@ def _keep_key(folder: Path) -> None:
 
 def _node(folder: Path) -> str:
     found = Path(_kept_key(folder / "p2p.key")).read_bytes()
-    PeerID.from_identity(found)
+    assert _is_key(folder / "p2p.key")
     return "the same" if found == (folder / "key").read_bytes() else "another"
 
 
