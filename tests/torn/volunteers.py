@@ -23,7 +23,7 @@ from peer.outbox import REPORT, Outbox
 from peer.reach import _kept
 from peer.session import Session, Standing, Who
 from peer.traffic import Traffic
-from swarm import neighbour, notes
+from swarm import neighbour, notes, tensorfile
 from swarm.chunks import Manifest, blob_of, chunked
 from swarm.cli.card import Agreement
 from swarm.client import CoordinatorClient
@@ -36,6 +36,7 @@ from swarm.tensorfile import atomic_write, publish, sha256_file
 from swarm.transfer import receive
 from tests.torn.coordinators import CONTENT, SHA256
 from tests.torn.kinds import Durable, Kind, Must, said
+from tests.unit.test_training import learner
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 ROWS = [("What", "A run"), ("Who", "Somebody")]
@@ -123,6 +124,13 @@ def _samples(folder: Path) -> object:
     return batches.load(Range(0, 64)).tokens.tolist()
 
 
+def _checkpoint(folder: Path) -> bytes:
+    checkpoint = pb.Checkpoint(round=3, sha256=SHA256, size=len(CONTENT))
+    with suppress(CorruptError):
+        _files(folder).checkpoint(checkpoint)
+    return _files(folder).checkpoint(checkpoint).read_bytes()
+
+
 # ── states ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -134,6 +142,16 @@ def _write_state(path: Path) -> None:
 def _read_state(folder: Path) -> object:
     tensors, metadata = read_state(folder / "round-3.safetensors")
     return {name: tensor.tolist() for name, tensor in tensors.items()}, metadata
+
+
+def _give_state(folder: Path) -> object:
+    """What others are given, in a process that finds the file of an earlier one."""
+    torch.manual_seed(0)
+    giving = learner()
+    giving.digest = state_digest(giving.state())
+    path, round_, digest = giving.snapshot(folder)
+    assert tensorfile.state_digest(path) == digest
+    return path.read_bytes(), round_
 
 
 def _half_a_state(folder: Path) -> None:
@@ -251,6 +269,7 @@ KINDS = [
         Must.REPAIRED,
         Durable.LOOSE,
     ),
+    Kind("checkpoint of the run", f"checkpoints/{SHA256}", _checkpoint, _checkpoint, Must.REPAIRED),
     Kind("shard or base", SHA256, _fetch_chunks, _held, Must.REFUSED),
     Kind("stamp of a shard", f"{SHA256}.stamp", _fetch_chunks, _held, Must.REPAIRED),
     Kind(
@@ -276,6 +295,7 @@ KINDS = [
         _read_state,
         Must.REFUSED,
     ),
+    Kind("state for others", "round-0.safetensors", _give_state, _give_state, Must.REPAIRED),
     Kind("state on its way", "state.part", _half_a_state, _from_donors, Must.REPAIRED, Durable.LOOSE),
     Kind(
         "checkpoint that waits",
