@@ -2,8 +2,8 @@
 
 python benchmarks/bench_growth.py [--quick]
 
-10,000 rounds (--quick: 150) of two real peers with a tiny vector on loopback, and of a coordinator's engine with a
-SQLite store, one member and a checkpoint every 10 rounds. "grows" is what `tests.growth.growth` finds in the second
+10,000 rounds (--quick: 150) of two real peers with a tiny vector on loopback, in gradient mode and in local mode, and of
+a coordinator's engine with a SQLite store, one member and a checkpoint every 10 rounds. "grows" is what `tests.growth.growth` finds in the second
 half; of each measure the value at its beginning and end, and its slope there, per 1,000 rounds.
 """
 
@@ -42,6 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         found = {"coordinator": list(coordinator(rounds, every, Path(folder)))}
     found |= peers(rounds, every)
+    found |= {f"{name}, local mode": samples for name, samples in peers(rounds, every, local="int8").items()}
     record("growth", {name: figures(samples) for name, samples in found.items()}, quick)
 
 

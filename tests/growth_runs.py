@@ -28,10 +28,12 @@ _CHECKPOINT_EVERY = 10  # rounds
 _ROUND_SECONDS = 5.0  # that a peer's round takes at the very most
 
 
-def peers(rounds: int, every: int) -> dict[str, list[Sample]]:
-    """Two real peers with a tiny vector on loopback: each one's samples, taken every `every` rounds."""
+def peers(rounds: int, every: int, **settings: str) -> dict[str, list[Sample]]:
+    """Two real peers with a tiny vector on loopback, in gradient mode unless `settings` say local="int8": each one's
+    samples, taken every `every` rounds.
+    """
     common = {"rounds": rounds, "target": _BATCH, "size": 64, "pace": 0.0, "await_others": 1, "sample_every": every}
-    with exchange_peers(**common) as started:
+    with exchange_peers(**common, **settings) as started:
         for _ in range(2):
             started.start()
         ended = started.finish(60 + rounds * _ROUND_SECONDS)

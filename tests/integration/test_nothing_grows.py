@@ -13,8 +13,9 @@ from tests.growth_runs import coordinator, peers
 @pytest.mark.long
 @pytest.mark.processes
 @pytest.mark.timeout(600)
-def test_nothing_grows_in_two_real_peers() -> None:
-    found = peers(rounds=2000, every=50)
+@pytest.mark.parametrize("settings", [{}, {"local": "int8"}], ids=["gradient mode", "local mode"])
+def test_nothing_grows_in_two_real_peers(settings: dict[str, str]) -> None:
+    found = peers(rounds=2000, every=50, **settings)
     assert {name: samples[-1].round for name, samples in found.items()} == {"peer 0": 2000, "peer 1": 2000}
     assert {name: growth(samples) for name, samples in found.items()} == {"peer 0": [], "peer 1": []}
 
