@@ -2,9 +2,10 @@
 
 python benchmarks/bench_growth.py [--quick]
 
-10,000 rounds (--quick: 150) of two real peers with a tiny vector on loopback, in gradient mode and in local mode, and of
-a coordinator's engine with a SQLite store, one member and a checkpoint every 10 rounds. "grows" is what `tests.growth.growth` finds in the second
-half; of each measure the value at its beginning and end, and its slope there, per 1,000 rounds.
+10,000 rounds (--quick: 150) of two real peers with a tiny vector on loopback, in gradient mode and in local mode, and
+of a coordinator's engine with a SQLite store, one member and a checkpoint every 10 rounds. "grows" is what
+`tests.growth.growth` finds in the second half; of each measure the value at its beginning and end, and its slope
+there, per 1,000 rounds.
 """
 
 from __future__ import annotations
