@@ -13,6 +13,7 @@ from coordinator.engine import Engine
 from coordinator.invites import admitted, hashed, require
 from coordinator.records import IssuedInvite, Role
 from swarm.errors import NotFoundError, UsageError
+from swarm.invite import TOKEN_BYTES
 
 _DAY = 86_400.0  # seconds
 _MOST_DAYS = 3650.0
@@ -20,7 +21,7 @@ _BEARER = "Bearer "
 
 
 def new_token() -> str:
-    return secrets.token_urlsafe(16)
+    return secrets.token_urlsafe(TOKEN_BYTES)
 
 
 def sent_with(context: grpc.ServicerContext) -> dict[str, str]:

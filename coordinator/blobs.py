@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from swarm import stamps
 from swarm.errors import CorruptError, NotFoundError, UsageError, from_os_error
@@ -22,7 +22,8 @@ class Blobs:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._lock = threading.Lock()
+        self._uploads: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
     def path(self, sha256: str) -> Path:
         """Where the blob is or would be. Raises UsageError for anything that is no SHA-256: names come from outside."""
@@ -41,7 +42,7 @@ class Blobs:
         A second upload of the same blob waits for the first. Raises UsageError when `offset` leaves a gap,
         CorruptError when the bytes have another SHA-256 (they are thrown away), DiskError.
         """
-        with self._locks[sha256]:
+        with self._upload(sha256):
             if self.path(sha256).exists():
                 return True
             try:
@@ -85,6 +86,11 @@ class Blobs:
         """Forget a blob, and what had arrived of it."""
         self.path(sha256).unlink(missing_ok=True)
         self._part(sha256).unlink(missing_ok=True)
+
+    def _upload(self, sha256: str) -> threading.Lock:
+        """The lock of one blob's uploads; forgotten when nobody uploads it any more."""
+        with self._lock:
+            return self._uploads.setdefault(sha256, threading.Lock())
 
     def _part(self, sha256: str) -> Path:
         return self.path(sha256).with_suffix(".part")

@@ -70,7 +70,7 @@ class Bootstrap:
             start_new_session=True,
         )
         self._process, self._said = process, queue.SimpleQueue()
-        for stream, take in ((process.stdout, self._said.put), (process.stderr, self._errors.append)):
+        for stream, take in ((process.stdout, self._said.put), (process.stderr, self._heard)):
             threading.Thread(target=_read, args=(stream, take), daemon=True).start()
         try:
             self.maddrs = list(json.loads(self._said.get(timeout=_READY_SECONDS))["maddrs"])
@@ -80,6 +80,11 @@ class Bootstrap:
                 f"The bootstrap node of the swarm's network did not start: {last}",
                 "Check that no firewall or security program stops p2pd; the coordinator's log may say more.",
             ) from error
+
+    def _heard(self, line: str) -> None:
+        self._errors.append(line)
+        if text := line.strip():
+            logger.warning("the bootstrap node says: %s", text)
 
     def _watch(self) -> None:
         pause = 1.0

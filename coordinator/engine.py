@@ -17,7 +17,7 @@ from coordinator.state import State
 from coordinator.store import Store
 from coordinator.tick import tick
 from swarm import log
-from swarm.errors import RefusedError
+from swarm.errors import CorruptError, RefusedError
 from swarm.tensorfile import state_digest
 
 logger = log.get(__name__)
@@ -56,10 +56,10 @@ class Engine:
 
     def uploaded(self, checkpoint: Checkpoint) -> None:
         """The bytes of an offered checkpoint are here: look whether they hold the state that was offered."""
-        digest = state_digest(self.blobs.path(checkpoint.sha256))
         try:
+            digest = state_digest(self.blobs.path(checkpoint.sha256))
             self.apply(e.CheckpointUploaded(checkpoint.sha256, digest))
-        except RefusedError:
+        except (RefusedError, CorruptError):
             self.blobs.delete(checkpoint.sha256)
             raise
 

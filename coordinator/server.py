@@ -28,7 +28,7 @@ from coordinator.store import Store, open_store
 from swarm import log
 from swarm.errors import CorruptError, NotFoundError, PortInUseError, SwarmError, from_os_error
 from swarm.identity import ServerCertificate, server_certificate
-from swarm.invite import Invite
+from swarm.invite import Invite, is_token
 from swarm.proto.coordinator_pb2_grpc import add_CoordinatorServicer_to_server
 from swarm.runspec import RunSpec
 from swarm.tensorfile import atomic_write, state_digest
@@ -221,10 +221,16 @@ def _addresses(state: State) -> list[str]:
 
 
 def _token(data_dir: Path) -> str:
-    """The secret of the run's first invite, made once."""
+    """The secret of the run's first invite, made once. Raises CorruptError, naming the file, when it is damaged."""
     path = data_dir / "token"
     if not path.exists():
         with atomic_write(path) as file:
             os.fchmod(file.fileno(), 0o600)
             file.write(new_token().encode())
-    return path.read_text().strip()
+    token = path.read_text(errors="replace").strip()
+    if not is_token(token):
+        raise CorruptError(
+            f"{path} is torn or was altered: it does not hold the token of the run's first invite.",
+            "Restore it from a copy; or delete it: another first invite is made, and those handed out stay valid.",
+        )
+    return token

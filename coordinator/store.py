@@ -36,6 +36,7 @@ from coordinator.grants import KEPT as GRANTS_KEPT
 from coordinator.ledger import END, Entry, Ledger, Return
 from coordinator.records import Checkpoint, Evaluation, Filed, Receipt, Terms
 from coordinator.rounds import Poll
+from coordinator.seal import Seal
 from coordinator.state import State
 from coordinator.tables import (
     checkpoints,
@@ -51,8 +52,9 @@ from coordinator.tables import (
     returns,
     votes,
 )
-from swarm.errors import DiskError, SwarmError
+from swarm.errors import CorruptError, DiskError, SwarmError
 from swarm.ranges import Range, gaps, merge
+from swarm.sqlitefile import is_damage
 
 _LOG_SHOWN = 50
 
@@ -78,11 +80,14 @@ class Store(Protocol):
 
 
 def open_store(run: str, data_dir: Path, url: str = "") -> SqlStore:
-    """The store of `run`: `url`, or a SQLite file in `data_dir`. Raises DiskError, SwarmError."""
-    engine = create_engine(url or f"sqlite:///{data_dir / 'coordinator.sqlite'}", pool_pre_ping=True)
+    """The store of `run`: `url`, or a SQLite file in `data_dir`. Raises CorruptError for a torn file, DiskError,
+    SwarmError.
+    """
+    file = data_dir / "coordinator.sqlite"
+    engine = create_engine(url or f"sqlite:///{file}", pool_pre_ping=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _durable)
-    store = SqlStore(run, engine)
+    store = SqlStore(run, engine, None if url else Seal(file))
     store.create()
     return store
 
@@ -96,13 +101,16 @@ def _durable(connection: Any, _record: object) -> None:
 class SqlStore:
     """The tables of one run. One thread writes; `ledger` and `recent_decisions` may be called from others."""
 
-    def __init__(self, run: str, engine: Engine) -> None:
+    def __init__(self, run: str, engine: Engine, seal: Seal | None = None) -> None:
         self._run = run
         self._engine = engine
+        self._seal = seal
 
     def create(self) -> None:
-        """Make the tables, and give them the columns of this version. Raises DiskError, SwarmError."""
+        """Make the tables, and give them the columns of this version. Raises CorruptError, DiskError, SwarmError."""
         with _in_our_words():
+            if self._seal:
+                self._seal.open()
             metadata.create_all(self._engine)
             self._fit_columns()
 
@@ -130,6 +138,10 @@ class SqlStore:
                 self._write(connection, decision)
                 if sentence := str(decision):
                     connection.execute(log.insert().values(run=self._run, at=now, text=sentence))
+            if self._seal:
+                self._seal.number(connection)
+        if self._seal:
+            self._seal.committed()
 
     def _write(self, connection: Connection, decision: d.Decision) -> None:
         match decision:
@@ -337,21 +349,26 @@ def _in_our_words() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
+        raise _translated(error.orig) from error
+    except sqlite3.Error as error:
         raise _translated(error) from error
 
 
-def _translated(error: DBAPIError) -> SwarmError:
-    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # the primary code of an extended one
-    state = getattr(error.orig, "sqlstate", None)
+def _translated(error: BaseException | None) -> SwarmError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code of an extended one
+    state = getattr(error, "sqlstate", None)
+    if is_damage(error):
+        return CorruptError(
+            f"The run's database, coordinator.sqlite, is torn or was altered: {error}.",
+            "Stop the coordinator, and put back a copy with `swarm restore`.",
+        )
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) or state == "53100":
         return DiskError(
             "The disk is full or fails; the coordinator could not write.",
             "Free some space; nothing acknowledged is lost.",
         )
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
-        return DiskError(
-            f"The run's database cannot be written: {error.orig}.", "Check the folder given with --data-dir."
-        )
+        return DiskError(f"The run's database cannot be written: {error}.", "Check the folder given with --data-dir.")
     return SwarmError(
-        f"The run's database failed: {error.orig}.", "Look at the coordinator's log; nothing acknowledged is lost."
+        f"The run's database failed: {error}.", "Look at the coordinator's log; nothing acknowledged is lost."
     )

@@ -103,7 +103,8 @@ def _seconds(client: CoordinatorClient) -> float:
 
 def _here(folder: Path) -> set[str]:
     """The files of earlier evenings, by their SHA-256. Whether they are whole is looked at when they are used."""
-    return {path.name for blobs in (folder, paths.cache()) for path in (blobs / "blobs").glob("*")}
+    folders = (folder / "blobs", folder / "checkpoints", paths.cache() / "blobs")
+    return {path.name for blobs in folders for path in blobs.glob("*")}
 
 
 def _config(client: CoordinatorClient, run: pb.Run) -> dict[str, Any]:

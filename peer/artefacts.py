@@ -86,18 +86,20 @@ class Workshop:
         self.model.mkdir()
 
     def finished(self, key: str) -> bool:
-        """Whether the artefacts for `key` are all there."""
-        if not self.artefacts.exists():
+        """Whether the artefacts for `key` are all there; a torn artefacts.json is as good as none: it is made anew."""
+        try:
+            made: dict[str, Any] = json.loads(self.artefacts.read_text())
+            blobs = [*made["model"], *made["shards"], made["heldout"], made["checkpoint"], *made["base"]]
+            return made["spec_sha256"] == key and all(map(self._has, blobs))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return False
-        made: dict[str, Any] = json.loads(self.artefacts.read_text())
-        blobs = [*made["model"], *made["shards"], made["heldout"], made["checkpoint"], *made["base"]]
-        return made["spec_sha256"] == key and all(map(self._has, blobs))
 
     def put(self, name: str, content: bytes) -> Blob:
         """Keep `content` as a blob."""
         blob = Blob(name, hashlib.sha256(content).hexdigest(), len(content))
-        if not self._has(asdict(blob)):
-            with atomic_write(self.blobs / blob.sha256) as file:
+        path = self.blobs / blob.sha256
+        if not (path.exists() and sha256_file(path) == blob.sha256):
+            with atomic_write(path) as file:
                 file.write(content)
         return blob
 

@@ -24,20 +24,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load, save
 
 from peer.encoding import encode
 from peer.formats import Document
 from peer.likeness import signatures
-from swarm import lifetime
-from swarm.errors import SwarmError
-from swarm.tensorfile import atomic_write
+from swarm import lifetime, log
+from swarm.errors import CorruptError, SwarmError
+from swarm.tensorfile import atomic_write, read_header
+
+logger = log.get(__name__)
 
 _DOCUMENTS = 512  # in a block
 _CHARACTERS = 1 << 22  # after which a block ends before that; bounds memory
 _SHOWN = 80  # characters of a document in reports
-_FORMAT = "garage-swarm-block-1"
+_FORMAT = "garage-swarm-block-2"
 
 Make = Callable[[Sequence[Document], Path], None]
 
@@ -61,7 +63,7 @@ class Encoder:
         """Write the block of `documents`. Raises DataError, OSError (disk)."""
         tokens = encode(documents, self.tokenizer, self.whole)
         texts = [document.text for document in documents]
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "tokens": np.concatenate(tokens),
             "lengths": np.array([len(part) for part in tokens], np.int64),
             "split_keys": np.array([_key(text) for text in texts], np.uint64),
@@ -69,8 +71,9 @@ class Encoder:
             "signatures": signatures(texts),
         }
         shown = [[document.origin, document.text[:_SHOWN]] for document in documents]
+        facts = {"documents": json.dumps(shown), "digest": _digest(arrays)}
         with atomic_write(path) as file:
-            file.write(save(arrays, {"documents": json.dumps(shown)}))
+            file.write(save(arrays, facts))
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def _workers(encoder: Encoder, jobs: int) -> Iterator[Callable[[list[Document], 
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (encoder, os.getpid()))
 
     def begin(part: list[Document], path: Path) -> Callable[[], Block]:
-        if path.exists():
+        if _whole(path):
             return partial(Block, path, len(part), made=False)
         return pool.submit(_block, _make, part, path).result
 
@@ -147,7 +150,7 @@ def _workers(encoder: Encoder, jobs: int) -> Iterator[Callable[[list[Document], 
 
 
 def _block(make: Make, part: list[Document], path: Path) -> Block:
-    if path.exists():
+    if _whole(path):
         return Block(path, len(part), made=False)
     make(part, path)
     return Block(path, len(part), made=True)
@@ -166,6 +169,23 @@ def _begin(encoder: Encoder, parent: int) -> None:
 
 def _make(part: Sequence[Document], path: Path) -> None:
     _encoder[0].make(part, path)
+
+
+def _whole(path: Path) -> bool:
+    """Whether the block is there; one that was torn is as good as none, and is computed again."""
+    try:
+        if read_header(path).metadata.get("digest") == _digest(load(path.read_bytes())):
+            return True
+    except FileNotFoundError:
+        return False
+    except (CorruptError, SafetensorError) as error:
+        logger.info("%s", error)
+    logger.warning("%s is torn or was altered; it is computed again", path)
+    return False
+
+
+def _digest(arrays: dict[str, NDArray[Any]]) -> str:
+    return hashlib.sha256(b"".join(arrays[name].tobytes() for name in sorted(arrays))).hexdigest()
 
 
 def _key(text: str) -> int:

@@ -14,11 +14,13 @@ from swarm.proto import coordinator_pb2 as pb
 from swarm.tensorfile import sha256_file
 from swarm.units import size
 
+_KEPT_BESIDE = 1  # checkpoints
+
 Progress = Callable[[str], None]
 
 
 class Files:
-    """Blobs by their SHA-256 below `folder`; a file that is there and whole is not fetched again.
+    """Blobs by their SHA-256 in `folder`, checkpoints beside it; a file that is there and whole is not fetched again.
 
     Several threads may ask at once: one fetches, the others wait for it.
     """
@@ -34,11 +36,14 @@ class Files:
 
     def blob(self, blob: pb.Blob) -> Path:
         """The path of a blob, fetched if need be. Raises UnreachableError, CorruptError, DiskError."""
-        path = self._folder / blob.sha256
+        return self._fetched(blob, self._folder)
+
+    def _fetched(self, blob: pb.Blob, folder: Path) -> Path:
+        path = folder / blob.sha256
         with self._lock:
             if not _whole(path, blob.size, blob.sha256):
                 self._say(f"fetching {blob.name or 'a file'} ({size(blob.size)})")
-                self._folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(parents=True, exist_ok=True)
                 self._client.download(blob.sha256, blob.size, path)
                 self._passed(blob.size)
         return path
@@ -67,9 +72,15 @@ class Files:
             raise from_os_error(error, "fetching the run's files") from error
 
     def checkpoint(self, checkpoint: pb.Checkpoint) -> Path:
-        """The file of a checkpoint."""
+        """The file of a checkpoint. Those of earlier evenings go; the last one may just be read for another GPU."""
         name = f"the model at round {checkpoint.round}"
-        return self.blob(pb.Blob(name=name, sha256=checkpoint.sha256, size=checkpoint.size))
+        blob = pb.Blob(name=name, sha256=checkpoint.sha256, size=checkpoint.size)
+        with self._lock:
+            path = self._fetched(blob, self._folder.parent / "checkpoints")
+            others = [other for other in path.parent.iterdir() if other != path]
+            for old in sorted(others, key=lambda other: other.stat().st_mtime)[:-_KEPT_BESIDE]:
+                old.unlink()
+        return path
 
 
 def _whole(path: Path, size: int, sha256: str) -> bool:

@@ -21,7 +21,9 @@ from peer.exchange.base import Applied, Update
 from peer.gradients import Gradients
 from peer.optimizer import AdamW
 from peer.schedule import learning_rate
+from swarm.errors import CorruptError
 from swarm.runspec import RunSpec
+from swarm.tensorfile import read_header
 
 _KEPT_SNAPSHOTS = 2
 
@@ -95,7 +97,7 @@ class Learner(ABC):
         """Write the agreed state to `folder`, once per round: (file, round, digest). Safe from any thread."""
         with self.lock:
             path = folder / f"round-{self.round}.safetensors"
-            if not path.exists():
+            if not _holds(path, self.digest):
                 metadata = state_metadata(self.spec.run.name, self.round, self.global_samples, self.digest)
                 write_state(path, self.state(), metadata)
                 _keep_newest(folder)
@@ -139,6 +141,16 @@ class GradientLearner(Learner):
             parameter.copy_(fitting(tensors, f"model/{name}", parameter))
         self.optimizer.load(tensors)
         self.gradients.forget()
+
+
+def _holds(path: Path, digest: str) -> bool:
+    """Whether the file is there, whole, and of this state: an earlier process may have left one that was torn, or that
+    is of a round which was undone.
+    """
+    try:
+        return read_header(path).metadata.get("digest") == digest
+    except (FileNotFoundError, CorruptError):
+        return False
 
 
 def _keep_newest(folder: Path) -> None:

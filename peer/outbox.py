@@ -1,6 +1,7 @@
 """What the coordinator has not acknowledged yet: kept on disk, sent again until it is.
 
-SQLite (stdlib) with synchronous=FULL: what is in the box survives a crash of the program and of the machine.
+SQLite (stdlib), synced with its folder: what is in the box survives a crash of the program and of the machine. It has
+no write-ahead log: one that was cut off could not be told from a shorter one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import sqlite3
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+
+from swarm.sqlitefile import companions, flaw
 
 REPORT = "report"
 CHECKPOINT = "checkpoint"
@@ -32,12 +35,28 @@ class Outbox:
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
 
-    def open(self) -> None:
-        """Open or create the box. Raises OSError or sqlite3.Error when the folder cannot be written."""
+    def open(self) -> str:
+        """Open or create the box. A torn file is set aside, and an empty box takes its place; says so, else nothing.
+
+        Raises OSError or sqlite3.Error when the folder cannot be written.
+        """
+        aside = self._set_aside(why) if (why := flaw(self._path)) else ""
         self._db = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA journal_mode=DELETE")
+        self._db.execute("PRAGMA synchronous=EXTRA")
         self._db.execute("CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY, kind TEXT, body BLOB)")
+        return aside
+
+    def _set_aside(self, why: str) -> str:
+        """Its journal must not be taken for that of the file that comes in its place."""
+        aside = self._path.with_name(f"{self._path.name}.torn")
+        for path, new in zip([self._path, *companions(self._path)], [aside, *companions(aside)], strict=True):
+            if path.exists():
+                path.replace(new)
+        return (
+            f"{self._path.name} is torn or was altered ({why}) and was set aside as {aside}: reports that the "
+            "coordinator had not heard yet may be lost. A new one was begun."
+        )
 
     def put(self, kind: str, body: bytes) -> None:
         """Keep `body` until it is removed; on disk when this returns. Raises RuntimeError when the box is closed."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from swarm import notes
 from swarm.client import CoordinatorClient
 from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
@@ -88,7 +89,7 @@ def look(client: CoordinatorClient, note: Path) -> Reach:
     if is_loopback(client.invite.host):
         return LOCAL
     port, answer = ask(client, _kept(note))
-    note.write_text(str(port))
+    notes.keep(note, str(port))
     return decide(own_addresses(), port, answer)
 
 
@@ -118,7 +119,7 @@ def own_addresses() -> set[str]:
 
 def _kept(note: Path) -> list[int]:
     with suppress(OSError, ValueError):
-        return [int(note.read_text())]
+        return [int(notes.kept(note))]
     return []
 
 

@@ -16,10 +16,10 @@ from peer.leases import Leased, LeasedRange
 from peer.outbox import CHECKPOINT, EVALUATION, REPORT, Item, Outbox
 from swarm import log
 from swarm.client import CoordinatorClient
-from swarm.errors import RefusedError, SwarmError, UnreachableError
+from swarm.errors import CorruptError, RefusedError, SwarmError, UnreachableError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Range
-from swarm.tensorfile import sha256_file
+from swarm.tensorfile import sha256_file, state_digest
 
 logger = log.get(__name__)
 
@@ -241,7 +241,7 @@ class Session:
         """
         checkpoint = pb.Checkpoint.FromString(item.body)
         path = self.checkpoint_path(checkpoint.round)
-        if path.exists():
+        if path.exists() and _holds(path, checkpoint.digest):
             checkpoint.sha256, checkpoint.size = sha256_file(path), path.stat().st_size
             answer = self._client.offer_checkpoint(self.member_id, checkpoint)
             if answer.wanted:
@@ -253,3 +253,16 @@ class Session:
     def checkpoint_path(self, round_: int) -> Path:
         """Where the file of an offered checkpoint waits."""
         return self._checkpoints / f"round-{round_}.safetensors"
+
+
+def _holds(path: Path, digest: str) -> bool:
+    """Whether the file holds that state. One that was torn while it waited would be refused again and again, and all
+    that waits behind it would never be sent.
+    """
+    try:
+        if state_digest(path) == digest:
+            return True
+    except CorruptError as error:
+        logger.warning("%s", error)
+    logger.warning("%s does not hold the state that it was kept as; it is not sent", path)
+    return False

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from peer import processes
-from swarm import lifetime, log
+from swarm import lifetime, log, notes
 from swarm.errors import UsageError, from_os_error
 
 logger = log.get(__name__)
@@ -63,7 +63,7 @@ def start_worker(data_dir: Path, threads: int) -> Worker:
             start_new_session=True,
         )
     note = data_dir / "worker.json"
-    note.write_text(json.dumps({"group": process.pid, "folder": str(folder)}))
+    notes.keep(note, json.dumps({"group": process.pid, "folder": str(folder)}))
     return Worker(process, ours, folder, note)
 
 
@@ -84,7 +84,7 @@ def reap_leftovers(data_dir: Path) -> None:
     """End what an earlier peer in this data directory left behind when it was killed together with its supervisor."""
     note = data_dir / "worker.json"
     with suppress(OSError, ValueError, KeyError):
-        left = json.loads(note.read_text())
+        left = json.loads(notes.kept(note))
         if kill_group(int(left["group"])):
             logger.warning("processes of an earlier peer were still running; they were ended")
         _clean(Path(left["folder"]), note)

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
 from enum import Enum
-from pathlib import Path
 
 from peer import crashes, spawn
 from peer.bridge import Bridge
@@ -22,7 +20,7 @@ from peer.seats import JoinOptions, Seat
 from peer.session import Session, Who
 from peer.throttle import Throttle
 from peer.worker import TOLD
-from swarm import log, paths
+from swarm import log, notes, paths
 from swarm.client import CoordinatorClient
 from swarm.errors import UnreachableError
 from swarm.identity import Identity
@@ -67,7 +65,8 @@ class Supervisor:
         """Blocks until the run is finished or `stopping` is set."""
         self._checkpoints.mkdir(parents=True, exist_ok=True)
         spawn.reap_leftovers(self._seat.folder)
-        self._outbox.open()
+        if torn := self._outbox.open():
+            self._desk.note(torn)
         try:
             self._take_part()
         finally:
@@ -126,13 +125,13 @@ class Supervisor:
             self._desk.note(f"The run {run.name} is finished after {run.round} rounds; there is nothing to train.")
             return False
         key = Identity.of(self._options.data_dir, paths.home()).public_key
-        note = self._seat.folder / "session"
-        who = Who(key, self._options.name, self._options.credit, self._seat.number, _read(note))
+        note = self._seat.folder / "session"  # of the last process here: it has ended, its seat is free for this one
+        who = Who(key, self._options.name, self._options.credit, self._seat.number, notes.kept(note))
         self._session = Session(
             self._client, who, self._outbox, self._checkpoints, self._desk.standing, self._options.door.send
         )
         why = self._session.join()
-        note.write_text(self._client.session)
+        notes.keep(note, self._client.session)
         self._desk.begin(run, self._session)
         if why:
             self._desk.note(why)
@@ -234,10 +233,3 @@ class Supervisor:
         seconds = _FINAL_SECONDS if left is Left.PAUSED else _HAND_OVER_SECONDS
         self._desk.note(f"handing over the newest state, for at most {seconds:.0f} s")
         return seconds
-
-
-def _read(note: Path) -> str:
-    """The session of the last process in this folder: it has ended, and its seat is free for this one."""
-    with suppress(OSError):
-        return note.read_text()
-    return ""

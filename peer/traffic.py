@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from swarm import log
+from swarm.sqlitefile import companions, flaw, is_damage
 
 logger = log.get(__name__)
 
@@ -22,6 +23,7 @@ class Traffic:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._looked = False
 
     def add(self, count: int, now: datetime) -> None:
         """Count bytes that passed."""
@@ -45,14 +47,32 @@ class Traffic:
     def _ask(self, statement: str, values: tuple[object, ...]) -> list[tuple[int]]:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._look()
             with closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as file, file:
                 file.execute("PRAGMA synchronous=OFF")  # a power cut may cost a count, a slow disk must not cost time
                 file.execute("CREATE TABLE IF NOT EXISTS traffic (day TEXT PRIMARY KEY, bytes INTEGER NOT NULL)")
                 return file.execute(statement, values).fetchall()
-        except (sqlite3.OperationalError, OSError) as error:
-            logger.warning("the traffic of this machine is not counted: %s", error)
-        except sqlite3.DatabaseError as error:
-            logger.warning("the count of this machine's traffic is damaged and begins anew: %s", error)
-            with suppress(OSError):
-                self._path.unlink()
+        except (sqlite3.Error, OSError) as error:
+            if is_damage(error):
+                self._begin_anew(str(error))
+            else:
+                logger.warning("the traffic of this machine is not counted: %s", error)
         return []
+
+    def _look(self) -> None:
+        """Once: look at all of the file, because a damaged part may hold a wrong count. An empty one stays: it is as
+        good as a new one, and may be another process's that begins just now.
+        """
+        if self._looked:
+            return
+        self._looked = True
+        if self._path.exists() and not self._path.stat().st_size:
+            logger.warning("%s, the count of this machine's traffic, is empty and begins anew", self._path)
+        elif why := flaw(self._path):
+            self._begin_anew(why)
+
+    def _begin_anew(self, why: str) -> None:
+        logger.warning("%s, the count of this machine's traffic, is damaged and begins anew: %s", self._path, why)
+        for path in (self._path, *companions(self._path)):
+            with suppress(OSError):
+                path.unlink()

@@ -7,11 +7,11 @@ first wins.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +35,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from swarm.errors import CorruptError, UsageError, from_os_error
+from swarm.tensorfile import sync
 
 FILE = "identity.pem"  # of a volunteer's key
 SERVER_NAME = "garage-swarm"  # the one name in every coordinator's certificate
@@ -98,10 +99,8 @@ class Identity:
 
     def save(self, path: Path) -> None:
         """Write the key to a private file, which must not exist. Raises FileExistsError, OSError."""
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(_pem(self.private_key))
-            file.flush()
-            os.fsync(file.fileno())
+        if not _write_once(path, _pem(self.private_key)):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
     @property
     def public_key(self) -> bytes:
@@ -184,15 +183,18 @@ def _kept(path: Path, make: Callable[[], bytes]) -> bytes:
         raise from_os_error(error, "keeping the private key") from error
 
 
-def _write_once(path: Path, content: bytes) -> None:
-    """Write a private file as a whole; when another process was faster, its file stays."""
+def _write_once(path: Path, content: bytes) -> bool:
+    """Write a private file as a whole; when there is one already, that stays, and this says False."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(temporary, path)
+        os.link(temporary, path)
+        sync(path.parent)
+    except FileExistsError:
+        return False
     finally:
         temporary.unlink(missing_ok=True)
+    return True

@@ -12,6 +12,8 @@ from urllib.parse import SplitResult, parse_qs, quote, urlencode, urlsplit
 
 from swarm.errors import InviteError
 
+TOKEN_BYTES = 16  # of a coordinator's tokens, which are written in base64url without padding
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{22}")
 _RUN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 _HOST = re.compile(r"[^\s/?#@\[\]]+")
@@ -50,9 +52,14 @@ class Invite:
         if text.startswith("swarm:") or not _is_file(text):
             return cls.parse(text)
         try:
-            return cls.parse(Path(text).read_text())
-        except (OSError, UnicodeDecodeError) as error:
-            raise InviteError(f"The invite in {text} cannot be read: {error}.", _REMEDY) from error
+            content = Path(text).read_text()
+            invite = cls.parse(content)
+        except (OSError, UnicodeDecodeError, InviteError) as error:
+            why = error.what if isinstance(error, InviteError) else f"{error}."
+            raise InviteError(f"The invite in {text} cannot be read: {why}", _REMEDY) from error
+        if not content.endswith("\n") and not is_token(invite.token):
+            raise InviteError(f"The invite in {text} was cut off: its token is too short.", _REMEDY)
+        return invite
 
     def __str__(self) -> str:
         query = urlencode({"fp": self.fingerprint, "token": self.token}, quote_via=quote, safe="")
@@ -62,6 +69,11 @@ class Invite:
     def address(self) -> str:
         """HOST:PORT, IPv6 in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def is_token(text: str) -> bool:
+    """Whether a coordinator may have made it, as a whole."""
+    return bool(_TOKEN.fullmatch(text))
 
 
 def _is_file(text: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from swarm.endmark import cut_off, marked
 from swarm.errors import UsageError, from_os_error
 from swarm.tensorfile import atomic_write
 
@@ -95,9 +96,15 @@ class Window(_Section):
 
 
 def load(path: Path) -> Neighbour:
-    """The settings in `path`; the defaults when there is no such file. Raises UsageError that names the key."""
+    """The settings in `path`; the defaults when there is no such file. Raises UsageError that names the key, and for a
+    file that was cut off, or holds no setting: it would count as the defaults.
+    """
     try:
-        return _checked(tomllib.loads(path.read_text()), path)
+        text = path.read_text()
+        values = tomllib.loads(text)
+        if not values or cut_off(text):
+            raise UsageError(f"{path} was cut off, or is empty.", "Correct it, or delete it for the defaults.")
+        return _checked(values, path)
     except FileNotFoundError:
         return Neighbour()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -120,7 +127,7 @@ def save(settings: Neighbour, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
-            file.write(to_toml(settings).encode())
+            file.write(marked(to_toml(settings)).encode())
     except OSError as error:
         raise from_os_error(error, "keeping the settings") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from swarm.tensorfile import atomic_write, sha256_file
+from swarm.tensorfile import atomic_write, sha256_file, sync
 
 
 def verified(path: Path, sha256: str, size: int) -> bool:
@@ -42,6 +42,8 @@ def _facts(path: Path, sha256: str) -> dict[str, object]:
 
 
 def _write(path: Path, facts: dict[str, object]) -> None:
+    """The file first: after a power cut the note must not speak for bytes that never reached the disk."""
+    sync(path)
     with atomic_write(_note(path)) as file:
         file.write(json.dumps(facts).encode())
 

@@ -125,11 +125,16 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 def publish(temporary: Path, path: Path) -> None:
     """Rename a synced file into place and sync the folder, so that the name survives a power cut."""
     temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Let a file's bytes, or a folder's names, survive a power cut."""
+    opened = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(opened)
     finally:
-        os.close(folder)
+        os.close(opened)
 
 
 def _read(file: BinaryIO, length: int) -> Iterator[bytes]:

@@ -26,6 +26,7 @@ from peer.exchange.leader import Rules
 from peer.exchange.node import NodeOptions
 from peer.exchange.swarm import ExchangeOptions, SwarmExchange
 from swarm.sections import Local
+from tests.peer_sample import sampled
 
 
 def say(event: str, **facts: Any) -> None:
@@ -97,11 +98,18 @@ def end_round(walker: Walker, exchange: SwarmExchange, count: int) -> int:
         average = hashlib.sha256(b"".join(t.numpy().tobytes() for _, t in sorted(result.mean.items()))).hexdigest()
         facts = {"members": result.members, "samples": result.samples, "own": count, "average": average}
         say("applied", round=walker.round, digest=walker.digest(), seconds=seconds, norm=result.norm, **facts)
+        look_at_growth(walker, exchange)
         return 0
     if "differs from the majority" in result.why:
         settings["lie_from"] = -1
     say("not_applied", kind=type(result).__name__, why=result.why, seconds=seconds, round=walker.round)
     return resync(walker, exchange, result.why) if isinstance(result, Resync) else count
+
+
+def look_at_growth(walker: Walker, exchange: SwarmExchange) -> None:
+    every = walker.settings.get("sample_every", 0)
+    if every and walker.round % every == 0:
+        say("sample", round=walker.round, values=sampled(exchange))
 
 
 def resync(walker: Walker, exchange: SwarmExchange, why: str) -> int:

@@ -25,10 +25,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swarm import lifetime
+from swarm import lifetime, log, notes
+from swarm.tensorfile import publish, sync
 
 if TYPE_CHECKING:
     from hivemind import DHT
+
+logger = log.get(__name__)
 
 _RELAY_ROOM = 1 << 30  # bytes of payloads in memory, at most
 _CALL_SECONDS = 10.0
@@ -55,10 +58,10 @@ def main() -> None:
 
 def _fresh_folder(note: Path) -> str:
     """A temporary folder for sockets; that of a node which was killed before it could clean up is removed."""
-    if note.exists() and (left := Path(note.read_text())).name.startswith("swarm-"):
+    if (left := Path(notes.kept(note))).name.startswith("swarm-"):
         shutil.rmtree(left, ignore_errors=True)
     folder = tempfile.mkdtemp(prefix="swarm-")
-    note.write_text(folder)
+    notes.keep(note, folder)
     return folder
 
 
@@ -107,7 +110,7 @@ def _start(options: argparse.Namespace) -> DHT:
     # that is ours, see docs/decisions/0008-peers-behind-nat.md.
     os.environ["GOMAXPROCS"] = "1"
     port = _kept_port(options.data_dir, options.host)
-    key = str(options.data_dir / "p2p.key")
+    key = _kept_key(options.data_dir / "p2p.key")
     node = NodeOptions("", options.initial_peers, options.host, port, key, relays=True)
     try:
         return start_dht(node)
@@ -120,17 +123,47 @@ def _start(options: argparse.Namespace) -> DHT:
 def _kept_port(data_dir: Path, host: str) -> int:
     """The port of last time when it is free, else a free one, kept for next time."""
     note = data_dir / "p2p.port"
-    wanted = int(note.read_text()) if note.exists() else 0
-    for port in (wanted, 0):
+    kept = notes.kept(note)
+    for port in (int(kept) if kept.isdecimal() else 0, 0):
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
-            except OSError:
+            except (OSError, OverflowError):
                 continue
-            note.write_text(str(probe.getsockname()[1]))
-            return int(note.read_text())
+            found = int(probe.getsockname()[1])
+            notes.keep(note, str(found))
+            return found
     return 0
+
+
+def _kept_key(path: Path) -> str:
+    """The file of the node's key; another one when it is torn, because members find the node by what the coordinator
+    says.
+    """
+    from hivemind.p2p import P2P
+
+    if not _is_key(path):
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.unlink(missing_ok=True)
+        P2P.generate_identity(str(temporary))
+        sync(temporary)
+        publish(temporary, path)
+    return str(path)
+
+
+def _is_key(path: Path) -> bool:
+    from google.protobuf.message import DecodeError
+    from hivemind.p2p import PeerID
+
+    try:
+        PeerID.from_identity(path.read_bytes())
+    except FileNotFoundError:
+        return False
+    except (DecodeError, ValueError):
+        logger.warning("%s is torn or was altered; it is not used, and a new key is made", path)
+        return False
+    return True
 
 
 def _with_host(maddr: str, host: str) -> str:

@@ -14,6 +14,7 @@ from peer.exchange.base import Fetched
 from peer.exchange.node import NETWORK_ERRORS, Node
 from peer.exchange.protocol import Servicer
 from swarm import log
+from swarm.errors import CorruptError
 from swarm.proto import exchange_pb2 as pb
 from swarm.tensorfile import publish, sha256_file, state_digest
 
@@ -96,8 +97,11 @@ async def _fetch(node: Node, donor: bytes, offer: pb.Snapshot, part: Path) -> bo
 
 
 def _verified(part: Path, offer: pb.Snapshot) -> bool:
-    if sha256_file(part) == offer.sha256 and state_digest(part) == offer.digest:
-        return True
+    try:
+        if sha256_file(part) == offer.sha256 and state_digest(part) == offer.digest:
+            return True
+    except CorruptError as error:
+        logger.info("%s", error)
     logger.warning("a donor sent a state that does not match its digest; it is thrown away")
     part.unlink()
     return False

@@ -10,7 +10,9 @@ from pathlib import Path
 from textwrap import TextWrapper
 from typing import TYPE_CHECKING
 
+from swarm import log
 from swarm.cli.output import count
+from swarm.tensorfile import atomic_write
 from swarm.units import size
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from swarm.invite import Invite
     from swarm.proto import coordinator_pb2 as pb
     from swarm.runspec import RunSpec
+
+logger = log.get(__name__)
 
 Rows = list[tuple[str, str]]
 
@@ -109,10 +113,15 @@ class Agreement:
     def keep(self, rows: Rows) -> None:
         """From now on it holds for these terms."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps({"terms": digest(rows), "agreed_at": time.time(), "rows": rows}, indent=2))
+        agreed = {"terms": digest(rows), "agreed_at": time.time(), "rows": rows}
+        with atomic_write(self.path) as file:
+            file.write(json.dumps(agreed, indent=2).encode())
 
     def _kept(self) -> str:
         try:
             return str(json.loads(self.path.read_text())["terms"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except OSError:
+            return ""
+        except (ValueError, KeyError, TypeError):
+            logger.warning("%s is torn or was altered; it is not used", self.path)
             return ""

@@ -47,10 +47,11 @@ def join(
     as_json: AsJson = False,
 ) -> None:
     """Train with others until the run is finished or Ctrl-C; needs nothing but the invite."""
-    from swarm import paths
+    from swarm import neighbour, paths
     from swarm.cli import discover
     from swarm.invite import Invite
 
+    neighbour.load(paths.config())  # a torn file must not count as the defaults
     parsed = discover.choose(yes) if invite is None else Invite.of(invite)  # before the next two, which take a moment
 
     from peer import join as peer_join

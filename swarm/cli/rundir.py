@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swarm.errors import NotFoundError, SpecError, UsageError, from_os_error
+from swarm.endmark import cut_off, marked
+from swarm.errors import CorruptError, NotFoundError, SpecError, UsageError, from_os_error
 from swarm.tensorfile import atomic_write
 
 if TYPE_CHECKING:
@@ -41,14 +42,14 @@ def is_prepared(folder: Path) -> bool:
 
 
 def check_same_run(folder: Path, spec: RunSpec) -> None:
-    """Raises SpecError when the run in `folder` was started with a spec that `spec` cannot continue."""
-    from swarm.runspec import differences, load
+    """Raises SpecError when the run in `folder` was started with a spec that `spec` cannot continue, CorruptError when
+    that one is torn.
+    """
+    from swarm.runspec import differences
 
     if not (folder / "run.toml").exists():
         return
-    changes = {
-        key: change for key, change in differences(load(folder / "run.toml"), spec).items() if harms(key, change)
-    }
+    changes = {key: change for key, change in differences(_begun(folder), spec).items() if harms(key, change)}
     if changes:
         listed = "; ".join(f"{key} was {old!r}, now {new!r}" for key, (old, new) in changes.items())
         raise SpecError(
@@ -56,6 +57,27 @@ def check_same_run(folder: Path, spec: RunSpec) -> None:
             "Put that back, or make it a run of its own: another run.name (or --data-dir). "
             "title, description, maintainer and checkpoint may change, training.rounds may grow.",
         )
+
+
+def _begun(folder: Path) -> RunSpec:
+    """The spec that the run in `folder` was started with."""
+    from swarm.runspec import load
+
+    path = folder / "run.toml"
+    try:
+        spec = load(path)
+    except SpecError as error:
+        raise _torn(path) from error
+    if cut_off(path.read_text(encoding="utf-8")):
+        raise _torn(path)
+    return spec
+
+
+def _torn(path: Path) -> CorruptError:
+    return CorruptError(
+        f"{path} is torn or was altered; it is not used.",
+        "Put your run spec in its place, the one that the run was started with.",
+    )
 
 
 def harms(key: str, change: tuple[Any, Any]) -> bool:
@@ -80,7 +102,7 @@ def remember(folder: Path, spec: RunSpec, invite: Invite, own: Invite) -> None:
 
     try:
         with atomic_write(folder / "run.toml") as file:
-            file.write(spec.to_toml().encode())
+            file.write(marked(spec.to_toml()).encode())
     except OSError as error:
         raise from_os_error(error, "keeping the run spec") from error
     write(invite, folder / INVITE)

@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from peer.outbox import Outbox
 from peer.session import Session, Standing, Who
 from swarm.client import CoordinatorClient
 from swarm.proto import coordinator_pb2 as pb
+from swarm.tensorfile import state_digest
 from tests.tiny_coordinator import TinyCoordinator
 
 
@@ -36,13 +39,19 @@ def server() -> Iterator[SlowLine]:
     found.over.set()
 
 
+def offer(session: Session) -> None:
+    """Keep a checkpoint of round 4."""
+    path = session.checkpoint_path(4)
+    path.write_bytes(save({"model/weight": np.zeros(250, np.float32)}))
+    session.offer(pb.Checkpoint(round=4, digest=state_digest(path)))
+
+
 def test_a_hand_over_ends_at_once_in_a_hurry(server: SlowLine, client: CoordinatorClient, tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox.sqlite")
     outbox.open()
     session = Session(client, Who(b"k" * 32, "peer", "", 0), outbox, tmp_path, Standing())
     session.join()
-    (tmp_path / "round-4.safetensors").write_bytes(b"x" * 1000)
-    session.offer(pb.Checkpoint(round=4))
+    offer(session)
     hurry, started = threading.Event(), time.monotonic()
     threading.Timer(0.3, hurry.set).start()
     assert not session.flush(15.0, hurry)
@@ -59,8 +68,7 @@ def test_a_hand_over_on_a_slow_line_ends_in_time_and_is_kept(
     box = Outbox(tmp_path / "outbox.sqlite")
     box.open()
     session = Session(client, Who(b"k" * 32, "one", "", 0), box, tmp_path, Standing())
-    session.checkpoint_path(4).write_bytes(b"state")
-    session.offer(pb.Checkpoint(round=4))
+    offer(session)
     assert session.hands_over()
     began = time.monotonic()
     assert not session.flush(0.5)

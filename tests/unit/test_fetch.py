@@ -1,0 +1,38 @@
+"""The checkpoints of earlier evenings do not fill the volunteer's disk."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import cast
+
+from peer.fetch import Files
+from swarm.client import CoordinatorClient
+from swarm.proto import coordinator_pb2 as pb
+
+
+class Coordinator:
+    """Gives the states of all rounds."""
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    def download(self, _sha256: str, size: int, target: Path) -> None:
+        self.given += 1
+        target.write_bytes(bytes([size]) * size)
+
+
+def state(round_: int) -> pb.Checkpoint:
+    size = round_ + 1
+    return pb.Checkpoint(round=round_, sha256=hashlib.sha256(bytes([size]) * size).hexdigest(), size=size)
+
+
+def test_the_newest_checkpoint_and_the_one_before_stay(tmp_path: Path) -> None:
+    coordinator = Coordinator()
+    files = Files(cast(CoordinatorClient, coordinator), tmp_path / "blobs", lambda _: None)
+    for round_ in range(6):
+        files.checkpoint(state(round_))
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {state(4).sha256, state(5).sha256}
+    files.checkpoint(state(4))
+    assert coordinator.given == 6, "what is there is not fetched again"
+    assert not (tmp_path / "blobs").exists()
