@@ -25,6 +25,8 @@ from swarm.runspec import example
 from swarm.tensorfile import state_digest
 from tests.histories import TERMS, History
 
+TOKEN = "c2VjcmV0LW9mLWEtdGVzdA"  # of the length that a coordinator makes
+
 
 class Quiet(History):
     """No member offers a checkpoint: their files would have to be there."""
@@ -74,8 +76,8 @@ def small_run(folder: Path, seed: int = 11, steps: int = 120) -> State:
     """A run that was launched and has a history; its state."""
     first = prepared(folder)
     certificate = server_certificate(folder)
-    (folder / "token").write_text("secret")
-    (folder / "invite").write_text(str(Invite("127.0.0.1", 7700, TERMS.run, certificate.fingerprint, "secret")))
+    (folder / "token").write_text(TOKEN)
+    (folder / "invite").write_text(str(Invite("127.0.0.1", 7700, TERMS.run, certificate.fingerprint, TOKEN)))
     store = open_store(TERMS.run, folder)
     store.write([d.CheckpointAccepted(first)], 0.0)
     history = Quiet(seed, state=store.load(TERMS))

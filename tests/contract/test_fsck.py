@@ -21,7 +21,7 @@ from swarm.cli import app
 from swarm.errors import CorruptError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.tensorfile import state_digest
-from tests.small_run import of_artefacts, overwrite, prepared, small_run, sql
+from tests.small_run import TOKEN, of_artefacts, overwrite, prepared, small_run, sql
 
 Damage = Callable[[Path], None]
 
@@ -143,7 +143,11 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
     "a torn spec": (lambda at: (at / "run.toml").write_text("[run") and None, "run spec", ""),
     "no certificate": (lambda at: (at / "tls.pem").unlink(), "keys", "tls.pem is missing"),
     "an empty token": (lambda at: (at / "token").write_text("") and None, "keys", "token is empty"),
-    "another token": (lambda at: (at / "token").write_text("x") and None, "keys", "invite is of another coordinator"),
+    "another token": (
+        lambda at: (at / "token").write_text(TOKEN[::-1]) and None,
+        "keys",
+        "invite is of another coordinator",
+    ),
 }
 
 

@@ -38,6 +38,7 @@ class World:
         self.checkpoint = Theta(0, "start")
         self.states: dict[int, str] = {0: "start"}  # the digest of every θ_r that anybody reached by a round
         self.holders: dict[int, set[bytes]] = {}  # the processes that reached it
+        self.groups: dict[int, bytes] = {}  # that made it
         self.overtaken: list[str] = []  # states of one leader alone, which the others never heard of
         self.outboxes: dict[str, list[tuple[Theta, list[Claim]]]] = {}  # by member
         self.halls: dict[bytes, dict[bytes, list[int]]] = {}  # the batches that came together, by group and peer
@@ -103,14 +104,14 @@ class World:
 
     def applied(self, peer: VirtualPeer, theta: Theta, group: pb.Group) -> None:
         """A peer goes from one round to the next."""
-        if self.states.get(theta.round, theta.digest) != theta.digest and len(self.holders[theta.round]) == 1:
+        if self._is_overtaken(theta):
             self.overtaken.append(f"{self.now:.1f} s: round {theta.round}")
-            self.states.pop(theta.round)
-        if self._is_lost(theta.round):
-            self.states[theta.round], self.holders[theta.round] = theta.digest, set()
+        if self._is_overtaken(theta) or self._is_lost(theta.round):
+            self._forget(theta.round)
         known = self.states.setdefault(theta.round, theta.digest)
         assert known == theta.digest, f"{self.now:.1f} s: two states of round {theta.round}"
         self.holders.setdefault(theta.round, set()).add(peer.id)
+        self.groups[theta.round] = group.group_id
         done = self.rounds_of.setdefault(peer.id, [])
         assert not done or theta.round > done[-1], f"{peer.name} did round {theta.round} again"
         done.append(theta.round)
@@ -118,6 +119,17 @@ class World:
             for batch in self.halls[group.group_id][member.peer_id]:
                 first = self.counted.setdefault(batch, group.group_id)
                 assert first == group.group_id, f"batch {batch} of {member.peer_id!r} is in two rounds"
+
+    def _is_overtaken(self, theta: Theta) -> bool:
+        """Whether one leader alone reached another state, of which the others never heard."""
+        return self.states.get(theta.round, theta.digest) != theta.digest and len(self.holders[theta.round]) == 1
+
+    def _forget(self, round_: int) -> None:
+        """The state that was reached there is no part of the run, nor are the batches in it."""
+        gone = self.groups.pop(round_, b"")
+        self.counted = {batch: group for batch, group in self.counted.items() if group != gone}
+        self.states.pop(round_, None)
+        self.holders[round_] = set()
 
     def _is_lost(self, round_: int) -> bool:
         """Whether everybody who knew of θ_round_ is gone: its processes ended before the coordinator heard of it."""
