@@ -195,7 +195,8 @@ class CheckpointAccepted:
     checkpoint: Checkpoint
 
     def __str__(self) -> str:
-        return f"Checkpoint of round {self.checkpoint.round} accepted from {self.checkpoint.uploaded_by}."
+        by = f" from {self.checkpoint.uploaded_by}" if self.checkpoint.uploaded_by else ""
+        return f"Checkpoint of round {self.checkpoint.round} accepted{by}."
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def admitted(invites: Mapping[str, IssuedInvite], token: str, now: float) -> Iss
     if found.revoked_at:
         raise InviteRevokedError(
             f"The maintainer revoked this invite ({found.id}) on {_date(found.revoked_at)}.",
-            "Ask the maintainer for a new one. What this machine contributed stays counted.",
+            "Ask the maintainer for a new one. What it contributed stays counted, but for a state that it alone held.",
         )
     if found.expires_at and now >= found.expires_at:
         raise InviteExpiredError(

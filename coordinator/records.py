@@ -95,6 +95,7 @@ class Member:
     rejected: int = 0
     invite: str = ""
     session: str = ""
+    left: str = ""  # why it is gone, as far as this process of the coordinator knows
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def _beat(state: State, member: Member, event: e.Heartbeat, now: float) -> State
 
 
 def _end_membership(state: State, member: Member, why: str) -> Step:
-    gone = replace(member, live=False, holds=0)
+    gone = replace(member, live=False, holds=0, left=why)
     state, made = state.with_member(gone), [d.MemberLeft(gone, why)]
     held = state.ledger.held.get(member.id, ())
     state, expired = _expire(state, held, f"{member.name} left")

@@ -157,7 +157,7 @@ def member_message(member: Member, pending: int) -> pb.Member:
         name=member.name,
         live=member.live,
         phase=said.phase if member.live else "gone",
-        why=said.why if member.live else "",
+        why=said.why if member.live else member.left,
         round=said.round,
         samples_in_round=said.samples_in_round,
         counted_samples=max(0, member.counted),

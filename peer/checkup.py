@@ -44,6 +44,9 @@ def of_machine(machine: Machine, needs: Needs, devices: Sequence[str]) -> Iterat
     yield _torch(machine, devices)
     for device in devices:
         yield _device(machine, needs, device)
+    if machine.locked:
+        says = f"{machine.locked} cannot be written"
+        yield Check("folder", Level.FAILED, says, "Choose another folder, with --data-dir or $SWARM_HOME.")
     yield _room("disk", machine.disk_free, needs.disk, "free", "Free some space, or choose a folder with --data-dir.")
     wanted = sum(needs.ram + (0 if _card(machine, device) else needs.device) for device in devices)
     yield _room("memory", machine.ram_free, wanted, "of RAM free", "Close other programs.")

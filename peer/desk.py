@@ -51,6 +51,7 @@ class Desk:
         """What is asked and told from now on is about this membership."""
         self.run, self.session = run, session
         session.on_evaluation = self._heard
+        session.on_receipts = lambda: self.say({"event": "standing", **self._standing()})
         self._maddrs, self.listening, self.failure = [], False, None
 
     def look_around(self) -> None:
@@ -224,7 +225,7 @@ class Desk:
     def _standing(self) -> dict[str, Any]:
         standing = self.standing
         shown = {"counted": standing.counted, "rejected": standing.rejected, "rejected_why": standing.why}
-        return {**shown, "counted_before": standing.before}
+        return {**shown, "counted_before": standing.before, "unheard": standing.unheard}
 
     def _offline(self) -> str:
         since = self.session.unreachable_since

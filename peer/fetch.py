@@ -14,7 +14,8 @@ from swarm.proto import coordinator_pb2 as pb
 from swarm.tensorfile import sha256_file
 from swarm.units import size
 
-_KEPT_BESIDE = 1  # checkpoints
+CHECKPOINTS = "checkpoints"  # the folder of them
+_KEPT_BESIDE = 1
 
 Progress = Callable[[str], None]
 
@@ -72,15 +73,28 @@ class Files:
             raise from_os_error(error, "fetching the run's files") from error
 
     def checkpoint(self, checkpoint: pb.Checkpoint) -> Path:
-        """The file of a checkpoint. Those of earlier evenings go; the last one may just be read for another GPU."""
+        """The file of a checkpoint. Those of earlier evenings go."""
         name = f"the model at round {checkpoint.round}"
         blob = pb.Blob(name=name, sha256=checkpoint.sha256, size=checkpoint.size)
         with self._lock:
-            path = self._fetched(blob, self._folder.parent / "checkpoints")
-            others = [other for other in path.parent.iterdir() if other != path]
-            for old in sorted(others, key=lambda other: other.stat().st_mtime)[:-_KEPT_BESIDE]:
-                old.unlink()
+            path = self._fetched(blob, self._folder.parent / CHECKPOINTS)
+            _drop_all_but(path)
         return path
+
+
+def keep_checkpoint(path: Path, sha256: str, folder: Path) -> None:
+    """Keep a state that the coordinator has now, too, in the peer's `folder`: it need not be fetched again."""
+    kept = folder / CHECKPOINTS / sha256
+    kept.parent.mkdir(exist_ok=True)
+    path.replace(kept)
+    _drop_all_but(kept)
+
+
+def _drop_all_but(newest: Path) -> None:
+    """The last one before it may just be read for another GPU."""
+    others = [other for other in newest.parent.iterdir() if other != newest]
+    for old in sorted(others, key=lambda other: other.stat().st_mtime)[:-_KEPT_BESIDE]:
+        old.unlink(missing_ok=True)
 
 
 def _whole(path: Path, size: int, sha256: str) -> bool:

@@ -11,7 +11,7 @@ from peer import commands, spawn
 from peer.fetch import Files
 from peer.seats import JoinOptions, seats_of
 from peer.supervisor import Supervisor
-from swarm import control, log
+from swarm import control, lifetime, log
 from swarm.client import CoordinatorClient
 from swarm.errors import from_os_error
 
@@ -36,7 +36,7 @@ def run(options: JoinOptions) -> None:
 
 def _run_seats(options: JoinOptions, client: CoordinatorClient, stopping: threading.Event) -> None:
     """Fill every seat, each in a thread; when one fails, all leave and its error is raised."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in lifetime.ending_signals():
         signal.signal(number, lambda *_: stopping.set())
     say = lambda text: options.screen({"event": "note", "text": text})  # noqa: E731
     files = Files(client, options.data_dir / "blobs", say, options.door.passed)

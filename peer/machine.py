@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ class Machine:
     driver: str = ""  # of NVIDIA's cards
     cards: tuple[Card, ...] = ()
     trouble: str = ""  # why there are no cards although a driver is there
+    locked: str = ""  # the folder for the peer's files, or the one it would lie in, when nobody may write there
 
     @property
     def watts(self) -> float:
@@ -35,14 +37,16 @@ class Machine:
 def look(folder: Path) -> Machine:
     """`folder` is where the peer's files will lie; it need not exist yet."""
     driver, cards, trouble = _nvidia()
+    there = _existing(folder)
     return Machine(
         cores=psutil.cpu_count(logical=False) or 1,
         ram_free=psutil.virtual_memory().available,
-        disk_free=shutil.disk_usage(_existing(folder)).free,
+        disk_free=shutil.disk_usage(there).free,
         torch=_torch(),
         driver=driver,
         cards=cards,
         trouble=trouble,
+        locked="" if os.access(there, os.W_OK) else str(there),
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from peer.fetch import keep_checkpoint
 from peer.leases import Leased, LeasedRange
 from peer.outbox import CHECKPOINT, EVALUATION, REPORT, Item, Outbox
 from swarm import log
@@ -36,6 +37,7 @@ class Standing:
     rejected: int = 0
     why: str = ""
     before: int = 0  # counted in earlier joins
+    unheard: int = 0  # in reports that the coordinator has not answered yet
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Session:
         self.unreachable_since: float | None = None
         self.refused: SwarmError | None = None
         self.on_lost: Callable[[], None] = lambda: None
+        self.on_receipts: Callable[[], None] = lambda: None
         self.on_evaluation: Callable[[pb.Evaluation], None] = lambda _: None  # told the newest, often
         self._client = client
         self._who = who
@@ -126,6 +129,7 @@ class Session:
 
     def report(self, report: pb.RoundReport) -> None:
         """Keep a report until the coordinator has it."""
+        self._standing.unheard += sum(part.range.stop - part.range.start for part in (*report.counted, *report.dropped))
         self._outbox.put(REPORT, report.SerializeToString())
         self._due.set()
 
@@ -223,11 +227,13 @@ class Session:
         self._outbox.remove(items)
         for receipt in receipts:
             size = receipt.range.stop - receipt.range.start
+            self._standing.unheard = max(0, self._standing.unheard - size)
             if receipt.counted:
                 self._standing.counted += size
             else:
                 self._standing.rejected += size
                 self._standing.why = f"round {receipt.round}: {receipt.why}"
+        self.on_receipts()
 
     def _send_evaluation(self, item: Item) -> None:
         answer = self._client.report_evaluation(self.member_id, pb.Evaluation.FromString(item.body))
@@ -246,6 +252,7 @@ class Session:
             answer = self._client.offer_checkpoint(self.member_id, checkpoint)
             if answer.wanted:
                 self._client.upload(self.member_id, path, checkpoint.sha256, answer.offset, self._send)
+                keep_checkpoint(path, checkpoint.sha256, self._checkpoints.parent)
             logger.info("checkpoint of round %d: %s", checkpoint.round, answer.why or "uploaded")
         self._outbox.remove([item])
         path.unlink(missing_ok=True)

@@ -129,7 +129,7 @@ def only_peer(data_dir: Path) -> Iterator[None]:
             file.seek(0)
             raise UsageError(
                 f"Another peer (process {file.read().strip() or '?'}) already works in {data_dir}.",
-                "Stop it first, or give this one a folder of its own with --data-dir.",
+                "Stop it first with `swarm stop`, or give this one a folder of its own with --data-dir.",
             ) from error
         file.truncate(0)
         file.write(str(os.getpid()))

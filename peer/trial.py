@@ -46,7 +46,8 @@ def _sizes(most: int) -> list[int]:
 
 def _chosen(rates: dict[int, float], why: str) -> Trial:
     size = min(size for size, rate in rates.items() if _WORTH * rate >= max(rates.values()))
-    return Trial(size, rates[size], f"{size} samples at once, {rates[size]:.3g} samples per second ({why})")
+    samples = f"{size} sample{'s' * (size != 1)}"
+    return Trial(size, rates[size], f"{samples} at once, {rates[size]:.3g} samples per second ({why})")
 
 
 def _seconds(rehearse: Callable[[int], None], size: int, clock: Callable[[], float]) -> float:

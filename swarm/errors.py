@@ -148,6 +148,7 @@ def from_os_error(error: OSError, doing: str) -> SwarmError:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return DiskError(
-            f"No permission while {doing}{where}.", "Choose a folder that you may write to with --data-dir."
+            f"No permission while {doing}{where}.",
+            "Choose another folder, with --data-dir or $SWARM_HOME.",
         )
     return SwarmError(f"{doing.capitalize()} failed: {error.strerror or error}{where}.")

@@ -37,3 +37,11 @@ def die_with_parent(number: signal.Signals) -> None:
     """Ask the kernel for signal `number` when the thread that started this process ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+
+
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """What shall end a long command in order: Ctrl-C (also where a script that started it ignores that), a polite kill,
+    and a terminal that closes, unless `nohup` or its like said that it shall not.
+    """
+    hung_up = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    return (signal.SIGINT, signal.SIGTERM, *hung_up)

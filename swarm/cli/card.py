@@ -73,12 +73,13 @@ def costs(found: Prospect, activity: Activity, name: str) -> Rows:
     needs, machine = found.needs, found.machine
     sent = size(update_bytes(needs.trained, found.spec, max(activity.members, 1) + 1))
     alone = "none while nobody else is there; with one other " * (not activity.members)
+    state = f"; and the state, {size(found.run.latest.size)}, when it is this machine's turn and at the end"
     often = f", {count(3600 / activity.seconds)} rounds an hour now" if activity.seconds else ""
     energy = f"at most {machine.watts / 1000:.2g} kWh an hour for the GPU" if machine.watts else "not known here"
     return [
         ("Seen", _SEEN.format(name=name)),
         ("Disk", f"about {size(needs.disk)}, of it {size(needs.download)} fetched at the start"),
-        ("Traffic", f"{alone}about {sent} up and as much down in a round{often}"),
+        ("Traffic", f"{alone}about {sent} up and as much down in a round{often}{state}"),
         ("Energy", energy),
         ("End", "Ctrl-C, at any time; it leaves within seconds"),
     ]

@@ -90,7 +90,8 @@ def revoke(
     run: RunName = "",
     data_dir: DataDir = None,
 ) -> None:
-    """Take an invite back. Who joined with it is out within seconds; what they contributed stays counted."""
+    """Take an invite back. Who joined with it is out within seconds; what they contributed stays counted,
+    but for a state that they alone held."""
     with _maintaining(run, data_dir) as client:
         revoked = client.revoke_invite(id_)
     typer.echo(f"{revoked.id} is revoked; its members end within seconds")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swarm.cli.options import AsJson, DataDir, InviteOrNothing
+from swarm.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +66,7 @@ def join(
     from swarm.cli.screen import open_screen
 
     folder, name = data_dir or paths.peer_dir(parsed.run), name or platform.node() or "unnamed"
-    devices = spawn.all_devices() if device == "all" else tuple(device.split(","))
+    devices = spawn.all_devices() if device == "all" else _devices(device)
     warnings = _admit(parsed, folder, devices, base is not None, Asking(name, yes, as_json))
     with suppress(KeyboardInterrupt), open_screen(as_json) as show:
         options = JoinOptions(
@@ -101,6 +103,13 @@ def _admit(invite: Invite, folder: Path, devices: Sequence[str], has_base: bool,
             return []
         consent.require(client, found, folder, asking)
         return [f"{check.name}: {check.says}. {check.remedy}" for check in admission.require_fit(found, devices)]
+
+
+def _devices(text: str) -> tuple[str, ...]:
+    for name in (names := tuple(text.split(","))):
+        if not re.fullmatch(r"auto|cpu|mps|(cuda|rocm)(:\d+)?", name):
+            raise UsageError(f"There is no device {name!r}.", "Devices are auto, cpu, cuda, cuda:1, rocm, mps, all.")
+    return names
 
 
 def _cores() -> int:

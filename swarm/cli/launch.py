@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swarm import lifetime
 from swarm.cli.options import DataDir
 from swarm.cli.share import share
-from swarm.errors import SwarmError
+from swarm.errors import PortInUseError, SwarmError
 
 if TYPE_CHECKING:
     from coordinator.server import Coordinator, Settings
@@ -51,13 +52,28 @@ def launch(
     """Start the run that RUN.toml describes, print its invite, and coordinate it until Ctrl-C."""
     from swarm import paths, runspec
 
-    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT is ignored when a script started us in the background
+    for number in lifetime.ending_signals():
         signal.signal(number, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         spec = runspec.load(spec_path)
         folder = data_dir or paths.run_dir(spec.run.name)
+        _require_free(host, port)
         _make_ready(folder, spec_path, spec)
         _coordinate(_settings(folder, spec, (host, port), advertise_host), open_on_lan)
+
+
+def _require_free(host: str, port: int) -> None:
+    """Before the data are prepared, which may take hours. Raises PortInUseError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise PortInUseError(
+            f"{host}, port {port} cannot be used: {error.strerror or error}.",
+            "Stop the program that listens there, or take another port with --port, or another address with --host.",
+        ) from error
 
 
 def reachable_host(host: str) -> str:
@@ -106,7 +122,7 @@ def _coordinate(settings: Settings, open_on_lan: bool) -> None:
             typer.echo(_announced(announcement, open_on_lan))
             _follow(coordinator.own_invite, announcement)
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in lifetime.ending_signals():
             signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
         coordinator.stop()
 

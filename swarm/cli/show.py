@@ -76,9 +76,13 @@ def _member(member: pb.Member, round_: int, now: float) -> tuple[str, ...]:
         count(member.rejected_samples),
         rate(member.samples_per_second) if member.live else "",
         f"{member.loss:.3f}" if member.loss and member.live else "",
-        doing(member, round_) if member.live else f"gone for {duration(now - member.last_seen)}",
+        doing(member, round_) if member.live else _gone(member, now),
         member.device if member.live else "",
     )
+
+
+def _gone(member: pb.Member, now: float) -> str:
+    return f"gone for {duration(now - member.last_seen)}{member.why and f': {member.why}'}"
 
 
 def doing(member: pb.Member, round_: int) -> str:

@@ -1,9 +1,10 @@
 """What a volunteer's screen knows, and how it looks. Pure: events come in, lines and tables come out.
 
-A peer says events, dicts with the key "event": "status" (phase, why, round, samples, loss, rate, members, counted,
-counted_before, rejected), "round" (round, loss, swarm_samples, members, seconds, sent, received), "heldout" (round,
-loss, metrics), "note" (text), "machine" (name, celsius, watts, today, month, until), "pause" (text), "end" (counted,
-rejected, finished). A peer with several GPUs names the one that an event is about: "seat".
+A peer says events, dicts with the key "event": "status" (phase, why, round, samples, loss, rate, members, and what is
+in "standing"), "standing" (counted, counted_before, unheard, rejected, rejected_why), "round" (round, loss,
+swarm_samples, members, seconds, sent, received), "heldout" (round, loss, metrics), "note" (text), "machine" (name,
+celsius, watts, today, month, until), "pause" (text), "end" (counted, rejected, finished). A peer with several GPUs
+names the one that an event is about: "seat".
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class View:
     members: int = 0
     counted: int = 0
     counted_before: int = 0  # in earlier joins
+    unheard: int = 0  # done, and not answered by the coordinator yet
     rejected: int = 0
     rejected_why: str = ""
     losses: tuple[float, ...] = ()  # of the last rounds
@@ -91,7 +93,7 @@ class View:
         }
 
 
-_STANDING = ("counted", "counted_before", "rejected", "rejected_why")
+_STANDING = ("counted", "counted_before", "unheard", "rejected", "rejected_why")
 _STATUS = ("phase", "why", "round", "samples", "loss", "rate", "members", *_STANDING)
 
 
@@ -187,4 +189,4 @@ def _measured(event: Event) -> str:
 def _credit(view: View) -> str:
     rejected = f", {count(view.rejected)} rejected ({view.rejected_why})" if view.rejected else ""
     in_all = f" ({count(view.counted_before + view.counted)} in all)" if view.counted_before else ""
-    return f"{count(view.counted)} samples counted{in_all}, {count(view.samples)} pending{rejected}"
+    return f"{count(view.counted)} samples counted{in_all}, {count(view.samples + view.unheard)} pending{rejected}"

@@ -131,6 +131,11 @@ def test_local_mode_keeps_no_moments_in_its_state() -> None:
     assert trained_values(run_of(12_000), spec(mode="local")) == 3000
 
 
+def test_a_folder_that_nobody_may_write_to_is_found_before_the_join() -> None:
+    found = failed(of_machine(replace(MACHINE, locked="/mnt/read-only"), NEEDS, ["auto"]))
+    assert [check.says for check in found] == ["/mnt/read-only cannot be written"]
+
+
 def test_traffic_of_a_round() -> None:
     assert update_bytes(10**6, spec(), 4) == 6_000_000  # an all-reduce in fp32: 2 · 4 bytes · 3 / 4
     assert update_bytes(10**6, spec(mode="local"), 4) == pytest.approx(3 * 0.0283e6, rel=0.01)

@@ -112,6 +112,8 @@ def test_the_screen_shows_phase_reason_and_credit() -> None:
     text = shown(render(view))
     assert "waiting: 12 samples are missing" in text
     assert "24 samples counted, 0 pending" in text
+    waiting = view.after({"event": "standing", "counted": 24, "counted_before": 100, "unheard": 64})
+    assert "24 samples counted (124 in all), 64 pending" in shown(render(waiting))
     assert "round 4 done" in text
     assert view.loss == 4.2  # a status without a loss keeps the last one
 
