@@ -18,6 +18,7 @@ from coordinator.store import Store
 from coordinator.tick import tick
 from swarm import log
 from swarm.errors import CorruptError, RefusedError
+from swarm.moments import reach
 from swarm.tensorfile import state_digest
 
 logger = log.get(__name__)
@@ -40,7 +41,9 @@ class Engine:
             events = [] if event is None else [self._with_known(event)]
             state, made = tick(self.state, events, now, secrets.randbits(64))
             if made:
+                reach("write")
                 self.store.write(made, now)
+                reach("written")
             self.state = state
         self._after(made)
         for decision in made:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+from immutables import Map
+
 from coordinator import decisions as d
 from coordinator.state import State, Step
 
@@ -17,7 +19,7 @@ def go_back(state: State, to: int) -> Step:
     for entry in undone:
         lost[entry.member] += len(entry.range)
     less = [replace(state.members[key], counted=state.members[key].counted - count) for key, count in lost.items()]
-    votes = {key: value for key, value in state.votes.items() if key < to}
+    votes = Map({key: poll for key, poll in state.votes.items() if key < to})
     measured = {key: value for key, value in state.evaluations.items() if key <= to}
     granted = {key: value for key, value in state.grants.items() if key < to}
     state = replace(state, ledger=ledger, votes=votes, offers={}, evaluations=measured, grants=granted)

@@ -140,7 +140,10 @@ class Servicer(CoordinatorServicer):
             global_samples=state.global_samples,
             samples_per_second=sum(member.pulse.samples_per_second for member in state.live),
             finished=state.finished,
-            members=[translate.member_message(m, state.ledger.pending(m.id)) for m in state.members.values()],
+            members=[
+                translate.member_message(member, state.ledger.pending(key))
+                for key, member in sorted(state.members.items())
+            ],
             rounds=_rounds(state),
             latest=_checkpoint(state, state.latest),
             epoch=epoch,

@@ -13,7 +13,7 @@ from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Member, Te
 from coordinator.rounds import Poll
 from coordinator.tempo import Tempo
 
-Votes = Mapping[int, Poll]
+Votes = Map[int, Poll]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class State:
     members: Map[str, Member] = Map()
     tempo: Tempo = Tempo()
     due: float = 0.0
-    votes: Votes = field(default_factory=dict)
+    votes: Votes = Map()
     checkpoints: Mapping[int, Checkpoint] = field(default_factory=dict)
     offers: Mapping[str, Checkpoint] = field(default_factory=dict)
     evaluations: Mapping[int, Evaluation] = field(default_factory=dict)
@@ -57,8 +57,8 @@ class State:
 
     @property
     def live(self) -> list[Member]:
-        """The present members."""
-        return [member for member in self.members.values() if member.live]
+        """The present members, in the order of their ids: that of a map depends on the process."""
+        return sorted((member for member in self.members.values() if member.live), key=lambda member: member.id)
 
     def evaluation_of(self, checkpoint: Checkpoint) -> Evaluation | None:
         """What was measured on the checkpoint's state."""

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from immutables import Map
 from sqlalchemy import (
     Connection,
     DefaultClause,
@@ -251,7 +252,7 @@ class SqlStore:
             state = State(
                 terms=terms,
                 ledger=self._load_ledger(connection, terms, max(kept, default=0)),
-                votes=self._votes(connection),
+                votes=Map(self._votes(connection)),
                 checkpoints=kept,
                 evaluations={row.round: rows.evaluation(row) for row in self._all(connection, evaluations)},
                 invites={found.id: found for found in map(rows.invite, self._all(connection, invites))},

@@ -28,13 +28,13 @@ def tick(state: State, events: Iterable[e.Event], now: float, seed: int) -> Step
     """Apply `events` in their order, then what is due at `now`; `seed` makes lease ids hard to guess."""
     made: list[d.Decision] = []
     for number, event in enumerate(events):
-        state, more = _apply(state, event, now, random.Random(f"{seed}/{number}"))
+        state, more = _apply(state, event, now, f"{seed}/{number}")
         made += more
     state, due = _elapse(state, now)
     return state, [*made, *due]
 
 
-def _apply(state: State, event: e.Event, now: float, rng: random.Random) -> Step:
+def _apply(state: State, event: e.Event, now: float, seed: str) -> Step:
     match event:
         case e.Join():
             return _join(state, event, now)
@@ -47,10 +47,10 @@ def _apply(state: State, event: e.Event, now: float, rng: random.Random) -> Step
         case e.CheckpointUploaded():
             return checkpoints.uploaded(state, event)
         case _:
-            return _apply_of_member(state, event, now, rng)
+            return _apply_of_member(state, event, now, seed)
 
 
-def _apply_of_member(state: State, event: e.MemberEvent, now: float, rng: random.Random) -> Step:
+def _apply_of_member(state: State, event: e.MemberEvent, now: float, seed: str) -> Step:
     member = state.members.get(event.member)
     if member is None or not member.live:
         return state, [d.Refused("This membership has ended, or was never one.", "Join again.")]
@@ -62,7 +62,7 @@ def _apply_of_member(state: State, event: e.MemberEvent, now: float, rng: random
         case e.Leave():
             return _end_membership(state, member, event.reason)
         case e.TakeLease():
-            return _lease(state, member, event.samples, now, rng)
+            return _lease(state, member, event.samples, now, random.Random(seed))
         case e.Report():
             return _report(state, member, event)
         case _:
@@ -148,8 +148,9 @@ def _elapse(state: State, now: float) -> Step:
             why = f"no sign of life for {now - member.last_seen:.0f} s"
             state, more = _end_membership(state, member, why)
             made += more
-    overdue = [lease.id for lease in state.ledger.leases.values() if lease.deadline <= now]
-    state, more = _expire(state, overdue, "its time ran out")
+    overdue = [lease for lease in state.ledger.leases.values() if lease.deadline <= now]
+    by_age = sorted(overdue, key=lambda lease: lease.number)
+    state, more = _expire(state, [lease.id for lease in by_age], "its time ran out")
     deadlines = [lease.deadline for lease in state.ledger.leases.values()]
     silences = [member.last_seen + state.terms.patience_seconds for member in state.live]
     return replace(state, due=min([*deadlines, *silences], default=math.inf)), [*made, *more]
@@ -182,7 +183,7 @@ def _lease(state: State, member: Member, wish: int, now: float, rng: random.Rand
 def _go_back_if_lost(state: State) -> Step:
     """When somebody begins to train and no member holds the newest state, the run is where its checkpoint is."""
     to = state.latest.round
-    if state.round <= to or any(member.holds > to for member in state.live):
+    if state.round <= to or any(member.live and member.holds > to for member in state.members.values()):
         return state, []
     return go_back(state, to)
 
@@ -254,11 +255,14 @@ def _vote(state: State, member: str, report: RoundReport) -> Step:
     changed = poll.majority not in (report.metrics.digest, "") or poll.majority != before.majority
     if changed and (others := poll.minority) and others != before.minority:
         made.append(d.DigestsDiffer(report.round, poll.majority, others))
-    after = replace(state, votes=_recent({**state.votes, report.round: poll}, state.latest.round))
+    votes = state.votes if report.round in state.votes else _recent(state.votes, report.round, state.latest.round)
+    after = replace(state, votes=votes.set(report.round, poll))
     return after, [*made, *advanced(state, after)]
 
 
-def _recent(votes: Votes, latest: int) -> Votes:
+def _recent(votes: Votes, newest: int, latest: int) -> Votes:
     """The rounds that a checkpoint may still be checked against, and the last ones for people to see."""
-    first = min(latest, max(votes) - _ROUNDS_KEPT)
-    return {key: value for key, value in votes.items() if key >= first}
+    first = min(latest, max(newest, *votes, 0) - _ROUNDS_KEPT)
+    for key in [key for key in votes if key < first]:
+        votes = votes.delete(key)
+    return votes

@@ -12,6 +12,7 @@ from peer.exchange.base import Exchange
 from peer.learner import Learner
 from peer.measuring import Measuring
 from peer.training import RoundDone, Work
+from swarm.moments import reach
 
 _SAY_SECONDS = 0.5
 
@@ -46,6 +47,7 @@ class Teller:
         )
 
     def round_done(self, done: RoundDone) -> None:
+        reach("report")
         used = [[item.lease_id, *item.range] for item in done.work.used]
         self.bridge.notify(
             "round",
@@ -91,6 +93,7 @@ class Teller:
         """Hand the agreed state to the supervisor, for the coordinator; it moves the file away."""
         if self.checkpointed == self.learner.round:
             return
+        reach("checkpoint")
         path, round_, digest = self.learner.snapshot(folder)
         self.checkpointed = round_
         self.bridge.call(

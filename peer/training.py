@@ -14,6 +14,7 @@ from peer.feed import Batch
 from peer.learner import Learner
 from peer.leases import LeasedRange
 from peer.orders import Orders
+from swarm.moments import reach
 
 _IDLE_SECONDS = 0.05  # between looks while there is nothing to train on
 _RETRY_SECONDS = 0.1
@@ -221,6 +222,7 @@ def _promise(peer: Peer, batch: Batch) -> None:
 
 
 def _learn(peer: Peer, batch: Batch, members: int) -> None:
+    reach("train")
     started = time.perf_counter()
     peer.work.loss += peer.learner.learn(batch.samples)
     seconds = time.perf_counter() - started
@@ -240,6 +242,7 @@ def _end_round(peer: Peer, members: int) -> None:
     if not isinstance(result, Applied):
         _not_applied(peer, result, members)
         return
+    reach("apply")
     learner.apply(result)
     work, now = peer.work, time.monotonic()
     peer.work = Work(now)
@@ -275,6 +278,7 @@ def _say_done(peer: Peer, result: Applied, work: Work, ended: float) -> None:
 def _catch_up(peer: Peer, why: str) -> None:
     """Fetch the agreed state; what was accumulated at the old one is dropped and said so."""
     _tell(peer, "syncing", why, 0)
+    reach("sync")
     path = _newer_state(peer)
     if path is None:
         peer.orders.stop.wait(1.0)

@@ -77,6 +77,7 @@ class SwarmRun:
         self.port = free_port()
         self.programs: list[Program] = []
         self.invite = ""
+        self.environment: dict[str, str] = {}  # of programs that are started from now on
         self._values = {"rounds": 6, "batch": 24, "every": 3, "compression": "none", "letters": 30_000, **values}
         self.spec = folder / "run.toml"
 
@@ -106,7 +107,7 @@ class SwarmRun:
 
     def command(self, *arguments: str) -> Program:
         """Any other command, with its files in this run's folder."""
-        return self.track(swarm_command(*arguments, SWARM_HOME=str(self.folder / "home")))
+        return self.track(swarm_command(*arguments, SWARM_HOME=str(self.folder / "home"), **self.environment))
 
     def track(self, program: Program) -> Program:
         """End this program, too, when the test ends."""

@@ -139,7 +139,7 @@ def _doubt(agreed: Sequence[Ready], active_members: int, quorum: Quorum) -> Wait
     next one. The coordinator breaks a tie, and decides for a state of which nobody knows who made it: a checkpoint.
     """
     here = {word.member for word in agreed}
-    voters = {member for word in agreed for member in word.made_by} - quorum.left
+    voters = set(next((word.made_by for word in agreed if word.made_by), ())) - quorum.left
     votes = len(voters & here)
     if 2 * votes > len(voters):
         return None

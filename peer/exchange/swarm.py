@@ -29,6 +29,7 @@ from peer.line import Line
 from swarm import log
 from swarm.chunks import Manifest
 from swarm.errors import UnreachableError
+from swarm.moments import reach
 from swarm.proto import exchange_pb2 as pb
 from swarm.sections import Local
 
@@ -210,10 +211,13 @@ class SwarmExchange:
     async def _exchange(self, update: Update) -> Result:
         parcel = await asyncio.to_thread(self._way.parcel, update)
         leader = self._find_leader()
+        reach("ready")
         group = await self._ready(leader, update, hashlib.sha256(parcel).hexdigest() if parcel else "")
         if group.verdict != pb.GO:
             return Resync(group.why) if group.verdict == pb.RESYNC else Retry(group.why)
+        reach("exchange")
         average = await self._way.average(group, update, parcel)
+        reach("commit")
         outcome = await self._commit(leader, group, update.round, average)
         self._leader.remember(
             group.group_id, outcome if outcome.verdict == pb.GO else pb.Outcome(verdict=outcome.verdict)

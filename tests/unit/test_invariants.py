@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from immutables import Map
 
 from coordinator import decisions as d
 from coordinator import invariants
@@ -150,7 +151,7 @@ def too_much_credit(state: State, entries: list[Entry]) -> tuple[State, list[Ent
 
 def a_round_too_many(state: State, entries: list[Entry]) -> tuple[State, list[Entry]]:
     vote = next(iter(state.votes.values()))
-    return replace(state, votes={**state.votes, 40: vote}), entries
+    return replace(state, votes=state.votes.set(40, vote)), entries
 
 
 DAMAGES: list[tuple[Broken, str, str]] = [
@@ -194,7 +195,7 @@ def test_differing_digests_and_missing_rounds_are_warnings_that_name_them() -> N
     cast = Poll()
     for who, digest in (("m0", "a" * 64), ("m1", "a" * 64), ("m2", "b")):
         cast = cast.plus(who, replace(vote, digest=digest))
-    state = replace(fresh(), votes={0: cast, 3: cast})
+    state = replace(fresh(), votes=Map({0: cast, 3: cast}))
     found = invariants.of_state(state)
     assert failed(found) == []
     assert warnings(found) == [
@@ -207,8 +208,8 @@ def test_differing_digests_and_missing_rounds_are_warnings_that_name_them() -> N
 
 
 def test_who_contributed_and_named_no_state_is_listed() -> None:
-    state, books = played(seed=11, length=120)
-    silent = replace(state, votes={number: Poll() for number in state.votes})
+    state, books = played(seed=12, length=120)
+    silent = replace(state, votes=Map({number: Poll() for number in state.votes}))
     found = warnings(invariants.of_ledger(silent, books.entries))
     assert [says for name, says in found if name == "digests" and "named no state" in says]
 
@@ -219,8 +220,8 @@ def test_reports_are_filed_once_and_carry_what_rests_on_them() -> None:
     for _ in vote.steps(60):
         pass
     some = Poll().plus("m0", a_vote(vote.state))
-    assert list(invariants.reports(filed, {"k1"}, {0: some})) == []
-    found = [check.says for check in invariants.reports([*filed, filed[0]], {"k9"}, {1: some})]
+    assert list(invariants.reports(filed, {"k1"}, Map({0: some}))) == []
+    found = [check.says for check in invariants.reports([*filed, filed[0]], {"k9"}, Map({1: some}))]
     assert found == [
         "the report k1 was filed 2 times",
         "the ledger rests on the report k9, which was never filed",
