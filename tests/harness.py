@@ -77,6 +77,14 @@ class Program:
                 return event
         raise AssertionError(f"not seen in {seconds} s; events: {self.events[-20:]}; stderr: {self.stderr[-3000:]}")
 
+    def drain(self) -> None:
+        """Look at all that was said until now: what is waited for next is said from now on."""
+        while not self._arrived.empty():
+            if (event := self._arrived.get()) is None:
+                self._arrived.put(None)
+                return
+            self.events.append(event)
+
     def named(self, name: str, seconds: float = 30.0) -> Event:
         return self.wait_for(lambda event: event.get("event") == name, seconds)
 

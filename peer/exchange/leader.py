@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,7 +89,7 @@ class Leader:
         self.behind_of = 0  # a later round that another peer spoke of
         self.outcomes: dict[bytes, pb.Outcome] = {}
         self.relays: Callable[[], Collection[bytes]] = tuple  # nodes that carry payloads and are no members
-        self.left: Callable[[], Collection[str]] = tuple  # members that said goodbye
+        self.left: Callable[[], Mapping[str, int]] = dict  # members that said goodbye, and in which round
         self.arbiter: Arbiter = nobody_else
         self._unheard: set[bytes] = set()  # members of the last group that did not speak since its outcome
         self._granted: frozenset[str] = frozenset()
@@ -234,7 +234,7 @@ class Leader:
             closing=self._rules.closing,
             waited=self._waited_closing(attempt),
             limits=self._limits(),
-            quorum=Quorum(frozenset(self.left()), self._granted),
+            quorum=Quorum(self._gone(), self._granted),
         )
         self._say(decision.why)
         if isinstance(decision, Form):
@@ -247,6 +247,10 @@ class Leader:
             self._release(decision.why)
         elif self._waited(attempt) > self._rules.patience:
             self._release(decision.why)
+
+    def _gone(self) -> frozenset[str]:
+        """Who is missed no more: those who left without a later state. One that had a later one left others with it."""
+        return frozenset(member for member, round_ in self.left().items() if round_ <= self.round)
 
     async def _ask_arbiter(self, round_: int, members: tuple[str, ...]) -> None:
         if await self.arbiter(round_, members):

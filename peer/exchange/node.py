@@ -129,7 +129,7 @@ class Node:
     pace: Pace = BRISK
     place: circuit.Place | None = None
     relays: tuple[bytes, ...] = ()  # nodes that carry payloads for others; see `offer_relay`
-    left: set[str] = field(default_factory=set)  # members that said goodbye, until they are back
+    left: dict[str, int] = field(default_factory=dict)  # members that said goodbye, until they are back: in which round
     line: Line = field(default_factory=Line)
     _members: dict[bytes, Member] = field(default_factory=dict)
     _heard: bool = True
@@ -185,9 +185,9 @@ class Node:
         value = [self.me.joined_at, self.me.client_mode, self.me.active, self.me.member]
         self._heard = await self._store(value, self.pace.record)
 
-    async def retire(self) -> None:
-        """Replace the own record by a goodbye, so that nobody waits for this peer."""
-        await self._store([self.me.member], 2 * self.pace.record)
+    async def retire(self, round_: int) -> None:
+        """Replace the own record by a goodbye, so that nobody waits for this peer, which holds θ_round_."""
+        await self._store([self.me.member, round_], 2 * self.pace.record)
 
     async def _store(self, value: object, seconds: float) -> bool:
         """Whether another node took it. When none did it is kept here, for the first that asks."""
@@ -207,8 +207,9 @@ class Node:
         members = [member for key, record in records.items() if (member := _parse(key, record))]
         kept = {} if self._heard else self._members
         self._members = {**kept, **{member.peer_id: member for member in members}}
-        self.left |= {gone for record in records.values() if (gone := _farewell(record))}
-        self.left -= {member.member for member in members}
+        self.left |= dict(gone for record in records.values() if (gone := _farewell(record)))
+        for member in members:
+            self.left.pop(member.member, None)
         if self.place:
             self.place.meet(self._members.keys() - {self.id})
 
@@ -276,12 +277,12 @@ async def offer_relay(dht: DHT, run: str, relay: bytes) -> None:
     await dht.store(_relays_key(run), True, expires, subkey=relay, return_future=True)
 
 
-def _farewell(record: ValueWithExpiration) -> str:
-    """The member whose goodbye this is; empty when it is none."""
+def _farewell(record: ValueWithExpiration) -> tuple[str, int] | None:
+    """The member whose goodbye this is, and its round; None when it is none."""
     match record.value:
-        case [str(member)]:
-            return member
-    return ""
+        case [str(member), int(round_)]:
+            return member, round_
+    return None
 
 
 def _parse(key: object, record: ValueWithExpiration) -> Member | None:

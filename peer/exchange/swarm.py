@@ -333,7 +333,7 @@ class SwarmExchange:
         end = asyncio.get_running_loop().time() + _LINGER_SECONDS
         while self._leader.awaited and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(_LOOK_SECONDS / 4)
-        await self._node.retire()
+        await self._node.retire(self._leader.round)
 
     def close(self) -> None:
         try:
