@@ -80,10 +80,11 @@ def run(tmp_path: Path) -> Iterator[SwarmRun]:
         yield run
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("moment", "victim"),
     [
-        pytest.param(moment, victim, marks=() if (moment, victim) == ("exchange", 0) else pytest.mark.long)
+        (moment, victim)
         for moment in MOMENTS
         for victim in (0, 2)  # 0 leads the rounds
         if (moment, victim) != ("checkpoint", 2)  # only the leader makes them

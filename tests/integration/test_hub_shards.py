@@ -79,6 +79,7 @@ def test_a_peer_reads_the_shards_of_its_leases_from_the_hub(hub: list[str], tmp_
     assert not (tmp_path / "one" / "hub" / "dataset").exists()
 
 
+@pytest.mark.long
 def test_a_shard_that_is_not_the_runs_is_left_and_the_swarm_gives_its_own(hub: list[str], tmp_path: Path) -> None:
     with swarm_run(tmp_path, rounds=2) as run:
         launch(run)

@@ -61,6 +61,7 @@ def test_peers_come_and_go_and_the_others_train_on(tmp_path: Path) -> None:
         assert {event["round"] for event in rounds(one)} == set(range(30))
 
 
+@pytest.mark.long
 def test_the_coordinators_node_carries_payloads_once_it_is_found_fast(tmp_path: Path) -> None:
     """Directly each of three sends its payload twice, over the relay once; a relay outside is tried at least once."""
     with swarm_run(tmp_path, rounds=6, batch=48) as run:

@@ -53,6 +53,7 @@ def test_a_coordinators_torn_files(tmp_path: Path) -> None:
         assert "Traceback" not in log
 
 
+@pytest.mark.long
 def test_a_volunteers_torn_files(tmp_path: Path) -> None:
     with swarm_run(tmp_path, rounds=2, every=1) as run:
         run.launch()
