@@ -22,7 +22,7 @@ def ask(state: State, event: e.AskRound) -> Step:
     if event.round < state.round:
         if event.round < state.latest.round or beyond(state, event.round):
             return state, [d.RoundDenied(event.round, f"the run is in round {state.round}")]
-        state, made = go_back(state, event.round)
+        state, made = go_back(state, event.round, event.members)
     before = state.grants.get(event.round, frozenset()) & {member.id for member in state.live}
     if before and 2 * len(before & event.members) <= len(before):
         return state, [d.RoundDenied(event.round, "another part of the swarm makes it")]

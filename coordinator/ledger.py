@@ -56,10 +56,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Return:
-    """The run went back to `round`; leases numbered below `first_lease` belong to what was undone."""
+    """The run went back to `round`; leases numbered below `first_lease` belong to what was undone, but those of the
+    `spared` members, who held the state of that round all the time.
+    """
 
     round: int
     first_lease: int
+    spared: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ class Ledger:
         freed = replace(self, free=tuple(merge([*self.free, *lease.left])))
         return freed._shrink(lease, lease.left), entries
 
-    def go_back(self, round_: int) -> tuple[Ledger, list[Entry]]:
+    def go_back(self, round_: int, spared: frozenset[str] = frozenset()) -> tuple[Ledger, list[Entry]]:
         """Free what rounds ≥ `round_` had counted; returns those entries as they were."""
         rounds = sorted(key for key in self.counted if key >= round_)
         undone = [entry for key in rounds for _, entry in sorted(self.counted[key].items())]
@@ -166,7 +169,7 @@ class Ledger:
             self,
             free=tuple(merge([*self.free, *(entry.range for entry in undone)])),
             counted=_without_keys(self.counted, rounds),
-            returns=(*self.returns, Return(round_, self.next_number)),
+            returns=(*self.returns, Return(round_, self.next_number, spared)),
         )
         return ledger, undone
 
@@ -185,7 +188,8 @@ class Ledger:
 
     def undone_by(self, lease: Lease, round_: int) -> Return | None:
         """The going back that makes work on `lease` in round `round_` void."""
-        void = (back for back in self.returns if lease.number < back.first_lease and round_ >= back.round)
+        later = (back for back in self.returns if lease.number < back.first_lease and round_ >= back.round)
+        void = (back for back in later if lease.member not in back.spared)
         return min(void, key=lambda back: back.round, default=None)
 
     def pending(self, member: str) -> int:

@@ -11,9 +11,11 @@ from coordinator import decisions as d
 from coordinator.state import State, Step
 
 
-def go_back(state: State, to: int) -> Step:
-    """The run is in round `to` again; that is its latest checkpoint's or a later one."""
-    ledger, undone = state.ledger.go_back(to)
+def go_back(state: State, to: int, spared: frozenset[str] = frozenset()) -> Step:
+    """The run is in round `to` again; that is its latest checkpoint's or a later one. What the `spared` members, who
+    hold that state, were lent stays lent to them.
+    """
+    ledger, undone = state.ledger.go_back(to, spared)
     made = d.WentBack(ledger.returns[-1], state.round, tuple(undone))
     lost = Counter[str]()
     for entry in undone:

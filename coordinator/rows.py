@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from coordinator.ledger import Entry, Lease
+from coordinator.ledger import Entry, Lease, Return
 from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Member, Metrics, Role
 from swarm.ranges import Range, subtract
 
@@ -68,6 +68,14 @@ def lease(row: Row[Any], settled: list[Range]) -> Lease:
 
 def entry(row: Row[Any]) -> Entry:
     return Entry(Range(row.start, row.stop), row.state, row.round, row.member, row.lease, row.why)
+
+
+def return_row(back: Return) -> dict[str, Any]:
+    return {"round": back.round, "first_lease": back.first_lease, "spared": json.dumps(sorted(back.spared))}
+
+
+def return_(row: Row[Any]) -> Return:
+    return Return(row.round, row.first_lease, frozenset(json.loads(row.spared)))
 
 
 def checkpoint(row: Row[Any]) -> Checkpoint:

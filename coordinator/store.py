@@ -19,6 +19,7 @@ from sqlalchemy import (
     DefaultClause,
     Engine,
     Row,
+    Table,
     create_engine,
     delete,
     event,
@@ -34,7 +35,7 @@ from sqlalchemy.exc import DBAPIError
 from coordinator import decisions as d
 from coordinator import rows
 from coordinator.grants import KEPT as GRANTS_KEPT
-from coordinator.ledger import END, Entry, Ledger, Return
+from coordinator.ledger import END, Entry, Ledger
 from coordinator.records import Checkpoint, Evaluation, Filed, Receipt, Terms
 from coordinator.rounds import Poll
 from coordinator.seal import Seal
@@ -113,19 +114,20 @@ class SqlStore:
             if self._seal:
                 self._seal.open()
             metadata.create_all(self._engine)
-            self._fit_columns()
+            for table in (members, returns):
+                self._fit_columns(table)
 
-    def _fit_columns(self) -> None:
-        """A run that an earlier version began has a table of members with other columns; new ones have a default."""
-        present = {item["name"] for item in inspect(self._engine).get_columns(members.name)}
-        changes = [f"DROP COLUMN {name}" for name in sorted(present - set(members.columns.keys()))]
-        for column in members.columns:
+    def _fit_columns(self, table: Table) -> None:
+        """A run that an earlier version began has tables with other columns; new ones have a default."""
+        present = {item["name"] for item in inspect(self._engine).get_columns(table.name)}
+        changes = [f"DROP COLUMN {name}" for name in sorted(present - set(table.columns.keys()))]
+        for column in table.columns:
             if column.name not in present and isinstance(column.server_default, DefaultClause):
                 kind = column.type.compile(self._engine.dialect)
                 changes.append(f"ADD COLUMN {column.name} {kind} NOT NULL DEFAULT '{column.server_default.arg}'")
         with self._engine.begin() as connection:
             for change in changes:
-                connection.execute(text(f"ALTER TABLE {members.name} {change}"))
+                connection.execute(text(f"ALTER TABLE {table.name} {change}"))
 
     def close(self) -> None:
         self._engine.dispose()
@@ -225,7 +227,7 @@ class SqlStore:
         connection.execute(delete(votes).where(self._mine(votes), votes.c.round >= back.back.round))
         connection.execute(delete(evaluations).where(self._mine(evaluations), evaluations.c.round > back.back.round))
         connection.execute(delete(grants).where(self._mine(grants), grants.c.round >= back.back.round))
-        self._put(connection, returns, {"round": back.back.round, "first_lease": back.back.first_lease})
+        self._put(connection, returns, rows.return_row(back.back))
         for member in {entry.member for entry in back.undone}:
             count = sum(len(entry.range) for entry in back.undone if entry.member == member)
             row = (self._mine(members), members.c.id == member)
@@ -272,7 +274,7 @@ class SqlStore:
         held = [part for lease in found for part in lease.left]
         free = gaps(merge([*taken, *held]), Range(0, END))
         recent = [rows.entry(row) for row in counted if row.round >= latest]
-        back = [Return(row.round, row.first_lease) for row in self._all(connection, returns)]
+        back = [rows.return_(row) for row in self._all(connection, returns)]
         return Ledger(terms.epoch_samples, tuple(free)).restored(found, recent, back)
 
     def _votes(self, connection: Connection) -> dict[int, Poll]:

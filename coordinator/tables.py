@@ -140,13 +140,15 @@ grants = Table(
     Column("members", Text, nullable=False),
 )
 
-# Every time that the run went back: leases numbered below `first_lease` belong to what was undone.
+# Every time that the run went back: leases numbered below `first_lease` belong to what was undone, but those of the
+# `spared` members, a JSON list.
 returns = Table(
     "returns",
     metadata,
     _run(),
     Column("first_lease", BigInteger, primary_key=True),
     Column("round", BigInteger, primary_key=True),
+    Column("spared", Text, nullable=False, server_default="[]"),
 )
 
 log = Table(

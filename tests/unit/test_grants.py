@@ -55,12 +55,15 @@ def of_round_one() -> State:
 
 
 def test_an_older_round_is_granted_only_when_nobody_holds_a_later_state() -> None:
-    state = of_round_one()
+    state, mine = lease(of_round_one(), "b", 4)
     assert not asked(state, 0, "b")[1]
     state, _ = run(state, e.Leave("a", "crash"))
     after, granted, made = asked(state, 0, "b")
     assert granted
     assert "went back from round 1 to the state of round 0" in str(made[0])
     assert (after.round, after.members["a"].counted) == (0, 0)
+    late = e.Report("b", (report("late", 0, (Claim(mine.lease.id, mine.lease.range),)),))
+    after, made = run(after, late)
+    assert all(receipt.counted for receipt in made[0].receipts), "b held that state"  # type: ignore[union-attr]
     state, _ = run(state, e.Heartbeat("b", Pulse(round=1)))
     assert not asked(state, 0, "b")[1], "it says itself that it is further"
