@@ -20,9 +20,8 @@ def heldout(peers: list[Program]) -> list[float]:
     return [float(loss) for _, loss in sorted(found, key=lambda item: int(item[0]))]
 
 
-@pytest.mark.parametrize(
-    "more", [pytest.param("", marks=pytest.mark.long), "overlap = true"], ids=["waiting", "overlapped"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("more", ["", "overlap = true"], ids=["waiting", "overlapped"])
 def test_three_peers_hold_one_state_and_learn(tmp_path: Path, more: str) -> None:
     with swarm_run(tmp_path, rounds=8, batch=48) as run:
         local(run, more)

@@ -89,6 +89,7 @@ def _usable(out: Path, artefacts: dict[str, Any]) -> None:
     assert 4 < evaluate(model, heldout, 8) < 8
 
 
+@pytest.mark.long
 @pytest.mark.processes
 def test_a_second_time_keeps_what_is_there_and_a_missing_blob_is_made_again(tmp_path: Path) -> None:
     spec = spec_file(tmp_path)

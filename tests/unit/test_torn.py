@@ -114,7 +114,12 @@ def test_what_must_survive_is_written_as_a_whole(kind: Kind, tmp_path: Path, mon
 
 # Where the product writes files, and which kinds they are; or why a torn one harms nobody.
 WRITERS = {
+    "coordinator/backup.py": "a backup, whole or not there: tests/contract/test_backup.py",
     "coordinator/blobs.py": "blob, upload on its way",
+    "coordinator/copies.py": "a backup's tables",
+    "coordinator/fsck.py": "reads only",
+    "coordinator/lock.py": "holds nothing",
+    "coordinator/placing.py": "a backup's files",
     "coordinator/seal.py": "seal of the database",
     "coordinator/server.py": "token; coordinator.lock holds a number for a message",
     "coordinator/store.py": "database",
@@ -128,6 +133,7 @@ WRITERS = {
     "peer/exchange/snapshot.py": "state on its way",
     "peer/export.py": "an adapter in a folder of the user's, never read again",
     "peer/fetch.py": "shard on its way",
+    "peer/fsck.py": "reads only",
     "peer/held.py": "shard on its way",
     "peer/outbox.py": "outbox",
     "peer/reach.py": "port",
