@@ -9,6 +9,7 @@ silent.
 from __future__ import annotations
 
 import logging
+import multiprocessing.util
 import os
 import signal
 import tempfile
@@ -52,6 +53,14 @@ def prepare() -> None:
 
 def _die_with_parent() -> None:
     lifetime.die_with_parent(signal.SIGKILL)
+
+
+def leave() -> None:
+    """Kill every descendant because this process ends. One of them may just ask for a pipe that hivemind shares with
+    it; multiprocessing's thread for that prints a traceback when the asker dies, unless it knows of the end.
+    """
+    setattr(multiprocessing.util, "_exiting", True)  # noqa: B010 - what `is_exiting` says; there is no other way
+    kill_children()
 
 
 def kill_children() -> None:

@@ -340,7 +340,7 @@ class SwarmExchange:
             self._loop.run(self._depart(), _LINGER_SECONDS + 1.0)
         except (*NETWORK_ERRORS, FutureTimeoutError) as error:
             logger.debug("goodbye was not heard: %r", error)
-        guard.kill_children()
+        guard.leave()
 
 
 def _way(node: Node, servicer: Servicer, carrier: Carrier, options: ExchangeOptions) -> Way:

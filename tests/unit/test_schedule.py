@@ -22,7 +22,7 @@ def trainings(draw: st.DrawFn) -> Training:
         learning_rate=draw(st.floats(1e-6, 1.0)),
         warmup_samples=draw(st.integers(0, rounds * batch - 1)),
         schedule=draw(st.sampled_from(["cosine", "linear", "constant"])),
-        min_lr_ratio=draw(st.floats(0.0, 1.0)),
+        min_lr_ratio=draw(st.just(0.0) | st.floats(1e-9, 1.0)),
     )
 
 
