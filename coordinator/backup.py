@@ -57,7 +57,7 @@ def back_up(folder: Path, to: Path) -> tuple[Note, list[Check]]:
             _copy(folder, stage)
             checks = _checked(stage)
             note = _noted(stage)
-            placing.sync(stage)
+            placing.sync_all(stage)
             if to.suffix == _TAR:
                 _pack(stage, to)
             else:
@@ -84,7 +84,7 @@ def restore(backup: Path, folder: Path) -> tuple[Note, list[Check]]:
             _require_copied(stage, note)
             checks = _checked(stage)
             (stage / NOTE).unlink()
-            placing.sync(stage)
+            placing.sync_all(stage)
             placing.place(stage, folder)
     except OSError as error:
         raise from_os_error(error, "restoring the backup") from error

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from swarm.errors import CorruptError, DiskError, NotFoundError, SwarmError
+from swarm.sqlitefile import code, companions, read_only
 
 FILE = "coordinator.sqlite"
 _WAIT_SECONDS = 10.0  # for whoever has the database locked; a writer of ours takes milliseconds
@@ -50,17 +51,16 @@ def _opened(tables: Path) -> sqlite3.Connection:
     """
     if not tables.exists():
         raise NotFoundError(f"There is no {tables}.", "Name the folder of a run that was launched.")
-    uri = tables.resolve().as_uri()
     try:
-        return _connected(f"{uri}?mode=ro")
+        return _connected(tables)
     except sqlite3.OperationalError:
-        if tables.with_name(f"{tables.name}-wal").exists():
+        if companions(tables)[0].exists():
             raise
-        return _connected(f"{uri}?mode=ro&immutable=1")
+        return _connected(tables, "&immutable=1")
 
 
-def _connected(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(uri, uri=True, timeout=_WAIT_SECONDS)
+def _connected(tables: Path, more: str = "") -> sqlite3.Connection:
+    connection = read_only(tables, more, _WAIT_SECONDS)
     connection.execute("PRAGMA schema_version")  # reads the file: an error comes here
     return connection
 
@@ -74,10 +74,9 @@ def _in_our_words(tables: Path) -> Iterator[None]:
 
 
 def _translated(tables: Path, error: sqlite3.Error) -> SwarmError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code of an extended one
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+    if code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return DiskError(f"The disk is full or fails while {tables} is copied.", "Free some space; nothing is lost.")
-    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+    if code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return DiskError(f"{tables} cannot be read: {error}.", "Look at the folder's permissions.")
     return _torn(tables, str(error))
 

@@ -6,7 +6,6 @@ stream beyond the highest lease is free too, so `free` always ends at END.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,7 +13,7 @@ from typing import Literal
 from immutables import Map
 
 from coordinator.tempo import Tempo
-from swarm.ranges import Range, merge, subtract, total
+from swarm.ranges import Range, among, merge, subtract, total
 
 END = 1 << 62  # past every position a run can reach; fits a signed 64-bit column
 CLOSED_KEPT = 32_768  # a late report may still name a closed lease that is among so many last ones
@@ -102,7 +101,7 @@ class Ledger:
         """
         start = self.free[0].start
         epoch = Range(start, self._epoch_end(start))
-        lendable = max(tempo.members * target_batch_size, total(_among(self.free, epoch)) // 2)
+        lendable = max(tempo.members * target_batch_size, total(among(self.free, epoch)) // 2)
         return max(1, round(lendable * tempo.share(own)))
 
     def grant(self, member: str, samples: int, deadline: float, tail: str) -> tuple[Ledger, Lease]:
@@ -134,7 +133,7 @@ class Ledger:
             why = "no such lease of yours"
             return self, [Entry(claim.range, "rejected", round_, member, claim.lease, why)]
         inside = claim.range.overlap(lease.range)
-        held, late = _common(lease.left, inside), _among(self.free, inside)
+        held, late = _common(lease.left, inside), among(self.free, inside)
         rest = _without([claim.range], [*held, *late])
         verdicts: list[tuple[Range, Outcome, str]] = [
             *((part, "counted", "") for part in held),
@@ -254,13 +253,6 @@ def number_of(lease_id: str) -> int:
     """The number that a lease's id begins with; -1 for what is no such id."""
     number, _, _ = lease_id.partition("-")
     return int(number) if number.isascii() and number.isdecimal() and len(number) < 19 else -1
-
-
-def _among(ranges: Sequence[Range], window: Range) -> list[Range]:
-    """The positions of `window` in sorted, disjoint ranges: found without looking at all of them."""
-    first = bisect_right(ranges, window.start, key=lambda item: item.stop)
-    last = bisect_left(ranges, window.stop, key=lambda item: item.start)
-    return _common(ranges[first:last], window)
 
 
 def _common(ranges: Iterable[Range], window: Range) -> list[Range]:

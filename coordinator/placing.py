@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from swarm.errors import UsageError
-from swarm.tensorfile import publish
+from swarm.tensorfile import publish, sync
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # <fcntl.h>, <linux/fs.h>
 
@@ -64,10 +64,10 @@ def carry(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def sync(folder: Path) -> None:
+def sync_all(folder: Path) -> None:
     """Have all files below `folder`, and their names, on the disk."""
     for path in (folder, *folder.rglob("*")):
-        _sync(path)
+        sync(path)
 
 
 def place(stage: Path, target: Path) -> None:
@@ -89,13 +89,5 @@ def _exchanged(one: Path, other: Path) -> bool:
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None or rename(_AT_FDCWD, bytes(one), _AT_FDCWD, bytes(other), _RENAME_EXCHANGE):
         return False
-    _sync(other.parent)
+    sync(other.parent)
     return True
-
-
-def _sync(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

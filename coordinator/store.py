@@ -56,7 +56,7 @@ from coordinator.tables import (
 )
 from swarm.errors import CorruptError, DiskError, SwarmError
 from swarm.ranges import Range, gaps, merge
-from swarm.sqlitefile import is_damage
+from swarm.sqlitefile import code, is_damage
 
 _LOG_SHOWN = 50
 
@@ -358,19 +358,18 @@ def _in_our_words() -> Iterator[None]:
 
 
 def _translated(error: BaseException | None) -> SwarmError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code of an extended one
     state = getattr(error, "sqlstate", None)
     if is_damage(error):
         return CorruptError(
             f"The run's database, coordinator.sqlite, is torn or was altered: {error}.",
             "Stop the coordinator, and put back a copy with `swarm restore`.",
         )
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) or state == "53100":
+    if code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) or state == "53100":
         return DiskError(
             "The disk is full or fails; the coordinator could not write.",
             "Free some space; nothing acknowledged is lost.",
         )
-    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+    if code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
         return DiskError(f"The run's database cannot be written: {error}.", "Check the folder given with --data-dir.")
     return SwarmError(
         f"The run's database failed: {error}.", "Look at the coordinator's log; nothing acknowledged is lost."

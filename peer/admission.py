@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from peer import reach, speed
-from peer.checkup import Line, of_clock, of_line, of_machine, of_speed
+from peer.checkup import Measured, of_clock, of_line, of_machine, of_speed
+from peer.fetch import CHECKPOINTS
 from peer.machine import Machine, look
 from peer.needs import Needs, needs_of
 from swarm import paths
@@ -86,13 +87,13 @@ def examine(client: CoordinatorClient, folder: Path, device: str) -> tuple[list[
     return checks, facts
 
 
-def _line(client: CoordinatorClient, found: Prospect) -> Line:
+def _line(client: CoordinatorClient, found: Prospect) -> Measured:
     round_trip = min(_seconds(client) for _ in range(_CALLS))
     try:
         up, down = client.send_probe(_PROBE_SECONDS), client.receive_probe(_PROBE_SECONDS)
     except RefusedError:
         up, down = 0.0, 0.0
-    return Line(round_trip, found.clock_ahead, up, down)
+    return Measured(round_trip, found.clock_ahead, up, down)
 
 
 def _seconds(client: CoordinatorClient) -> float:
@@ -103,7 +104,7 @@ def _seconds(client: CoordinatorClient) -> float:
 
 def _here(folder: Path) -> set[str]:
     """The files of earlier evenings, by their SHA-256. Whether they are whole is looked at when they are used."""
-    folders = (folder / "blobs", folder / "checkpoints", paths.cache() / "blobs")
+    folders = (folder / "blobs", folder / CHECKPOINTS, paths.cache() / "blobs")
     return {path.name for blobs in folders for path in blobs.glob("*")}
 
 

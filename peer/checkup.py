@@ -21,7 +21,7 @@ _RELAY_REMEDY = "Nothing need be done. To be reached directly, forward a TCP por
 
 
 @dataclass(frozen=True)
-class Line:
+class Measured:
     """What was measured between this machine and the coordinator. Seconds; bytes per second, 0 is not measured."""
 
     round_trip: float
@@ -52,7 +52,7 @@ def of_machine(machine: Machine, needs: Needs, devices: Sequence[str]) -> Iterat
     yield _room("memory", machine.ram_free, wanted, "of RAM free", "Close other programs.")
 
 
-def of_line(line: Line, reach: Reach) -> Iterator[Check]:
+def of_line(line: Measured, reach: Reach) -> Iterator[Check]:
     """What the way to the coordinator and the others is like."""
     yield _latency(line.round_trip)
     yield of_clock(line.clock_ahead)
@@ -130,7 +130,7 @@ def _latency(seconds: float) -> Check:
     return Check("coordinator", Level.WARNING, says, "Look whether something else fills this machine's line.")
 
 
-def _bandwidth(line: Line) -> Check:
+def _bandwidth(line: Measured) -> Check:
     if not line.up:
         return Check(
             "line", Level.WARNING, "its speed was measured too often from this address", "Try again in a minute."

@@ -15,11 +15,14 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError, Message
 
+from peer.fetch import CHECKPOINTS
 from peer.outbox import CHECKPOINT, EVALUATION, REPORT
+from swarm import notes
 from swarm.checks import Check, Level, attempt, verdicts
 from swarm.errors import CorruptError, SwarmError
 from swarm.identity import FILE, Identity
 from swarm.proto import coordinator_pb2 as pb
+from swarm.sqlitefile import read_only
 from swarm.tensorfile import read_header, sha256_file, state_digest
 
 _BLOB = re.compile(r"[0-9a-f]{64}")
@@ -54,7 +57,7 @@ def _of_outbox(folder: Path) -> list[Check]:
 def _read_outbox(path: Path) -> int:
     """How many things wait. Raises CorruptError when the box cannot be opened, or something in it cannot be read."""
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as box:
+        with closing(read_only(path)) as box:
             said = [row[0] for row in box.execute("PRAGMA integrity_check(5)")]
             items = box.execute("SELECT id, kind, body FROM outbox").fetchall()
     except sqlite3.Error as error:
@@ -90,7 +93,9 @@ def _why(path: Path, flaw: Callable[[Path], str]) -> str:
 
 
 def _blobs(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.glob("blobs/*")) if _BLOB.fullmatch(path.name)]
+    """Also the states that the coordinator has: they are named like all that is fetched."""
+    found = sorted([*folder.glob("blobs/*"), *folder.glob(f"{CHECKPOINTS}/*")])
+    return [path for path in found if _BLOB.fullmatch(path.name)]
 
 
 def _blob_flaw(path: Path) -> str:
@@ -129,5 +134,5 @@ def _read_consent(path: Path) -> None:
 
 def _read_session(path: Path) -> None:
     """Raises CorruptError."""
-    if not _SESSION.fullmatch(path.read_text(errors="replace")):
+    if not _SESSION.fullmatch(notes.kept(path)):
         raise CorruptError(f"{path} names no session.", "Delete it; the next join may get another seat at first.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from peer import processes
-from swarm import lifetime, log, notes
+from swarm import lifetime, lock, log, notes
 from swarm.errors import UsageError, from_os_error
 
 logger = log.get(__name__)
@@ -119,19 +118,13 @@ def only_peer(data_dir: Path) -> Iterator[None]:
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        file = (data_dir / "peer.lock").open("a+")
+        file = lock.hold(data_dir / "peer.lock")
+    except lock.HeldError as other:
+        raise UsageError(
+            f"Another peer (process {other.process}) already works in {data_dir}.",
+            "Stop it first with `swarm stop`, or give this one a folder of its own with --data-dir.",
+        ) from other
     except OSError as error:
         raise from_os_error(error, "opening the peer's folder") from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise UsageError(
-                f"Another peer (process {file.read().strip() or '?'}) already works in {data_dir}.",
-                "Stop it first with `swarm stop`, or give this one a folder of its own with --data-dir.",
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
         yield

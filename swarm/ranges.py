@@ -54,6 +54,13 @@ def subtract(ranges: Iterable[Range], gone: Range) -> list[Range]:
     return [item for item in left if item]
 
 
+def among(ranges: Sequence[Range], window: Range) -> list[Range]:
+    """The positions of `window` in `ranges`, which are sorted and disjoint; not all of them are looked at."""
+    first = bisect_right(ranges, window.start, key=lambda item: item.stop)
+    last = bisect_left(ranges, window.stop, key=lambda item: item.start)
+    return [part for item in ranges[first:last] if (part := item.overlap(window))]
+
+
 def gaps(ranges: Sequence[Range], window: Range) -> list[Range]:
     """The positions of `window` that are in none of `ranges`, which are sorted, disjoint and inside it."""
     starts = [window.start, *(item.stop for item in ranges)]
@@ -81,9 +88,7 @@ class RangeSet:
 
     def overlap(self, window: Range) -> list[Range]:
         """The positions of `window` that are in the set."""
-        first = bisect_right(self.ranges, window.start, key=lambda known: known.stop)
-        last = bisect_left(self.ranges, window.stop, key=lambda known: known.start)
-        return [part for known in self.ranges[first:last] if (part := known.overlap(window))]
+        return among(self.ranges, window)
 
     def missing(self, window: Range) -> list[Range]:
         """The positions of `window` that are not in the set."""

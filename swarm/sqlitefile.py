@@ -37,14 +37,21 @@ def _flaw(file: sqlite3.Connection, size: int) -> str:
     return "its last page was cut off" if size % page else ""
 
 
-def read_only(path: Path) -> sqlite3.Connection:
-    """A connection that changes nothing, also not by moving the write-ahead log into the file at its end."""
-    return sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)
+def read_only(path: Path, more: str = "", wait: float = 5.0) -> sqlite3.Connection:
+    """A connection that changes nothing, also not by moving the write-ahead log into the file at its end. `more` are
+    parameters of SQLite's, `wait` seconds are for whoever has the file locked.
+    """
+    return sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro{more}", uri=True, timeout=wait)
+
+
+def code(error: BaseException | None) -> int:
+    """What SQLite says went wrong, in its primary codes; 0 when it does not say."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def is_damage(error: BaseException | None) -> bool:
     """Whether SQLite says that its file is torn or no database."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED  # the primary code of an extended one
+    return code(error) in _DAMAGED
 
 
 def companions(path: Path) -> list[Path]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peer.chunks import COORDINATOR, Ask, Done, Facts, Fetch, GiveUp, Record, Wait, decide, from_bits
-from peer.exchange import guard
 from peer.exchange.node import NETWORK_ERRORS, Node
 from peer.exchange.protocol import Servicer
 from peer.held import Held, Part, Shelf, found
@@ -23,9 +22,6 @@ from swarm.chunks import Manifest
 from swarm.errors import StalledError, SwarmError, from_os_error
 from swarm.proto import exchange_pb2 as pb
 from swarm.transfer import require_space
-
-guard.prepare()
-
 
 logger = log.get(__name__)
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from itertools import cycle
 
 from peer.codecs import codec_of, encode, payload_size
-from peer.exchange import guard
 from peer.exchange.average import Average, merged
 from peer.exchange.base import Update
 from peer.exchange.carrier import Carrier
@@ -27,9 +26,6 @@ from swarm import log
 from swarm.errors import CorruptError
 from swarm.proto import exchange_pb2 as pb
 from swarm.sections import Local
-
-guard.prepare()
-
 
 logger = log.get(__name__)
 

@@ -211,10 +211,11 @@ class Leader:
         await self._until(attempt.outcome, lambda: self._try_to_decide(request.group_id, attempt))
         return _for_member(attempt.outcome.result(), request.digest)
 
-    @property
-    def awaited(self) -> bool:
-        """Whether a live member of the last group may not know yet what became of it."""
-        return any(member.peer_id in self._unheard for member in self._members())
+    async def told_all(self, seconds: float) -> None:
+        """Return when every live member of the last group spoke since its outcome, at the latest after so long."""
+        end = self._clock() + seconds
+        while any(member.peer_id in self._unheard for member in self._members()) and self._clock() < end:
+            await asyncio.sleep(_TICK)
 
     async def _until(self, future: asyncio.Future[Any], look: Callable[[], None]) -> None:
         while not future.done():

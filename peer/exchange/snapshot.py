@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from peer.exchange import guard
 from peer.exchange.base import Fetched
 from peer.exchange.node import NETWORK_ERRORS, Node
 from peer.exchange.protocol import Servicer
@@ -17,9 +16,6 @@ from swarm import log
 from swarm.errors import CorruptError
 from swarm.proto import exchange_pb2 as pb
 from swarm.tensorfile import publish, sha256_file, state_digest
-
-guard.prepare()
-
 
 logger = log.get(__name__)
 

@@ -33,9 +33,6 @@ from swarm.moments import reach
 from swarm.proto import exchange_pb2 as pb
 from swarm.sections import Local
 
-guard.prepare()
-
-
 logger = log.get(__name__)
 
 _LOOK_SECONDS = 0.2  # how often one who waits for the leader's decision looks whether it still answers
@@ -330,9 +327,7 @@ class SwarmExchange:
 
     async def _depart(self) -> None:
         """Say goodbye, but not before the others know what became of the last round that this peer led."""
-        end = asyncio.get_running_loop().time() + _LINGER_SECONDS
-        while self._leader.awaited and asyncio.get_running_loop().time() < end:
-            await asyncio.sleep(_LOOK_SECONDS / 4)
+        await self._leader.told_all(_LINGER_SECONDS)
         await self._node.retire(self._leader.round)
 
     def close(self) -> None:

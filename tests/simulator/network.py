@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from hivemind.p2p import P2PHandlerError, PeerID
-from hivemind.utils import get_dht_time
 
 COORDINATOR = b"coordinator"
 _TIMEOUT = 5.0
@@ -104,7 +103,7 @@ class Dht:
         await self._network.travel(self._host, COORDINATOR)
         nodes = [host for host in self._network.hosts.values() if self._takes(host, exclude_self)]
         for host in nodes:
-            host.records[key, subkey] = now, now + expires - get_dht_time(), value
+            host.records[key, subkey] = now, expires, value
         return bool(nodes)
 
     async def get(self, key: str, latest: bool, return_future: bool) -> Any:

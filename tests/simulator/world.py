@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
+from unittest.mock import patch
 
 from coordinator.ledger import Claim
+from peer.exchange import node
 from swarm.proto import exchange_pb2 as pb
 from tests.simulator.clock import VirtualLoop
 from tests.simulator.coordinator import VirtualCoordinator
@@ -60,7 +62,8 @@ class World:
         """Let faults happen for `seconds`, then let all heal, and see that the swarm is one and goes on."""
         asyncio.set_event_loop(None)
         try:
-            self._loop.run_until_complete(self._run(list(faults), seconds, calm))
+            with patch.object(node, "get_dht_time", lambda: self.now):
+                self._loop.run_until_complete(self._run(list(faults), seconds, calm))
         finally:
             self._loop.run_until_complete(_end_all())
             self._loop.close()

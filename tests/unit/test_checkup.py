@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from peer.checkup import Line, Speed, of_clock, of_line, of_machine, of_speed
+from peer.checkup import Measured, Speed, of_clock, of_line, of_machine, of_speed
 from peer.machine import Machine
 from peer.needs import Needs, needs_of, trained_values, update_bytes
 from peer.nvidia import Card
@@ -20,7 +20,7 @@ GB = 10**9
 NEEDS = Needs(trained=10**9, download=GB, disk=4 * GB, device=16 * GB, ram=6 * GB, operations=1e12, gpu=False)
 CARD = Card("RTX 4090", 24 * GB, 23 * GB, 450.0)
 MACHINE = Machine(8, 64 * GB, 100 * GB, "2.13.0+cu129", "575.1", (CARD,))
-LINE = Line(round_trip=0.04, clock_ahead=0.1, up=2.5e6, down=1e7)
+LINE = Measured(round_trip=0.04, clock_ahead=0.1, up=2.5e6, down=1e7)
 
 
 def checks(machine: Machine = MACHINE, needs: Needs = NEEDS, *devices: str) -> dict[str, Check]:
@@ -77,7 +77,7 @@ def test_the_clock(ahead: float, level: Level, words: str) -> None:
 
 
 def test_a_slow_far_and_hidden_line_is_warned_of_and_not_refused() -> None:
-    found = list(of_line(Line(0.8, 0.0, 5e4, 1e6), Reach(Case.NAT, "behind a NAT")))
+    found = list(of_line(Measured(0.8, 0.0, 5e4, 1e6), Reach(Case.NAT, "behind a NAT")))
     assert not failed(found)
     warned = [check for check in found if check.level is Level.WARNING]
     assert [check.name for check in warned] == ["coordinator", "network", "line"]
@@ -85,7 +85,7 @@ def test_a_slow_far_and_hidden_line_is_warned_of_and_not_refused() -> None:
 
 
 def test_a_line_that_was_not_measured_is_said() -> None:
-    [line] = [check for check in of_line(Line(0.01, 0.0, 0.0, 0.0), LOCAL) if check.name == "line"]
+    [line] = [check for check in of_line(Measured(0.01, 0.0, 0.0, 0.0), LOCAL) if check.name == "line"]
     assert (line.level, bool(line.remedy)) == (Level.WARNING, True)
 
 
