@@ -61,12 +61,16 @@ class TakeLease:
 
 @dataclass(frozen=True)
 class AskRound:
-    """May `members` make `round`, who are not more than half of those who made the last one?"""
+    """May `members` make `round`, who are not more than half of those who made the last one?
+
+    `blind`: they do not know who made it.
+    """
 
     member: str
     round: int
     members: frozenset[str]
     session: str = ""
+    blind: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from dataclasses import replace
 
 from coordinator import decisions as d
 from coordinator import events as e
+from coordinator.records import RoundReport
 from coordinator.returning import beyond, go_back
+from coordinator.rounds import Poll
 from coordinator.state import State, Step
 
 KEPT = 64  # rounds
@@ -18,14 +20,37 @@ KEPT = 64  # rounds
 
 def ask(state: State, event: e.AskRound) -> Step:
     """Grant the round to these members, or say why not."""
+    if why := _objection(state, event):
+        return state, [d.RoundDenied(event.round, why)]
     made: list[d.Decision] = []
     if event.round < state.round:
-        if event.round < state.latest.round or beyond(state, event.round):
-            return state, [d.RoundDenied(event.round, f"the run is in round {state.round}")]
         state, made = go_back(state, event.round, event.members)
-    before = state.grants.get(event.round, frozenset()) & {member.id for member in state.live}
-    if before and 2 * len(before & event.members) <= len(before):
-        return state, [d.RoundDenied(event.round, "another part of the swarm makes it")]
     granted = {**state.grants, event.round: event.members}
     state = replace(state, grants={key: granted[key] for key in sorted(granted)[-KEPT:]})
     return state, [*made, d.RoundGranted(event.round, event.members)]
+
+
+def _objection(state: State, event: e.AskRound) -> str:
+    live = {member.id: member for member in state.live}
+    if event.round < state.latest.round or beyond(state, event.round):
+        return f"the run is in round {state.round}"
+    others = [key for key, member in live.items() if member.furthest >= event.round and key not in event.members]
+    if event.blind and event.round and len(others) >= len(event.members):
+        return f"{len(others)} others hold that state, too, and may be going on"
+    before = state.grants.get(event.round, frozenset()) & live.keys()
+    if before and 2 * len(before & event.members) <= len(before):
+        return "another part of the swarm makes it"
+    makers = state.grants.get(event.round - 1, frozenset()) & live.keys()
+    if makers and not makers & event.members:
+        return "another part of the swarm made the round before"
+    return ""
+
+
+def overruled(state: State, member: str, report: RoundReport) -> str:
+    """Why the round that a member reports is not the run's: it was granted to others, who made another state."""
+    granted = state.grants.get(report.round, frozenset[str]())
+    if not granted or member in granted or not report.metrics.digest:
+        return ""
+    votes = state.votes.get(report.round, Poll()).votes
+    theirs = {votes[other].digest for other in granted if other in votes}
+    return "" if report.metrics.digest in theirs else "another part of the swarm made this round"

@@ -97,6 +97,11 @@ class Member:
     session: str = ""
     left: str = ""  # why it is gone, as far as this process of the coordinator knows
 
+    @property
+    def furthest(self) -> int:
+        """The latest round whose state it is known to hold or says that it works on."""
+        return max(self.holds, self.pulse.round)
+
 
 @dataclass(frozen=True)
 class Metrics:

@@ -30,4 +30,4 @@ def go_back(state: State, to: int, spared: frozenset[str] = frozenset()) -> Step
 
 def beyond(state: State, round_: int) -> bool:
     """Whether a live member holds, or says that it works on, a later state than θ_round_."""
-    return any(max(member.holds, member.pulse.round) > round_ for member in state.live)
+    return any(member.furthest > round_ for member in state.live)

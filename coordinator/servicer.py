@@ -207,7 +207,8 @@ class Servicer(CoordinatorServicer):
     def GrantRound(self, request: pb.GrantRoundRequest, context: grpc.ServicerContext) -> pb.GrantRoundResponse:
         self._state(request.run)
         members = frozenset(request.members[:_MOST_MEMBERS])
-        made = self._engine.apply(e.AskRound(request.member_id, request.round, members, _session(context)))
+        asked = e.AskRound(request.member_id, request.round, members, _session(context), request.blind)
+        made = self._engine.apply(asked)
         denied = _of(made, d.RoundDenied)
         return pb.GrantRoundResponse(granted=not denied, why="; ".join(item.why for item in denied))
 

@@ -231,16 +231,18 @@ def _is_of_this_process(state: State, member: Member, report: RoundReport) -> bo
 
 
 def _settle(state: State, member: Member, report: RoundReport) -> tuple[Ledger, list[Entry], bool]:
-    """The ledger after the report, what became of every range, and whether going back made the report void."""
-    ledger, entries, void = state.ledger, list[Entry](), False
+    """The ledger after the report, what became of every range, and whether its round is none of the run's."""
+    lost = grants.overruled(state, member.id, report)
+    ledger, entries, void = state.ledger, list[Entry](), bool(lost)
     for claim in report.counted:
         lease = ledger.find(member.id, claim.lease)
         back = ledger.undone_by(lease, report.round) if lease else None
-        if back is None:
-            ledger, more = ledger.settle(member.id, report.round, claim)
-        else:
-            void, why = True, f"the run went back to round {back.round}"
+        why = f"the run went back to round {back.round}" if back else lost
+        if why:
+            void = True
             ledger, more = ledger.drop(member.id, report.round, claim, why)
+        else:
+            ledger, more = ledger.settle(member.id, report.round, claim)
         entries += more
     for claim in report.dropped:
         ledger, more = ledger.drop(member.id, report.round, claim, report.dropped_why)

@@ -145,8 +145,8 @@ class Desk:
         lease = answer.lease
         return {"lease": [lease.lease_id, *lease.range] if lease else None, "why": answer.why}
 
-    def _grant(self, number: int, members: list[str]) -> bool:
-        return self.session.grant(number, members)
+    def _grant(self, number: int, members: list[str], blind: bool) -> bool:
+        return self.session.grant(number, members, blind)
 
     def _latest_checkpoint(self, newer_than: int) -> str:
         self.run = self._client.get_run()

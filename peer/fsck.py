@@ -26,6 +26,7 @@ from swarm.sqlitefile import read_only
 from swarm.tensorfile import read_header, sha256_file, state_digest
 
 _BLOB = re.compile(r"[0-9a-f]{64}")
+_VOTE = re.compile("[0-9]{1,18}")
 _SESSION = re.compile(r"[0-9a-zA-Z]{1,64}")
 _MESSAGES: dict[str, type[Message]] = {REPORT: pb.RoundReport, CHECKPOINT: pb.Checkpoint, EVALUATION: pb.Evaluation}
 _FETCH = "Stop the peer and delete the file; it is fetched again."
@@ -112,11 +113,12 @@ def _state_flaw(path: Path) -> str:
 
 
 def _of_notes(folder: Path) -> Iterator[Check]:
-    """Identity, consent and session; each is there from some moment on."""
+    """Identity, consent, session and vote; each is there from some moment on."""
     looks: list[tuple[str, str, str, Callable[[Path], object]]] = [
         ("identity", FILE, "this folder has a key of its own", lambda path: Identity.load_or_create(path.parent)),
         ("consent", "consent.json", "the terms that were agreed to are known", _read_consent),
         ("session", "session", "the last process in this folder is known", _read_session),
+        ("vote", "vote", "the last round that this member voted on is known", _read_vote),
     ]
     for name, file, holds, read in looks:
         if (folder / file).exists():
@@ -136,3 +138,10 @@ def _read_session(path: Path) -> None:
     """Raises CorruptError."""
     if not _SESSION.fullmatch(notes.kept(path)):
         raise CorruptError(f"{path} names no session.", "Delete it; the next join may get another seat at first.")
+
+
+def _read_vote(path: Path) -> None:
+    """Raises CorruptError."""
+    if not _VOTE.fullmatch(notes.kept(path)):
+        what = f"{path} names no round."
+        raise CorruptError(what, "Leave it: the coordinator is asked at the next round, and the file is written anew.")

@@ -120,9 +120,9 @@ class Session:
             return Leased(None, answer.why)
         return Leased(LeasedRange(answer.lease_id, Range(answer.range.start, answer.range.stop)))
 
-    def grant(self, round_: int, members: list[str]) -> bool:
+    def grant(self, round_: int, members: list[str], blind: bool) -> bool:
         """Whether the coordinator lets these members make the round. Raises UnreachableError."""
-        answer = self._client.grant_round(self.member_id, round_, members)
+        answer = self._client.grant_round(self.member_id, round_, members, blind)
         if answer.why:
             logger.info("round %d is not granted to this part of the swarm: %s", round_, answer.why)
         return answer.granted

@@ -14,8 +14,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from swarm.ranges import Range
 from swarm.runspec import RunSpec
 
 if TYPE_CHECKING:
+    from peer.exchange.rounds import Appeal
     from peer.exchange.swarm import SwarmExchange
     from peer.feed import Feed
     from peer.learner import Learner
@@ -120,6 +121,7 @@ def _work(bridge: Bridge, orders: Orders, jobs: list[Job]) -> None:
 
 def _enter(setup: Setup, bridge: Bridge, orders: Orders) -> SwarmExchange:
     """Start hivemind first: it forks, and must do so before CUDA is touched."""
+    from peer.exchange.ballot import Ballot
     from peer.exchange.leader import Rules
     from peer.exchange.node import BRISK, CALM, NodeOptions
     from peer.exchange.swarm import ExchangeOptions, SwarmExchange
@@ -129,16 +131,18 @@ def _enter(setup: Setup, bridge: Bridge, orders: Orders) -> SwarmExchange:
     spec = setup.spec
     rules = Rules(closing_of(spec), spec.exchange.grace_seconds, spec.exchange.timeout_seconds)
 
-    async def arbiter(round_: int, members: Sequence[str]) -> bool:
+    async def arbiter(round_: int, appeal: Appeal) -> bool:
+        ask = partial(bridge.call, "grant", number=round_, members=list(appeal.members), blind=appeal.blind)
         try:
-            return bool(await asyncio.to_thread(bridge.call, "grant", number=round_, members=list(members)))
+            return bool(await asyncio.to_thread(ask))
         except SwarmError as error:
             logger.info("whether another part of the swarm goes on is not known: %s", error)
             return False
 
     line = Line(lambda: orders.upload, lambda count: bridge.notify("moved", count=count))
     local = spec.local if spec.training.mode == "local" else None
-    options = ExchangeOptions(rules, spec.exchange.compression, local, line, arbiter)
+    ballot = Ballot.of(Path(setup.folder) / "vote")
+    options = ExchangeOptions(rules, spec.exchange.compression, local, line, arbiter, ballot)
     pace = CALM if local else BRISK
     node = NodeOptions(
         spec.run.name,

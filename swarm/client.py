@@ -159,9 +159,16 @@ class CoordinatorClient:
         answer = self._call(self._stub.SendProbe, _probe_chunks(seconds), _QUICK + 3 * seconds)
         return answer.size / max(answer.seconds, 1e-6)
 
-    def grant_round(self, member_id: str, round_: int, members: Iterable[str]) -> pb.GrantRoundResponse:
-        """Whether these members may make the round although they are not more than half of the last one's."""
-        request = pb.GrantRoundRequest(run=self.invite.run, member_id=member_id, round=round_, members=members)
+    def grant_round(
+        self, member_id: str, round_: int, members: Iterable[str], blind: bool = False
+    ) -> pb.GrantRoundResponse:
+        """Whether these members may make the round although they are not more than half of the last one's.
+
+        `blind`: none of them knows who made that.
+        """
+        request = pb.GrantRoundRequest(
+            run=self.invite.run, member_id=member_id, round=round_, members=members, blind=blind
+        )
         return self._call(self._stub.GrantRound, request)
 
     def take_lease(self, member_id: str, samples: int) -> pb.TakeLeaseResponse:

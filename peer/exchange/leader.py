@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from peer.exchange.rounds import (
     Form,
     Limits,
     Member,
+    Needs,
     Quorum,
     Ready,
     Reopen,
@@ -43,11 +44,11 @@ _APPEAL_SECONDS = 2.0  # before the coordinator is asked again
 _INVITATIONS = 5  # rounds that wait for the same peer while it catches up, until it takes part
 
 
-# Whether the members named may make the round; see `rounds.Appeal`.
-Arbiter = Callable[[int, Sequence[str]], Awaitable[bool]]
+# Whether the members named may make the round.
+Arbiter = Callable[[int, Appeal], Awaitable[bool]]
 
 
-async def nobody_else(_round: int, _members: Sequence[str]) -> bool:
+async def nobody_else(_round: int, _appeal: Appeal) -> bool:
     """The arbiter of a swarm without a coordinator."""
     return True
 
@@ -73,6 +74,7 @@ class _Attempt:
     formed_at: float = 0.0
     members: tuple[bytes, ...] = ()
     resync: tuple[bytes, ...] = ()
+    needs: Needs = field(default_factory=Needs)
 
 
 class Leader:
@@ -204,7 +206,7 @@ class Leader:
             return _for_member(known, request.digest)
         attempt = self._attempts.get(request.group_id)
         if attempt is None or peer not in attempt.members:
-            return pb.Outcome(verdict=pb.RETRY, why="this group is not known to the leader")
+            return pb.Outcome(verdict=pb.RETRY, why="this group is not known to the leader", open=True)
         if peer not in attempt.commits:
             attempt.rates.update({rate.peer_id: int(rate.bytes_per_second) for rate in request.rates})
         attempt.commits[peer] = Commit(request.complete, request.digest, request.norm, request.why)
@@ -235,27 +237,32 @@ class Leader:
             closing=self._rules.closing,
             waited=self._waited_closing(attempt),
             limits=self._limits(),
-            quorum=Quorum(self._gone(), self._granted),
+            quorum=Quorum(self._gone(), self._granted, self.round),
         )
         self._say(decision.why)
         if isinstance(decision, Form):
             self._form(attempt, decision)
         elif isinstance(decision, Appeal) and (self._appeal is None or self._appeal.done()):
-            self._appeal = asyncio.ensure_future(self._ask_arbiter(self.round, decision.members))
+            self._appeal = asyncio.ensure_future(self._ask_arbiter(self.round, decision))
         elif isinstance(decision, Reopen):
-            # Who was not ready may be gone; its last count must not close the round again and again.
-            self._progress = {peer: word for peer, word in self._progress.items() if peer in attempt.ready}
-            self._release(decision.why)
+            self._reopen(attempt, decision)
         elif self._waited(attempt) > self._rules.patience:
             self._release(decision.why)
+
+    def _reopen(self, attempt: _Attempt, decision: Reopen) -> None:
+        """Who was not ready may be gone: its last count must not close the round for ever, nor one that is void."""
+        counts = attempt.ready.keys() - set(decision.resync)
+        self._progress = {peer: word for peer, word in self._progress.items() if peer in counts}
+        attempt.resync = decision.resync
+        self._release(decision.why)
 
     def _gone(self) -> frozenset[str]:
         """Who is missed no more: those who left without a later state. One that had a later one left others with it."""
         return frozenset(member for member, round_ in self.left().items() if round_ <= self.round)
 
-    async def _ask_arbiter(self, round_: int, members: tuple[str, ...]) -> None:
-        if await self.arbiter(round_, members):
-            self._granted = frozenset(members) if round_ == self.round else frozenset()
+    async def _ask_arbiter(self, round_: int, appeal: Appeal) -> None:
+        if await self.arbiter(round_, appeal):
+            self._granted = frozenset(appeal.members) if round_ == self.round else frozenset()
         else:
             await asyncio.sleep(_APPEAL_SECONDS)
 
@@ -268,7 +275,8 @@ class Leader:
         for peer in decision.members:
             self._guests.pop(peer, None)
             self._hosted.pop(peer, None)
-        attempt.members, attempt.resync, attempt.formed_at = decision.members, decision.resync, self._clock()
+        attempt.members, attempt.resync, attempt.needs = decision.members, decision.resync, decision.needs
+        attempt.formed_at = self._clock()
         self._attempts[group_id], self._forming = attempt, None
         seats = [_seat(peer, attempt.ready[peer]) for peer in decision.members]
         relay = relay_of(
@@ -292,6 +300,7 @@ class Leader:
             return
         decision = decide_outcome(
             group=attempt.members,
+            needs=attempt.needs,
             commits=attempt.commits,
             own=self._own,
             waited=self._clock() - attempt.formed_at,
@@ -369,6 +378,7 @@ def _ready(request: pb.ReadyRequest, now: float) -> Ready:
         request.payload,
         request.member,
         tuple(request.made_by),
+        request.voted,
     )
 
 

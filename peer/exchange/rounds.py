@@ -47,6 +47,7 @@ class Ready:
     payload: str = ""  # SHA-256 of the encoded update, in local mode
     member: str = ""  # its id at the coordinator
     made_by: tuple[str, ...] = ()  # the members whose group made θ of this round; empty when it does not know
+    voted: int = 0  # the latest round whose state it may have made
 
 
 @dataclass(frozen=True)
@@ -57,27 +58,41 @@ class Wait:
 
 
 @dataclass(frozen=True)
+class Needs:
+    """Without results of `count` among these members, nobody applies: others could make the round without them."""
+
+    count: int = 0
+    among: frozenset[bytes] = frozenset()
+
+
+@dataclass(frozen=True)
 class Form:
     """Exchange in this group; the refused are answered with the reason."""
 
     members: tuple[bytes, ...]
     resync: tuple[bytes, ...]
     why: str
+    needs: Needs
 
 
 @dataclass(frozen=True)
 class Appeal:
-    """These could go on, if no other part of the swarm does: the coordinator says yes to one part only."""
+    """These could go on, if no other part of the swarm does: the coordinator says yes to one part only.
+
+    `blind`: none of them knows who made their state.
+    """
 
     members: tuple[str, ...]
+    blind: bool
     why: str
 
 
 @dataclass(frozen=True)
 class Reopen:
-    """All who are ready go on accumulating."""
+    """All who are ready go on accumulating, but those who hold another state fetch the majority's."""
 
     why: str
+    resync: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +110,7 @@ class Quorum:
 
     left: frozenset[str] = frozenset()
     granted: frozenset[str] = frozenset()
+    round: int = 0  # that the group would end
 
 
 def decide_group(
@@ -124,35 +140,39 @@ def decide_group(
         return Wait("waiting for the round's leader to finish its own batch")
     agreed, resync = _split_by_digest(ready, own)
     if lack := closing.lacks([ready[peer].samples for peer in agreed]):
-        return Reopen(f"the ready peers have {lack}; the round goes on")
-    if doubt := _doubt([ready[peer] for peer in agreed], active_members, quorum):
-        return doubt
+        return Reopen(f"the ready peers have {lack}; the round goes on", resync)
+    vote = _vote({peer: ready[peer] for peer in agreed}, active_members, quorum)
+    if not isinstance(vote, Needs):
+        return vote
     late = f", without {missing} that were not ready in {grace:.0f} s" if missing else ""
     samples = sum(ready[peer].samples for peer in agreed)
-    return Form(agreed, resync, f"{len(agreed)} peers with {samples} samples{late}")
+    return Form(agreed, resync, f"{len(agreed)} peers with {samples} samples{late}", vote)
 
 
-def _doubt(agreed: Sequence[Ready], active_members: int, quorum: Quorum) -> Wait | Appeal | None:
-    """Why another part of a cut swarm may go on instead of this one; None when it cannot.
+def _vote(agreed: Mapping[bytes, Ready], active_members: int, quorum: Quorum) -> Needs | Wait | Appeal:
+    """What makes sure that no other part of a cut swarm makes this round too, or why that is not sure.
 
     Dynamic voting (Jajodia and Mutchler 1990, ACM TODS 15(2)): more than half of those who made the last round make the
-    next one. The coordinator breaks a tie, and decides for a state of which nobody knows who made it: a checkpoint.
+    next one. Who gave its vote already counts only for the coordinator, which breaks a tie, too, and decides for a
+    state of which nobody knows who made it: a checkpoint.
     """
-    here = {word.member for word in agreed}
-    voters = set(next((word.made_by for word in agreed if word.made_by), ())) - quorum.left
-    votes = len(voters & here)
-    if 2 * votes > len(voters):
-        return None
-    if voters and 2 * votes < len(voters):
+    here = {word.member: peer for peer, word in agreed.items()}
+    voters = set(next((word.made_by for word in agreed.values() if word.made_by), ())) - quorum.left
+    present = voters & here.keys()
+    free = [member for member in present if agreed[here[member]].voted <= quorum.round]
+    if 2 * len(free) > len(voters):
+        return Needs(len(voters) // 2 + 1, frozenset(here[member] for member in present))
+    if voters and 2 * len(present) < len(voters):
         return Wait(
-            f"only {votes} of the {len(voters)} members that made the last round are here; "
+            f"only {len(present)} of the {len(voters)} members that made the last round are here; "
             "the others may be going on elsewhere, so this part of the swarm waits for them"
         )
     if not voters and len(agreed) * 2 <= active_members:
         return Wait(f"only {len(agreed)} of {active_members} members can be reached; more than half must take part")
-    if quorum.granted == here:
-        return None
-    return Appeal(tuple(sorted(here)), "asking the coordinator whether another part of the swarm goes on")
+    if quorum.granted == here.keys():
+        return Needs(len(agreed), frozenset(agreed))
+    why = "asking the coordinator whether another part of the swarm goes on"
+    return Appeal(tuple(sorted(here)), not voters, why)
 
 
 def _split_by_digest(ready: Mapping[bytes, Ready], own: bytes) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
@@ -193,7 +213,7 @@ class Abort:
 
 
 def decide_outcome(
-    *, group: Sequence[bytes], commits: Mapping[bytes, Commit], own: bytes, waited: float, patience: float
+    *, group: Sequence[bytes], needs: Needs, commits: Mapping[bytes, Commit], own: bytes, waited: float, patience: float
 ) -> Wait | Apply | Abort:
     """Whether the group's average is applied; `waited` seconds since the group was formed."""
     missing = tuple(peer for peer in group if peer not in commits)
@@ -204,6 +224,10 @@ def decide_outcome(
         return Wait(f"waiting for {len(missing)} of {len(group)} results")
     if own not in commits:
         return Abort(missing, "the leader itself got no result")
+    if (here := len(needs.among & commits.keys())) < needs.count:
+        return Abort(
+            missing, f"only {here} of the {needs.count} members without whom nothing may be applied got a result"
+        )
     votes = Counter(commit.digest for commit in commits.values())
     digest, count = votes.most_common(1)[0]
     if count * 2 <= len(group):

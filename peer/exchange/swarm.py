@@ -13,6 +13,7 @@ from typing import Any
 from peer.exchange import guard
 from peer.exchange.allreduce import AllReduce
 from peer.exchange.average import Average
+from peer.exchange.ballot import Ballot
 from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, StateSource, Update, View
 from peer.exchange.carrier import Carrier
 from peer.exchange.delivery import Delivery, Fallback, Progress
@@ -51,19 +52,21 @@ class ExchangeOptions:
     local: Local | None = None
     line: Line = field(default_factory=Line)
     arbiter: Arbiter = nobody_else
+    ballot: Ballot = field(default_factory=Ballot)
 
 
 class SwarmExchange:
     """See `peer.exchange.base.Exchange`. One thread runs the event loop of all network talk."""
 
     def __init__(
-        self, node: Node, servicer: Servicer, leader: Leader, way: Way, rules: Rules, loop: LoopThread
+        self, node: Node, servicer: Servicer, leader: Leader, way: Way, rules: Rules, ballot: Ballot, loop: LoopThread
     ) -> None:
         self._node = node
         self._servicer = servicer
         self._leader = leader
         self._way = way
         self._rules = rules
+        self._ballot = ballot
         self._loop = loop
         self._delivery = Delivery(node, servicer.shelf)
         self._reporter = Reporter(self._report, rules.closing)
@@ -85,7 +88,8 @@ class SwarmExchange:
         leader.arbiter = options.arbiter
         servicer, carrier = Servicer(leader), Carrier()
         servicer.line = node.line = options.line
-        exchange = cls(node, servicer, leader, _way(node, servicer, carrier, options), options.rules, loop)
+        way = _way(node, servicer, carrier, options)
+        exchange = cls(node, servicer, leader, way, options.rules, options.ballot, loop)
         servicer.redirect = exchange.redirect
         servicer.heard_of, servicer.made_by = node.heard_of, exchange.made_by
         loop.run(exchange._open(carrier), _CALL_SECONDS)
@@ -215,10 +219,7 @@ class SwarmExchange:
         reach("exchange")
         average = await self._way.average(group, update, parcel)
         reach("commit")
-        outcome = await self._commit(leader, group, update.round, average)
-        self._leader.remember(
-            group.group_id, outcome if outcome.verdict == pb.GO else pb.Outcome(verdict=outcome.verdict)
-        )
+        outcome = await self._vote_and_commit(leader, group, update.round, average)
         if outcome.verdict == pb.GO:
             self._group = group
             self._made_by = update.round + 1, tuple(member.member for member in group.members)
@@ -244,12 +245,27 @@ class SwarmExchange:
             payload=payload,
             member=self._node.me.member,
             made_by=self.made_by(update.round),
+            voted=self._ballot.round,
         )
         if leader == self._node.id:
             return await self._leader.ready(leader, request)
         seconds = self._rules.grace + self._rules.patience + _CALL_SECONDS
         group: pb.Group = await self._ask_patiently(leader, "rpc_ready", request, seconds)
         return group
+
+    async def _vote_and_commit(self, leader: bytes, group: pb.Group, round_: int, average: Average) -> pb.Outcome:
+        """With a result this member's vote is given, and is taken back only when it is known that nobody applied."""
+        if not average.broken:
+            await asyncio.to_thread(self._ballot.cast, round_ + 1)
+        outcome = await self._commit(leader, group, round_, average)
+        if outcome.open:
+            return outcome
+        self._leader.remember(
+            group.group_id, outcome if outcome.verdict == pb.GO else pb.Outcome(verdict=outcome.verdict)
+        )
+        if outcome.verdict == pb.RETRY and not average.broken:
+            self._ballot.take_back(round_ + 1)
+        return outcome
 
     async def _commit(self, leader: bytes, group: pb.Group, round_: int, average: Average) -> pb.Outcome:
         request = pb.CommitRequest(
@@ -285,7 +301,7 @@ class SwarmExchange:
             if reply.known and reply.outcome.verdict == pb.GO:
                 same = reply.outcome.digest == request.digest
                 return reply.outcome if same else pb.Outcome(verdict=pb.RESYNC, why="another average was agreed")
-        return pb.Outcome(verdict=pb.RETRY, why="the round's leader left before the outcome was known")
+        return pb.Outcome(verdict=pb.RETRY, why="the round's leader left before the outcome was known", open=True)
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────
 

@@ -668,9 +668,12 @@ class GrantRoundRequest(_message.Message):
     MEMBER_ID_FIELD_NUMBER: _builtins.int
     ROUND_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
+    BLIND_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     member_id: _builtins.str
     round: _builtins.int
+    blind: _builtins.bool
+    """none of them knows who made θ_round: it is a checkpoint"""
     @_builtins.property
     def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -680,10 +683,11 @@ class GrantRoundRequest(_message.Message):
         member_id: _builtins.str = ...,
         round: _builtins.int = ...,
         members: _abc.Iterable[_builtins.str] | None = ...,
+        blind: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "members", b"members", "round", b"round", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blind", b"blind", "member_id", b"member_id", "members", b"members", "round", b"round", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -161,6 +161,7 @@ class ReadyRequest(_message.Message):
     PAYLOAD_FIELD_NUMBER: _builtins.int
     MEMBER_FIELD_NUMBER: _builtins.int
     MADE_BY_FIELD_NUMBER: _builtins.int
+    VOTED_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     samples: _builtins.int
     digest: _builtins.str
@@ -171,6 +172,8 @@ class ReadyRequest(_message.Message):
     """local mode: SHA-256 of the encoded update; empty without samples"""
     member: _builtins.str
     """its id at the coordinator: the same after a restart"""
+    voted: _builtins.int
+    """the latest round whose state this member may have made: later than `round` is a vote given"""
     @_builtins.property
     def made_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """the members whose group made θ_round; empty when this peer does not know"""
@@ -185,10 +188,11 @@ class ReadyRequest(_message.Message):
         payload: _builtins.str = ...,
         member: _builtins.str = ...,
         made_by: _abc.Iterable[_builtins.str] | None = ...,
+        voted: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_mode", b"client_mode", "digest", b"digest", "made_by", b"made_by", "member", b"member", "payload", b"payload", "round", b"round", "samples", b"samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_mode", b"client_mode", "digest", b"digest", "made_by", b"made_by", "member", b"member", "payload", b"payload", "round", b"round", "samples", b"samples", "voted", b"voted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -342,12 +346,15 @@ class Outcome(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     NORM_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
+    OPEN_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     """GO: apply; RETRY: forget the average, ask again; RESYNC: mine differs"""
     digest: _builtins.str
     norm: _builtins.float
     """the norm that everyone uses for clipping"""
     why: _builtins.str
+    open: _builtins.bool
+    """RETRY, but others may have applied: nobody who answered knows"""
     def __init__(
         self,
         *,
@@ -355,10 +362,11 @@ class Outcome(_message.Message):
         digest: _builtins.str = ...,
         norm: _builtins.float = ...,
         why: _builtins.str = ...,
+        open: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "norm", b"norm", "verdict", b"verdict", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "norm", b"norm", "open", b"open", "verdict", b"verdict", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

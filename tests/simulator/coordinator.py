@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 
 from coordinator import decisions as d
 from coordinator import events as e
-from coordinator.ledger import Claim, Lease, Ledger
+from coordinator.ledger import Claim, Entry, Lease, Ledger
 from coordinator.records import Checkpoint, Metrics, Pulse, RoundReport, Terms
 from coordinator.state import State
 from coordinator.tick import tick
-from swarm.ranges import Range, subtract
-from tests.histories import assert_every_position_in_one_place, counted
+from peer.exchange.rounds import Appeal
+from swarm.ranges import Range
+from tests.histories import assert_every_position_in_one_place
 
 _START = Checkpoint(round=0, digest="start", sha256="0" * 64, size=1, global_samples=0)
 
@@ -20,10 +21,13 @@ _START = Checkpoint(round=0, digest="start", sha256="0" * 64, size=1, global_sam
 class VirtualCoordinator:
     """One run; `now` is the simulation's clock. Raises AssertionError when the ledger does not add up."""
 
-    def __init__(self, now: Callable[[], float], went_back: Callable[[int], None]) -> None:
+    def __init__(
+        self, now: Callable[[], float], went_back: Callable[[int], None], granted: Callable[[int, set[str]], None]
+    ) -> None:
         self._now = now
         self._went_back = went_back
-        self._counted: list[Range] = []
+        self._granted = granted
+        self.entries: dict[Range, Entry] = {}  # what counts
         terms = Terms(run="run", total_rounds=1 << 20, target_batch_size=8, epoch_samples=1 << 40)
         self.state = State(terms=terms, ledger=Ledger(terms.epoch_samples), checkpoints={0: _START})
 
@@ -43,10 +47,13 @@ class VirtualCoordinator:
         key = f"{member}/{session}/{round_}/{digest}"
         self._tell(e.Report(member, (RoundReport(key, round_ - 1, metrics, tuple(claims)),), session=session))
 
-    def grant(self, member: str, session: str, round_: int, members: Sequence[str]) -> bool:
+    def grant(self, member: str, session: str, round_: int, appeal: Appeal) -> bool:
         """Whether these make the round."""
-        made = self._tell(e.AskRound(member, round_, frozenset(members), session))
-        return any(isinstance(item, d.RoundGranted) for item in made)
+        made = self._tell(e.AskRound(member, round_, frozenset(appeal.members), session, appeal.blind))
+        yes = any(isinstance(item, d.RoundGranted) for item in made)
+        if yes and appeal.blind:
+            self._granted(round_, {member.id for member in self.state.live})
+        return yes
 
     def checkpoint(self, member: str, session: str, round_: int, digest: str) -> bool:
         """Offer θ_round_ and bring it; whether it was taken."""
@@ -69,10 +76,11 @@ class VirtualCoordinator:
         for item in made:
             if isinstance(item, d.WentBack):
                 for entry in item.undone:
-                    self._counted = subtract(self._counted, entry.range)
+                    del self.entries[entry.range]
                 self._went_back(item.back.round)
-        self._counted += counted(made)
-        assert_every_position_in_one_place(self.state.ledger, self._counted)
+            if isinstance(item, d.ReportFiled):
+                self.entries |= {entry.range: entry for entry in item.entries if entry.state == "counted"}
+        assert_every_position_in_one_place(self.state.ledger, list(self.entries))
         return made
 
 

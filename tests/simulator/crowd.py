@@ -98,8 +98,8 @@ class Crowd:
         present = [one for one in self.people if one.up]
         self._lease(present)
         taking_part = self._reachable(present)
-        if group := self._form(taking_part, present):
-            self._exchange(group, {one.id: one for one in taking_part})
+        if formed := self._form(taking_part, present):
+            self._exchange(formed, {one.id: one for one in taking_part})
         self._talk()
         self._catch_up()
 
@@ -137,14 +137,14 @@ class Crowd:
 
     # ── a round ────────────────────────────────────────────────────────────────────────────────
 
-    def _form(self, taking_part: list[Someone], present: list[Someone]) -> tuple[bytes, ...]:
+    def _form(self, taking_part: list[Someone], present: list[Someone]) -> Form | None:
         """The group, if the rules let these make one."""
         ready = {
             one.id: Ready(min(SAMPLES, len(one.left)), one.digest, False, self.now, "", one.name, self.makers)
             for one in taking_part
         }
         if not ready:
-            return ()
+            return None
         decision = decide_group(
             expected=ready.keys(),
             active_members=len(present),
@@ -157,10 +157,10 @@ class Crowd:
         )
         if not isinstance(decision, Form):
             self.failed_rounds += 1
-            return ()
+            return None
         votes = len({one.name for one in taking_part} & set(self.makers))
         assert not self.makers or 2 * votes >= len(self.makers), "a minority makes a round"
-        return decision.members
+        return decision
 
     def _granted(self, some: list[Someone]) -> frozenset[str]:
         """Those who make a state of unknown makers; asked only then."""
@@ -170,7 +170,8 @@ class Crowd:
         made = self._tell([e.AskRound(some[0].name, self.round, names, _session(some[0]))])
         return names if any(isinstance(item, d.RoundGranted) for item in made) else frozenset()
 
-    def _exchange(self, group: tuple[bytes, ...], people: dict[bytes, Someone]) -> None:
+    def _exchange(self, formed: Form, people: dict[bytes, Someone]) -> None:
+        group = formed.members
         if self.rng.random() < self.odds.leader_dies:
             people[min(group)].up = False
             self.failed_rounds += 1
@@ -179,7 +180,9 @@ class Crowd:
         for member in group:
             flawed = self.rng.random() < self.odds.flips
             commits[member] = Commit(True, f"flaw{member.hex()}" if flawed else "average", 1.0)
-        outcome = decide_outcome(group=group, commits=commits, own=min(group), waited=0.0, patience=15.0)
+        outcome = decide_outcome(
+            group=group, needs=formed.needs, commits=commits, own=min(group), waited=0.0, patience=15.0
+        )
         if not isinstance(outcome, Apply):
             self.failed_rounds += 1
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from peer.exchange.closing import SampleTarget
 from peer.exchange.leader import Leader, Rules
 from peer.exchange.node import BRISK, NETWORK_ERRORS, Node
 from peer.exchange.protocol import Servicer
-from peer.exchange.rounds import Member
+from peer.exchange.rounds import Appeal, Member
 from peer.exchange.swarm import SwarmExchange
 from swarm.proto import exchange_pb2 as pb
 from swarm.ranges import Range
@@ -132,7 +132,8 @@ class VirtualPeer:
         leader.left, leader.arbiter = (lambda: self.node.left), self._ask_coordinator
         servicer = VirtualServicer(leader)
         servicer.peer = self
-        self.exchange = SwarmExchange(self.node, servicer, leader, VirtualWay(self), rules, _Loop())  # type: ignore[arg-type]
+        way, loop = VirtualWay(self), _Loop()
+        self.exchange = SwarmExchange(self.node, servicer, leader, way, rules, world.ballot(self.name), loop)  # type: ignore[arg-type]
         servicer.redirect, servicer.heard_of = self.exchange.redirect, self.node.heard_of
         world.network.hosts[self.id] = Host(self.id, servicer)
         reporting = self.exchange._reporter.keep_reporting(lambda: self.node.me.active)
@@ -258,10 +259,10 @@ class VirtualPeer:
         self.theta, self.batches, self.claims = best, [], []
         self.exchange._made_by = best.round, best.made_by
 
-    async def _ask_coordinator(self, round_: int, members: Sequence[str]) -> bool:
+    async def _ask_coordinator(self, round_: int, appeal: Appeal) -> bool:
         await self.world.network.travel(self.id, COORDINATOR)
         return self.world.coordinator_reached(self.id) and self.world.coordinator.grant(
-            self.name, self.session, round_, members
+            self.name, self.session, round_, appeal
         )
 
     async def _offers(self) -> list[Theta | None]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 from unittest.mock import patch
 
 from coordinator.ledger import Claim
 from peer.exchange import node
+from peer.exchange.ballot import Ballot
 from swarm.proto import exchange_pb2 as pb
 from tests.simulator.clock import VirtualLoop
 from tests.simulator.coordinator import VirtualCoordinator
@@ -40,14 +42,15 @@ class World:
         self.checkpoint = Theta(0, "start")
         self.states: dict[int, str] = {0: "start"}  # the digest of every θ_r that anybody reached by a round
         self.holders: dict[int, set[bytes]] = {}  # the processes that reached it
-        self.groups: dict[int, bytes] = {}  # that made it
+        self.groups: dict[int, pb.Group] = {}  # that made it
         self.overtaken: list[str] = []  # states of one leader alone, which the others never heard of
         self.outboxes: dict[str, list[tuple[Theta, list[Claim]]]] = {}  # by member
+        self.voted: dict[str, int] = {}  # what each member's ballot keeps on its disk
         self.halls: dict[bytes, dict[bytes, list[int]]] = {}  # the batches that came together, by group and peer
         self.counted: dict[int, bytes] = {}  # batch -> the group in which it was applied
         self.peers: dict[int, VirtualPeer] = {}
         self.rounds_of: dict[bytes, list[int]] = {}
-        self.coordinator = VirtualCoordinator(lambda: self.now, self._went_back)
+        self.coordinator = VirtualCoordinator(lambda: self.now, self._went_back, self._granted)
         self._broken: asyncio.Future[None]
         self._count = peers
         self._generations = 0
@@ -98,6 +101,10 @@ class World:
         self._batches += 1
         return self._batches
 
+    def ballot(self, member: str) -> Ballot:
+        """What a process of that member starts with."""
+        return Ballot(self.voted.get(member, 0), partial(self.voted.__setitem__, member))
+
     def known_live(self, own: bytes) -> bool:
         """Whether the coordinator names other members to one who joins."""
         return any(peer.id != own and peer.node.me.active for peer in self.peers.values())
@@ -114,7 +121,7 @@ class World:
         known = self.states.setdefault(theta.round, theta.digest)
         assert known == theta.digest, f"{self.now:.1f} s: two states of round {theta.round}"
         self.holders.setdefault(theta.round, set()).add(peer.id)
-        self.groups[theta.round] = group.group_id
+        self.groups[theta.round] = group
         done = self.rounds_of.setdefault(peer.id, [])
         assert not done or theta.round > done[-1], f"{peer.name} did round {theta.round} again"
         done.append(theta.round)
@@ -129,7 +136,7 @@ class World:
 
     def _forget(self, round_: int) -> None:
         """The state that was reached there is no part of the run, nor are the batches in it."""
-        gone = self.groups.pop(round_, b"")
+        gone = self.groups.pop(round_, pb.Group()).group_id
         self.counted = {batch: group for batch, group in self.counted.items() if group != gone}
         self.states.pop(round_, None)
         self.holders[round_] = set()
@@ -147,6 +154,12 @@ class World:
     def _went_back(self, round_: int) -> None:
         """Nobody held a later state: what came after it is no part of the run any more."""
         self.states = {number: digest for number, digest in self.states.items() if number <= round_}
+
+    def _granted(self, round_: int, live: set[str]) -> None:
+        """What later states there are, the coordinator believes lost: it heard nobody who holds one for so long."""
+        holders = {holder.decode().partition(".")[0] for r, who in self.holders.items() if r > round_ for holder in who}
+        if not holders & live:
+            self._went_back(round_)
 
     # ── faults ─────────────────────────────────────────────────────────────────────────────────
 
@@ -231,6 +244,9 @@ class World:
         for peer in here:
             assert peer.theta.round >= newest - 2, f"{peer.name} is left behind round {newest}: {told}"
             assert self.states[peer.theta.round] == peer.theta.digest, f"{peer.name} holds another state"
+        for entry in self.coordinator.entries.values():
+            group = self.groups.get(entry.round + 1, pb.Group())
+            assert entry.member in [member.member for member in group.members], f"{entry} is in no state"
 
 
 async def _end_all() -> None:

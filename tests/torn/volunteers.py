@@ -16,6 +16,7 @@ from safetensors.numpy import save
 from peer import spawn
 from peer.checkpoint import read_state, state_digest, state_metadata, write_state
 from peer.data import Batches, read_samples
+from peer.exchange.ballot import UNKNOWN, Ballot
 from peer.exchange.snapshot import _verified
 from peer.fetch import Files
 from peer.held import Part, found
@@ -322,6 +323,14 @@ KINDS = [
         lambda at: _kept(at / "p2p.port"),
         Must.ANEW,
         new=[],
+    ),
+    Kind(
+        "vote",
+        "vote",
+        lambda at: Ballot.of(at / "vote").cast(7),
+        lambda at: Ballot.of(at / "vote").round,
+        Must.ANEW,
+        new=UNKNOWN,
     ),
     Kind("worker", "worker.json", _leave_a_worker, _reaped, Must.ANEW, new=False, fresh=True),
 ]

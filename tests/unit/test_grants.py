@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import Claim
-from coordinator.records import Pulse
+from coordinator.records import Pulse, Receipt
 from coordinator.state import State
 from tests.histories import report
 from tests.unit.test_state import joined, lease, run
@@ -16,8 +16,8 @@ from tests.unit.test_state import joined, lease, run
 NAMES = "abcdef"
 
 
-def asked(state: State, round_: int, members: str) -> tuple[State, bool, list[d.Decision]]:
-    state, made = run(state, e.AskRound(members[0], round_, frozenset(members)))
+def asked(state: State, round_: int, members: str, blind: bool = False) -> tuple[State, bool, list[d.Decision]]:
+    state, made = run(state, e.AskRound(members[0], round_, frozenset(members), blind=blind))
     return state, any(isinstance(item, d.RoundGranted) for item in made), made
 
 
@@ -47,6 +47,15 @@ def test_two_parts_without_a_common_member_never_get_the_same_round(parts: list[
         last = part if granted else last
 
 
+def reported(state: State, granted: d.LeaseGranted, digest: str) -> tuple[State, tuple[Receipt, ...]]:
+    """Its member says that round 0 ended with it, in a state of that digest."""
+    lent = granted.lease
+    said = report(lent.member, 0, (Claim(lent.id, lent.range),), digest)
+    state, made = run(state, e.Report(lent.member, (said,)))
+    assert isinstance(made[0], d.ReportFiled)
+    return state, tuple(made[0].receipts)
+
+
 def of_round_one() -> State:
     """a reported round 0, b is at work."""
     state, granted = lease(joined("a", "b"), "a", 10)
@@ -67,3 +76,31 @@ def test_an_older_round_is_granted_only_when_nobody_holds_a_later_state() -> Non
     assert all(receipt.counted for receipt in made[0].receipts), "b held that state"  # type: ignore[union-attr]
     state, _ = run(state, e.Heartbeat("b", Pulse(round=1)))
     assert not asked(state, 0, "b")[1], "it says itself that it is further"
+
+
+def test_a_checkpoint_is_for_more_than_half_of_those_who_hold_its_state() -> None:
+    state, _ = run(of_round_one(), e.Heartbeat("b", Pulse(round=1)))
+    assert not asked(state, 1, "b", blind=True)[1], "a may be going on"
+    assert asked(state, 1, "b")[1], "a would ask, too"
+    assert asked(state, 1, "ab", blind=True)[1]
+
+
+def test_what_one_leader_did_in_a_round_that_others_made_does_not_count() -> None:
+    """a led round 0 and was cut off before b and c heard its outcome."""
+    state, mine = lease(joined("a", "b", "c"), "a", 10)
+    state, granted, _ = asked(state, 0, "bc")
+    assert granted
+    state, receipts = reported(state, mine, "x")
+    assert [receipt.why for receipt in receipts] == ["another part of the swarm made this round"]
+    assert (state.round, state.members["a"].holds) == (0, 0)
+    assert not asked(state, 1, "a")[1]
+    state, theirs = lease(state, "b", 4)
+    assert all(receipt.counted for receipt in reported(state, theirs, "y")[1])
+
+
+def test_who_was_in_the_group_after_all_counts() -> None:
+    """The grant for b was not used: a came back, and they made the round together."""
+    state, mine = lease(joined("a", "b"), "a", 10)
+    state, _, _ = asked(state, 0, "b")
+    state, _ = run(state, e.Report("b", (report("b", 0, (), digest="x"),)))
+    assert all(receipt.counted for receipt in reported(state, mine, "x")[1])

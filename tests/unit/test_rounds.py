@@ -14,6 +14,7 @@ from peer.exchange.rounds import (
     Form,
     Limits,
     Member,
+    Needs,
     Quorum,
     Ready,
     Reopen,
@@ -47,7 +48,7 @@ def group(words: dict[bytes, Ready], **changes: object):
 
 def test_all_ready_forms_at_once() -> None:
     decision = group({A: ready(), B: ready(), C: ready()})
-    assert decision == Form((A, B, C), (), "3 peers with 120 samples")
+    assert decision == Form((A, B, C), (), "3 peers with 120 samples", Needs(3, frozenset({A, B, C})))
 
 
 def test_waits_for_the_slow_and_says_for_how_many() -> None:
@@ -74,6 +75,11 @@ def test_who_fetches_the_state_is_waited_for_longer_and_not_for_ever() -> None:
 def test_round_reopens_when_the_ready_peers_lack_samples() -> None:
     decision = group({A: ready(30), B: ready(30)}, expected={A, B, C}, active_members=3, waited=5.0)
     assert decision == Reopen("the ready peers have 60 of 80 samples; the round goes on")
+
+
+def test_a_round_reopens_for_the_majority_while_others_fetch_its_state() -> None:
+    decision = group({A: ready(30), B: ready(30), C: ready(60, "other")})
+    assert decision == Reopen("the ready peers have 60 of 80 samples; the round goes on", (C,))
 
 
 def test_a_minority_never_advances_the_run() -> None:
@@ -137,6 +143,25 @@ def test_two_parts_of_a_swarm_never_both_go_on_by_themselves(made_by: set[str], 
     assert len(parts) == 2 or not parts or isinstance(decisions[0], Form)
 
 
+def test_who_gave_its_vote_already_counts_for_the_coordinator_only() -> None:
+    words = made("abc", "a", "b")
+    words[B] = replace(words[B], voted=1)
+    decision = group(words, quorum=Quorum())
+    assert isinstance(decision, Appeal)
+    assert not decision.blind
+    formed = group(words, quorum=Quorum(granted=frozenset("ab")))
+    assert isinstance(formed, Form)
+    assert formed.needs == Needs(2, frozenset({A, B})), "each of them"
+    assert isinstance(group(words, quorum=Quorum(round=1)), Form), "that vote was for the state they hold"
+
+
+def test_nothing_is_applied_that_others_could_make_once_more() -> None:
+    needs = Needs(3, frozenset({A, B, C}))
+    said = {A: commit(), B: commit()}
+    assert isinstance(outcome(said, waited=10.0, needs=needs), Abort)
+    assert isinstance(outcome({**said, C: commit()}, needs=needs), Apply)
+
+
 peers = st.sampled_from([bytes([number]) for number in range(8)])
 words = st.builds(Ready, st.integers(0, 100), st.sampled_from(["x", "y", "z"]), st.booleans(), st.floats(0, 100))
 
@@ -168,8 +193,11 @@ def commit(digest: str = "g", norm: float = 1.0, complete: bool = True, why: str
     return Commit(complete, digest, norm, why)
 
 
-def outcome(commits: dict[bytes, Commit], members: tuple[bytes, ...] = (A, B, C), waited: float = 0.0):
-    return decide_outcome(group=members, commits=commits, own=A, waited=waited, patience=10.0)
+TWO_OF_THREE = Needs(2, frozenset({A, B, C}))
+
+
+def outcome(commits: dict[bytes, Commit], waited: float = 0.0, needs: Needs = TWO_OF_THREE):
+    return decide_outcome(group=(A, B, C), needs=needs, commits=commits, own=A, waited=waited, patience=10.0)
 
 
 def test_applies_when_all_hold_the_same_average() -> None:
@@ -203,13 +231,17 @@ def test_who_holds_another_average_fetches_the_state() -> None:
     st.lists(peers, min_size=1, unique=True),
     st.dictionaries(peers, st.builds(Commit, st.booleans(), st.sampled_from("gh"), st.floats(0, 9))),
     st.floats(0, 20),
+    st.integers(0, 8),
+    st.frozensets(peers),
 )
 def test_nothing_is_applied_without_more_than_half_of_the_group(
-    members: list[bytes], said: dict[bytes, Commit], waited: float
+    members: list[bytes], said: dict[bytes, Commit], waited: float, count: int, among: frozenset[bytes]
 ) -> None:
     said = {peer: word for peer, word in said.items() if peer in members}
-    decision = decide_outcome(group=members, commits=said, own=members[0], waited=waited, patience=10.0)
+    needs = Needs(count, among)
+    decision = decide_outcome(group=members, needs=needs, commits=said, own=members[0], waited=waited, patience=10.0)
     if isinstance(decision, Apply):
+        assert len(among & said.keys()) >= count
         agreeing = [peer for peer, word in said.items() if word.digest == decision.digest]
         assert len(agreeing) * 2 > len(members)
         assert all(said[peer].complete for peer in agreeing)
