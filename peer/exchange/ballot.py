@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from swarm import notes
+from swarm.errors import from_os_error
 
 UNKNOWN = 1 << 62  # later than every round: a torn note may have named any
 
@@ -27,8 +28,11 @@ class Ballot:
         return cls(_number(line) if path.exists() else 0, lambda round_: notes.keep(path, str(round_)))
 
     def cast(self, round_: int) -> None:
-        """From now on θ_round_ may be made with this member's update. Raises OSError."""
-        self._keep(round_)
+        """From now on θ_round_ may be made with this member's update. Raises DiskError: then it must not be."""
+        try:
+            self._keep(round_)
+        except OSError as error:
+            raise from_os_error(error, "keeping this member's vote on a round") from error
         self.round = round_
 
     def take_back(self, round_: int) -> None:

@@ -1,8 +1,12 @@
 """A vote that was given is not forgotten, whatever becomes of the process or the note."""
 
+import errno
 from pathlib import Path
 
+import pytest
+
 from peer.exchange.ballot import UNKNOWN, Ballot
+from swarm.errors import DiskError
 
 
 def test_a_vote_outlives_its_process(tmp_path: Path) -> None:
@@ -20,3 +24,13 @@ def test_a_torn_note_may_have_named_any_round(tmp_path: Path) -> None:
     for text in ("", "7", "seven\n", "\n"):
         note.write_text(text)
         assert Ballot.of(note).round == UNKNOWN
+
+
+def test_what_cannot_be_kept_is_not_voted() -> None:
+    def full(_round: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    ballot = Ballot(3, full)
+    with pytest.raises(DiskError, match="disk is full"):
+        ballot.cast(4)
+    assert ballot.round == 3
