@@ -11,9 +11,10 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from peer.exchange.attempt import Attempt, for_member, outcome_message, ready_of, seat
 from peer.exchange.closing import Closing, Said
 from peer.exchange.relays import relay_of
 from peer.exchange.rounds import (
@@ -24,9 +25,7 @@ from peer.exchange.rounds import (
     Form,
     Limits,
     Member,
-    Needs,
     Quorum,
-    Ready,
     Reopen,
     Wait,
     decide_group,
@@ -41,6 +40,7 @@ _KEPT_OUTCOMES = 16  # rounds for which a peer that missed the answer may ask ag
 _TICK = 0.05  # seconds between looks at the clock while somebody waits
 _LONGEST_HOLD = 30.0  # seconds
 _APPEAL_SECONDS = 2.0  # before the coordinator is asked again
+_SILENCE_SECONDS = 1.0  # after the last result, before those whose is missing are asked whether they live
 _INVITATIONS = 5  # rounds that wait for the same peer while it catches up, until it takes part
 
 
@@ -53,6 +53,11 @@ async def nobody_else(_round: int, _appeal: Appeal) -> bool:
     return True
 
 
+async def always(_peer: bytes) -> bool:
+    """Of a leader that cannot ask."""
+    return True
+
+
 @dataclass(frozen=True)
 class Rules:
     """What the run spec says of a round. Seconds."""
@@ -60,21 +65,6 @@ class Rules:
     closing: Closing
     grace: float
     patience: float
-
-
-@dataclass
-class _Attempt:
-    """One try to form a group and to exchange in it."""
-
-    ready: dict[bytes, Ready] = field(default_factory=dict)
-    group: asyncio.Future[pb.Group] = field(default_factory=asyncio.Future)
-    commits: dict[bytes, Commit] = field(default_factory=dict)
-    rates: Counter[bytes] = field(default_factory=Counter)  # bytes per second that each was seen to send, by all
-    outcome: asyncio.Future[pb.Outcome] = field(default_factory=asyncio.Future)
-    formed_at: float = 0.0
-    members: tuple[bytes, ...] = ()
-    resync: tuple[bytes, ...] = ()
-    needs: Needs = field(default_factory=Needs)
 
 
 class Leader:
@@ -93,6 +83,7 @@ class Leader:
         self.relays: Callable[[], Collection[bytes]] = tuple  # nodes that carry payloads and are no members
         self.left: Callable[[], Mapping[str, int]] = dict  # members that said goodbye, and in which round
         self.arbiter: Arbiter = nobody_else
+        self.lives: Callable[[bytes], Awaitable[bool]] = always  # False when a member's process is surely gone
         self._unheard: set[bytes] = set()  # members of the last group that did not speak since its outcome
         self._granted: frozenset[str] = frozenset()
         self._appeal: asyncio.Task[None] | None = None
@@ -107,8 +98,8 @@ class Leader:
         self._rates: dict[bytes, float] = {}  # bytes per second that each node was seen to send, newest round
         self._guests: Counter[bytes] = Counter()  # how often each was waited for while it caught up, in vain so far
         self._hosted: dict[bytes, int] = {}  # the round in which each of them was first waited for
-        self._attempts: dict[bytes, _Attempt] = {}
-        self._forming: _Attempt | None = None
+        self._attempts: dict[bytes, Attempt] = {}
+        self._forming: Attempt | None = None
         self._why = ""
 
     def advance(self, round_: int) -> None:
@@ -194,8 +185,8 @@ class Leader:
         if request.round > self.round:
             self._fall_behind(request.round)
             return pb.Group(verdict=pb.RETRY, why="the round's leader has to catch up first")
-        attempt = self._forming = self._forming or _Attempt()
-        attempt.ready[peer] = _ready(request, self._clock())
+        attempt = self._forming = self._forming or Attempt()
+        attempt.ready[peer] = ready_of(request, self._clock())
         self._note(peer, Said(request.samples, done=True))
         await self._until(attempt.group, lambda: self._try_to_form(attempt))
         return self._answer(peer, attempt)
@@ -203,15 +194,16 @@ class Leader:
     async def commit(self, peer: bytes, request: pb.CommitRequest) -> pb.Outcome:
         """Answered when the group's outcome is decided."""
         if (known := self.outcomes.get(request.group_id)) is not None:
-            return _for_member(known, request.digest)
+            return for_member(known, request.digest)
         attempt = self._attempts.get(request.group_id)
         if attempt is None or peer not in attempt.members:
             return pb.Outcome(verdict=pb.RETRY, why="this group is not known to the leader", open=True)
         if peer not in attempt.commits:
             attempt.rates.update({rate.peer_id: int(rate.bytes_per_second) for rate in request.rates})
+        attempt.last_at = self._clock()
         attempt.commits[peer] = Commit(request.complete, request.digest, request.norm, request.why)
         await self._until(attempt.outcome, lambda: self._try_to_decide(request.group_id, attempt))
-        return _for_member(attempt.outcome.result(), request.digest)
+        return for_member(attempt.outcome.result(), request.digest)
 
     async def told_all(self, seconds: float) -> None:
         """Return when every live member of the last group spoke since its outcome, at the latest after so long."""
@@ -225,7 +217,7 @@ class Leader:
             if not future.done():
                 await asyncio.wait([future], timeout=_TICK)
 
-    def _try_to_form(self, attempt: _Attempt) -> None:
+    def _try_to_form(self, attempt: Attempt) -> None:
         if attempt.group.done():
             return
         self._due()
@@ -249,7 +241,7 @@ class Leader:
         elif self._waited(attempt) > self._rules.patience:
             self._release(decision.why)
 
-    def _reopen(self, attempt: _Attempt, decision: Reopen) -> None:
+    def _reopen(self, attempt: Attempt, decision: Reopen) -> None:
         """Who was not ready may be gone: its last count must not close the round for ever, nor one that is void."""
         counts = attempt.ready.keys() - set(decision.resync)
         self._progress = {peer: word for peer, word in self._progress.items() if peer in counts}
@@ -270,7 +262,7 @@ class Leader:
         guests = frozenset(guest for guest, round_ in self._hosted.items() if round_ == self.round)
         return Limits(self._rules.grace, self._rules.patience, guests)
 
-    def _form(self, attempt: _Attempt, decision: Form) -> None:
+    def _form(self, attempt: Attempt, decision: Form) -> None:
         group_id = secrets.token_bytes(16)
         for peer in decision.members:
             self._guests.pop(peer, None)
@@ -278,7 +270,7 @@ class Leader:
         attempt.members, attempt.resync, attempt.needs = decision.members, decision.resync, decision.needs
         attempt.formed_at = self._clock()
         self._attempts[group_id], self._forming = attempt, None
-        seats = [_seat(peer, attempt.ready[peer]) for peer in decision.members]
+        seats = [seat(peer, attempt.ready[peer]) for peer in decision.members]
         relay = relay_of(
             [seat.peer_id for seat in seats if seat.payload],
             self._rates,
@@ -289,35 +281,44 @@ class Leader:
             pb.Group(verdict=pb.GO, why=decision.why, group_id=group_id, members=seats, leader=self._own, relay=relay)
         )
 
-    def _answer(self, peer: bytes, attempt: _Attempt) -> pb.Group:
+    def _answer(self, peer: bytes, attempt: Attempt) -> pb.Group:
         group = attempt.group.result()
         if peer in attempt.resync:
             return pb.Group(verdict=pb.RESYNC, why="this peer's state differs from the majority's")
         return group
 
-    def _try_to_decide(self, group_id: bytes, attempt: _Attempt) -> None:
+    def _try_to_decide(self, group_id: bytes, attempt: Attempt) -> None:
         if attempt.outcome.done():
             return
         decision = decide_outcome(
             group=attempt.members,
             needs=attempt.needs,
             commits=attempt.commits,
+            gone=attempt.gone,
             own=self._own,
             waited=self._clock() - attempt.formed_at,
             patience=self._rules.patience,
         )
         if isinstance(decision, Wait):
+            if self._clock() - attempt.last_at > _SILENCE_SECONDS and (attempt.look is None or attempt.look.done()):
+                attempt.look = asyncio.ensure_future(self._look_for_missing(attempt))
             return
         self._say(decision.why)
         if isinstance(decision, Abort):
             for suspect in decision.suspects:
                 self._progress.pop(suspect, None)
-        self._conclude(group_id, attempt, _outcome(decision))
+        self._conclude(group_id, attempt, outcome_message(decision))
         if isinstance(decision, Apply):
             self._unheard = set(attempt.members) - {self._own}
             self.advance(self.round + 1)
 
-    def _conclude(self, group_id: bytes, attempt: _Attempt, outcome: pb.Outcome) -> None:
+    async def _look_for_missing(self, attempt: Attempt) -> None:
+        for peer in attempt.members:
+            if peer not in attempt.commits and not await self.lives(peer):
+                attempt.gone.add(peer)
+        await asyncio.sleep(_SILENCE_SECONDS)
+
+    def _conclude(self, group_id: bytes, attempt: Attempt, outcome: pb.Outcome) -> None:
         self._attempts.pop(group_id, None)
         self._rates.update(attempt.rates)
         self.remember(group_id, outcome)
@@ -347,10 +348,10 @@ class Leader:
         live = {member.peer_id for member in self._members()}
         return {peer: count for peer, count in self._progress.items() if peer in live}
 
-    def _waited_closing(self, attempt: _Attempt) -> float:
+    def _waited_closing(self, attempt: Attempt) -> float:
         return min(self._waited(attempt), self._clock() - self._closing_since) if self._closing_since else 0.0
 
-    def _waited(self, attempt: _Attempt) -> float:
+    def _waited(self, attempt: Attempt) -> float:
         return self._clock() - min(word.at for word in attempt.ready.values())
 
     def _view(self, phase: pb.RoundPhase.ValueType, why: str) -> pb.SwarmView:
@@ -361,35 +362,3 @@ class Leader:
         if why != self._why:
             logger.debug("round %d: %s", self.round, why)
             self._why = why
-
-
-def _seat(peer: bytes, word: Ready) -> pb.GroupMember:
-    return pb.GroupMember(
-        peer_id=peer, samples=word.samples, client_mode=word.client_mode, payload=word.payload, member=word.member
-    )
-
-
-def _ready(request: pb.ReadyRequest, now: float) -> Ready:
-    return Ready(
-        request.samples,
-        request.digest,
-        request.client_mode,
-        now,
-        request.payload,
-        request.member,
-        tuple(request.made_by),
-        request.voted,
-    )
-
-
-def _outcome(decision: Apply | Abort) -> pb.Outcome:
-    if isinstance(decision, Abort):
-        return pb.Outcome(verdict=pb.RETRY, why=decision.why)
-    return pb.Outcome(verdict=pb.GO, digest=decision.digest, norm=decision.norm, why=decision.why)
-
-
-def _for_member(outcome: pb.Outcome, digest: str) -> pb.Outcome:
-    """The outcome as it concerns a member that holds the average `digest`."""
-    if outcome.verdict == pb.GO and outcome.digest != digest:
-        return pb.Outcome(verdict=pb.RESYNC, why="this peer received another average than the majority")
-    return outcome

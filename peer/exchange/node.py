@@ -29,6 +29,7 @@ logger = log.get(__name__)
 
 # What a call to another peer may end with.
 NETWORK_ERRORS = (P2PDaemonError, P2PHandlerError, OSError, EOFError, TimeoutError, asyncio.IncompleteReadError)
+NOBODY_THERE = P2PDaemonError  # among them: no connection could be made
 _START_SECONDS = 20.0
 _SETTLE_SECONDS = 0.5
 

@@ -213,14 +213,21 @@ class Abort:
 
 
 def decide_outcome(
-    *, group: Sequence[bytes], needs: Needs, commits: Mapping[bytes, Commit], own: bytes, waited: float, patience: float
+    *,
+    group: Sequence[bytes],
+    needs: Needs,
+    commits: Mapping[bytes, Commit],
+    own: bytes,
+    waited: float,
+    patience: float,
+    gone: Collection[bytes] = (),
 ) -> Wait | Apply | Abort:
-    """Whether the group's average is applied; `waited` seconds since the group was formed."""
+    """Whether the group's average is applied, `waited` seconds after it was formed; the `gone` are not awaited."""
     missing = tuple(peer for peer in group if peer not in commits)
     broken = tuple(peer for peer in group if peer in commits and not commits[peer].complete)
     if broken:
         return Abort(missing, f"the exchange broke: {commits[broken[0]].why}")
-    if missing and waited < patience:
+    if set(missing) - set(gone) and waited < patience:
         return Wait(f"waiting for {len(missing)} of {len(group)} results")
     if own not in commits:
         return Abort(missing, "the leader itself got no result")

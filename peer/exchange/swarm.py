@@ -20,7 +20,7 @@ from peer.exchange.delivery import Delivery, Fallback, Progress
 from peer.exchange.gather import Gather
 from peer.exchange.leader import Arbiter, Leader, Rules, nobody_else
 from peer.exchange.loop import LoopThread
-from peer.exchange.node import NETWORK_ERRORS, Node, NodeOptions, start_dht
+from peer.exchange.node import NETWORK_ERRORS, NOBODY_THERE, Node, NodeOptions, start_dht
 from peer.exchange.protocol import Servicer
 from peer.exchange.reporter import Reporter
 from peer.exchange.rounds import evaluator_of, leader_of
@@ -90,7 +90,7 @@ class SwarmExchange:
         servicer.line = node.line = options.line
         way = _way(node, servicer, carrier, options)
         exchange = cls(node, servicer, leader, way, options.rules, options.ballot, loop)
-        servicer.redirect = exchange.redirect
+        leader.lives, servicer.redirect = exchange.lives, exchange.redirect
         servicer.heard_of, servicer.made_by = node.heard_of, exchange.made_by
         loop.run(exchange._open(carrier), _CALL_SECONDS)
         if options.local:
@@ -132,6 +132,16 @@ class SwarmExchange:
         """Whom to ask instead when this peer does not lead; else nothing."""
         leader = self._find_leader()
         return b"" if leader == self._node.id else leader
+
+    async def lives(self, peer: bytes) -> bool:
+        """Whether a member's process may be there: its machine does not refuse to be called."""
+        try:
+            await self._node.stub(Servicer, peer).rpc_outcome(pb.OutcomeQuery(), timeout=_CALL_SECONDS)
+        except NOBODY_THERE:
+            return False
+        except NETWORK_ERRORS as error:
+            logger.debug("a member was asked whether it is there: %r", error)
+        return True
 
     def made_by(self, round_: int) -> tuple[str, ...]:
         """The members whose group made θ of that round; empty when that is not known."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from hivemind.p2p import P2PHandlerError, PeerID
+from hivemind.p2p import P2PDaemonError, P2PHandlerError, PeerID
 
 COORDINATOR = b"coordinator"
 _TIMEOUT = 5.0
@@ -50,7 +50,7 @@ class Network:
             await asyncio.sleep(_LOOK)
 
     async def call(self, one: bytes, other: bytes, method: str, message: Any, timeout: float | None) -> Any:
-        """`other`'s answer. Raises TimeoutError, or P2PHandlerError when nobody listens there."""
+        """`other`'s answer. Raises TimeoutError, P2PDaemonError when nobody listens there, P2PHandlerError."""
         async with asyncio.timeout(timeout or _TIMEOUT):
             await self.travel(one, other)
             await self._require(one, other)
@@ -66,7 +66,7 @@ class Network:
     async def _require(self, one: bytes, other: bytes) -> None:
         there = self.hosts.get(other)
         if there is None or not there.up:
-            raise P2PHandlerError("nobody listens there")
+            raise P2PDaemonError("nobody listens there")
         while not self.reaches(one, other):  # lost: until the caller's patience ends
             await asyncio.sleep(_LOOK)
 

@@ -135,6 +135,7 @@ class VirtualPeer:
         way, loop = VirtualWay(self), _Loop()
         self.exchange = SwarmExchange(self.node, servicer, leader, way, rules, world.ballot(self.name), loop)  # type: ignore[arg-type]
         servicer.redirect, servicer.heard_of = self.exchange.redirect, self.node.heard_of
+        leader.lives = self.exchange.lives
         world.network.hosts[self.id] = Host(self.id, servicer)
         reporting = self.exchange._reporter.keep_reporting(lambda: self.node.me.active)
         self._tasks = [

@@ -196,8 +196,9 @@ def commit(digest: str = "g", norm: float = 1.0, complete: bool = True, why: str
 TWO_OF_THREE = Needs(2, frozenset({A, B, C}))
 
 
-def outcome(commits: dict[bytes, Commit], waited: float = 0.0, needs: Needs = TWO_OF_THREE):
-    return decide_outcome(group=(A, B, C), needs=needs, commits=commits, own=A, waited=waited, patience=10.0)
+def outcome(commits: dict[bytes, Commit], **changes: object):
+    facts = {"group": (A, B, C), "needs": TWO_OF_THREE, "own": A, "waited": 0.0, "patience": 10.0}
+    return decide_outcome(commits=commits, **{**facts, **changes})  # type: ignore[arg-type]
 
 
 def test_applies_when_all_hold_the_same_average() -> None:
@@ -214,6 +215,15 @@ def test_a_silent_member_does_not_stop_the_others_for_ever() -> None:
     said = {A: commit(), B: commit()}
     assert isinstance(outcome(said, waited=9.9), Wait)
     assert isinstance(outcome(said, waited=10.0), Apply)
+
+
+def test_a_member_that_is_surely_gone_is_not_awaited() -> None:
+    said = {A: commit(), B: commit()}
+    assert isinstance(outcome(said, gone={C}), Apply)
+    assert isinstance(outcome(said, gone={B}), Wait)
+    assert outcome({A: commit()}, gone={B, C}) == Abort(
+        (B, C), "only 1 of the 2 members without whom nothing may be applied got a result"
+    )
 
 
 def test_no_majority_for_one_average_aborts() -> None:

@@ -1,0 +1,60 @@
+"""One try to form a group and to exchange in it, as the leader keeps it, and how it is said in messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+
+from peer.exchange.rounds import Abort, Apply, Commit, Needs, Ready
+from swarm.proto import exchange_pb2 as pb
+
+
+@dataclass
+class Attempt:
+    """One try to form a group and to exchange in it."""
+
+    ready: dict[bytes, Ready] = field(default_factory=dict)
+    group: asyncio.Future[pb.Group] = field(default_factory=asyncio.Future)
+    commits: dict[bytes, Commit] = field(default_factory=dict)
+    rates: Counter[bytes] = field(default_factory=Counter)  # bytes per second that each was seen to send, by all
+    outcome: asyncio.Future[pb.Outcome] = field(default_factory=asyncio.Future)
+    formed_at: float = 0.0
+    last_at: float = 0.0  # when a result came last
+    gone: set[bytes] = field(default_factory=set)  # members that did not answer when they were asked whether they live
+    look: asyncio.Task[None] | None = None  # for those who are missing
+    members: tuple[bytes, ...] = ()
+    resync: tuple[bytes, ...] = ()
+    needs: Needs = field(default_factory=Needs)
+
+
+def seat(peer: bytes, word: Ready) -> pb.GroupMember:
+    return pb.GroupMember(
+        peer_id=peer, samples=word.samples, client_mode=word.client_mode, payload=word.payload, member=word.member
+    )
+
+
+def ready_of(request: pb.ReadyRequest, now: float) -> Ready:
+    return Ready(
+        request.samples,
+        request.digest,
+        request.client_mode,
+        now,
+        request.payload,
+        request.member,
+        tuple(request.made_by),
+        request.voted,
+    )
+
+
+def outcome_message(decision: Apply | Abort) -> pb.Outcome:
+    if isinstance(decision, Abort):
+        return pb.Outcome(verdict=pb.RETRY, why=decision.why)
+    return pb.Outcome(verdict=pb.GO, digest=decision.digest, norm=decision.norm, why=decision.why)
+
+
+def for_member(outcome: pb.Outcome, digest: str) -> pb.Outcome:
+    """The outcome as it concerns a member that holds the average `digest`."""
+    if outcome.verdict == pb.GO and outcome.digest != digest:
+        return pb.Outcome(verdict=pb.RESYNC, why="this peer received another average than the majority")
+    return outcome
