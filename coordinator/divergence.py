@@ -97,7 +97,7 @@ def roll_back(state: State, place: int, why: str) -> Step:
 
 
 def _target(state: State, place: int, before: int) -> Checkpoint | None:
-    """Of the good checkpoints the newest from before round `before`, else the newest; the run's first is always good."""
+    """Of the good checkpoints the newest from before round `before`, else the newest; the first is always good."""
     rounds = [key for key in state.checkpoints if state.ledger.since <= key and (key < place or key == 0)]
     older = [key for key in rounds if key < before]
     return state.checkpoints[max(older or rounds)] if rounds else None

@@ -183,9 +183,9 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class RollBack:
-    """The run went back by rule, for the `number`th time, and so began the lineage of that number: θ_place was the first
-    state in doubt, the checkpoint of round `back_to` the newest that was not. It is the `again`th time at this place.
-    `halted` says that it was stopped instead.
+    """The run went back by rule, for the `number`th time, and so began the lineage of that number: θ_place was the
+    first state in doubt, the checkpoint of round `back_to` the newest that was not. It is the `again`th time at that
+    place. `halted` says that it was stopped instead.
     """
 
     number: int

@@ -10,7 +10,6 @@ from immutables import Map
 from coordinator import decisions as d
 from coordinator.state import State, Step
 
-
 LOST = "no member holds a later one"
 
 

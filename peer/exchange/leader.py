@@ -284,7 +284,7 @@ class Leader:
     def _answer(self, peer: bytes, attempt: _Attempt) -> pb.Group:
         group = attempt.group.result()
         if peer in attempt.resync:
-            return pb.Group(verdict=pb.RESYNC, why="this peer's state differs from the majority's")
+            return pb.Group(verdict=pb.RESYNC, why="this peer's state differs from the majority's", differs=True)
         return group
 
     def _try_to_decide(self, group_id: bytes, attempt: _Attempt) -> None:
@@ -381,5 +381,5 @@ def _outcome(decision: Apply | Abort) -> pb.Outcome:
 def _for_member(outcome: pb.Outcome, digest: str) -> pb.Outcome:
     """The outcome as it concerns a member that holds the average `digest`."""
     if outcome.verdict == pb.GO and outcome.digest != digest:
-        return pb.Outcome(verdict=pb.RESYNC, why="this peer received another average than the majority")
+        return pb.Outcome(verdict=pb.RESYNC, why="this peer received another average than the majority", differs=True)
     return outcome

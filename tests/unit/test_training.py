@@ -21,7 +21,8 @@ from peer.gradients import Gradients
 from peer.learner import GradientLearner, Learner
 from peer.leases import LeasedRange
 from peer.model import trainable
-from peer.training import Peer, RoundDone, Work, train
+from peer.training import train
+from peer.workbench import Peer, RoundDone, Work
 from swarm.errors import CorruptError
 from swarm.ranges import Range
 from swarm.runspec import RunSpec, loads
