@@ -44,6 +44,7 @@ class Learner(ABC):
         self.global_samples = 0
         self.digest = ""
         self.sound = True  # all numbers of the agreed state are finite
+        self.altered = False  # it was found to have changed in memory
         self.digest_seconds = 0.0  # that its digest took
         self.digested_at = 0.0  # monotonic
         self.lock = threading.Lock()
@@ -95,7 +96,8 @@ class Learner(ABC):
             return self._is_same()
 
     def _is_same(self) -> bool:
-        return not self.digest or self._digest() == self.digest
+        self.altered = bool(self.digest) and self._digest() != self.digest
+        return not self.altered
 
     def _digest(self) -> str:
         started = time.monotonic()
@@ -112,6 +114,7 @@ class Learner(ABC):
             self.round = int(metadata["round"])
             self.global_samples = int(metadata["global_samples"])
             self.digest = metadata["digest"]
+            self.altered = False
             self.sound = all_finite(tensors.values())
 
     @contextmanager

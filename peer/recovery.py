@@ -46,9 +46,8 @@ def look(peer: Peer) -> Finding | None:
     learner, doubt = peer.learner, peer.orders.doubt
     if doubt and doubt[0] == learner.digest:
         return Finding(Fault.OTHER_STATE, doubt[1])
-    if health.look_due(time.monotonic() - learner.digested_at, learner.digest_seconds):
-        return health.of_memory(learner.intact(), learner.round)
-    return None
+    due = health.look_due(time.monotonic() - learner.digested_at, learner.digest_seconds)
+    return health.of_memory(not learner.altered and (not due or learner.intact()), learner.round)
 
 
 def quarantine(peer: Peer, found: Finding) -> None:

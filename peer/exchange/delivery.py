@@ -98,7 +98,7 @@ class Delivery:
             if (held := await _opened(part, manifest, folder, tell)) is None:
                 held = part.held
                 self._shelf.put(held)
-                await Fetching(self._node, part, fallback, tell).run()
+                await Fetching(self._node, part, fallback, tell, PATIENCE_SECONDS).run()
                 await asyncio.to_thread(part.finish)
             self._shelf.put(held)
         finally:
@@ -140,7 +140,7 @@ class Fetching:
         part: Part,
         fallback: Fallback | None,
         tell: Progress,
-        patience: float = PATIENCE_SECONDS,
+        patience: float,
     ) -> None:
         self._node = node
         self._part = part

@@ -51,9 +51,10 @@ class States:
     async def offer(self, path: Path, digest: str) -> Manifest:
         """Give the state file to whoever asks; what there is to say of it. Raises OSError."""
         async with self._reading:
-            held = self._given.get(digest) or await asyncio.to_thread(OpenState.of, path)
+            if digest not in self._given:
+                self._given[digest] = await asyncio.to_thread(OpenState.of, path)
+        held = self._given[digest]
         held.asked_at = time.monotonic()
-        self._given[digest] = held
         self.shelf.put(held)
         self._forget_old()
         return held.manifest
