@@ -72,15 +72,21 @@ def reported(state: State, round_: int) -> Step:
 
 
 def evaluated(state: State, found: Evaluation) -> Step:
-    """After an evaluation. Only that of a state which the run knows says something about it."""
+    """After an evaluation of a state that the run knows. A member's lone word on it takes the run back only once: its
+    machine may be the one that computes wrongly.
+    """
     poll, checkpoint = state.votes.get(found.round - 1, Poll()), state.checkpoints.get(found.round)
     known = found.digest in (poll.majority, checkpoint.digest if checkpoint else "")
-    if math.isfinite(found.heldout_loss) or state.halted or not known or evaluations.objection(state, found):
+    heeded = any(back.told_by == found.evaluated_by for back in state.rollbacks)
+    if math.isfinite(found.heldout_loss) or state.halted or not known or heeded:
         return state, []
-    return roll_back(state, found.round, f"the held-out loss of round {found.round} is {found.heldout_loss}")
+    if evaluations.objection(state, found):
+        return state, []
+    why = f"the held-out loss of round {found.round} is {found.heldout_loss}"
+    return roll_back(state, found.round, why, found.evaluated_by)
 
 
-def roll_back(state: State, place: int, why: str) -> Step:
+def roll_back(state: State, place: int, why: str, told_by: str = "") -> Step:
     """To the newest checkpoint from before θ_place, in a new lineage; or stop, when that did not help."""
     last = state.rollbacks[-1] if state.rollbacks else None
     again = last.again + 1 if last and place <= last.place + _NEAR else 1
@@ -88,7 +94,8 @@ def roll_back(state: State, place: int, why: str) -> Step:
     number = state.lineage + 1
     if again > MOST or target is None:
         return _halt(state, RollBack(number, place, state.latest.round, again, _sentence(again, target, why), True))
-    back = RollBack(number, max(place, last.place if last and again > 1 else 0), target.round, again, why)
+    place = max(place, last.place if last and again > 1 else 0)
+    back = RollBack(number, place, target.round, again, why, told_by=told_by)
     state, expired = _take_back_leases(state)
     state, gone = go_back(replace(state, rollbacks=(*state.rollbacks, back)), target.round, because=why)
     state, dropped = checkpoints.without_later(state, target.round, f"the run went back to before it: {why}")

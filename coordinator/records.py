@@ -185,7 +185,7 @@ class Checkpoint:
 class RollBack:
     """The run went back by rule, for the `number`th time, and so began the lineage of that number: θ_place was the
     first state in doubt, the checkpoint of round `back_to` the newest that was not. It is the `again`th time at that
-    place. `halted` says that it was stopped instead.
+    place. `halted` says that it was stopped instead; `told_by` is the member on whose word alone it happened, if any.
     """
 
     number: int
@@ -194,6 +194,7 @@ class RollBack:
     again: int
     why: str
     halted: bool = False
+    told_by: str = ""
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,7 @@ rollbacks = Table(
     Column("again", Integer, nullable=False),
     Column("why", Text, nullable=False),
     Column("halted", Boolean, nullable=False),
+    Column("told_by", String(64), nullable=False),
 )
 
 log = Table(

@@ -64,7 +64,7 @@ class Desk:
         while self.run.lineage <= self.session.lineage and not stopping.is_set():
             self.refresh()
             stopping.wait(_LOOK_SECONDS)
-        self._quarantine = None
+        self._quarantine, self._maddrs = None, []
         self.session.follow(self.run.lineage)
 
     def look_around(self) -> None:

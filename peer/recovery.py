@@ -61,6 +61,7 @@ def quarantine(peer: Peer, found: Finding) -> None:
     peer.finding, peer.quarantined_at = found, time.monotonic()
     peer.ready_at = peer.quarantined_at + health.pause_after(in_a_row)
     _drop(peer, learner.round, found.why)
+    peer.exchange.progress(learner.round, 0, peer.rate)  # nobody waits for what is dropped
     peer.listener.quarantined(found, learner.round, in_a_row)
     if in_a_row >= health.MOST:
         raise UnsoundError(

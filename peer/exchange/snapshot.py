@@ -114,7 +114,8 @@ def _manifest(offer: pb.Snapshot) -> Manifest:
 
 
 def _forget_others(folder: Path, part: Part) -> None:
-    """What is left of states that nobody holds any more."""
+    """What is left of other states, and of this one when a process was killed before it had its name."""
+    (folder / part.held.manifest.sha256).unlink(missing_ok=True)
     for other in folder.glob("*.part"):
         if other != part.held.path:
             other.unlink()

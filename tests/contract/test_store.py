@@ -39,7 +39,8 @@ def opener(database: str, tmp_path: Path) -> Iterator[Opener]:
 def facts(state: State) -> dict[str, object]:
     """What must survive; deadlines, pulses and the time of the last heartbeat need not."""
     ledger = state.ledger
-    since = sorted(state.checkpoints)[-state.terms.keep_checkpoints :][0]
+    oldest = sorted(state.checkpoints)[-state.terms.keep_checkpoints :][0]
+    since = state.latest.round if state.rollbacks else oldest
     return {
         "free": ledger.free,
         "leases": {key: (item.member, item.range, item.left) for key, item in ledger.leases.items()},

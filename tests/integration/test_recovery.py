@@ -51,14 +51,14 @@ def assert_adds_up(run: SwarmRun) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "do", "fault"),
+    ("mode", "do", "kinds"),
     [
-        ("gradient", "nan", "damaged-state"),
-        ("gradient", "flip", "damaged-state"),
-        ("local", "nan", "not-finite"),
+        ("gradient", "nan", {"damaged-state"}),
+        ("gradient", "flip", {"damaged-state", "other-state"}),  # seen in its memory, or in the round's end
+        ("local", "nan", {"not-finite"}),
     ],
 )
-def test_one_of_three_recovers_tells_why_and_counts_again(run: SwarmRun, mode: str, do: str, fault: str) -> None:
+def test_one_of_three_recovers_tells_why_and_counts_again(run: SwarmRun, mode: str, do: str, kinds: set[str]) -> None:
     if mode == "local":
         local(run)
     run.launch()
@@ -66,7 +66,8 @@ def test_one_of_three_recovers_tells_why_and_counts_again(run: SwarmRun, mode: s
     victim = peers[1]
     faults.at(plan(run, 1), "train", do)
     found = victim.named("quarantine", 60)
-    assert (found["fault"], found["in_a_row"]) == (fault, 1)
+    assert found["fault"] in kinds
+    assert found["in_a_row"] == 1
     counted = max(event.get("counted", 0) for event in victim.events)
     victim.wait_for(lambda event: event.get("counted", 0) > counted, 60)
     with run.client() as client:

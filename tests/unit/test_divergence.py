@@ -169,11 +169,14 @@ def test_a_run_that_comes_well_beyond_the_place_begins_to_count_anew() -> None:
 
 def test_a_held_out_loss_that_is_no_number_takes_the_run_back_once() -> None:
     state = trained(5, "a", "b", "c")
-    bad = e.Evaluated("c", Evaluation(5, "d5", math.nan))
+    bad = e.Evaluated("c", Evaluation(5, "d5", math.nan, {}, "c"))
     state, made = run(state, bad)
     assert back_of(made) == [4]
     state, made = run(state, bad)
     assert back_of(made) == []
+    known = Evaluation(4, "d4", math.nan, {}, "c")
+    assert back_of(run(state, e.Evaluated("c", known))[1]) == []
+    assert back_of(run(state, e.Evaluated("a", replace(known, evaluated_by="a")))[1]) == [2]
 
 
 def test_a_held_out_loss_of_a_state_that_the_run_does_not_know_says_nothing() -> None:
