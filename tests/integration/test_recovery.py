@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from coordinator import decisions as d
+from coordinator.records import RollBack
+from coordinator.store import open_store
+from swarm.errors import HaltedError
 from tests import faults
 from tests.harness import Event, Program
 from tests.swarm_run import SwarmRun, digests, local, rounds, swarm_run
@@ -106,3 +110,19 @@ def test_when_all_diverge_the_run_goes_back_and_on(run: SwarmRun) -> None:
     assert not status.halted
     end(peers)
     assert_adds_up(run)
+
+
+def test_a_run_that_was_stopped_stays_so_and_says_why(run: SwarmRun) -> None:
+    coordinator = run.launch()
+    coordinator.interrupt()
+    assert coordinator.finish(20) == 0
+    store = open_store("test", run.folder / "coordinator")
+    store.write([d.RolledBack(RollBack(1, 3, 0, 4, "all diverged, and going back 3 times did not help", True))], 0.0)
+    store.close()
+    run.launch()
+    late = run.join("late")
+    assert late.finish(60) == HaltedError.exit_code
+    assert "all diverged, and going back 3 times did not help" in late.stderr
+    status = run.command("status", run.invite)
+    assert status.finish(30) == 0
+    assert any("stopped: all diverged" in event["text"] for event in status.every("line"))

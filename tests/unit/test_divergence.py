@@ -6,6 +6,8 @@ import math
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from coordinator import decisions as d
 from coordinator import divergence
@@ -18,7 +20,7 @@ from coordinator.tick import tick
 from swarm.checks import failed
 from swarm.faults import Fault
 from swarm.ranges import Range
-from tests.histories import fresh, report
+from tests.histories import History, fresh, report
 
 LONG = replace(fresh().terms, total_rounds=1000, keep_checkpoints=3, epoch_samples=10_000)
 
@@ -219,3 +221,18 @@ def test_positions_that_were_undone_are_lent_again_and_counted_once() -> None:
     assert lease.range.start == 16
     assert state.ledger.counted_samples == 16
     assert lease.range.overlap(Range(0, 16)) == Range(16, 16) or not lease.range.overlap(Range(0, 16))
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 2**32))
+def test_whatever_happens_a_going_back_leaves_only_older_checkpoints_and_ends_some_time(seed: int) -> None:
+    for before, made, after, _ in History(seed).steps(100):
+        found = [item.rollback for item in made if isinstance(item, d.RolledBack)]
+        assert after.lineage == before.lineage + len(found)
+        for back in found:
+            assert back.again <= divergence.MOST or back.halted
+            assert back.halted or back.back_to < back.place or back.back_to == 0
+        if found and not found[-1].halted:
+            assert max(after.checkpoints) == after.round == found[-1].back_to
+            assert not any(member.holds for member in after.live)
+        assert not before.halted or after.rollbacks == before.rollbacks
