@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from coordinator import decisions as d
@@ -41,16 +42,28 @@ def uploaded(state: State, event: e.CheckpointUploaded) -> Step:
     if why := _objection(state, offered):  # the answer may be another than when it was offered
         return state, [d.CheckpointOffered(offered, why)]
     kept, dropped = _retained({**state.checkpoints, offered.round: offered}, state.terms.keep_checkpoints)
-    after = replace(state, checkpoints=kept, ledger=state.ledger.forget_before(max(kept)))
+    ledger = state.ledger.forget_before(_newest(kept, state.terms.keep_checkpoints)[0])
+    after = replace(state, checkpoints=kept, ledger=ledger)
     made = [d.CheckpointAccepted(offered), *dropped, *advanced(state, after)]
     after, contradicted = evaluations.checked(after, offered.round)
     return after, [*made, *contradicted]
 
 
 def _retained(found: dict[int, Checkpoint], keep: int) -> tuple[dict[int, Checkpoint], list[d.Decision]]:
-    """The newest `keep` and the first one; the others are dropped."""
-    newest = sorted(found)[-keep:]
+    """The newest `keep`, to which the run may go back, and the first one; the others are dropped."""
+    newest = _newest(found, keep)
     kept = {key: value for key, value in found.items() if key in newest or key == 0}
     return kept, [
         d.CheckpointDropped(found[key], f"only the newest {keep} are kept") for key in found if key not in kept
     ]
+
+
+def _newest(rounds: Iterable[int], keep: int) -> list[int]:
+    return sorted(rounds)[-keep:]
+
+
+def without_later(state: State, round_: int, why: str) -> Step:
+    """The checkpoints of later rounds are no part of the run any more: nobody is offered them."""
+    kept = {key: item for key, item in state.checkpoints.items() if key <= round_}
+    dropped = [d.CheckpointDropped(item, why) for key, item in sorted(state.checkpoints.items()) if key > round_]
+    return replace(state, checkpoints=kept), [*dropped]

@@ -8,7 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coordinator.ledger import Entry, Lease, Return
-from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Member, Receipt, RoundReport
+from coordinator.records import (
+    Checkpoint,
+    Evaluation,
+    IssuedInvite,
+    Member,
+    Quarantine,
+    Receipt,
+    RollBack,
+    RoundReport,
+)
 from swarm.ranges import total
 
 
@@ -259,6 +268,7 @@ class WentBack:
     back: Return
     from_round: int
     undone: tuple[Entry, ...]
+    because: str
 
     @property
     def why(self) -> str:
@@ -267,9 +277,32 @@ class WentBack:
     def __str__(self) -> str:
         count = total(entry.range for entry in self.undone)
         return (
-            f"The run went back from round {self.from_round} to the state of round {self.back.round}: no member "
-            f"holds a later one; {count} samples are free again."
+            f"The run went back from round {self.from_round} to the state of round {self.back.round}: {self.because}; "
+            f"{count} samples are free again."
         )
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A member dropped what it had computed."""
+
+    member: Member
+    quarantine: Quarantine
+
+    def __str__(self) -> str:
+        found = self.quarantine
+        row = f" for the {found.in_a_row}th time in a row" if found.in_a_row > 1 else ""
+        return f"{self.member.name} ({self.member.id}) quarantined itself in round {found.round}{row}: {found.why}."
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """A new lineage began: members load the state to which the run went back. Or the run was stopped."""
+
+    rollback: RollBack
+
+    def __str__(self) -> str:
+        return f"The run was stopped: {self.rollback.why}." if self.rollback.halted else ""
 
 
 Decision = (
@@ -296,4 +329,6 @@ Decision = (
     | EvaluationDenied
     | EvaluationDropped
     | WentBack
+    | Quarantined
+    | RolledBack
 )

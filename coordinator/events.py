@@ -10,7 +10,7 @@ from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Pulse, Rec
 
 @dataclass(frozen=True)
 class Join:
-    """`round` is that of the state which the joining process already holds; 0 for a fresh start.
+    """`round` is that of the state, of the `lineage`, which the joining process already holds; 0 for a fresh start.
 
     `session` names the joining process, `replaces` the one that had the same folder before and ended.
     """
@@ -24,6 +24,7 @@ class Join:
     invite: str = ""
     session: str = ""
     replaces: str = ""
+    lineage: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,12 @@ class RevokeInvite:
 
 @dataclass(frozen=True)
 class Heartbeat:
+    """`lineage` is that of the run as the member knows it."""
+
     member: str
     pulse: Pulse
     session: str = ""
+    lineage: int = 0
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class Ledger:
     """All positions of a run. Methods return a changed copy, in time that hardly grows with members and leases.
 
     `leases` are the open ones by id, `held` their ids by member, `closed` the others by number. `counted` holds
-    entries, by round and first position, for as long as the run may go back to before that round.
+    the entries of rounds ≥ `since`, by round and first position: the run may go back to one of those rounds.
     """
 
     epoch_samples: int
@@ -80,6 +80,7 @@ class Ledger:
     counted: Map[int, Map[int, Entry]] = Map()
     returns: tuple[Return, ...] = ()
     next_number: int = 1
+    since: int = 0
 
     def restored(self, leases: Sequence[Lease], entries: Iterable[Entry], returns: Iterable[Return]) -> Ledger:
         """With these leases, open and closed ones, the entries counted since the latest checkpoint, and returns."""
@@ -163,18 +164,21 @@ class Ledger:
     def go_back(self, round_: int, spared: frozenset[str] = frozenset()) -> tuple[Ledger, list[Entry]]:
         """Free what rounds ≥ `round_` had counted; returns those entries as they were."""
         rounds = sorted(key for key in self.counted if key >= round_)
+        back = Return(round_, self.next_number, spared)
+        earlier = (item for item in self.returns if (item.round, item.first_lease) != (back.round, back.first_lease))
         undone = [entry for key in rounds for _, entry in sorted(self.counted[key].items())]
         ledger = replace(
             self,
             free=tuple(merge([*self.free, *(entry.range for entry in undone)])),
             counted=_without_keys(self.counted, rounds),
-            returns=(*self.returns, Return(round_, self.next_number, spared)),
+            returns=(*earlier, back),
         )
         return ledger, undone
 
     def forget_before(self, round_: int) -> Ledger:
         """Keep no entries of rounds that the run can no longer go back to; their positions stay counted."""
-        return replace(self, counted=_without_keys(self.counted, [key for key in self.counted if key < round_]))
+        old = [key for key in self.counted if key < round_]
+        return replace(self, counted=_without_keys(self.counted, old), since=max(self.since, round_))
 
     def find(self, member: str, lease_id: str) -> Lease | None:
         """The open or recently closed lease, when it is this member's."""

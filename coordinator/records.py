@@ -57,8 +57,22 @@ class IssuedInvite:
 
 
 @dataclass(frozen=True)
+class Quarantine:
+    """A member's word that it dropped what it had computed on θ_round, and why. `fault` is one of those in
+    `swarm.faults`; `in_a_row` counts it and those before, with hardly a round between them.
+    """
+
+    fault: str
+    round: int
+    in_a_row: int
+    why: str
+
+
+@dataclass(frozen=True)
 class Pulse:
-    """What a member last said of itself, for others to see; only its speed decides something: how much it is lent."""
+    """What a member last said of itself, for others to see. Of this, its speed decides how much it is lent, and its
+    quarantine, with those of others, whether the run goes back. `digest` is that of θ_round as it holds it.
+    """
 
     phase: str = "starting"
     why: str = ""
@@ -68,6 +82,8 @@ class Pulse:
     loss: float = 0.0
     maddrs: tuple[str, ...] = ()
     device: str = ""
+    digest: str = ""
+    quarantine: Quarantine | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +93,7 @@ class Member:
     `heard` is false for a member read from the tables until its first sign of life. `holds` is the round of the
     state that its process is known to hold, 0 when it is gone. Leases numbered below `first_lease` belong to an
     earlier process of the same key: its heartbeats do not extend them. `invite` is the id of the one it joined with;
-    `session` names its present process: nobody else may speak for it.
+    `session` names its present process: nobody else may speak for it. `lineage` is that of the state which it holds.
     """
 
     id: str
@@ -95,6 +111,7 @@ class Member:
     rejected: int = 0
     invite: str = ""
     session: str = ""
+    lineage: int = 0
     left: str = ""  # why it is gone, as far as this process of the coordinator knows
 
     @property
@@ -122,7 +139,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class RoundReport:
-    """What a member reports of a round; `key` is a fingerprint of the member and the whole report."""
+    """What a member reports of a round of the `lineage`; `key` is a fingerprint of the member and the whole report."""
 
     key: str
     round: int
@@ -130,6 +147,7 @@ class RoundReport:
     counted: tuple[Claim, ...] = ()
     dropped: tuple[Claim, ...] = ()
     dropped_why: str = ""
+    lineage: int = 0
 
 
 @dataclass(frozen=True)
@@ -166,6 +184,22 @@ class Checkpoint:
     global_samples: int
     created_at: float = 0.0
     uploaded_by: str = ""
+
+
+@dataclass(frozen=True)
+class RollBack:
+    """The run went back by rule, for the `number`th time, and so began the lineage of that number: θ_place was the
+    first state in doubt, the checkpoint of round `back_to` the newest that was not. It is the `again`th time at that
+    place. `halted` says that it was stopped instead; `told_by` is the member on whose word alone it happened, if any.
+    """
+
+    number: int
+    place: int
+    back_to: int
+    again: int
+    why: str
+    halted: bool = False
+    told_by: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,15 @@ from immutables import Map
 from coordinator import decisions as d
 from coordinator.state import State, Step
 
+LOST = "no member holds a later one"
 
-def go_back(state: State, to: int, spared: frozenset[str] = frozenset()) -> Step:
+
+def go_back(state: State, to: int, spared: frozenset[str] = frozenset(), because: str = LOST) -> Step:
     """The run is in round `to` again; that is its latest checkpoint's or a later one. What the `spared` members, who
     hold that state, were lent stays lent to them.
     """
     ledger, undone = state.ledger.go_back(to, spared)
-    made = d.WentBack(ledger.returns[-1], state.round, tuple(undone))
+    made = d.WentBack(ledger.returns[-1], state.round, tuple(undone), because)
     lost = Counter[str]()
     for entry in undone:
         lost[entry.member] += len(entry.range)

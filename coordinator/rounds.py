@@ -61,6 +61,14 @@ class Poll:
         top = self.majority
         return bool(top) and top != digest and 2 * self.named[top] > len(self.votes)
 
+    def outvotes(self, digest: str) -> bool:
+        """Whether more than half of those who made the round name one digest, and it is not `digest`."""
+        top = self.majority
+        if top in ("", digest):
+            return False
+        group = max(vote.group_size for vote in self.votes.values() if vote.digest == top)
+        return 2 * self.named[top] > max(group, len(self.votes))
+
     def summary(self, round_: int) -> RoundSummary:
         """The round as the majority saw it; there must be a vote."""
         digest, every = self.majority, list(self.votes.values())

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from coordinator.ledger import Entry, Lease, Return
-from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Member, Metrics, Role
+from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Member, Metrics, Role, RollBack
 from swarm.ranges import Range, subtract
 
 
@@ -76,6 +76,12 @@ def return_row(back: Return) -> dict[str, Any]:
 
 def return_(row: Row[Any]) -> Return:
     return Return(row.round, row.first_lease, frozenset(json.loads(row.spared)))
+
+
+def rollback(row: Row[Any]) -> RollBack:
+    values = dict(row._mapping)
+    del values["run"]
+    return RollBack(**values)
 
 
 def checkpoint(row: Row[Any]) -> Checkpoint:

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import grpc
 
 from coordinator import decisions as d
+from coordinator import divergence, translate
 from coordinator import events as e
-from coordinator import translate
 from coordinator.admission import Admission, sent_with
 from coordinator.dialback import DialBack, host_of
 from coordinator.engine import Engine
@@ -112,6 +112,8 @@ class Servicer(CoordinatorServicer):
             round=state.round,
             bootstrap=[*self._bootstrap(), *members],
             finished=state.finished,
+            halted=state.halted,
+            lineage=state.lineage,
             base=self._artefacts.base,
             server_time=time.time(),
             version=__version__,
@@ -126,6 +128,7 @@ class Servicer(CoordinatorServicer):
             total_rounds=state.terms.total_rounds,
             members=len(state.live),
             finished=state.finished,
+            halted=state.halted,
         )
         return pb.ListRunsResponse(runs=[summary_])
 
@@ -140,6 +143,7 @@ class Servicer(CoordinatorServicer):
             global_samples=state.global_samples,
             samples_per_second=sum(member.pulse.samples_per_second for member in state.live),
             finished=state.finished,
+            halted=state.halted,
             members=[
                 translate.member_message(member, state.ledger.pending(key))
                 for key, member in sorted(state.members.items())
@@ -168,6 +172,7 @@ class Servicer(CoordinatorServicer):
             invite=self._admission.caller(context).id,
             session=_session(context),
             replaces=request.replaces[:_LONGEST_SESSION],
+            lineage=request.lineage,
         )
         [joined] = _of(self._engine.apply(joining), d.MemberJoined)
         seconds = self._engine.state.terms.heartbeat_seconds
@@ -180,7 +185,8 @@ class Servicer(CoordinatorServicer):
 
     def Heartbeat(self, request: pb.HeartbeatRequest, context: grpc.ServicerContext) -> pb.HeartbeatResponse:
         self._state(request.run)
-        self._engine.apply(e.Heartbeat(request.member_id, translate.pulse(request), _session(context)))
+        pulse = translate.pulse(request)
+        self._engine.apply(e.Heartbeat(request.member_id, pulse, _session(context), request.lineage))
         state = self._engine.state
         newest = state.evaluations.get(max(state.evaluations, default=-1))
         return pb.HeartbeatResponse(
@@ -188,6 +194,10 @@ class Servicer(CoordinatorServicer):
             round=state.round,
             finished=state.finished,
             evaluation=translate.evaluation_message(newest) if newest else None,
+            differs=divergence.differs(state, pulse) if request.lineage == state.lineage else "",
+            lineage=state.lineage,
+            went_back=divergence.went_back(state),
+            halted=state.halted,
         )
 
     def Leave(self, request: pb.LeaveRequest, context: grpc.ServicerContext) -> pb.LeaveResponse:

@@ -9,7 +9,7 @@ from immutables import Map
 
 from coordinator import decisions as d
 from coordinator.ledger import Ledger
-from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Member, Terms
+from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Member, RollBack, Terms
 from coordinator.rounds import Poll
 from coordinator.tempo import Tempo
 
@@ -19,8 +19,8 @@ Votes = Map[int, Poll]
 @dataclass(frozen=True)
 class State:
     """A run. `checkpoints` and `evaluations` are accepted ones by round, `offers` wanted ones by their SHA-256,
-    `invites` all that were made, by id, `grants` who may make a round where that was asked. `tempo` is that of the
-    live members; before `due` (Unix seconds) no membership or lease ends by itself.
+    `invites` all that were made, by id, `grants` who may make a round where that was asked, `rollbacks` every going
+    back by rule. `tempo` is that of the live members; before `due` (Unix seconds) no membership or lease ends alone.
     """
 
     terms: Terms
@@ -34,6 +34,7 @@ class State:
     evaluations: Mapping[int, Evaluation] = field(default_factory=dict)
     invites: Mapping[str, IssuedInvite] = field(default_factory=dict)
     grants: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    rollbacks: tuple[RollBack, ...] = ()
 
     @property
     def round(self) -> int:
@@ -49,6 +50,16 @@ class State:
     @property
     def finished(self) -> bool:
         return self.round >= self.terms.total_rounds
+
+    @property
+    def lineage(self) -> int:
+        """How often the run went back by rule: what belongs to an earlier lineage is void."""
+        return self.rollbacks[-1].number if self.rollbacks else 0
+
+    @property
+    def halted(self) -> str:
+        """Why the run was stopped; empty while it goes on."""
+        return self.rollbacks[-1].why if self.rollbacks and self.rollbacks[-1].halted else ""
 
     @property
     def latest(self) -> Checkpoint:

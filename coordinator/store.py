@@ -52,6 +52,7 @@ from coordinator.tables import (
     metadata,
     reports,
     returns,
+    rollbacks,
     votes,
 )
 from swarm.errors import CorruptError, DiskError, SwarmError
@@ -163,6 +164,10 @@ class SqlStore:
                 self._put(connection, grants, {"round": round_, "members": json.dumps(sorted(members_))})
             case d.WentBack():
                 self._go_back(connection, decision)
+            case d.RolledBack(rollback):
+                self._put(connection, rollbacks, asdict(rollback))
+                if not rollback.halted:
+                    connection.execute(update(members).where(self._mine(members)).values(holds=0))
             case _:
                 self._write_of_states(connection, decision)
 
@@ -251,19 +256,21 @@ class SqlStore:
         """The state as the last written tick left it; an empty run for new tables. Raises SwarmError."""
         with self._reading() as connection:
             kept = {row.round: rows.checkpoint(row) for row in self._all(connection, checkpoints)}
+            since = min(sorted(kept)[-terms.keep_checkpoints :], default=0)
             state = State(
                 terms=terms,
-                ledger=self._load_ledger(connection, terms, max(kept, default=0)),
+                ledger=self._load_ledger(connection, terms, since),
                 votes=Map(self._votes(connection)),
                 checkpoints=kept,
                 evaluations={row.round: rows.evaluation(row) for row in self._all(connection, evaluations)},
                 invites={found.id: found for found in map(rows.invite, self._all(connection, invites))},
             )
+            state = replace(state, rollbacks=tuple(map(rows.rollback, self._all(connection, rollbacks))))
             granted = self._all(connection, grants)[-GRANTS_KEPT:]
             state = replace(state, grants={row.round: frozenset(json.loads(row.members)) for row in granted})
             return state.with_members(map(rows.member, self._all(connection, members)))
 
-    def _load_ledger(self, connection: Connection, terms: Terms, latest: int) -> Ledger:
+    def _load_ledger(self, connection: Connection, terms: Terms, since: int) -> Ledger:
         written = self._all(connection, entries)
         counted = [row for row in written if row.state == "counted"]
         taken = [Range(row.start, row.stop) for row in counted]
@@ -273,9 +280,9 @@ class SqlStore:
         found = [rows.lease(row, settled.get((row.id, row.member), [])) for row in self._all(connection, leases)]
         held = [part for lease in found for part in lease.left]
         free = gaps(merge([*taken, *held]), Range(0, END))
-        recent = [rows.entry(row) for row in counted if row.round >= latest]
+        recent = [rows.entry(row) for row in counted if row.round >= since]
         back = [rows.return_(row) for row in self._all(connection, returns)]
-        return Ledger(terms.epoch_samples, tuple(free)).restored(found, recent, back)
+        return Ledger(terms.epoch_samples, tuple(free), since=since).restored(found, recent, back)
 
     def _votes(self, connection: Connection) -> dict[int, Poll]:
         newest = connection.execute(select(func.max(votes.c.round)).where(self._mine(votes))).scalar()

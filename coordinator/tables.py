@@ -151,6 +151,20 @@ returns = Table(
     Column("spared", Text, nullable=False, server_default="[]"),
 )
 
+# Every time that the run went back by rule, or was stopped instead.
+rollbacks = Table(
+    "rollbacks",
+    metadata,
+    _run(),
+    Column("number", BigInteger, primary_key=True),
+    Column("place", BigInteger, nullable=False),
+    Column("back_to", BigInteger, nullable=False),
+    Column("again", Integer, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("halted", Boolean, nullable=False),
+    Column("told_by", String(64), nullable=False),
+)
+
 log = Table(
     "log",
     metadata,

@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import replace
 
-from coordinator import checkpoints, evaluations, grants, invites
+from coordinator import checkpoints, divergence, evaluations, grants, invites
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import Entry, Ledger
@@ -58,7 +58,7 @@ def _apply_of_member(state: State, event: e.MemberEvent, now: float, seed: str) 
         return state, [d.Refused("Another process with this identity has this membership now.", "Join again.")]
     match event:
         case e.Heartbeat():
-            return _beat(state, member, event, now), []
+            return divergence.heard(_beat(state, member, event, now), member)
         case e.Leave():
             return _end_membership(state, member, event.reason)
         case e.TakeLease():
@@ -66,17 +66,20 @@ def _apply_of_member(state: State, event: e.MemberEvent, now: float, seed: str) 
         case e.Report():
             return _report(state, member, event)
         case _:
-            return _answer(state, event)
+            return _answer(state, member, event)
 
 
-def _answer(state: State, event: e.AskRound | e.OfferCheckpoint | e.Evaluated) -> Step:
+def _answer(state: State, member: Member, event: e.AskRound | e.OfferCheckpoint | e.Evaluated) -> Step:
     match event:
         case e.AskRound():
-            return grants.ask(state, event)
+            why = state.halted or divergence.overtaken(state, member)
+            return (state, [d.RoundDenied(event.round, why)]) if why else grants.ask(state, event)
         case e.OfferCheckpoint():
             return checkpoints.offer(state, event)
         case e.Evaluated():
-            return evaluations.judge(state, event)
+            state, made = evaluations.judge(state, event)
+            state, more = divergence.evaluated(state, event.evaluation)
+            return state, [*made, *more]
 
 
 # ── membership ─────────────────────────────────────────────────────────────────────────────────
@@ -95,12 +98,13 @@ def _join(state: State, event: e.Join, now: float) -> Step:
         version=event.version,
         last_seen=now,
         credit=event.credit,
-        holds=event.round,
+        holds=event.round if event.lineage == state.lineage else 0,
         first_lease=state.ledger.next_number,
         counted=before.counted if before else 0,
         rejected=before.rejected if before else 0,
         invite=event.invite,
         session=event.session,
+        lineage=event.lineage,
     )
     return state.with_member(member), [d.MemberJoined(member, again=before is not None, why=why)]
 
@@ -116,7 +120,7 @@ def _revoke(state: State, event: e.RevokeInvite, now: float) -> Step:
 
 
 def _beat(state: State, member: Member, event: e.Heartbeat, now: float) -> State:
-    seen = replace(member, last_seen=now, heard=True, pulse=event.pulse)
+    seen = replace(member, last_seen=now, heard=True, pulse=event.pulse, lineage=event.lineage)
     ledger = state.ledger.extend(member.id, member.first_lease, now + state.terms.lease_seconds)
     return replace(state.with_member(seen), ledger=ledger)
 
@@ -170,8 +174,8 @@ def _expire(state: State, leases: Iterable[str], why: str) -> Step:
 
 
 def _lease(state: State, member: Member, wish: int, now: float, rng: random.Random) -> Step:
-    if state.finished:
-        return state, [d.LeaseDenied("the run is finished")]
+    if why := divergence.no_lease(state, member):
+        return state, [d.LeaseDenied(why)]
     state, made = _go_back_if_lost(state)
     limit = state.ledger.limit(state.terms.target_batch_size, member.pulse.samples_per_second, state.tempo)
     tail = f"{rng.getrandbits(48):012x}"
@@ -201,7 +205,8 @@ def _report(state: State, member: Member, event: e.Report) -> Step:
             continue
         state, filed, more = _file(state, state.members[member.id], report)
         known[report.key] = filed.receipts
-        made += [filed, *more]
+        state, back = divergence.reported(state, report.round) if filed.voted else (state, [])
+        made += [filed, *more, *back]
     return state, made
 
 
@@ -232,7 +237,7 @@ def _is_of_this_process(state: State, member: Member, report: RoundReport) -> bo
 
 def _settle(state: State, member: Member, report: RoundReport) -> tuple[Ledger, list[Entry], bool]:
     """The ledger after the report, what became of every range, and whether its round is none of the run's."""
-    lost = grants.overruled(state, member.id, report)
+    lost = grants.overruled(state, member.id, report) or divergence.void(state, report)
     ledger, entries, void = state.ledger, list[Entry](), bool(lost)
     for claim in report.counted:
         lease = ledger.find(member.id, claim.lease)

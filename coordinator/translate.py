@@ -6,7 +6,17 @@ import hashlib
 import re
 
 from coordinator.ledger import Claim, Entry, Lease
-from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Member, Metrics, Pulse, Receipt, RoundReport
+from coordinator.records import (
+    Checkpoint,
+    Evaluation,
+    IssuedInvite,
+    Member,
+    Metrics,
+    Pulse,
+    Quarantine,
+    Receipt,
+    RoundReport,
+)
 from coordinator.rounds import RoundSummary
 from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
@@ -40,7 +50,13 @@ def pulse(message: pb.HeartbeatRequest) -> Pulse:
         loss=message.loss,
         maddrs=tuple(message.maddrs),
         device=line(message.device, 100),
+        digest=message.digest,
+        quarantine=_quarantine(message.quarantine) if message.HasField("quarantine") else None,
     )
+
+
+def _quarantine(message: pb.Quarantine) -> Quarantine:
+    return Quarantine(line(message.fault, 32), message.round, message.in_a_row, line(message.why, 200))
 
 
 def round_report(member: str, message: pb.RoundReport) -> RoundReport:
@@ -53,6 +69,7 @@ def round_report(member: str, message: pb.RoundReport) -> RoundReport:
         counted=counted,
         dropped=tuple(map(_claim, message.dropped)),
         dropped_why=message.dropped_why,
+        lineage=message.lineage,
         metrics=Metrics(
             digest=message.digest,
             swarm_samples=message.swarm_samples,

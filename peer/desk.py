@@ -5,6 +5,7 @@ One desk serves all workers of one seat, one after the other.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +27,7 @@ from swarm.proto import coordinator_pb2 as pb
 logger = log.get(__name__)
 
 _CHECKPOINT_TRIES = 5
+_LOOK_SECONDS = 0.5
 
 
 class Desk:
@@ -45,6 +47,7 @@ class Desk:
         self._maddrs: list[str] = []
         self._device = ""
         self._evaluation = pb.Evaluation()  # the newest that was heard of
+        self._quarantine: pb.Quarantine | None = None  # the last one
         self._reach = reach.UNASKED
 
     def begin(self, run: pb.Run, session: Session) -> None:
@@ -53,6 +56,16 @@ class Desk:
         session.on_evaluation = self._heard
         session.on_receipts = lambda: self.say({"event": "standing", **self._standing()})
         self._maddrs, self.listening, self.failure = [], False, None
+        self._quarantine = None
+
+    def follow(self, stopping: threading.Event) -> None:
+        """The run went back: from now on all is about its new line of states, once the coordinator says which."""
+        self.note(f"{self.session.overtaken}; starting again from there")
+        while self.run.lineage <= self.session.lineage and not stopping.is_set():
+            self.refresh()
+            stopping.wait(_LOOK_SECONDS)
+        self._quarantine, self._maddrs = None, []
+        self.session.follow(self.run.lineage)
 
     def look_around(self) -> None:
         """Learn anew whether others can dial this machine: it may have moved to another network."""
@@ -87,6 +100,7 @@ class Desk:
             "maddrs": self._listening,
             "phase": self._phase,
             "round": self._round,
+            "quarantined": self._quarantined,
             "checkpoint": self._checkpoint,
             "heldout": lambda: str(self._files.blob(self.run.heldout)),
             "evaluated": self._evaluated,
@@ -113,6 +127,7 @@ class Desk:
                 checkpoint=str(self._newest_checkpoint()),
                 folder=str(self._seat.folder),
                 member=self.session.member_id,
+                lineage=self.session.lineage,
                 cache=str(paths.cache() / "blobs"),
                 base_folder=str(self._options.base or ""),
                 from_hub=self._options.from_hub,
@@ -159,7 +174,7 @@ class Desk:
         self._device = name
         self.note(why)
 
-    def _phase(self, phase: str, why: str, **numbers: Any) -> None:
+    def _phase(self, phase: str, why: str, digest: str = "", **numbers: Any) -> None:
         self.session.doing(
             pb.HeartbeatRequest(
                 phase=phase,
@@ -170,6 +185,8 @@ class Desk:
                 loss=numbers.get("loss") or 0.0,
                 maddrs=self._maddrs,
                 device=self._device,
+                digest=digest,
+                quarantine=self._quarantine,
             )
         )
         self.say({"event": "status", "phase": phase, "why": why or self._offline(), **numbers, **self._standing()})
@@ -196,11 +213,16 @@ class Desk:
                 bytes_sent=done["sent"],
                 bytes_received=done["received"],
                 finished_at=time.time(),
+                lineage=self.session.lineage,
             )
         )
         self.rounds += not dropped
         shown = {key: value for key, value in done.items() if key != "used"}
         self.say({"event": "round", **shown, **self._standing()})
+
+    def _quarantined(self, **found: Any) -> None:
+        self._quarantine = pb.Quarantine(**found)
+        self.say({"event": "quarantine", **found})
 
     def _checkpoint(self, path: str, **state: Any) -> None:
         """Take over the worker's file, so that it outlives the worker."""

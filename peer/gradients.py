@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from peer.data import Samples
 from peer.device import Placement
+from peer.finite import all_finite
 from peer.memory import out_of_memory, release, trim
 from peer.model import loss_sum
 from swarm.errors import ModelError
@@ -106,7 +107,7 @@ class Gradients:
 
     def _add(self, samples: Samples) -> float:
         loss, found = self._compute(samples)
-        while self.placement.half and not _all_finite(found):
+        while self.placement.half and bool(loss.isfinite()) and not all_finite(found):
             self._shrink_scale()
             loss, found = self._compute(samples)
         with torch.no_grad():
@@ -159,7 +160,3 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-def _all_finite(tensors: tuple[Tensor, ...]) -> bool:
-    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())

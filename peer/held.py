@@ -133,6 +133,9 @@ class Shelf:
     def put(self, held: Held) -> None:
         self._files[held.manifest.sha256] = held
 
+    def drop(self, sha256: str) -> None:
+        self._files.pop(sha256, None)
+
     def get(self, sha256: str) -> Held | None:
         return self._files.get(sha256)
 

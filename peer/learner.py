@@ -7,6 +7,7 @@ One learner per mode: gradients of a round's samples (here), or steps of its own
 from __future__ import annotations
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from peer.checkpoint import fitting, read_state, state_digest, state_metadata, write_state
 from peer.data import Samples
 from peer.exchange.base import Applied, Update
+from peer.finite import all_finite
 from peer.gradients import Gradients
 from peer.optimizer import AdamW
 from peer.schedule import learning_rate
@@ -41,6 +43,10 @@ class Learner(ABC):
         self.round = 0
         self.global_samples = 0
         self.digest = ""
+        self.sound = True  # all numbers of the agreed state are finite
+        self.altered = False  # it was found to have changed in memory
+        self.digest_seconds = 0.0  # that its digest took
+        self.digested_at = 0.0  # monotonic
         self.lock = threading.Lock()
 
     @abstractmethod
@@ -60,6 +66,10 @@ class Learner(ABC):
         """The update that departed did not make a round: it and what was learned since then are one again."""
 
     @abstractmethod
+    def discard(self) -> None:
+        """Forget all that is this peer's own: what it learned since the agreed state, and how."""
+
+    @abstractmethod
     def state(self) -> dict[str, Tensor]:
         """All agreed tensors by their names in a state file."""
 
@@ -77,7 +87,24 @@ class Learner(ABC):
             self._step(result)
             self.round += 1
             self.global_samples += result.samples
-            self.digest = state_digest(self.state())
+            self.digest = self._digest()
+            self.sound = all_finite(self.state().values())
+
+    def intact(self) -> bool:
+        """Whether the agreed state in memory is the one that was made or loaded; one without a digest is."""
+        with self.lock:
+            return self._is_same()
+
+    def _is_same(self) -> bool:
+        self.altered = bool(self.digest) and self._digest() != self.digest
+        return not self.altered
+
+    def _digest(self) -> str:
+        started = time.monotonic()
+        digest = state_digest(self.state())
+        self.digested_at = time.monotonic()
+        self.digest_seconds = self.digested_at - started
+        return digest
 
     def load(self, path: Path) -> None:
         """Take over the state of a file. Raises CorruptError when it is torn or belongs to another model."""
@@ -87,17 +114,26 @@ class Learner(ABC):
             self.round = int(metadata["round"])
             self.global_samples = int(metadata["global_samples"])
             self.digest = metadata["digest"]
+            self.altered = False
+            self.sound = all_finite(tensors.values())
 
     @contextmanager
     def agreed(self) -> Iterator[None]:
         """Meanwhile the model is at the agreed θ, whatever this peer has learned on top of it."""
         yield
 
-    def snapshot(self, folder: Path) -> tuple[Path, int, str]:
-        """Write the agreed state to `folder`, once per round: (file, round, digest). Safe from any thread."""
+    def snapshot(self, folder: Path) -> tuple[Path, int, str] | None:
+        """Write the agreed state to `folder`, once per round: (file, round, digest). Safe from any thread.
+
+        None when it cannot be trusted: its numbers are not finite, or not those that they were.
+        """
         with self.lock:
             path = folder / f"round-{self.round}.safetensors"
+            if not self.sound:
+                return None
             if not _holds(path, self.digest):
+                if not self._is_same():
+                    return None
                 metadata = state_metadata(self.spec.run.name, self.round, self.global_samples, self.digest)
                 write_state(path, self.state(), metadata)
                 _keep_newest(folder)
@@ -123,6 +159,9 @@ class GradientLearner(Learner):
 
     def recall(self) -> None:
         """The sums still hold everything."""
+
+    def discard(self) -> None:
+        self.gradients.forget()
 
     def state(self) -> dict[str, Tensor]:
         model = {f"model/{name}": parameter.detach() for name, parameter in self.parameters.items()}

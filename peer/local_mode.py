@@ -37,7 +37,9 @@ _THETA = "model/"
 
 
 class LocalLearner(Learner):
-    """See `peer.learner.Learner`. The inner optimizer's moments are this peer's own and stay when θ changes."""
+    """See `peer.learner.Learner`. The inner optimizer's moments are this peer's own: they stay when θ changes, until
+    they are discarded.
+    """
 
     def __init__(self, spec: RunSpec, parameters: dict[str, nn.Parameter], gradients: Gradients) -> None:
         super().__init__(spec, parameters, gradients)
@@ -80,6 +82,11 @@ class LocalLearner(Learner):
     def recall(self) -> None:
         self._steps += self._departed_steps
         self._departed, self._departed_steps = {}, 0
+
+    def discard(self) -> None:
+        self._inner, self._inner_steps = AdamW(self.parameters, self.spec.training), 0
+        self._waiting, self._sent, self._departed, self._departed_steps = {}, {}, {}, 0
+        self._begin()
 
     @contextmanager
     def agreed(self) -> Iterator[None]:

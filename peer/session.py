@@ -17,7 +17,7 @@ from peer.leases import Leased, LeasedRange
 from peer.outbox import CHECKPOINT, EVALUATION, REPORT, Item, Outbox
 from swarm import log
 from swarm.client import CoordinatorClient
-from swarm.errors import CorruptError, RefusedError, SwarmError, UnreachableError
+from swarm.errors import CorruptError, HaltedError, RefusedError, SwarmError, UnreachableError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Range
 from swarm.tensorfile import sha256_file, state_digest
@@ -68,6 +68,9 @@ class Session:
         self.on_lost: Callable[[], None] = lambda: None
         self.on_receipts: Callable[[], None] = lambda: None
         self.on_evaluation: Callable[[pb.Evaluation], None] = lambda _: None  # told the newest, often
+        self.on_differs: Callable[[str, str], None] = lambda _digest, _why: None  # a state that is not the run's
+        self.lineage = 0  # of the run, as far as this process follows it
+        self.overtaken = ""  # why the run went back, once it has begun another lineage
         self._client = client
         self._who = who
         self._outbox = outbox
@@ -86,7 +89,7 @@ class Session:
         empty when it is not. Raises UnreachableError, RefusedError, …
         """
         who = self._who
-        answer = self._client.join(who.public_key, who.name, round_, who.credit, who.seat, who.replaces)
+        answer = self._client.join(who.public_key, who.name, round_, who.credit, who.seat, who.replaces, self.lineage)
         self.member_id, self._interval = answer.member_id, answer.heartbeat_seconds
         self._standing.before = max(0, answer.counted - self._standing.counted)
         return answer.why
@@ -101,6 +104,12 @@ class Session:
             self.join()
         except SwarmError as error:
             logger.info("%s", error)
+
+    def follow(self, lineage: int) -> None:
+        """What is said from now on is about this line of the run's states."""
+        self.lineage, self.overtaken = lineage, ""
+        self._doing = pb.HeartbeatRequest(phase="starting")
+        self._due.set()
 
     def start(self) -> None:
         """Begin heartbeats and sending."""
@@ -193,11 +202,17 @@ class Session:
     def _beat(self) -> None:
         beat = pb.HeartbeatRequest()
         beat.CopyFrom(self._doing)
-        beat.member_id = self.member_id
+        beat.member_id, beat.lineage = self.member_id, self.lineage
         answer = self._client.heartbeat(beat)
         self.unreachable_since = None
         if answer.HasField("evaluation"):
             self.on_evaluation(answer.evaluation)
+        if answer.halted:
+            self.refused = halted(answer.halted)
+        elif answer.lineage > self.lineage:
+            self.overtaken = answer.went_back
+        elif answer.differs:
+            self.on_differs(beat.digest, answer.differs)
 
     def _rejoin(self, error: SwarmError) -> None:
         """The coordinator does not know this membership any more; its leases are gone with it."""
@@ -260,6 +275,14 @@ class Session:
     def checkpoint_path(self, round_: int) -> Path:
         """Where the file of an offered checkpoint waits."""
         return self._checkpoints / f"round-{round_}.safetensors"
+
+
+def halted(why: str) -> HaltedError:
+    """The run's coordinator says that it was stopped."""
+    return HaltedError(
+        f"The run was stopped: {why}. There is nothing to train.",
+        "Nothing is wrong here. Ask the run's maintainer, who can export the last good model and launch a run from it.",
+    )
 
 
 def _holds(path: Path, digest: str) -> bool:

@@ -20,6 +20,7 @@ class Setup:
     checkpoint: str  # path of a state file
     folder: str
     member: str  # this seat's id at the coordinator
+    lineage: int  # of the run's states
     cache: str  # of the base's files
     base_folder: str  # the volunteer's copy of the base, or empty
     from_hub: bool

@@ -17,7 +17,7 @@ from peer.fetch import Files
 from peer.neighbour import Pause
 from peer.outbox import Outbox
 from peer.seats import JoinOptions, Seat
-from peer.session import Session, Who
+from peer.session import Session, Who, halted
 from peer.throttle import Throttle
 from peer.worker import TOLD
 from swarm import log, notes, paths
@@ -124,12 +124,15 @@ class Supervisor:
         if run.finished:
             self._desk.note(f"The run {run.name} is finished after {run.round} rounds; there is nothing to train.")
             return False
+        if run.halted:
+            raise halted(run.halted)
         key = Identity.of(self._options.data_dir, paths.home()).public_key
         note = self._seat.folder / "session"  # of the last process here: it has ended, its seat is free for this one
         who = Who(key, self._options.name, self._options.credit, self._seat.number, notes.kept(note))
         self._session = Session(
             self._client, who, self._outbox, self._checkpoints, self._desk.standing, self._options.door.send
         )
+        self._session.lineage = run.lineage
         why = self._session.join()
         notes.keep(note, self._client.session)
         self._desk.begin(run, self._session)
@@ -155,6 +158,9 @@ class Supervisor:
             code, paused = self._work_once()
             if self._stopping.is_set():
                 break
+            if self._session.overtaken:
+                self._desk.follow(self._stopping)
+                continue
             if code == 0 or paused:
                 return Left.PAUSED if paused else Left.FINISHED
             self._after_crash(code)
@@ -166,6 +172,7 @@ class Supervisor:
         worker = spawn.start_worker(self._seat.folder, self._desk.threads)
         bridge = Bridge(worker.line, self._desk.handlers(), on_closed=lambda: None)
         self._session.on_lost = lambda: bridge.notify("leases_lost")
+        self._session.on_differs = lambda digest, why: bridge.notify("differs", digest=digest, why=why)
         try:
             self._desk.look_around()  # meanwhile the worker loads its libraries
             bridge.start()
@@ -180,6 +187,8 @@ class Supervisor:
         while (code := worker.ended()) is None:
             if self._session.refused:
                 raise self._session.refused
+            if self._session.overtaken:  # nothing that the worker holds is of the run any more
+                return 0, bool(draining)
             if self._stopping.wait(_LOOK_SECONDS):
                 self._desk.note("leaving")
                 return self._end(worker, bridge), bool(draining)

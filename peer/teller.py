@@ -9,9 +9,10 @@ from pathlib import Path
 
 from peer.bridge import Bridge
 from peer.exchange.base import Exchange
+from peer.health import Finding
 from peer.learner import Learner
 from peer.measuring import Measuring
-from peer.training import RoundDone, Work
+from peer.workbench import RoundDone, Work
 from swarm.moments import reach
 
 _SAY_SECONDS = 0.5
@@ -40,6 +41,7 @@ class Teller:
             phase=phase,
             why=why,
             round=self.learner.round,
+            digest=self.learner.digest,
             samples=work.samples,
             loss=work.mean_loss if work.samples else None,
             members=members,
@@ -65,11 +67,14 @@ class Teller:
             received=done.bytes_received,
             dropped_why=done.dropped_why,
         )
-        if done.dropped_why:
+        if done.dropped_why or not self.learner.sound:
             return
         if self.learner.round % self.learner.spec.checkpoint.every_rounds == 0 and self.exchange.leads():
             self.checkpoint(Path(tempfile.gettempdir()))
         self.evaluate()
+
+    def quarantined(self, finding: Finding, round_: int, in_a_row: int) -> None:
+        self.bridge.notify("quarantined", fault=finding.fault, why=finding.why, round=round_, in_a_row=in_a_row)
 
     def evaluate(self) -> None:
         """Measure θ when it is due and this peer is the one to do it; the coordinator hears the result."""
@@ -94,7 +99,9 @@ class Teller:
         if self.checkpointed == self.learner.round:
             return
         reach("checkpoint")
-        path, round_, digest = self.learner.snapshot(folder)
+        if (made := self.learner.snapshot(folder)) is None:
+            return
+        path, round_, digest = made
         self.checkpointed = round_
         self.bridge.call(
             "checkpoint",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from peer.feed import Feed
     from peer.learner import Learner
     from peer.teller import Teller
-    from peer.training import Peer
+    from peer.workbench import Peer
 
 logger = log.get(__name__)
 
@@ -69,6 +69,7 @@ def main() -> None:
             "duty": lambda part: setattr(orders, "duty", part),
             "upload": lambda rate: setattr(orders, "upload", rate),
             "leases_lost": lambda: _forget(jobs),
+            "differs": lambda digest, why: setattr(orders, "doubt", (digest, why)),
         },
         on_closed=lambda: _end(1),
     )
@@ -110,7 +111,7 @@ def _work(bridge: Bridge, orders: Orders, jobs: list[Job]) -> None:
     job = _prepare(bridge, setup, exchange, orders)
     jobs.append(job)
     _await_others(bridge, setup, exchange)
-    exchange.serve_state(lambda: job.peer.learner.snapshot(job.peer.state_folder))
+    exchange.serve_state(lambda: None if job.peer.finding else job.peer.learner.snapshot(job.peer.state_folder))
     job.feed.start()
     if not job.peer.learner.round:
         job.teller.evaluate()  # what the run begins with, to compare with
@@ -152,6 +153,7 @@ def _enter(setup: Setup, bridge: Bridge, orders: Orders) -> SwarmExchange:
         relay=setup.relay,
         announced=setup.announced,
         member=setup.member,
+        lineage=setup.lineage,
         pace=pace,
     )
     return SwarmExchange.start(node, options)
@@ -165,7 +167,7 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: SwarmExchange, orders: Orde
     from peer.measuring import Measuring
     from peer.shards import Shards
     from peer.teller import Teller
-    from peer.training import Peer
+    from peer.workbench import Peer
 
     spec = setup.spec
 

@@ -105,11 +105,13 @@ class CoordinatorClient:
         credit: str = "",
         seat: int = 0,
         replaces: str = "",
+        lineage: int = 0,
     ) -> pb.JoinResponse:
         """Become a member, or renew the membership; `public_key` has 32 bytes, `name` is what others see.
 
-        `round_` is that of the state which this process holds already: a run does not go back behind it. `credit` is
-        the name in the model card, empty for no mention; `seat` tells apart the members that share a key. `replaces`
+        `round_` is that of the state which this process holds already: a run does not go back behind it, unless it did
+        so by rule since the `lineage` that this process knows (see Run). `credit` is the name in the model card, empty
+        for no mention; `seat` tells apart the members that share a key. `replaces`
         is the session of the process that worked in the same folder before. The answer may name another seat.
         """
         request = pb.JoinRequest(
@@ -121,6 +123,7 @@ class CoordinatorClient:
             credit=credit,
             seat=seat,
             replaces=replaces,
+            lineage=lineage,
         )
         return self._call(self._stub.Join, request)
 

@@ -19,7 +19,9 @@
     ├── ModelError             exit 14   the model cannot be built or fetched
     ├── StalledError           exit 15   the swarm waited to the end of its patience; the message says for what
     ├── WorkerCrashError       exit 16   the training process died again and again; its report is kept
-    └── UnfitError             exit 17   this machine does not fit the run: memory, disk, device, clock
+    ├── UnfitError             exit 17   this machine does not fit the run: memory, disk, device, clock
+    ├── UnsoundError           exit 21   what this machine computes was wrong again and again
+    └── HaltedError            exit 22   the run was stopped, because it diverged again and again
 
 Ctrl-C during a join or a launch is a normal end: exit 0.  Ctrl-C elsewhere: exit 130.
 """
@@ -111,6 +113,14 @@ class WorkerCrashError(SwarmError):
 
 class UnfitError(SwarmError):
     code, exit_code = "UNFIT", 17
+
+
+class UnsoundError(SwarmError):
+    code, exit_code = "UNSOUND", 21
+
+
+class HaltedError(SwarmError):
+    code, exit_code = "HALTED", 22
 
 
 class InviteExpiredError(RefusedError):

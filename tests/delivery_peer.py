@@ -18,7 +18,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from peer.chunks import COORDINATOR, Ask
 from peer.exchange import delivery
 from peer.exchange.closing import SampleTarget
 from peer.exchange.leader import Rules
@@ -26,7 +25,7 @@ from peer.exchange.node import NodeOptions
 from peer.exchange.swarm import ExchangeOptions, SwarmExchange
 from swarm.chunks import Manifest, blob_of
 from swarm.errors import SwarmError, UnreachableError
-from tests.exchange_peer import say
+from tests.exchange_peer import count_donors, say
 
 
 class Source:
@@ -44,19 +43,6 @@ class Source:
             file.seek(offset)
             target.seek(offset)
             target.write(file.read(length))
-
-
-def count_donors(gave: Counter[str]) -> None:
-    """Note whose chunk is kept, by the end of the donor's id."""
-    keep = delivery.Fetching._keep
-
-    def noted(self: delivery.Fetching, ask: Ask) -> None:
-        keep(self, ask)
-        name = "coordinator" if ask.donor == COORDINATOR else ask.donor.hex()
-        gave[name] += 1
-        say("kept", chunk=ask.chunk, donor=name)
-
-    delivery.Fetching._keep = noted  # type: ignore[method-assign]
 
 
 def fetch(exchange: SwarmExchange, settings: dict[str, Any]) -> None:

@@ -14,17 +14,22 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from peer.checkpoint import state_digest, write_state
+from peer.chunks import COORDINATOR, Ask
+from peer.exchange import delivery
 from peer.exchange.base import Applied, Phase, Resync, Update
 from peer.exchange.closing import SampleTarget
 from peer.exchange.leader import Rules
 from peer.exchange.node import NodeOptions
+from peer.exchange.states import OpenState
 from peer.exchange.swarm import ExchangeOptions, SwarmExchange
+from peer.line import Line
 from swarm.sections import Local
 from tests.peer_sample import sampled
 
@@ -40,13 +45,27 @@ def tensors(seed: int, size: int) -> dict[str, torch.Tensor]:
     return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
 
 
+def count_donors(gave: Counter[str]) -> None:
+    """Note whose chunk is kept, by the end of the donor's id."""
+    keep = delivery.Fetching._keep
+
+    def noted(self: delivery.Fetching, ask: Ask) -> None:
+        keep(self, ask)
+        name = "coordinator" if ask.donor == COORDINATOR else ask.donor.hex()
+        gave[name] += 1
+        say("kept", chunk=ask.chunk, donor=name)
+
+    delivery.Fetching._keep = noted  # type: ignore[method-assign]
+
+
 class Walker:
     """State: the running sum of the averages, so that one wrong bit shows in every later digest."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
         self.round = 0
-        self.state = {name: torch.zeros_like(t) for name, t in tensors(0, settings["size"]).items()}
+        begin = tensors(0, settings["size"])
+        self.state = begin if settings.get("donor") else {name: torch.zeros_like(t) for name, t in begin.items()}
         self.folder = Path(tempfile.gettempdir())
         self.lock = threading.Lock()
 
@@ -122,20 +141,41 @@ def resync(walker: Walker, exchange: SwarmExchange, why: str) -> int:
     return 0
 
 
+def fetch(walker: Walker, exchange: SwarmExchange) -> None:
+    """The state of those who hold one, with a word for each chunk."""
+    gave: Counter[str] = Counter()
+    count_donors(gave)
+    began = time.perf_counter()
+    while (fetched := exchange.fetch_state(0, walker.folder)) is None:
+        say("nothing")
+    say("fetched", digest=fetched.digest, path=str(fetched.path), gave=gave, seconds=time.perf_counter() - began)
+
+
+def lie() -> None:
+    """Offer the right state, and send other bytes."""
+    OpenState.parts = lambda self, chunk: iter([b"x" * self.manifest.span(chunk)[1]])  # type: ignore[method-assign]
+
+
 def main() -> None:
     settings = json.loads(sys.argv[1])
+    if settings.get("lies"):
+        lie()
     torch.set_num_threads(1)
     closing = SampleTarget(settings["target"])
     rules = Rules(closing, settings.get("grace", 2.0), settings.get("patience", 10.0))
     local = Local(codec=settings["local"]) if "local" in settings else None
-    options = ExchangeOptions(rules, settings.get("codec", "none"), local)
+    line = Line(lambda: settings.get("upload", 0.0))
+    options = ExchangeOptions(rules, settings.get("codec", "none"), local, line)
     client = settings.get("client_mode", False)
     relay = settings.get("relay", "")
     node = NodeOptions("test", settings["initial_peers"], "127.0.0.1", client_mode=client, relay=relay)
     exchange = SwarmExchange.start(node, options)
     say("started", maddrs=exchange.maddrs())
     walker = Walker(settings)
+    if settings.get("fetch"):
+        fetch(walker, exchange)
     exchange.serve_state(walker.snapshot)
+    say("serves", digest=walker.digest(), id=exchange._node.id.hex())
     deadline = time.monotonic() + 15
     while exchange.others() < settings.get("await_others", 0) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -24,10 +24,12 @@ def planned(folder: Path) -> dict[str, str]:
     return {"SWARM_TEST_FAULTS": str(folder / "fault.json")}
 
 
-def at(folder: Path, moment: Moment, do: str = "kill") -> None:
-    """Kill or freeze the process that reaches the moment next, of those that were started with `planned(folder)`."""
+def at(folder: Path, moment: Moment, do: str = "kill", **more: int) -> None:
+    """Kill or freeze the process that reaches the moment next, of those that were started with `planned(folder)`, or
+    damage what it holds ("nan", "flip"); with `round=5` in that round only.
+    """
     later = folder / "fault.new"
-    later.write_text(json.dumps({"at": moment, "do": do}))
+    later.write_text(json.dumps({"at": moment, "do": do, **more}))
     later.replace(folder / "fault.json")
 
 

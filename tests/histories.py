@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -11,9 +12,10 @@ from itertools import pairwise
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import END, Claim, Lease, Ledger
-from coordinator.records import Checkpoint, Evaluation, Metrics, Pulse, Receipt, RoundReport, Terms
+from coordinator.records import Checkpoint, Evaluation, Metrics, Pulse, Quarantine, Receipt, RoundReport, Terms
 from coordinator.state import State
 from coordinator.tick import tick
+from swarm.faults import Fault
 from swarm.ranges import Range, total
 
 TERMS = Terms(run="law", total_rounds=40, target_batch_size=8, epoch_samples=50, keep_checkpoints=2)
@@ -66,20 +68,37 @@ class History:
         """Nearly everybody is heard in time; sometimes nobody is, and their memberships end."""
         heard = [member.id for member in self.state.live if rng.random() < 0.95]
         speeds = {who: rng.choice([0.0, 1.0, 4.0]) for who in heard}
-        return [] if rng.random() < 0.05 else [e.Heartbeat(who, Pulse(samples_per_second=speeds[who])) for who in heard]
+        if rng.random() < 0.05:
+            return []
+        ill = [self._quarantine(rng) for _ in heard] if rng.random() < 0.02 else [None] * len(heard)
+        pulses = [Pulse(samples_per_second=speeds[who], quarantine=why) for who, why in zip(heard, ill, strict=True)]
+        return [
+            e.Heartbeat(who, pulse, lineage=max(0, self.state.lineage - (rng.random() < 0.02)))
+            for who, pulse in zip(heard, pulses, strict=True)
+        ]
+
+    def _quarantine(self, rng: random.Random) -> Quarantine | None:
+        """Mostly everybody's, so that the run goes back."""
+        fault, round_ = (
+            rng.choice(list(Fault)[:2] * 3 + list(Fault)),
+            max(0, self.state.round - rng.choice([0, 0, 1, 2])),
+        )
+        return None if rng.random() < 0.2 else Quarantine(fault, round_, rng.choice([1, 2]), "the loss is nan")
 
     def _event(self, rng: random.Random, number: int) -> e.Event:
         who = f"m{rng.randrange(4)}"
         member = self.state.members.get(who)
         if (member is None or not member.live) and rng.random() < 0.8:
             round_ = rng.choice([0, 0, self.state.round])
-            return e.Join(who, who.encode() * 16, who, "1", round_, rng.choice(["", f"{who} of B"]))
+            lineage = max(0, self.state.lineage - (rng.random() < 0.1))
+            return e.Join(who, who.encode() * 16, who, "1", round_, rng.choice(["", f"{who} of B"]), lineage=lineage)
         match rng.choices(
             ["leave", "resumed", "join", "ask", "lease", "checkpoint", "evaluation", "report"],
             [1, 1, 1, 1, 8, 3, 2, 16],
         )[0]:
             case "leave" | "resumed" | "join" as kind:
-                changes = {"leave": e.Leave(who, "tired"), "join": e.Join(who, who.encode() * 16, who, "1")}
+                again = e.Join(who, who.encode() * 16, who, "1", lineage=self.state.lineage)
+                changes = {"leave": e.Leave(who, "tired"), "join": again}
                 return changes.get(kind, e.Resumed())
             case "ask":
                 together = frozenset({who, f"m{rng.randrange(4)}"})
@@ -102,6 +121,9 @@ class History:
         dropped = "late by 4 s" if rng.random() < 0.15 else ""
         digest = "other" if rng.random() < 0.1 else ""
         one = report(f"{self.keys}{number}", round_, claims, digest, dropped)
+        one = replace(one, lineage=max(0, self.state.lineage - (rng.random() < 0.1)))
+        if rng.random() < 0.03:
+            one = replace(one, metrics=replace(one.metrics, loss=math.nan))
         said = e.Report(who, (one, one) if rng.random() < 0.05 else (one,))
         self.said.append(said)
         return said
@@ -128,7 +150,7 @@ class History:
     def _evaluation(self, rng: random.Random, who: str) -> Evaluation:
         round_ = max(0, self.state.round + rng.choice([0, 0, 0, 1, -2]))
         digest = rng.choice([f"d{round_}", f"d{round_}", "other"])
-        loss = rng.choice([1 / 3, 1 / 3, 2.0, float("inf")])
+        loss = rng.choice([1 / 3] * 20 + [2.0] * 10 + [float("inf")])
         return Evaluation(round_, digest, loss, {"bleu": 0.1 + 0.2, "exact match": 1e-300}, who)
 
 

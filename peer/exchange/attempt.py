@@ -56,5 +56,5 @@ def outcome_message(decision: Apply | Abort) -> pb.Outcome:
 def for_member(outcome: pb.Outcome, digest: str) -> pb.Outcome:
     """The outcome as it concerns a member that holds the average `digest`."""
     if outcome.verdict == pb.GO and outcome.digest != digest:
-        return pb.Outcome(verdict=pb.RESYNC, why="this peer received another average than the majority")
+        return pb.Outcome(verdict=pb.RESYNC, why="this peer received another average than the majority", differs=True)
     return outcome

@@ -70,16 +70,22 @@ class Applied:
 
 @dataclass(frozen=True)
 class Retry:
-    """Nobody applied anything: keep the update and go on accumulating."""
+    """Nobody applied anything: keep the update and go on accumulating. Unless the average was not `finite`: somebody's
+    update spoils it, perhaps this peer's.
+    """
 
     why: str
+    finite: bool = True
 
 
 @dataclass(frozen=True)
 class Resync:
-    """The swarm agreed without this update, or on another state: fetch the state; the update is lost."""
+    """The swarm agreed without this update, or on another state: fetch the state; the update is lost. `differs` says
+    that this peer's state, or its average, is not the majority's.
+    """
 
     why: str
+    differs: bool = False
 
 
 Result = Applied | Retry | Resync
@@ -95,8 +101,9 @@ class Fetched:
     made_by: tuple[str, ...] = ()  # the members whose group made it; empty when the donor does not know
 
 
-# Writes this peer's state and says (file, round, digest); called from other threads.
-StateSource = Callable[[], tuple[Path, int, str]]
+# Writes this peer's state and says (file, round, digest); None when it holds none that can be trusted. Called from
+# other threads.
+StateSource = Callable[[], tuple[Path, int, str] | None]
 
 
 class Exchange(Protocol):

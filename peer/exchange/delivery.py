@@ -98,7 +98,7 @@ class Delivery:
             if (held := await _opened(part, manifest, folder, tell)) is None:
                 held = part.held
                 self._shelf.put(held)
-                await Fetching(self._node, part, fallback, tell).run()
+                await Fetching(self._node, part, fallback, tell, PATIENCE_SECONDS).run()
                 await asyncio.to_thread(part.finish)
             self._shelf.put(held)
         finally:
@@ -132,15 +132,23 @@ def _age(path: Path) -> float:
 
 
 class Fetching:
-    """One file on its way."""
+    """One file on its way, from peers and, with a `fallback`, from the coordinator."""
 
-    def __init__(self, node: Node, part: Part, fallback: Fallback, tell: Progress) -> None:
+    def __init__(
+        self,
+        node: Node,
+        part: Part,
+        fallback: Fallback | None,
+        tell: Progress,
+        patience: float,
+    ) -> None:
         self._node = node
         self._part = part
         self._held = part.held
         self._manifest = part.held.manifest
         self._fallback = fallback
         self._tell = tell
+        self._patience = patience  # seconds without a chunk
         self._donors: dict[bytes, frozenset[int]] = {}
         self._records: dict[bytes, Record] = {}
         self._asked: dict[asyncio.Task[None], Ask] = {}
@@ -169,7 +177,7 @@ class Fetching:
             raise self._broken
         asked = [(ask.donor, ask.chunk) for ask in self._asked.values()]
         facts = Facts(order, self._held.here, self._donors, asked, self._records, self._progress_at)
-        match decide(facts, time.monotonic(), PATIENCE_SECONDS):
+        match decide(facts, time.monotonic(), self._patience):
             case Done():
                 return True
             case GiveUp(why):
@@ -231,6 +239,7 @@ class Fetching:
         self._records[donor] = change(self._records.get(donor, Record()))
 
     async def _from_coordinator(self, ask: Ask) -> bool:
+        assert self._fallback, "without it the coordinator is no donor"
         offset, length = self._manifest.span(ask.chunk)
         await asyncio.to_thread(self._fallback, self._manifest.sha256, offset, length, self._held.path)
         return await asyncio.to_thread(self._part.check, ask.chunk)
@@ -276,7 +285,8 @@ class Fetching:
         members = [m.peer_id for m in self._node.members() if m.peer_id != self._node.id and not m.client_mode]
         answers = await asyncio.gather(*map(self._holdings, members))
         held = {donor: chunks for donor, chunks in zip(members, answers, strict=True) if chunks}
-        self._donors = {COORDINATOR: frozenset(range(self._manifest.count)), **held}
+        whole = {COORDINATOR: frozenset(range(self._manifest.count))} if self._fallback else {}
+        self._donors = {**whole, **held}
         self._changed.set()
 
     async def _holdings(self, donor: bytes) -> frozenset[int]:

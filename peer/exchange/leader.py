@@ -284,7 +284,7 @@ class Leader:
     def _answer(self, peer: bytes, attempt: Attempt) -> pb.Group:
         group = attempt.group.result()
         if peer in attempt.resync:
-            return pb.Group(verdict=pb.RESYNC, why="this peer's state differs from the majority's")
+            return pb.Group(verdict=pb.RESYNC, why="this peer's state differs from the majority's", differs=True)
         return group
 
     def _try_to_decide(self, group_id: bytes, attempt: Attempt) -> None:

@@ -67,6 +67,7 @@ class NodeOptions:
     announced: Sequence[str] = ()  # where others can dial this node, besides; empty: what libp2p finds
     relays: bool = False  # lets others reach through it those that they cannot dial
     member: str = ""  # its id at the coordinator; empty: its peer id
+    lineage: int = 0  # of the run's states: only who is of the same one is seen
 
 
 def start_dht(options: NodeOptions) -> DHT:
@@ -129,6 +130,7 @@ class Node:
     me: Member
     pace: Pace = BRISK
     place: circuit.Place | None = None
+    lineage: int = 0
     relays: tuple[bytes, ...] = ()  # nodes that carry payloads for others; see `offer_relay`
     left: dict[str, int] = field(default_factory=dict)  # members that said goodbye, until they are back: in which round
     line: Line = field(default_factory=Line)
@@ -144,7 +146,7 @@ class Node:
         place = circuit.Place(p2p, options.relay) if options.relay else None
         if place:
             await place.take()
-        return cls(dht, p2p, options.run, me, options.pace, place)
+        return cls(dht, p2p, options.run, me, options.pace, place, options.lineage)
 
     @property
     def id(self) -> bytes:
@@ -256,7 +258,7 @@ class Node:
 
     @property
     def _key(self) -> str:
-        return f"{self.run}.members"
+        return f"{self.run}.members" + (f".{self.lineage}" if self.lineage else "")
 
 
 async def _know_again(peer_id: bytes, _dht: DHT, node: DHTNode) -> None:

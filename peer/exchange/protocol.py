@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import AsyncIterator  # noqa: UP035 - hivemind knows a stream by typing's alias only
 
 from peer.chunks import to_bits
@@ -14,11 +13,11 @@ from peer.exchange import guard
 from peer.exchange.base import StateSource
 from peer.exchange.butterfly import ExactAllReduce
 from peer.exchange.leader import Leader
+from peer.exchange.states import States
 from peer.held import Shelf
 from peer.line import Line
 from swarm import log
 from swarm.proto import exchange_pb2 as pb
-from swarm.tensorfile import sha256_file
 
 guard.prepare()
 
@@ -27,7 +26,6 @@ from hivemind.proto import averaging_pb2  # noqa: E402
 
 logger = log.get(__name__)
 
-CHUNK = 512 * 1024  # bytes
 _GROUP_SECONDS = 10.0  # how long a fast groupmate's first part waits for our own word from the leader
 
 
@@ -41,9 +39,9 @@ class Servicer(ServicerBase):
         self.heard_of: Callable[[bytes], None] = lambda _: None
         self.made_by: Callable[[int], Sequence[str]] = lambda _: ()  # who made θ of that round
         self.shelf = Shelf()
+        self.states = States(self.shelf)
         self.line = Line()
         self._leader = leader
-        self._files: dict[str, Path] = {}
 
     async def rpc_progress(self, request: pb.Progress, context: P2PContext) -> pb.SwarmView:
         self.heard_of(context.remote_id.to_bytes())
@@ -64,33 +62,23 @@ class Servicer(ServicerBase):
         return pb.OutcomeReply(known=known is not None, outcome=known, round=self._leader.round)
 
     async def rpc_snapshot(self, request: pb.SnapshotRequest, _context: P2PContext) -> pb.Snapshot:
-        if self.state_source is None:
-            return pb.Snapshot(why="this peer has no agreed state yet")
-        path, round_, digest = await asyncio.to_thread(self.state_source)
+        made = await asyncio.to_thread(self.state_source) if self.state_source else None
+        if made is None:
+            return pb.Snapshot(why="this peer has no state that it can give")
+        path, round_, digest = made
         if round_ < request.at_least_round:
             return pb.Snapshot(round=round_, why=f"this peer is in round {round_}")
-        sha256 = await asyncio.to_thread(sha256_file, path)
-        self._files = {**dict(list(self._files.items())[-1:]), sha256: path}
+        manifest = await self.states.offer(path, digest)
         return pb.Snapshot(
             available=True,
             round=round_,
             digest=digest,
-            sha256=sha256,
-            size=path.stat().st_size,
+            sha256=manifest.sha256,
+            size=manifest.size,
+            chunk_size=manifest.chunk_size,
+            chunks=b"".join(manifest.digests),
             made_by=self.made_by(round_),
         )
-
-    async def rpc_snapshot_chunks(
-        self, request: pb.SnapshotChunkRequest, _context: P2PContext
-    ) -> AsyncIterator[pb.SnapshotChunk]:
-        path = self._files.get(request.sha256)
-        if path is None or not path.exists():
-            return
-        with path.open("rb") as file:
-            file.seek(request.offset)
-            while chunk := await asyncio.to_thread(file.read, CHUNK):
-                await self.line.send(len(chunk))
-                yield pb.SnapshotChunk(data=chunk)
 
     async def rpc_holdings(self, request: pb.HoldingsRequest, _context: P2PContext) -> pb.Holdings:
         held = self.shelf.get(request.sha256)

@@ -1,27 +1,31 @@
-"""Fetching the agreed state from other peers: from any offset, from whichever donor still answers."""
+"""Fetching the agreed state: its chunks from all members that hold it, at once."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from peer.exchange.base import Fetched
+from peer.exchange.delivery import Fetching
 from peer.exchange.node import NETWORK_ERRORS, Node
 from peer.exchange.protocol import Servicer
+from peer.exchange.states import States
+from peer.held import Part
 from swarm import log
-from swarm.errors import CorruptError
+from swarm.chunks import Manifest
+from swarm.errors import CorruptError, StalledError, from_os_error
+from swarm.proto import coordinator_pb2
 from swarm.proto import exchange_pb2 as pb
-from swarm.tensorfile import publish, sha256_file, state_digest
+from swarm.tensorfile import publish, state_digest
 
 logger = log.get(__name__)
 
 _OFFER_SECONDS = 30.0  # a donor writes its state to disk first
 _LOOKS = 3  # a round may end between a donor's offer and our word to the leader
-_SILENCE_SECONDS = 15.0  # a donor that sends nothing for so long is left
+_PATIENCE_SECONDS = 30.0  # without a chunk: then others may hold a later state
 
 
 # Tells the leader which round's state is fetched; False when that round has just ended.
@@ -29,36 +33,32 @@ Announce = Callable[[int], Awaitable[bool]]
 
 
 async def download(
-    node: Node, donors: Sequence[bytes], at_least: int, folder: Path, announce: Announce
+    node: Node, states: States, donors: Sequence[bytes], at_least: int, folder: Path, announce: Announce
 ) -> Fetched | None:
     """The state of the furthest donors, the majority's among them, or None when no donor has round `at_least`.
 
-    Equal states are equal files, so a download that breaks off goes on at the same byte with another donor.
+    Equal states are equal files, so its chunks come from all who hold it, and what is here when a download breaks off
+    is there the next time. Others may have what has arrived. Raises DiskError.
     """
+    best = None
     for _ in range(_LOOKS):
-        best, sources = await _furthest(node, donors, at_least)
+        best = await _furthest(node, states, donors, at_least)
         if best is None or await announce(best.round):
             break
-    part = folder / f"{best.sha256}.part" if best else folder
-    for donor in sources:
-        if best and await _fetch(node, donor, best, part) and await asyncio.to_thread(_verified, part, best):
-            path = folder / f"round-{best.round}.safetensors"
-            publish(part, path)
-            return Fetched(path, best.round, best.digest, tuple(best.made_by))
-    return None
+    try:
+        path = await _fetch(node, states, best, folder) if best else None
+    except OSError as error:
+        raise from_os_error(error, "fetching the agreed state") from error
+    return Fetched(path, best.round, best.digest, tuple(best.made_by)) if best and path else None
 
 
-async def _furthest(node: Node, donors: Sequence[bytes], at_least: int) -> tuple[pb.Snapshot | None, list[bytes]]:
-    """The state to fetch, and who has it, in an order of this peer's own."""
-    offers = await asyncio.gather(*(_offer(node, donor, at_least) for donor in donors))
-    found = [(offer, donor) for offer, donor in zip(offers, donors, strict=True) if offer is not None]
-    if not found:
-        return None, []
-    votes = Counter(offer.sha256 for offer, _ in found)
-    best = max((offer for offer, _ in found), key=lambda offer: (offer.round, votes[offer.sha256]))
-    sources = [donor for offer, donor in found if offer.sha256 == best.sha256]
-    random.shuffle(sources)
-    return best, sources
+async def _furthest(node: Node, states: States, donors: Sequence[bytes], at_least: int) -> pb.Snapshot | None:
+    """The state to fetch: of the latest round, what most donors hold."""
+    answers = await asyncio.gather(*(_offer(node, donor, at_least) for donor in donors))
+    offers = [offer for offer in answers if offer is not None and offer.chunks not in states.refused]
+    random.shuffle(offers)
+    votes = Counter((offer.sha256, offer.chunks) for offer in offers)
+    return max(offers, key=lambda offer: (offer.round, votes[offer.sha256, offer.chunks]), default=None)
 
 
 async def _offer(node: Node, donor: bytes, at_least: int) -> pb.Snapshot | None:
@@ -73,31 +73,60 @@ async def _offer(node: Node, donor: bytes, at_least: int) -> pb.Snapshot | None:
     return offer if offer.available else None
 
 
-async def _fetch(node: Node, donor: bytes, offer: pb.Snapshot, part: Path) -> bool:
-    """Append what is missing of `part`; True when it has the offered length."""
-    stub = node.stub(Servicer, donor)
-    with part.open("ab") as file:
-        try:
-            request = pb.SnapshotChunkRequest(sha256=offer.sha256, offset=file.tell())
-            stream = aiter(await stub.rpc_snapshot_chunks(request))
-            while file.tell() < offer.size:
-                chunk = await asyncio.wait_for(anext(stream), _SILENCE_SECONDS)
-                node.line.passed(len(chunk.data))
-                file.write(chunk.data[: offer.size - file.tell()])
-        except (*NETWORK_ERRORS, StopAsyncIteration) as error:
-            logger.info("a donor stopped after %d of %d bytes: %r", file.tell(), offer.size, error)
-            return False
-        file.flush()
-        os.fsync(file.fileno())
-    return True
-
-
-def _verified(part: Path, offer: pb.Snapshot) -> bool:
+async def _fetch(node: Node, states: States, offer: pb.Snapshot, folder: Path) -> Path | None:
+    """The file, once it is here and holds what it was offered as; None when it does not come. Raises OSError."""
     try:
-        if sha256_file(part) == offer.sha256 and state_digest(part) == offer.digest:
-            return True
+        part = Part(_manifest(offer), folder)
+        path = await _fill(node, states, part, offer, folder)
     except CorruptError as error:
+        logger.warning("a donor offered what is no state of the run; it is not used: %s", error)
+        states.refused.add(offer.chunks)
+        return None
+    except StalledError as error:
         logger.info("%s", error)
-    logger.warning("a donor sent a state that does not match its digest; it is thrown away")
-    part.unlink()
-    return False
+        return None
+    await states.offer(path, offer.digest)
+    return path
+
+
+async def _fill(node: Node, states: States, part: Part, offer: pb.Snapshot, folder: Path) -> Path:
+    """Raises CorruptError, StalledError, OSError."""
+    await asyncio.to_thread(_forget_others, folder, part)
+    try:
+        if not await asyncio.to_thread(part.open):
+            raise StalledError(f"{part.held.path} is in use.")
+        states.shelf.put(part.held)
+        await Fetching(node, part, None, lambda _: None, _PATIENCE_SECONDS).run()
+        await asyncio.to_thread(part.finish)
+        return await asyncio.to_thread(_named, part.held.path, offer)
+    finally:
+        states.shelf.drop(part.held.manifest.sha256)
+        part.close()
+
+
+def _manifest(offer: pb.Snapshot) -> Manifest:
+    """Raises CorruptError for chunks that do not make up the file."""
+    name = f"state of round {offer.round}"
+    blob = coordinator_pb2.Blob(
+        name=name, sha256=offer.sha256, size=offer.size, chunk_size=offer.chunk_size, chunks=offer.chunks
+    )
+    return Manifest.of(blob)
+
+
+def _forget_others(folder: Path, part: Part) -> None:
+    """What is left of other states, and of this one when a process was killed before it had its name."""
+    (folder / part.held.manifest.sha256).unlink(missing_ok=True)
+    for other in folder.glob("*.part"):
+        if other != part.held.path:
+            other.unlink()
+
+
+def _named(found: Path, offer: pb.Snapshot) -> Path:
+    """Give the file the name of a state. Raises CorruptError when it holds another one than was offered."""
+    found.with_name(f"{found.name}.stamp").unlink(missing_ok=True)
+    if state_digest(found) != offer.digest:
+        found.unlink()
+        raise CorruptError(f"the state of round {offer.round} has another digest than was said")
+    path = found.with_name(f"round-{offer.round}.safetensors")
+    publish(found, path)
+    return path

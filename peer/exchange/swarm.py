@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
@@ -225,7 +226,7 @@ class SwarmExchange:
         reach("ready")
         group = await self._ready(leader, update, hashlib.sha256(parcel).hexdigest() if parcel else "")
         if group.verdict != pb.GO:
-            return Resync(group.why) if group.verdict == pb.RESYNC else Retry(group.why)
+            return Resync(group.why, group.differs) if group.verdict == pb.RESYNC else Retry(group.why)
         reach("exchange")
         average = await self._way.average(group, update, parcel)
         reach("commit")
@@ -244,7 +245,9 @@ class SwarmExchange:
                 average.taken,
                 average.lost,
             )
-        return Resync(outcome.why) if outcome.verdict == pb.RESYNC else Retry(outcome.why)
+        if outcome.verdict == pb.RESYNC:
+            return Resync(outcome.why, outcome.differs)
+        return Retry(outcome.why, finite=math.isfinite(average.norm))
 
     async def _ready(self, leader: bytes, update: Update, payload: str) -> pb.Group:
         request = pb.ReadyRequest(
@@ -310,7 +313,8 @@ class SwarmExchange:
                 continue
             if reply.known and reply.outcome.verdict == pb.GO:
                 same = reply.outcome.digest == request.digest
-                return reply.outcome if same else pb.Outcome(verdict=pb.RESYNC, why="another average was agreed")
+                other = pb.Outcome(verdict=pb.RESYNC, why="another average was agreed", differs=True)
+                return reply.outcome if same else other
         return pb.Outcome(verdict=pb.RETRY, why="the round's leader left before the outcome was known", open=True)
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────
@@ -334,7 +338,8 @@ class SwarmExchange:
         donors = [
             m.peer_id for m in self._node.members() if m.active and m.peer_id != self._node.id and not m.client_mode
         ]
-        fetched = self._loop.run(download(self._node, donors, at_least, folder, self._announce), None)
+        found = download(self._node, self._servicer.states, donors, at_least, folder, self._announce)
+        fetched = self._loop.run(found, None)
         if fetched:
             self._made_by = fetched.round, fetched.made_by
         return fetched

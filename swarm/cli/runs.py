@@ -54,6 +54,7 @@ def _describe(folder: Path) -> dict[str, Any]:
         "state": _state(status),
         "round": status.round if status else None,
         "total_rounds": status.total_rounds if status else None,
+        "why": status.halted if status else "",
         "folder": str(folder),
     }
 
@@ -61,6 +62,8 @@ def _describe(folder: Path) -> dict[str, Any]:
 def _state(status: pb.Status | None) -> str:
     if status is None:
         return "stopped"
+    if status.halted:
+        return "halted"
     return "finished" if status.finished else "running"
 
 

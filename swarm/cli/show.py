@@ -29,6 +29,8 @@ def _head(status: pb.Status) -> Text:
     state = "finished" if status.finished else _progress(status)
     head = Text(status.run, style="bold")
     head.append(f"  {status.title}\n" if status.title else "\n", style="not bold")
+    if status.halted:
+        head.append(f"stopped: {status.halted}\n", style="bold red")
     head.append(f"{state}\n", style="not bold")
     samples = f"{count(status.global_samples)} samples, epoch {status.epoch}"
     head.append(f"{samples} ({status.epoch_fraction:.0%} done), {rate(status.samples_per_second)}", style="not bold")

@@ -2,9 +2,9 @@
 
 A peer says events, dicts with the key "event": "status" (phase, why, round, samples, loss, rate, members, and what is
 in "standing"), "standing" (counted, counted_before, unheard, rejected, rejected_why), "round" (round, loss,
-swarm_samples, members, seconds, sent, received), "heldout" (round, loss, metrics), "note" (text), "machine" (name,
-celsius, watts, today, month, until), "pause" (text), "end" (counted, rejected, finished). A peer with several GPUs
-names the one that an event is about: "seat".
+swarm_samples, members, seconds, sent, received), "quarantine" (fault, why, round, in_a_row), "heldout" (round, loss,
+metrics), "note" (text), "machine" (name, celsius, watts, today, month, until), "pause" (text), "end" (counted,
+rejected, finished). A peer with several GPUs names the one that an event is about: "seat".
 """
 
 from __future__ import annotations
@@ -104,6 +104,8 @@ def line_of(event: Event) -> str:
             return str(event["text"])
         case "round":
             return _round(event)
+        case "quarantine":
+            return f"in quarantine since round {event['round']}, what was computed since is dropped: {event['why']}"
         case "end":
             end = "The run is finished." if event.get("finished") else "Stopped."
             return f"{end} {count(event['counted'])} of your samples counted, {count(event['rejected'])} were rejected."

@@ -125,6 +125,8 @@ class Run(_message.Message):
     DATA_FIELD_NUMBER: _builtins.int
     SERVER_TIME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    LINEAGE_FIELD_NUMBER: _builtins.int
+    HALTED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     spec_toml: _builtins.str
     round: _builtins.int
@@ -134,6 +136,10 @@ class Run(_message.Message):
     """Unix seconds, when this was answered"""
     version: _builtins.str
     """of garage-swarm at the coordinator"""
+    lineage: _builtins.int
+    """how often the run went back by rule; each time begins another line of states"""
+    halted: _builtins.str
+    """why it was stopped; empty while it goes on"""
     @_builtins.property
     def model(self) -> _containers.RepeatedCompositeFieldContainer[Global___Blob]:
         """config.json, tokenizer files: everything but weights"""
@@ -177,10 +183,12 @@ class Run(_message.Message):
         data: Global___DataFacts | None = ...,
         server_time: _builtins.float = ...,
         version: _builtins.str = ...,
+        lineage: _builtins.int = ...,
+        halted: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "heldout", b"heldout", "latest", b"latest", "layout", b"layout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "bootstrap", b"bootstrap", "data", b"data", "finished", b"finished", "heldout", b"heldout", "latest", b"latest", "layout", b"layout", "model", b"model", "name", b"name", "round", b"round", "server_time", b"server_time", "shards", b"shards", "spec_toml", b"spec_toml", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "bootstrap", b"bootstrap", "data", b"data", "finished", b"finished", "halted", b"halted", "heldout", b"heldout", "latest", b"latest", "layout", b"layout", "lineage", b"lineage", "model", b"model", "name", b"name", "round", b"round", "server_time", b"server_time", "shards", b"shards", "spec_toml", b"spec_toml", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -305,12 +313,14 @@ class RunSummary(_message.Message):
     TOTAL_ROUNDS_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
+    HALTED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     title: _builtins.str
     round: _builtins.int
     total_rounds: _builtins.int
     members: _builtins.int
     finished: _builtins.bool
+    halted: _builtins.str
     def __init__(
         self,
         *,
@@ -320,10 +330,11 @@ class RunSummary(_message.Message):
         total_rounds: _builtins.int = ...,
         members: _builtins.int = ...,
         finished: _builtins.bool = ...,
+        halted: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finished", b"finished", "members", b"members", "name", b"name", "round", b"round", "title", b"title", "total_rounds", b"total_rounds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finished", b"finished", "halted", b"halted", "members", b"members", "name", b"name", "round", b"round", "title", b"title", "total_rounds", b"total_rounds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -341,6 +352,7 @@ class JoinRequest(_message.Message):
     CREDIT_FIELD_NUMBER: _builtins.int
     SEAT_FIELD_NUMBER: _builtins.int
     REPLACES_FIELD_NUMBER: _builtins.int
+    LINEAGE_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     public_key: _builtins.bytes
     """Ed25519, 32 bytes; the member id is its fingerprint"""
@@ -356,6 +368,8 @@ class JoinRequest(_message.Message):
     """several GPUs in one machine are members of their own: 0, 1, …"""
     replaces: _builtins.str
     """the session of the process that had this folder before"""
+    lineage: _builtins.int
+    """of the run as this process knows it, see Run"""
     def __init__(
         self,
         *,
@@ -367,10 +381,11 @@ class JoinRequest(_message.Message):
         credit: _builtins.str = ...,
         seat: _builtins.int = ...,
         replaces: _builtins.str = ...,
+        lineage: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "name", b"name", "public_key", b"public_key", "replaces", b"replaces", "round", b"round", "run", b"run", "seat", b"seat", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "lineage", b"lineage", "name", b"name", "public_key", b"public_key", "replaces", b"replaces", "round", b"round", "run", b"run", "seat", b"seat", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -422,6 +437,9 @@ class HeartbeatRequest(_message.Message):
     LOSS_FIELD_NUMBER: _builtins.int
     MADDRS_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    LINEAGE_FIELD_NUMBER: _builtins.int
+    QUARANTINE_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     member_id: _builtins.str
     phase: _builtins.str
@@ -435,9 +453,17 @@ class HeartbeatRequest(_message.Message):
     loss: _builtins.float
     device: _builtins.str
     """what it computes on, for people"""
+    digest: _builtins.str
+    """of θ_round as it holds it; empty when it does not say"""
+    lineage: _builtins.int
+    """of the run as this process knows it, see Run"""
     @_builtins.property
     def maddrs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """multiaddrs at which others reach its DHT node"""
+
+    @_builtins.property
+    def quarantine(self) -> Global___Quarantine:
+        """the last one of this process"""
 
     def __init__(
         self,
@@ -452,14 +478,50 @@ class HeartbeatRequest(_message.Message):
         loss: _builtins.float = ...,
         maddrs: _abc.Iterable[_builtins.str] | None = ...,
         device: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        lineage: _builtins.int = ...,
+        quarantine: Global___Quarantine | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["quarantine", b"quarantine"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "loss", b"loss", "maddrs", b"maddrs", "member_id", b"member_id", "phase", b"phase", "round", b"round", "run", b"run", "samples_in_round", b"samples_in_round", "samples_per_second", b"samples_per_second", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "digest", b"digest", "lineage", b"lineage", "loss", b"loss", "maddrs", b"maddrs", "member_id", b"member_id", "phase", b"phase", "quarantine", b"quarantine", "round", b"round", "run", b"run", "samples_in_round", b"samples_in_round", "samples_per_second", b"samples_per_second", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HeartbeatRequest: _TypeAlias = HeartbeatRequest  # noqa: Y015
+
+@_typing.final
+class Quarantine(_message.Message):
+    """A member found that what it computes, or the state that it holds, cannot be trusted, and dropped it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    IN_A_ROW_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    fault: _builtins.str
+    """not-finite, loss-spike, other-state, damaged-state"""
+    round: _builtins.int
+    """it worked on θ_round"""
+    in_a_row: _builtins.int
+    """with this one"""
+    why: _builtins.str
+    def __init__(
+        self,
+        *,
+        fault: _builtins.str = ...,
+        round: _builtins.int = ...,
+        in_a_row: _builtins.int = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "in_a_row", b"in_a_row", "round", b"round", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Quarantine: _TypeAlias = Quarantine  # noqa: Y015
 
 @_typing.final
 class HeartbeatResponse(_message.Message):
@@ -469,10 +531,22 @@ class HeartbeatResponse(_message.Message):
     ROUND_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
     EVALUATION_FIELD_NUMBER: _builtins.int
+    DIFFERS_FIELD_NUMBER: _builtins.int
+    LINEAGE_FIELD_NUMBER: _builtins.int
+    WENT_BACK_FIELD_NUMBER: _builtins.int
+    HALTED_FIELD_NUMBER: _builtins.int
     server_time: _builtins.float
     """Unix seconds"""
     round: _builtins.int
     finished: _builtins.bool
+    differs: _builtins.str
+    """why the state that the member named is not the run's; empty when it may be"""
+    lineage: _builtins.int
+    """when it is later than the member's: its state is void, see went_back"""
+    went_back: _builtins.str
+    """why, and where to; empty when the run never went back by rule"""
+    halted: _builtins.str
+    """why the run was stopped; empty while it goes on"""
     @_builtins.property
     def evaluation(self) -> Global___Evaluation:
         """the newest one; unset before there is one"""
@@ -484,10 +558,14 @@ class HeartbeatResponse(_message.Message):
         round: _builtins.int = ...,
         finished: _builtins.bool = ...,
         evaluation: Global___Evaluation | None = ...,
+        differs: _builtins.str = ...,
+        lineage: _builtins.int = ...,
+        went_back: _builtins.str = ...,
+        halted: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation", "finished", b"finished", "round", b"round", "server_time", b"server_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differs", b"differs", "evaluation", b"evaluation", "finished", b"finished", "halted", b"halted", "lineage", b"lineage", "round", b"round", "server_time", b"server_time", "went_back", b"went_back"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -793,6 +871,7 @@ class RoundReport(_message.Message):
     BYTES_SENT_FIELD_NUMBER: _builtins.int
     BYTES_RECEIVED_FIELD_NUMBER: _builtins.int
     FINISHED_AT_FIELD_NUMBER: _builtins.int
+    LINEAGE_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     """θ_round -> θ_(round+1)"""
     digest: _builtins.str
@@ -812,6 +891,8 @@ class RoundReport(_message.Message):
     bytes_received: _builtins.int
     finished_at: _builtins.float
     """Unix seconds, the peer's clock"""
+    lineage: _builtins.int
+    """of the run as the peer knew it then, see Run"""
     @_builtins.property
     def counted(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeasedRange]:
         """what of its leases went into the round"""
@@ -837,10 +918,11 @@ class RoundReport(_message.Message):
         bytes_sent: _builtins.int = ...,
         bytes_received: _builtins.int = ...,
         finished_at: _builtins.float = ...,
+        lineage: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_received", b"bytes_received", "bytes_sent", b"bytes_sent", "compute_seconds", b"compute_seconds", "counted", b"counted", "digest", b"digest", "dropped", b"dropped", "dropped_why", b"dropped_why", "exchange_seconds", b"exchange_seconds", "finished_at", b"finished_at", "global_samples", b"global_samples", "group_size", b"group_size", "loss", b"loss", "round", b"round", "swarm_samples", b"swarm_samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_received", b"bytes_received", "bytes_sent", b"bytes_sent", "compute_seconds", b"compute_seconds", "counted", b"counted", "digest", b"digest", "dropped", b"dropped", "dropped_why", b"dropped_why", "exchange_seconds", b"exchange_seconds", "finished_at", b"finished_at", "global_samples", b"global_samples", "group_size", b"group_size", "lineage", b"lineage", "loss", b"loss", "round", b"round", "swarm_samples", b"swarm_samples"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1613,6 +1695,7 @@ class Status(_message.Message):
     EPOCH_FRACTION_FIELD_NUMBER: _builtins.int
     DECISIONS_FIELD_NUMBER: _builtins.int
     EVALUATIONS_FIELD_NUMBER: _builtins.int
+    HALTED_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     title: _builtins.str
     round: _builtins.int
@@ -1623,6 +1706,8 @@ class Status(_message.Message):
     finished: _builtins.bool
     epoch: _builtins.int
     epoch_fraction: _builtins.float
+    halted: _builtins.str
+    """why the run was stopped; empty while it goes on"""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]: ...
     @_builtins.property
@@ -1656,10 +1741,11 @@ class Status(_message.Message):
         epoch_fraction: _builtins.float = ...,
         decisions: _abc.Iterable[_builtins.str] | None = ...,
         evaluations: _abc.Iterable[Global___Evaluation] | None = ...,
+        halted: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["latest", b"latest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "epoch", b"epoch", "epoch_fraction", b"epoch_fraction", "evaluations", b"evaluations", "finished", b"finished", "global_samples", b"global_samples", "latest", b"latest", "members", b"members", "round", b"round", "rounds", b"rounds", "run", b"run", "samples_per_second", b"samples_per_second", "title", b"title", "total_rounds", b"total_rounds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "epoch", b"epoch", "epoch_fraction", b"epoch_fraction", "evaluations", b"evaluations", "finished", b"finished", "global_samples", b"global_samples", "halted", b"halted", "latest", b"latest", "members", b"members", "round", b"round", "rounds", b"rounds", "run", b"run", "samples_per_second", b"samples_per_second", "title", b"title", "total_rounds", b"total_rounds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

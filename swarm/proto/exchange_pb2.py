@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aswarm/proto/exchange.proto\x12\x0bswarm.proto\"\x7f\n\x08Progress\x12\r\n\x05round\x18\x01 \x01(\x04\x12\x0f\n\x07samples\x18\x02 \x01(\x04\x12\x1a\n\x12samples_per_second\x18\x03 \x01(\x01\x12\x0c\n\x04\x64one\x18\x04 \x01(\x08\x12\x14\n\x0chold_seconds\x18\x05 \x01(\x01\x12\x13\n\x0b\x63\x61tching_up\x18\x06 \x01(\x08\"\x81\x01\n\tSwarmView\x12&\n\x05phase\x18\x01 \x01(\x0e\x32\x17.swarm.proto.RoundPhase\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x0f\n\x07samples\x18\x03 \x01(\x04\x12\x0f\n\x07members\x18\x04 \x01(\r\x12\x0b\n\x03why\x18\x05 \x01(\t\x12\x0e\n\x06leader\x18\x06 \x01(\x0c\"\x94\x01\n\x0cReadyRequest\x12\r\n\x05round\x18\x01 \x01(\x04\x12\x0f\n\x07samples\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x13\n\x0b\x63lient_mode\x18\x04 \x01(\x08\x12\x0f\n\x07payload\x18\x05 \x01(\t\x12\x0e\n\x06member\x18\x06 \x01(\t\x12\x0f\n\x07made_by\x18\x07 \x03(\t\x12\r\n\x05voted\x18\x08 \x01(\x04\"\x97\x01\n\x05Group\x12%\n\x07verdict\x18\x01 \x01(\x0e\x32\x14.swarm.proto.Verdict\x12\x0b\n\x03why\x18\x02 \x01(\t\x12\x10\n\x08group_id\x18\x03 \x01(\x0c\x12)\n\x07members\x18\x04 \x03(\x0b\x32\x18.swarm.proto.GroupMember\x12\x0e\n\x06leader\x18\x05 \x01(\x0c\x12\r\n\x05relay\x18\x06 \x01(\x0c\"e\n\x0bGroupMember\x12\x0f\n\x07peer_id\x18\x01 \x01(\x0c\x12\x0f\n\x07samples\x18\x02 \x01(\x04\x12\x13\n\x0b\x63lient_mode\x18\x03 \x01(\x08\x12\x0f\n\x07payload\x18\x04 \x01(\t\x12\x0e\n\x06member\x18\x05 \x01(\t\"\x8f\x01\n\rCommitRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x0c\n\x04norm\x18\x05 \x01(\x01\x12\x0b\n\x03why\x18\x06 \x01(\t\x12 \n\x05rates\x18\x07 \x03(\x0b\x32\x11.swarm.proto.Rate\"1\n\x04Rate\x12\x0f\n\x07peer_id\x18\x01 \x01(\x0c\x12\x18\n\x10\x62ytes_per_second\x18\x02 \x01(\x01\"i\n\x07Outcome\x12%\n\x07verdict\x18\x01 \x01(\x0e\x32\x14.swarm.proto.Verdict\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0c\n\x04norm\x18\x03 \x01(\x01\x12\x0b\n\x03why\x18\x04 \x01(\t\x12\x0c\n\x04open\x18\x05 \x01(\x08\"/\n\x0cOutcomeQuery\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\r\n\x05round\x18\x02 \x01(\x04\"S\n\x0cOutcomeReply\x12\r\n\x05known\x18\x01 \x01(\x08\x12%\n\x07outcome\x18\x02 \x01(\x0b\x32\x14.swarm.proto.Outcome\x12\r\n\x05round\x18\x03 \x01(\x04\")\n\x0fSnapshotRequest\x12\x16\n\x0e\x61t_least_round\x18\x01 \x01(\x04\"x\n\x08Snapshot\x12\x11\n\tavailable\x18\x01 \x01(\x08\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12\x0c\n\x04size\x18\x05 \x01(\x04\x12\x0b\n\x03why\x18\x06 \x01(\t\x12\x0f\n\x07made_by\x18\x07 \x03(\t\"6\n\x14SnapshotChunkRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"\x1d\n\rSnapshotChunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"!\n\x0fHoldingsRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\"\x1a\n\x08Holdings\x12\x0e\n\x06\x63hunks\x18\x01 \x01(\x0c\"-\n\x0c\x43hunkRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\r\n\x05\x63hunk\x18\x02 \x01(\r\"\'\n\tChunkPart\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0c\n\x04\x62usy\x18\x02 \x01(\x08\"m\n\x0bPayloadPart\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12\x10\n\x08manifest\x18\x05 \x03(\t\x12\x0c\n\x04size\x18\x06 \x01(\x04\"\x1c\n\x0cPayloadReply\x12\x0c\n\x04size\x18\x01 \x01(\x04\"B\n\x0ePayloadRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x04*H\n\nRoundPhase\x12\x08\n\x04OPEN\x10\x00\x12\x0b\n\x07\x43LOSING\x10\x01\x12\n\n\x06\x42\x45HIND\x10\x02\x12\t\n\x05\x41HEAD\x10\x03\x12\x0c\n\x08REDIRECT\x10\x04*(\n\x07Verdict\x12\x06\n\x02GO\x10\x00\x12\t\n\x05RETRY\x10\x01\x12\n\n\x06RESYNC\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aswarm/proto/exchange.proto\x12\x0bswarm.proto\"\x7f\n\x08Progress\x12\r\n\x05round\x18\x01 \x01(\x04\x12\x0f\n\x07samples\x18\x02 \x01(\x04\x12\x1a\n\x12samples_per_second\x18\x03 \x01(\x01\x12\x0c\n\x04\x64one\x18\x04 \x01(\x08\x12\x14\n\x0chold_seconds\x18\x05 \x01(\x01\x12\x13\n\x0b\x63\x61tching_up\x18\x06 \x01(\x08\"\x81\x01\n\tSwarmView\x12&\n\x05phase\x18\x01 \x01(\x0e\x32\x17.swarm.proto.RoundPhase\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x0f\n\x07samples\x18\x03 \x01(\x04\x12\x0f\n\x07members\x18\x04 \x01(\r\x12\x0b\n\x03why\x18\x05 \x01(\t\x12\x0e\n\x06leader\x18\x06 \x01(\x0c\"\x94\x01\n\x0cReadyRequest\x12\r\n\x05round\x18\x01 \x01(\x04\x12\x0f\n\x07samples\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x13\n\x0b\x63lient_mode\x18\x04 \x01(\x08\x12\x0f\n\x07payload\x18\x05 \x01(\t\x12\x0e\n\x06member\x18\x06 \x01(\t\x12\x0f\n\x07made_by\x18\x07 \x03(\t\x12\r\n\x05voted\x18\x08 \x01(\x04\"\xa8\x01\n\x05Group\x12%\n\x07verdict\x18\x01 \x01(\x0e\x32\x14.swarm.proto.Verdict\x12\x0b\n\x03why\x18\x02 \x01(\t\x12\x10\n\x08group_id\x18\x03 \x01(\x0c\x12)\n\x07members\x18\x04 \x03(\x0b\x32\x18.swarm.proto.GroupMember\x12\x0e\n\x06leader\x18\x05 \x01(\x0c\x12\r\n\x05relay\x18\x06 \x01(\x0c\x12\x0f\n\x07\x64iffers\x18\x07 \x01(\x08\"e\n\x0bGroupMember\x12\x0f\n\x07peer_id\x18\x01 \x01(\x0c\x12\x0f\n\x07samples\x18\x02 \x01(\x04\x12\x13\n\x0b\x63lient_mode\x18\x03 \x01(\x08\x12\x0f\n\x07payload\x18\x04 \x01(\t\x12\x0e\n\x06member\x18\x05 \x01(\t\"\x8f\x01\n\rCommitRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x0c\n\x04norm\x18\x05 \x01(\x01\x12\x0b\n\x03why\x18\x06 \x01(\t\x12 \n\x05rates\x18\x07 \x03(\x0b\x32\x11.swarm.proto.Rate\"1\n\x04Rate\x12\x0f\n\x07peer_id\x18\x01 \x01(\x0c\x12\x18\n\x10\x62ytes_per_second\x18\x02 \x01(\x01\"z\n\x07Outcome\x12%\n\x07verdict\x18\x01 \x01(\x0e\x32\x14.swarm.proto.Verdict\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0c\n\x04norm\x18\x03 \x01(\x01\x12\x0b\n\x03why\x18\x04 \x01(\t\x12\x0c\n\x04open\x18\x05 \x01(\x08\x12\x0f\n\x07\x64iffers\x18\x06 \x01(\x08\"/\n\x0cOutcomeQuery\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\r\n\x05round\x18\x02 \x01(\x04\"S\n\x0cOutcomeReply\x12\r\n\x05known\x18\x01 \x01(\x08\x12%\n\x07outcome\x18\x02 \x01(\x0b\x32\x14.swarm.proto.Outcome\x12\r\n\x05round\x18\x03 \x01(\x04\")\n\x0fSnapshotRequest\x12\x16\n\x0e\x61t_least_round\x18\x01 \x01(\x04\"\x9c\x01\n\x08Snapshot\x12\x11\n\tavailable\x18\x01 \x01(\x08\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12\x0c\n\x04size\x18\x05 \x01(\x04\x12\x0b\n\x03why\x18\x06 \x01(\t\x12\x0f\n\x07made_by\x18\x07 \x03(\t\x12\x12\n\nchunk_size\x18\x08 \x01(\x04\x12\x0e\n\x06\x63hunks\x18\t \x01(\x0c\"!\n\x0fHoldingsRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\"\x1a\n\x08Holdings\x12\x0e\n\x06\x63hunks\x18\x01 \x01(\x0c\"-\n\x0c\x43hunkRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\r\n\x05\x63hunk\x18\x02 \x01(\r\"\'\n\tChunkPart\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0c\n\x04\x62usy\x18\x02 \x01(\x08\"m\n\x0bPayloadPart\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12\x10\n\x08manifest\x18\x05 \x03(\t\x12\x0c\n\x04size\x18\x06 \x01(\x04\"\x1c\n\x0cPayloadReply\x12\x0c\n\x04size\x18\x01 \x01(\x04\"B\n\x0ePayloadRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x04*H\n\nRoundPhase\x12\x08\n\x04OPEN\x10\x00\x12\x0b\n\x07\x43LOSING\x10\x01\x12\n\n\x06\x42\x45HIND\x10\x02\x12\t\n\x05\x41HEAD\x10\x03\x12\x0c\n\x08REDIRECT\x10\x04*(\n\x07Verdict\x12\x06\n\x02GO\x10\x00\x12\t\n\x05RETRY\x10\x01\x12\n\n\x06RESYNC\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'swarm.proto.exchange_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROUNDPHASE']._serialized_start=1762
-  _globals['_ROUNDPHASE']._serialized_end=1834
-  _globals['_VERDICT']._serialized_start=1836
-  _globals['_VERDICT']._serialized_end=1876
+  _globals['_ROUNDPHASE']._serialized_start=1746
+  _globals['_ROUNDPHASE']._serialized_end=1818
+  _globals['_VERDICT']._serialized_start=1820
+  _globals['_VERDICT']._serialized_end=1860
   _globals['_PROGRESS']._serialized_start=43
   _globals['_PROGRESS']._serialized_end=170
   _globals['_SWARMVIEW']._serialized_start=173
@@ -42,39 +42,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READYREQUEST']._serialized_start=305
   _globals['_READYREQUEST']._serialized_end=453
   _globals['_GROUP']._serialized_start=456
-  _globals['_GROUP']._serialized_end=607
-  _globals['_GROUPMEMBER']._serialized_start=609
-  _globals['_GROUPMEMBER']._serialized_end=710
-  _globals['_COMMITREQUEST']._serialized_start=713
-  _globals['_COMMITREQUEST']._serialized_end=856
-  _globals['_RATE']._serialized_start=858
-  _globals['_RATE']._serialized_end=907
-  _globals['_OUTCOME']._serialized_start=909
-  _globals['_OUTCOME']._serialized_end=1014
-  _globals['_OUTCOMEQUERY']._serialized_start=1016
-  _globals['_OUTCOMEQUERY']._serialized_end=1063
-  _globals['_OUTCOMEREPLY']._serialized_start=1065
-  _globals['_OUTCOMEREPLY']._serialized_end=1148
-  _globals['_SNAPSHOTREQUEST']._serialized_start=1150
-  _globals['_SNAPSHOTREQUEST']._serialized_end=1191
-  _globals['_SNAPSHOT']._serialized_start=1193
-  _globals['_SNAPSHOT']._serialized_end=1313
-  _globals['_SNAPSHOTCHUNKREQUEST']._serialized_start=1315
-  _globals['_SNAPSHOTCHUNKREQUEST']._serialized_end=1369
-  _globals['_SNAPSHOTCHUNK']._serialized_start=1371
-  _globals['_SNAPSHOTCHUNK']._serialized_end=1400
-  _globals['_HOLDINGSREQUEST']._serialized_start=1402
-  _globals['_HOLDINGSREQUEST']._serialized_end=1435
-  _globals['_HOLDINGS']._serialized_start=1437
-  _globals['_HOLDINGS']._serialized_end=1463
-  _globals['_CHUNKREQUEST']._serialized_start=1465
-  _globals['_CHUNKREQUEST']._serialized_end=1510
-  _globals['_CHUNKPART']._serialized_start=1512
-  _globals['_CHUNKPART']._serialized_end=1551
-  _globals['_PAYLOADPART']._serialized_start=1553
-  _globals['_PAYLOADPART']._serialized_end=1662
-  _globals['_PAYLOADREPLY']._serialized_start=1664
-  _globals['_PAYLOADREPLY']._serialized_end=1692
-  _globals['_PAYLOADREQUEST']._serialized_start=1694
-  _globals['_PAYLOADREQUEST']._serialized_end=1760
+  _globals['_GROUP']._serialized_end=624
+  _globals['_GROUPMEMBER']._serialized_start=626
+  _globals['_GROUPMEMBER']._serialized_end=727
+  _globals['_COMMITREQUEST']._serialized_start=730
+  _globals['_COMMITREQUEST']._serialized_end=873
+  _globals['_RATE']._serialized_start=875
+  _globals['_RATE']._serialized_end=924
+  _globals['_OUTCOME']._serialized_start=926
+  _globals['_OUTCOME']._serialized_end=1048
+  _globals['_OUTCOMEQUERY']._serialized_start=1050
+  _globals['_OUTCOMEQUERY']._serialized_end=1097
+  _globals['_OUTCOMEREPLY']._serialized_start=1099
+  _globals['_OUTCOMEREPLY']._serialized_end=1182
+  _globals['_SNAPSHOTREQUEST']._serialized_start=1184
+  _globals['_SNAPSHOTREQUEST']._serialized_end=1225
+  _globals['_SNAPSHOT']._serialized_start=1228
+  _globals['_SNAPSHOT']._serialized_end=1384
+  _globals['_HOLDINGSREQUEST']._serialized_start=1386
+  _globals['_HOLDINGSREQUEST']._serialized_end=1419
+  _globals['_HOLDINGS']._serialized_start=1421
+  _globals['_HOLDINGS']._serialized_end=1447
+  _globals['_CHUNKREQUEST']._serialized_start=1449
+  _globals['_CHUNKREQUEST']._serialized_end=1494
+  _globals['_CHUNKPART']._serialized_start=1496
+  _globals['_CHUNKPART']._serialized_end=1535
+  _globals['_PAYLOADPART']._serialized_start=1537
+  _globals['_PAYLOADPART']._serialized_end=1646
+  _globals['_PAYLOADREPLY']._serialized_start=1648
+  _globals['_PAYLOADREPLY']._serialized_end=1676
+  _globals['_PAYLOADREQUEST']._serialized_start=1678
+  _globals['_PAYLOADREQUEST']._serialized_end=1744
 # @@protoc_insertion_point(module_scope)

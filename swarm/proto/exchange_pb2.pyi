@@ -208,12 +208,15 @@ class Group(_message.Message):
     MEMBERS_FIELD_NUMBER: _builtins.int
     LEADER_FIELD_NUMBER: _builtins.int
     RELAY_FIELD_NUMBER: _builtins.int
+    DIFFERS_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     why: _builtins.str
     group_id: _builtins.bytes
     leader: _builtins.bytes
     relay: _builtins.bytes
     """local mode: every payload travels through this node; empty: directly"""
+    differs: _builtins.bool
+    """RESYNC because this peer's state is not the majority's"""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupMember]:
         """in the order in which the vector is divided"""
@@ -227,10 +230,11 @@ class Group(_message.Message):
         members: _abc.Iterable[Global___GroupMember] | None = ...,
         leader: _builtins.bytes = ...,
         relay: _builtins.bytes = ...,
+        differs: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "leader", b"leader", "members", b"members", "relay", b"relay", "verdict", b"verdict", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differs", b"differs", "group_id", b"group_id", "leader", b"leader", "members", b"members", "relay", b"relay", "verdict", b"verdict", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -347,6 +351,7 @@ class Outcome(_message.Message):
     NORM_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
     OPEN_FIELD_NUMBER: _builtins.int
+    DIFFERS_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     """GO: apply; RETRY: forget the average, ask again; RESYNC: mine differs"""
     digest: _builtins.str
@@ -355,6 +360,8 @@ class Outcome(_message.Message):
     why: _builtins.str
     open: _builtins.bool
     """RETRY, but others may have applied: nobody who answered knows"""
+    differs: _builtins.bool
+    """RESYNC because this peer's average is not the majority's"""
     def __init__(
         self,
         *,
@@ -363,10 +370,11 @@ class Outcome(_message.Message):
         norm: _builtins.float = ...,
         why: _builtins.str = ...,
         open: _builtins.bool = ...,
+        differs: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "norm", b"norm", "open", b"open", "verdict", b"verdict", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differs", b"differs", "digest", b"digest", "norm", b"norm", "open", b"open", "verdict", b"verdict", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -425,7 +433,7 @@ Global___OutcomeReply: _TypeAlias = OutcomeReply  # noqa: Y015
 
 @_typing.final
 class SnapshotRequest(_message.Message):
-    """State download: what a peer can give, then its bytes from any offset."""
+    """State download: what a peer can give; its bytes are asked for chunk by chunk, as those of the run's files."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -455,12 +463,18 @@ class Snapshot(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
     MADE_BY_FIELD_NUMBER: _builtins.int
+    CHUNK_SIZE_FIELD_NUMBER: _builtins.int
+    CHUNKS_FIELD_NUMBER: _builtins.int
     available: _builtins.bool
     round: _builtins.int
     digest: _builtins.str
     sha256: _builtins.str
     size: _builtins.int
     why: _builtins.str
+    chunk_size: _builtins.int
+    """bytes of every chunk but the last"""
+    chunks: _builtins.bytes
+    """SHA-256 of each chunk, 32 bytes each, in order"""
     @_builtins.property
     def made_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """the members whose group made this state, if the donor knows them"""
@@ -475,59 +489,20 @@ class Snapshot(_message.Message):
         size: _builtins.int = ...,
         why: _builtins.str = ...,
         made_by: _abc.Iterable[_builtins.str] | None = ...,
+        chunk_size: _builtins.int = ...,
+        chunks: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "digest", b"digest", "made_by", b"made_by", "round", b"round", "sha256", b"sha256", "size", b"size", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "chunk_size", b"chunk_size", "chunks", b"chunks", "digest", b"digest", "made_by", b"made_by", "round", b"round", "sha256", b"sha256", "size", b"size", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
 
 @_typing.final
-class SnapshotChunkRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SHA256_FIELD_NUMBER: _builtins.int
-    OFFSET_FIELD_NUMBER: _builtins.int
-    sha256: _builtins.str
-    offset: _builtins.int
-    def __init__(
-        self,
-        *,
-        sha256: _builtins.str = ...,
-        offset: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset", "sha256", b"sha256"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___SnapshotChunkRequest: _TypeAlias = SnapshotChunkRequest  # noqa: Y015
-
-@_typing.final
-class SnapshotChunk(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    DATA_FIELD_NUMBER: _builtins.int
-    data: _builtins.bytes
-    def __init__(
-        self,
-        *,
-        data: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___SnapshotChunk: _TypeAlias = SnapshotChunk  # noqa: Y015
-
-@_typing.final
 class HoldingsRequest(_message.Message):
-    """Files of the run, chunk by chunk (see Blob in coordinator.proto): what a peer has of one, then a chunk's bytes."""
+    """Files of the run (see Blob in coordinator.proto) and states, chunk by chunk: what a peer has of one, then the bytes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

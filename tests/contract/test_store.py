@@ -39,13 +39,16 @@ def opener(database: str, tmp_path: Path) -> Iterator[Opener]:
 def facts(state: State) -> dict[str, object]:
     """What must survive; deadlines, pulses and the time of the last heartbeat need not."""
     ledger = state.ledger
+    oldest = sorted(state.checkpoints)[-state.terms.keep_checkpoints :][0]
+    since = state.latest.round if state.rollbacks else oldest
     return {
         "free": ledger.free,
         "leases": {key: (item.member, item.range, item.left) for key, item in ledger.leases.items()},
-        "counted": {  # the run never goes back beyond its latest checkpoint
-            key: dict(group) for key, group in ledger.counted.items() if key >= state.latest.round
+        "counted": {  # the run goes back to one of the kept checkpoints, no further
+            key: dict(group) for key, group in ledger.counted.items() if key >= since
         },
-        "returns": ledger.returns,
+        "returns": frozenset(ledger.returns),
+        "rollbacks": state.rollbacks,
         "next": ledger.next_number,
         "members": {
             key: (m.name, m.credit, m.live, m.holds, m.first_lease, m.counted, m.rejected, m.invite, m.session)

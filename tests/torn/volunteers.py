@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pytest
 import torch
 from safetensors.numpy import save
 
@@ -17,7 +18,7 @@ from peer import spawn
 from peer.checkpoint import read_state, state_digest, state_metadata, write_state
 from peer.data import Batches, read_samples
 from peer.exchange.ballot import UNKNOWN, Ballot
-from peer.exchange.snapshot import _verified
+from peer.exchange.snapshot import _named
 from peer.fetch import Files
 from peer.held import Part, found
 from peer.outbox import REPORT, Outbox
@@ -25,7 +26,7 @@ from peer.reach import _kept
 from peer.session import Session, Standing, Who
 from peer.traffic import Traffic
 from swarm import neighbour, notes, tensorfile
-from swarm.chunks import Manifest, blob_of, chunked
+from swarm.chunks import Manifest, blob_of, chunked, region
 from swarm.cli.card import Agreement
 from swarm.client import CoordinatorClient
 from swarm.errors import CorruptError
@@ -33,7 +34,7 @@ from swarm.identity import Identity
 from swarm.proto import coordinator_pb2 as pb
 from swarm.proto import exchange_pb2
 from swarm.ranges import Layout, Range
-from swarm.tensorfile import atomic_write, publish, sha256_file
+from swarm.tensorfile import atomic_write
 from swarm.transfer import receive
 from tests.torn.coordinators import CONTENT, SHA256
 from tests.torn.kinds import Durable, Kind, Must, said
@@ -150,25 +151,36 @@ def _give_state(folder: Path) -> object:
     torch.manual_seed(0)
     giving = learner()
     giving.digest = state_digest(giving.state())
-    path, round_, digest = giving.snapshot(folder)
+    path, round_, digest = giving.snapshot(folder) or pytest.fail("it does not trust its state")
     assert tensorfile.state_digest(path) == digest
     return path.read_bytes(), round_
 
 
-def _half_a_state(folder: Path) -> None:
+def _state_manifest(folder: Path) -> Manifest:
+    """Of the whole state, as a donor offers it; its chunks are small here, so that there are several."""
     _write_state(folder / "whole")
+    sha256, size, chunks = chunked(folder / "whole", 4096)
+    return Manifest.of(pb.Blob(name="state", sha256=sha256, size=size, chunk_size=4096, chunks=chunks))
+
+
+def _half_a_state(folder: Path) -> None:
+    _state_manifest(folder)
     (folder / "state.part").write_bytes((folder / "whole").read_bytes())
 
 
 def _from_donors(folder: Path) -> bytes:
-    """A donor's file that is refused is fetched from another one."""
-    whole, part = folder / "whole", folder / "state.part"
-    offer = exchange_pb2.Snapshot(sha256=sha256_file(whole), digest=state_digest(STATE), size=whole.stat().st_size)
-    if not _verified(part, offer):
-        part.write_bytes(whole.read_bytes())
-        assert _verified(part, offer)
-    publish(part, folder / "round-3.safetensors")
-    return (folder / "round-3.safetensors").read_bytes()
+    """Chunks that are not right are fetched from a donor."""
+    manifest = _state_manifest(folder)
+    (folder / "state.part").replace(folder / f"{manifest.sha256}.part")
+    part = Part(manifest, folder)
+    assert part.open()
+    with (folder / "whole").open("rb") as whole:
+        for chunk in set(range(manifest.count)) - part.held.here:
+            assert part.write(chunk, b"".join(region(whole, *manifest.span(chunk))))
+    part.finish()
+    part.close()
+    offer = exchange_pb2.Snapshot(round=3, digest=state_digest(STATE))
+    return _named(part.held.path, offer).read_bytes()
 
 
 def _send_checkpoint(folder: Path) -> list[str]:

@@ -24,7 +24,8 @@ from peer.leases import LeasedRange
 from peer.local_mode import LocalLearner
 from peer.model import trainable
 from peer.modes import closing_of, first_state, learner_of
-from peer.training import Peer, RoundDone, Work, train
+from peer.training import train
+from peer.workbench import Peer, RoundDone, Work
 from swarm.errors import CorruptError
 from swarm.ranges import Range
 from swarm.runspec import RunSpec, loads

@@ -18,10 +18,12 @@ from peer.exchange.closing import SampleTarget
 from peer.exchange.solo import SoloExchange
 from peer.feed import Batch
 from peer.gradients import Gradients
+from peer.health import Finding
 from peer.learner import GradientLearner, Learner
 from peer.leases import LeasedRange
 from peer.model import trainable
-from peer.training import Peer, RoundDone, Work, train
+from peer.training import train
+from peer.workbench import Peer, RoundDone, Work
 from swarm.errors import CorruptError
 from swarm.ranges import Range
 from swarm.runspec import RunSpec, loads
@@ -92,6 +94,9 @@ class Log:
 
     def round_done(self, done: RoundDone) -> None:
         self.rounds.append(done)
+
+    def quarantined(self, finding: Finding, round_: int, in_a_row: int) -> None:
+        raise AssertionError(finding)
 
 
 def peer(tmp_path: Path, exchange: object = None, samples: int = 96) -> Peer:
