@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
@@ -25,20 +26,32 @@ logger = log.get(__name__)
 
 
 class Engine:
-    """Serialises all changes of a run. `state` may be read at any time: it is replaced, never changed."""
+    """Serialises all changes of a run. `state` may be read at any time: it is replaced, never changed.
 
-    def __init__(self, state: State, store: Store, blobs: Blobs, clock: Callable[[], float] = time.time) -> None:
+    When nothing happened for more than `absence` seconds, the process or its machine stood still, or the clock was set.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        store: Store,
+        blobs: Blobs,
+        clock: Callable[[], float] = time.time,
+        absence: float = math.inf,
+    ) -> None:
         self.state = state
         self.store = store
         self.blobs = blobs
         self._clock = clock
+        self._absence = absence
+        self._looked = clock()
         self._lock = threading.Lock()
 
     def apply(self, event: e.Event | None = None) -> list[d.Decision]:
         """Let `event` happen, or only time pass. Raises RefusedError, and DiskError when nothing could be written."""
         with self._lock:
             now = self._clock()
-            events = [] if event is None else [self._with_known(event)]
+            events = [*self._missed(now), *([] if event is None else [self._with_known(event)])]
             state, made = tick(self.state, events, now, secrets.randbits(64))
             if made:
                 reach("write")
@@ -65,6 +78,11 @@ class Engine:
         except (RefusedError, CorruptError):
             self.blobs.delete(checkpoint.sha256)
             raise
+
+    def _missed(self, now: float) -> list[e.Event]:
+        """Of a time in which nobody could be heard, silence says nothing; a clock that was set back looks the same."""
+        gap, self._looked = abs(now - self._looked), now
+        return [e.Resumed()] if gap > self._absence else []
 
     def _with_known(self, event: e.Event) -> e.Event:
         if not isinstance(event, e.Report):

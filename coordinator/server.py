@@ -37,6 +37,7 @@ logger = log.get(__name__)
 
 _THREADS = 32
 _TICK_SECONDS = 1.0
+_ABSENCE_SECONDS = 5.0  # without a tick: this process did not run, or the clock was set
 _STOP_SECONDS = 2.0
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _OPTIONS = [
@@ -187,7 +188,7 @@ def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs
     )
     if not store.load(terms).checkpoints:
         store.write([d.CheckpointAccepted(Checkpoint(**artefacts.checkpoint))], 0.0)
-    engine = Engine(_from_whole_checkpoint(store, blobs, terms), store, blobs)
+    engine = Engine(_from_whole_checkpoint(store, blobs, terms), store, blobs, absence=_ABSENCE_SECONDS)
     engine.apply(e.Resumed())
     return engine
 
