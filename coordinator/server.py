@@ -15,7 +15,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 
 from coordinator import decisions as d
 from coordinator import events as e
-from coordinator import lock
+from coordinator import history, lock
 from coordinator.admission import Admission, new_token
 from coordinator.blobs import Blobs
 from coordinator.bootstrap import Bootstrap
@@ -120,13 +120,13 @@ class Coordinator:
             blobs.verify_once(blob.sha256, blob.size)
         store = open_store(settings.spec.run.name, settings.data_dir, settings.store_url)
         self._resources.callback(store.close)
-        engine = _engine(settings, artefacts, store, blobs)
+        engine, told = _engine(settings, artefacts, store, blobs)
         bootstrap = Bootstrap(self._bootstrap_command(), lambda: _addresses(engine.state))
         self._resources.callback(bootstrap.stop)
         bootstrap.start()
         admission = Admission(engine, self._own_token)
         admission.keep(self._token, "the run's first")
-        self._serve(Servicer(settings.spec, artefacts, engine, lambda: bootstrap.maddrs, admission), admission)
+        self._serve(Servicer(settings.spec, artefacts, engine, lambda: bootstrap.maddrs, admission, told), admission)
         threading.Thread(target=self._keep_time, args=(engine,), name="ticks", daemon=True).start()
 
     def _bootstrap_command(self) -> tuple[str, ...]:
@@ -175,8 +175,8 @@ class Coordinator:
                 logger.error("%s", error)
 
 
-def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs) -> Engine:
-    """The run as it stood, from a checkpoint that is whole."""
+def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs) -> tuple[Engine, str]:
+    """The run as it stood, from a checkpoint that is whole; and the name of its history."""
     spec = settings.spec
     terms = Terms(
         run=spec.run.name,
@@ -186,11 +186,13 @@ def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs
         keep_checkpoints=spec.checkpoint.keep,
         heartbeat_seconds=settings.heartbeat_seconds,
     )
-    if not store.load(terms).checkpoints:
+    begun = bool(store.load(terms).checkpoints)
+    if not begun:
         store.write([d.CheckpointAccepted(Checkpoint(**artefacts.checkpoint))], 0.0)
+    told = history.of(settings.data_dir, begun, time.time())
     engine = Engine(_from_whole_checkpoint(store, blobs, terms), store, blobs, absence=_ABSENCE_SECONDS)
-    engine.apply(e.Resumed())
-    return engine
+    engine.apply(e.Resumed(told.restored_at and told.restored_at + terms.patience_seconds))
+    return engine, told.id
 
 
 def _from_whole_checkpoint(store: Store, blobs: Blobs, terms: Terms) -> State:

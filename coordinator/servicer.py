@@ -32,6 +32,7 @@ from swarm.version import __version__
 _ROUNDS_SHOWN = 20
 _MAX_LEASE = 1 << 32
 _MOST_MEMBERS = 4096
+_MOST_RECALLED = 8192  # more than a peer remembers
 _LONGEST_SESSION = 64  # characters
 _PROBES = 60  # measurements of a line, of one address in a minute
 _D = TypeVar("_D")
@@ -87,6 +88,7 @@ class Servicer(CoordinatorServicer):
         engine: Engine,
         bootstrap: Callable[[], list[str]],
         admission: Admission,
+        history: str,
     ) -> None:
         self._spec = spec
         self._toml = spec.to_toml()
@@ -94,6 +96,7 @@ class Servicer(CoordinatorServicer):
         self._engine = engine
         self._bootstrap = bootstrap
         self._admission = admission
+        self._history = history
         self._dial_back = DialBack()
         self._probe = Probe(Ration(_PROBES, 60.0, time.monotonic))
 
@@ -176,6 +179,7 @@ class Servicer(CoordinatorServicer):
             heartbeat_seconds=seconds,
             why=joined.why,
             counted=max(0, joined.member.counted),
+            history=self._history,
         )
 
     def Heartbeat(self, request: pb.HeartbeatRequest, context: grpc.ServicerContext) -> pb.HeartbeatResponse:
@@ -188,6 +192,7 @@ class Servicer(CoordinatorServicer):
             round=state.round,
             finished=state.finished,
             evaluation=translate.evaluation_message(newest) if newest else None,
+            history=self._history,
         )
 
     def Leave(self, request: pb.LeaveRequest, context: grpc.ServicerContext) -> pb.LeaveResponse:
@@ -228,6 +233,12 @@ class Servicer(CoordinatorServicer):
         answered = [item for item in made if isinstance(item, d.ReportFiled | d.ReportKnown)]
         receipts = [translate.receipt_message(receipt) for item in answered for receipt in item.receipts]
         return pb.ReportRoundsResponse(receipts=receipts)
+
+    def RecallLeases(self, request: pb.RecallLeasesRequest, context: grpc.ServicerContext) -> pb.RecallLeasesResponse:
+        self._state(request.run)
+        found = tuple(map(translate.recalled, request.leases[:_MOST_RECALLED]))
+        made = self._engine.apply(e.Recall(request.member_id, found, _session(context)))
+        return pb.RecallLeasesResponse(samples=sum(again.samples for again in _of(made, d.LeasesRecalled)))
 
     def GetLedger(self, request: pb.GetLedgerRequest, context: grpc.ServicerContext) -> pb.GetLedgerResponse:
         self._state(request.run)

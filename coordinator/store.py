@@ -152,6 +152,8 @@ class SqlStore:
                 self._put(connection, members, rows.member_row(member))
             case d.LeaseGranted(lease):
                 self._put(connection, leases, rows.lease_row(lease))
+            case d.LeasesRecalled():
+                self._recall(connection, decision)
             case d.LeaseExpired(lease, found):
                 self._add_entries(connection, found, "")
                 self._close_lease(connection, lease.id)
@@ -198,6 +200,13 @@ class SqlStore:
         )
         if filed.voted:
             self._put(connection, votes, {"round": report.round, "member": filed.member, **asdict(report.metrics)})
+
+    def _recall(self, connection: Connection, recalled: d.LeasesRecalled) -> None:
+        for lease in recalled.leases:
+            self._put(connection, leases, rows.lease_row(lease))
+        self._add_entries(connection, recalled.entries, "")
+        row = (self._mine(members), members.c.id == recalled.member)
+        connection.execute(update(members).where(*row).values(first_lease=recalled.first_lease))
 
     def _add_entries(self, connection: Connection, found: Sequence[Entry], key: str) -> None:
         new = [

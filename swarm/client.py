@@ -174,6 +174,11 @@ class CoordinatorClient:
         request = pb.ReportRoundsRequest(run=self.invite.run, member_id=member_id, reports=reports)
         return list(self._call(self._stub.ReportRounds, request).receipts)
 
+    def recall_leases(self, member_id: str, leases: Iterable[pb.RecalledLease]) -> int:
+        """Name what a coordinator that was restored from a copy may not know; how many samples are leased again."""
+        request = pb.RecallLeasesRequest(run=self.invite.run, member_id=member_id, leases=leases)
+        return int(self._call(self._stub.RecallLeases, request).samples)
+
     def ledger(self, from_round: int = 0, to_round: int = 0) -> list[pb.LedgerEntry]:
         """The ledger of the rounds from_round ≤ r < to_round as it was written; to_round 0 means all.
 

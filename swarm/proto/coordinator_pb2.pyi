@@ -384,12 +384,15 @@ class JoinResponse(_message.Message):
     HEARTBEAT_SECONDS_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
     COUNTED_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     heartbeat_seconds: _builtins.float
     why: _builtins.str
     """why it is another seat than the one asked for; empty when it is that one"""
     counted: _builtins.int
     """this member's samples in earlier memberships"""
+    history: _builtins.str
+    """another one than before: the coordinator was restored from a copy, and forgot the end"""
     def __init__(
         self,
         *,
@@ -397,10 +400,11 @@ class JoinResponse(_message.Message):
         heartbeat_seconds: _builtins.float = ...,
         why: _builtins.str = ...,
         counted: _builtins.int = ...,
+        history: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "heartbeat_seconds", b"heartbeat_seconds", "member_id", b"member_id", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "heartbeat_seconds", b"heartbeat_seconds", "history", b"history", "member_id", b"member_id", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -469,10 +473,13 @@ class HeartbeatResponse(_message.Message):
     ROUND_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
     EVALUATION_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
     server_time: _builtins.float
     """Unix seconds"""
     round: _builtins.int
     finished: _builtins.bool
+    history: _builtins.str
+    """as in JoinResponse"""
     @_builtins.property
     def evaluation(self) -> Global___Evaluation:
         """the newest one; unset before there is one"""
@@ -484,10 +491,11 @@ class HeartbeatResponse(_message.Message):
         round: _builtins.int = ...,
         finished: _builtins.bool = ...,
         evaluation: Global___Evaluation | None = ...,
+        history: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation", "finished", b"finished", "round", b"round", "server_time", b"server_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation", "finished", b"finished", "history", b"history", "round", b"round", "server_time", b"server_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -941,6 +949,83 @@ class Receipt(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
+
+@_typing.final
+class RecallLeasesRequest(_message.Message):
+    """What a member was lent that a coordinator restored from a copy may not know. Known leases are left as they are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    LEASES_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    member_id: _builtins.str
+    @_builtins.property
+    def leases(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecalledLease]: ...
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        member_id: _builtins.str = ...,
+        leases: _abc.Iterable[Global___RecalledLease] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["leases", b"leases", "member_id", b"member_id", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecallLeasesRequest: _TypeAlias = RecallLeasesRequest  # noqa: Y015
+
+@_typing.final
+class RecalledLease(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_ID_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    lease_id: _builtins.str
+    @_builtins.property
+    def range(self) -> Global___Range: ...
+    @_builtins.property
+    def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___Range]:
+        """parts that it still works on, or that were counted for it"""
+
+    def __init__(
+        self,
+        *,
+        lease_id: _builtins.str = ...,
+        range: Global___Range | None = ...,
+        held: _abc.Iterable[Global___Range] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["range", b"range"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "lease_id", b"lease_id", "range", b"range"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecalledLease: _TypeAlias = RecalledLease  # noqa: Y015
+
+@_typing.final
+class RecallLeasesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    samples: _builtins.int
+    """that are lent to it again"""
+    def __init__(
+        self,
+        *,
+        samples: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["samples", b"samples"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecallLeasesResponse: _TypeAlias = RecallLeasesResponse  # noqa: Y015
 
 @_typing.final
 class GetLedgerRequest(_message.Message):

@@ -94,6 +94,11 @@ class CoordinatorStub(object):
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.ReportRoundsRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.ReportRoundsResponse.FromString,
                 _registered_method=True)
+        self.RecallLeases = channel.unary_unary(
+                '/swarm.proto.Coordinator/RecallLeases',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.RecallLeasesRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.RecallLeasesResponse.FromString,
+                _registered_method=True)
         self.GetLedger = channel.unary_unary(
                 '/swarm.proto.Coordinator/GetLedger',
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.GetLedgerRequest.SerializeToString,
@@ -216,6 +221,12 @@ class CoordinatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecallLeases(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetLedger(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -333,6 +344,11 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.ReportRounds,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.ReportRoundsRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.ReportRoundsResponse.SerializeToString,
+            ),
+            'RecallLeases': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecallLeases,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.RecallLeasesRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.RecallLeasesResponse.SerializeToString,
             ),
             'GetLedger': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLedger,
@@ -704,6 +720,33 @@ class Coordinator(object):
             '/swarm.proto.Coordinator/ReportRounds',
             swarm_dot_proto_dot_coordinator__pb2.ReportRoundsRequest.SerializeToString,
             swarm_dot_proto_dot_coordinator__pb2.ReportRoundsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecallLeases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/RecallLeases',
+            swarm_dot_proto_dot_coordinator__pb2.RecallLeasesRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.RecallLeasesResponse.FromString,
             options,
             channel_credentials,
             insecure,

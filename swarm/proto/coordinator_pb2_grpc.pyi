@@ -48,6 +48,7 @@ class CoordinatorStub:
     GrantRound: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GrantRoundRequest, _coordinator_pb2.GrantRoundResponse]
     TakeLease: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.TakeLeaseRequest, _coordinator_pb2.TakeLeaseResponse]
     ReportRounds: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ReportRoundsRequest, _coordinator_pb2.ReportRoundsResponse]
+    RecallLeases: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.RecallLeasesRequest, _coordinator_pb2.RecallLeasesResponse]
     GetLedger: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetLedgerRequest, _coordinator_pb2.GetLedgerResponse]
     ReportEvaluation: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ReportEvaluationRequest, _coordinator_pb2.ReportEvaluationResponse]
     ListCheckpoints: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListCheckpointsRequest, _coordinator_pb2.ListCheckpointsResponse]
@@ -74,6 +75,7 @@ class CoordinatorAsyncStub(CoordinatorStub):
     GrantRound: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GrantRoundRequest, _coordinator_pb2.GrantRoundResponse]  # type: ignore[assignment]
     TakeLease: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.TakeLeaseRequest, _coordinator_pb2.TakeLeaseResponse]  # type: ignore[assignment]
     ReportRounds: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ReportRoundsRequest, _coordinator_pb2.ReportRoundsResponse]  # type: ignore[assignment]
+    RecallLeases: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.RecallLeasesRequest, _coordinator_pb2.RecallLeasesResponse]  # type: ignore[assignment]
     GetLedger: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetLedgerRequest, _coordinator_pb2.GetLedgerResponse]  # type: ignore[assignment]
     ReportEvaluation: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ReportEvaluationRequest, _coordinator_pb2.ReportEvaluationResponse]  # type: ignore[assignment]
     ListCheckpoints: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListCheckpointsRequest, _coordinator_pb2.ListCheckpointsResponse]  # type: ignore[assignment]
@@ -169,6 +171,13 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.ReportRoundsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.ReportRoundsResponse, _abc.Awaitable[_coordinator_pb2.ReportRoundsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def RecallLeases(
+        self,
+        request: _coordinator_pb2.RecallLeasesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.RecallLeasesResponse, _abc.Awaitable[_coordinator_pb2.RecallLeasesResponse]]: ...
 
     @_abc_1.abstractmethod
     def GetLedger(
