@@ -17,6 +17,7 @@ from coordinator import translate
 from coordinator.admission import Admission, sent_with
 from coordinator.dialback import DialBack, host_of
 from coordinator.engine import Engine
+from coordinator.handover import Lead
 from coordinator.probe import Probe
 from coordinator.ration import Ration
 from coordinator.records import Checkpoint
@@ -89,6 +90,7 @@ class Servicer(CoordinatorServicer):
         bootstrap: Callable[[], list[str]],
         admission: Admission,
         history: str,
+        lead: Lead,
     ) -> None:
         self._spec = spec
         self._toml = spec.to_toml()
@@ -97,6 +99,7 @@ class Servicer(CoordinatorServicer):
         self._bootstrap = bootstrap
         self._admission = admission
         self._history = history
+        self._lead = lead
         self._dial_back = DialBack()
         self._probe = Probe(Ration(_PROBES, 60.0, time.monotonic))
 
@@ -154,6 +157,15 @@ class Servicer(CoordinatorServicer):
             decisions=self._engine.store.recent_decisions(),
             evaluations=[translate.evaluation_message(state.evaluations[key]) for key in sorted(state.evaluations)],
         )
+
+    def GetHandover(self, request: pb.GetHandoverRequest, context: grpc.ServicerContext) -> pb.Handover:
+        self._state(request.run)
+        return pb.Handover(text=self._lead.text())
+
+    def HandOver(self, request: pb.HandOverRequest, context: grpc.ServicerContext) -> pb.Handover:
+        self._state(request.run)
+        self._admission.require_maintainer(context)
+        return pb.Handover(text=self._lead.hand_over(request.host, request.port))
 
     def Join(self, request: pb.JoinRequest, context: grpc.ServicerContext) -> pb.JoinResponse:
         self._state(request.run)

@@ -20,7 +20,7 @@ from peer.setup import Setup
 from swarm import log, paths
 from swarm.chunks import Manifest
 from swarm.client import CoordinatorClient
-from swarm.errors import NotFoundError, SwarmError, UnreachableError, from_code
+from swarm.errors import HandoverError, NotFoundError, SwarmError, UnreachableError, from_code
 from swarm.proto import coordinator_pb2 as pb
 
 logger = log.get(__name__)
@@ -94,6 +94,7 @@ class Desk:
             "note": self.note,
             "device": self._computing_on,
             "moved": self._options.door.passed,
+            "handover": self._handover,
         }
 
     def _setup(self) -> dict[str, Any]:
@@ -218,6 +219,13 @@ class Desk:
         self._evaluation = found
         metrics = dict(found.metrics)
         self.say({"event": "heldout", "round": found.round, "loss": found.heldout_loss, "metrics": metrics})
+
+    def _handover(self, text: str) -> None:
+        """The swarm says where the run is led; the coordinator's key says whether that is so."""
+        try:
+            self._client.learn(text)
+        except HandoverError as error:
+            logger.warning("%s", error)
 
     def _failed(self, code: str, what: str, remedy: str) -> None:
         self.failure = from_code(code, what, remedy)

@@ -68,6 +68,7 @@ class Session:
         self.unreachable_since: float | None = None
         self.refused: SwarmError | None = None
         self.on_lost: Callable[[], None] = lambda: None
+        self.on_away: Callable[[], None] = lambda: None  # again and again while the coordinator does not answer
         self.on_receipts: Callable[[], None] = lambda: None
         self.on_evaluation: Callable[[pb.Evaluation], None] = lambda _: None  # told the newest, often
         self._client = client
@@ -205,6 +206,7 @@ class Session:
             except UnreachableError as error:
                 self.unreachable_since = self.unreachable_since or time.time()
                 logger.info("%s", error)
+                self._seek()
             except RefusedError as error:
                 self._rejoin(error)
             except SwarmError as error:
@@ -221,6 +223,14 @@ class Session:
         if answer.HasField("evaluation"):
             self.on_evaluation(answer.evaluation)
         self._remind(answer.history)
+
+    def _seek(self) -> None:
+        """The coordinator may be elsewhere: where it was first says so, or the swarm does."""
+        self.on_away()
+        try:
+            self._client.seek()
+        except SwarmError as error:
+            logger.info("%s", error)
 
     def _rejoin(self, error: SwarmError) -> None:
         """The coordinator does not know this membership any more; its leases are gone with it, or were recalled."""

@@ -70,6 +70,8 @@ def main() -> None:
             "duty": lambda part: setattr(orders, "duty", part),
             "upload": lambda rate: setattr(orders, "upload", rate),
             "leases_lost": lambda: _forget(jobs),
+            "seek": lambda: _seek(jobs, bridge),
+            "announce": lambda text: _announce(jobs, text),
         },
         on_closed=lambda: _end(1),
     )
@@ -98,6 +100,18 @@ def _end(code: int) -> None:
 def _forget(jobs: list[Job]) -> None:
     for job in jobs:
         job.feed.forget()
+
+
+def _seek(jobs: list[Job], bridge: Bridge) -> None:
+    """Pass on what the swarm says about where the run is led."""
+    for job in jobs:
+        for text in job.exchange.handovers():
+            bridge.notify("handover", text=text)
+
+
+def _announce(jobs: list[Job], text: str) -> None:
+    for job in jobs:
+        job.exchange.announce_handover(text)
 
 
 def _work(bridge: Bridge, orders: Orders, jobs: list[Job]) -> None:

@@ -5,6 +5,7 @@
     ├── SpecError              exit 3    the run spec is wrong: names key, line, what was found, what would be right
     ├── InviteError            exit 4    the invite cannot be read, or names another coordinator
     ├── UnreachableError       exit 5    no answer from the coordinator or the swarm
+    │   └── HandedOverError    exit 21   the run is led from another address now; peers follow by themselves
     ├── RefusedError           exit 6    the coordinator refused: not a member, not allowed
     │   ├── InviteExpiredError exit 18   the invite's time is over
     │   ├── InviteRevokedError exit 19   the maintainer took the invite back
@@ -19,7 +20,8 @@
     ├── ModelError             exit 14   the model cannot be built or fetched
     ├── StalledError           exit 15   the swarm waited to the end of its patience; the message says for what
     ├── WorkerCrashError       exit 16   the training process died again and again; its report is kept
-    └── UnfitError             exit 17   this machine does not fit the run: memory, disk, device, clock
+    ├── UnfitError             exit 17   this machine does not fit the run: memory, disk, device, clock
+    └── HandoverError          exit 22   a hand-over is forged, torn, or older than one that is known
 
 Ctrl-C during a join or a launch is a normal end: exit 0.  Ctrl-C elsewhere: exit 130.
 """
@@ -123,6 +125,14 @@ class InviteRevokedError(RefusedError):
 
 class InviteUnknownError(RefusedError):
     code, exit_code = "INVITE_UNKNOWN", 20
+
+
+class HandedOverError(UnreachableError):
+    code, exit_code = "HANDED_OVER", 21
+
+
+class HandoverError(SwarmError):
+    code, exit_code = "HANDOVER", 22
 
 
 def _tree(root: type[SwarmError]) -> tuple[type[SwarmError], ...]:

@@ -49,6 +49,11 @@ class CoordinatorStub(object):
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.Status.FromString,
                 _registered_method=True)
+        self.GetHandover = channel.unary_unary(
+                '/swarm.proto.Coordinator/GetHandover',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.GetHandoverRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.Handover.FromString,
+                _registered_method=True)
         self.Join = channel.unary_unary(
                 '/swarm.proto.Coordinator/Join',
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.JoinRequest.SerializeToString,
@@ -144,6 +149,11 @@ class CoordinatorStub(object):
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.RevokeInviteRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.RevokeInviteResponse.FromString,
                 _registered_method=True)
+        self.HandOver = channel.unary_unary(
+                '/swarm.proto.Coordinator/HandOver',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.HandOverRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.Handover.FromString,
+                _registered_method=True)
 
 
 class CoordinatorServicer(object):
@@ -162,6 +172,12 @@ class CoordinatorServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetStatus(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHandover(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -282,6 +298,12 @@ class CoordinatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def HandOver(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CoordinatorServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -299,6 +321,11 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.GetStatusRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.Status.SerializeToString,
+            ),
+            'GetHandover': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHandover,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.GetHandoverRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.Handover.SerializeToString,
             ),
             'Join': grpc.unary_unary_rpc_method_handler(
                     servicer.Join,
@@ -395,6 +422,11 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.RevokeInviteRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.RevokeInviteResponse.SerializeToString,
             ),
+            'HandOver': grpc.unary_unary_rpc_method_handler(
+                    servicer.HandOver,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.HandOverRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.Handover.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'swarm.proto.Coordinator', rpc_method_handlers)
@@ -477,6 +509,33 @@ class Coordinator(object):
             '/swarm.proto.Coordinator/GetStatus',
             swarm_dot_proto_dot_coordinator__pb2.GetStatusRequest.SerializeToString,
             swarm_dot_proto_dot_coordinator__pb2.Status.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHandover(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/GetHandover',
+            swarm_dot_proto_dot_coordinator__pb2.GetHandoverRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.Handover.FromString,
             options,
             channel_credentials,
             insecure,
@@ -990,6 +1049,33 @@ class Coordinator(object):
             '/swarm.proto.Coordinator/RevokeInvite',
             swarm_dot_proto_dot_coordinator__pb2.RevokeInviteRequest.SerializeToString,
             swarm_dot_proto_dot_coordinator__pb2.RevokeInviteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HandOver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/HandOver',
+            swarm_dot_proto_dot_coordinator__pb2.HandOverRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.Handover.FromString,
             options,
             channel_credentials,
             insecure,

@@ -12,7 +12,8 @@ import pytest
 
 from swarm.moments import Moment
 from tests import faults
-from tests.harness import Event, Program
+from tests.accounts import rounds_more
+from tests.harness import Program
 from tests.swarm_run import SwarmRun, digests, swarm_run
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
@@ -61,17 +62,6 @@ def of_group(process: psutil.Process, group: int) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE and os.getpgid(process.pid) == group
     except (psutil.Error, ProcessLookupError):
         return False
-
-
-def rounds_more(count: int) -> Callable[[Event], bool]:
-    seen: list[int] = []
-
-    def enough(event: Event) -> bool:
-        if event.get("event") == "round" and not event["dropped_why"]:
-            seen.append(event["round"])
-        return len(set(seen)) >= count
-
-    return enough
 
 
 @pytest.fixture
