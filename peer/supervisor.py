@@ -219,7 +219,7 @@ class Supervisor:
             raise failure
         if failure is not None and not self._desk.listening:
             raise failure
-        what = failure.what if failure else f"the training process ended unexpectedly (exit code {code})"
+        what = failure.what if failure else crashes.how(code)
         pause = self._crashes.note(what, time.time(), self._desk.rounds)
         self._desk.note(f"{what}; starting it again in {pause:.0f} s")
         self._stopping.wait(pause)

@@ -52,7 +52,7 @@ class CoordinatorClient:
     """A coordinator, for the run of one invite. Threads may share it. `close` it, or use it in a `with`.
 
     `session` is this client's name for the coordinator: memberships belong to the client that joined them. When the run
-    is handed over, `invite` has the new address, `handover` says so; `moved` is its signed text, which `on_moved` hears.
+    is handed over, `invite` has the new address, `handover` says so; `on_moved` hears its signed text, `moved`.
     """
 
     def __init__(self, invite: Invite) -> None:

@@ -37,7 +37,7 @@ def handover(
     """Move a run to another machine or address, while its peers train on and follow by themselves.
 
     From a machine that still works, in two steps. Here: swarm handover --to HOST:PORT --copy run.tar. It stops leading
-    at that moment and writes everything into the copy. There: swarm restore run.tar, and the swarm launch that it prints.
+    at that moment and writes everything into the copy. There: swarm restore run.tar, and the swarm launch it prints.
 
     When the machine is lost: swarm restore of the last backup on a new one, then swarm handover --here HOST:PORT there,
     and the swarm launch that is printed. Peers find it through each other.
@@ -60,13 +60,15 @@ def handover(
 def _give(folder: Path, to: tuple[str, int], copy: Path) -> None:
     """Nothing is acknowledged here any more when the copy is made, so it holds all of the run."""
     from coordinator import backup, lock
-    from coordinator.handover import close
+    from coordinator.handover import CLOSED, close
     from swarm.cli import rundir
     from swarm.client import CoordinatorClient
     from swarm.invite import Invite
 
     serving = lock.holder(folder)
-    if serving:
+    if serving and (folder / CLOSED).exists():
+        close(folder, _last(folder), to, time.time())  # only the copy is made again
+    elif serving:
         with CoordinatorClient.connect(Invite.of(str(rundir.kept(folder, rundir.OWN_INVITE)))) as client:
             client.hand_over(*to)
     else:
