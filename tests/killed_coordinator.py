@@ -83,7 +83,7 @@ class Server:
 
 @dataclass
 class Volunteer:
-    """One member; `acknowledged` and `rejected` are the receipts that it has seen, `unheard` the reports without one."""
+    """One member; `acknowledged` and `rejected` are receipts that it has seen, `unheard` reports without one."""
 
     key: bytes
     chance: random.Random
