@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swarm import handover, notes
-from swarm.errors import HandedOverError, UsageError
+from swarm.errors import CorruptError, HandedOverError, HandoverError, UsageError
 from swarm.handover import Handover
 from swarm.identity import server_certificate
 
@@ -120,11 +121,22 @@ def elsewhere(led: Handover, remedy: str = _FOLLOWED) -> HandedOverError:
 
 def _sign(folder: Path, last: Last, to: tuple[str, int], now: float) -> str:
     """A number that is greater than all before, also than those that a restored copy does not know."""
-    before = _kept(folder, FILE, last.run)
+    before = None
+    with suppress(CorruptError):
+        before = _kept(folder, FILE, last.run)
     number = max(int(now), before.number + 1 if before else 1)
     return handover.signed(Handover(last.run, *to, number, last.round, last.digest, now), server_certificate(folder))
 
 
 def _kept(folder: Path, name: str, run: str) -> Handover | None:
-    text = notes.kept(folder / name)
-    return handover.verified(text, run, server_certificate(folder).fingerprint) if text else None
+    """Raises CorruptError, naming the file, for a torn one: nobody leads from a folder that perhaps was given away."""
+    path = folder / name
+    if not path.exists():
+        return None
+    try:
+        return handover.verified(notes.kept(path), run, server_certificate(folder).fingerprint)
+    except HandoverError as error:
+        raise CorruptError(
+            f"{path} is torn or was altered: it does not say where the run is led.",
+            "If nobody leads it elsewhere, `swarm handover --here HOST:PORT` leads it from here.",
+        ) from error

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from swarm import log
+from swarm.errors import DiskError
 from swarm.sqlitefile import companions, flaw
+
+logger = log.get(__name__)
 
 REPORT = "report"
 AGAIN = "again"  # a report that was acknowledged before
@@ -36,11 +41,12 @@ class Item:
 
 
 class Outbox:
-    """A durable first-in first-out box, usable from several threads."""
+    """A durable first-in first-out box, usable from several threads. What a full disk does not take waits in memory."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._waiting: list[tuple[str, bytes]] = []
         self._db: sqlite3.Connection | None = None
 
     def open(self) -> str:
@@ -68,17 +74,34 @@ class Outbox:
         )
 
     def put(self, kind: str, body: bytes) -> None:
-        """Keep `body` until it is removed; on disk when this returns. Raises RuntimeError when the box is closed."""
+        """Keep `body` until it is removed; on disk when this returns, unless that is full. Raises RuntimeError when the
+        box is closed.
+        """
         if self._db is None:
             raise RuntimeError("the outbox is not open")
-        self._run("INSERT INTO outbox (kind, body) VALUES (?, ?)", (kind, body))
+        with self._lock:
+            self._waiting.append((kind, body))
+            self._settle()
+
+    def _settle(self) -> None:
+        """Write what waits in memory, all or nothing."""
+        with self._lock, _noted():
+            if self._db is None:
+                return
+            self._change(("INSERT INTO outbox (kind, body) VALUES (?, ?)", self._waiting))
+            self._waiting.clear()
 
     def first(self, count: int) -> list[Item]:
-        """The oldest `count` items."""
+        """The oldest `count` items. Raises DiskError."""
+        if self._waiting:
+            self._settle()
         return self._items("SELECT id, kind, body FROM outbox ORDER BY id LIMIT ?", (count,))
 
     def remove(self, items: list[Item]) -> None:
-        """Send these no more: they were acknowledged. Checkpoints are forgotten, the others remembered."""
+        """Send these no more: they were acknowledged. Checkpoints are forgotten, the others remembered.
+
+        Raises DiskError: then they are all sent again.
+        """
         kinds = {REPORT: REPORT, AGAIN: REPORT, EVALUATION: EVALUATION}
         told = [(kinds[item.kind], item.body) for item in items if item.kind in kinds]
         self._change(
@@ -88,11 +111,12 @@ class Outbox:
         )
 
     def remember(self, lease: bytes) -> None:
-        """Keep in mind what was leased."""
-        self._run("INSERT INTO told (kind, body) VALUES (?, ?)", (LEASE, lease))
+        """Keep in mind what was leased, if the disk takes it."""
+        with _noted():
+            self._run("INSERT INTO told (kind, body) VALUES (?, ?)", (LEASE, lease))
 
     def void_leases(self) -> None:
-        """Nobody works any more on what was leased until now."""
+        """Nobody works any more on what was leased until now. Raises DiskError."""
         self._run("UPDATE told SET kind = ? WHERE kind = ?", (VOID, LEASE))
 
     def remembered(self) -> list[Item]:
@@ -100,7 +124,7 @@ class Outbox:
         return self._items("SELECT id, kind, body FROM told ORDER BY id")
 
     def tell_again(self) -> None:
-        """Put what was acknowledged back into the box."""
+        """Put what was acknowledged back into the box. Raises DiskError."""
         self._change(
             ("INSERT INTO outbox (kind, body) SELECT ?, body FROM told WHERE kind = ? ORDER BY id", [(AGAIN, REPORT)]),
             ("INSERT INTO outbox (kind, body) SELECT kind, body FROM told WHERE kind = ?", [(EVALUATION,)]),
@@ -123,15 +147,35 @@ class Outbox:
         return [Item(*row) for row in self._run(statement, values)]
 
     def _run(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[int, str, bytes]]:
-        with self._lock:
+        with self._lock, _in_our_words():
             return self._db.execute(statement, values).fetchall() if self._db is not None else []
 
     def _change(self, *steps: tuple[str, Sequence[tuple[object, ...]]]) -> None:
         """All of the steps or none, each with every one of its values."""
-        with self._lock:
+        with self._lock, _in_our_words():
             if self._db is None:
                 return
             self._db.execute("BEGIN IMMEDIATE")
             with self._db:
                 for statement, values in steps:
                     self._db.executemany(statement, values)
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise DiskError(
+            f"The disk is full or fails; what the coordinator has not heard yet could not be written: {error}.",
+            "Free some space; it is kept in memory meanwhile, and nothing that was acknowledged is lost.",
+        ) from error
+
+
+@contextmanager
+def _noted() -> Iterator[None]:
+    """A full disk is no reason to stop."""
+    try:
+        yield
+    except DiskError as error:
+        logger.warning("%s", error)

@@ -38,6 +38,19 @@ def test_a_coordinator_without_room_says_so_and_goes_on_when_there_is_some(tmp_p
         assert_whole(run, peers)
 
 
+def test_a_volunteer_without_room_says_so_and_reports_when_there_is_some(run: SwarmRun) -> None:
+    run.launch()
+    with faults.small_disk(run.folder / "peer1", 16 << 20) as disk:
+        peers = started(run, 2)
+        filling = faults.fill_disk(disk)
+        go_on(peers[1], 10)
+        filling.unlink()
+        heard(peers)
+        assert "The disk is full or fails" in (disk / "peer.log").read_text()
+        leave(peers)
+        assert_whole(run, peers)
+
+
 @pytest.mark.parametrize("seconds", [HOUR, -HOUR])
 def test_a_coordinator_whose_clock_is_set_loses_nobody(run: SwarmRun, seconds: int) -> None:
     run.environment = faults.skewable(run.folder)

@@ -115,9 +115,11 @@ def test_what_must_survive_is_written_as_a_whole(kind: Kind, tmp_path: Path, mon
 # Where the product writes files, and which kinds they are; or why a torn one harms nobody.
 WRITERS = {
     "coordinator/backup.py": "a backup, whole or not there: tests/contract/test_backup.py",
+    "coordinator/bootstrap.py": "the members' addresses: a note like the session's; without it the node asks nobody",
     "coordinator/blobs.py": "blob, upload on its way",
     "coordinator/copies.py": "a backup's tables",
     "coordinator/fsck.py": "reads only",
+    "coordinator/handover.py": "hand-over",
     "coordinator/history.py": "history: a note like the session's; without it a new one begins",
     "coordinator/placing.py": "a backup's files",
     "coordinator/seal.py": "seal of the database",
@@ -134,6 +136,7 @@ WRITERS = {
     "peer/export.py": "an adapter in a folder of the user's, never read again",
     "peer/fetch.py": "shard on its way",
     "peer/held.py": "shard on its way",
+    "peer/join.py": "hand-over: a note like the session's; without it the invite's address counts",
     "peer/outbox.py": "outbox",
     "peer/reach.py": "port",
     "peer/repeats.py": "near-duplicates.json, a report for people, never read again",
