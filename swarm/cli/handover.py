@@ -36,11 +36,15 @@ def handover(
 ) -> None:
     """Move a run to another machine or address, while its peers train on and follow by themselves.
 
-    From a machine that still works, in two steps. Here: swarm handover --to HOST:PORT --copy run.tar. It stops leading
-    at that moment and writes everything into the copy. There: swarm restore run.tar, and the swarm launch it prints.
+    From a machine that still works:
 
-    When the machine is lost: swarm restore of the last backup on a new one, then swarm handover --here HOST:PORT there,
-    and the swarm launch that is printed. Peers find it through each other.
+    swarm handover --to HOST:PORT --copy run.tar (it stops leading, and all is in the copy);
+
+    then on the new one: swarm restore run.tar, and the swarm launch that it prints.
+
+    When the machine is lost, on a new one:
+
+    swarm restore BACKUP, swarm handover --here HOST:PORT, and the swarm launch that it prints.
     """
     from swarm.cli import rundir
     from swarm.errors import UsageError
