@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from swarm.moments import Moment
-from tests.harness import Program
+from tests.harness import ROOT, Program
 from tests.lab.net import Lab
 from tests.swarm_run import SwarmRun
 
@@ -139,45 +139,30 @@ def corrupt(path: Path, chance: random.Random) -> None:
 
 # ── the clock and memory ───────────────────────────────────────────────────────────────────────
 
-_CLOCK = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-static double ahead(void) {
-    double seconds = 0;
-    FILE *file = fopen(getenv("SWARM_TEST_CLOCK"), "r");
-    if (file) { if (fscanf(file, "%lf", &seconds) != 1) seconds = 0; fclose(file); }
-    return seconds;
-}
-int clock_gettime(clockid_t clock, struct timespec *now) {
-    static int (*real)(clockid_t, struct timespec *);
-    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
-    int code = real(clock, now);
-    if (clock == CLOCK_REALTIME) now->tv_sec += (time_t)ahead();
-    return code;
-}
+_CLOCK = """\
+import os, time
+from pathlib import Path
+
+_real, _ahead = time.time, Path(os.environ["SWARM_TEST_CLOCK"])
+time.time = lambda: _real() + float(_ahead.read_text())
 """
 
 
 def skewable(folder: Path) -> dict[str, str]:
-    """The environment of a program whose wall clock `skew_clock` sets; skips the test without a C compiler."""
-    library = folder / "clock.so"
-    try:
-        compiler = ["cc", "-shared", "-fPIC", "-o", str(library), "-x", "c", "-", "-ldl"]
-        subprocess.run(compiler, input=_CLOCK, text=True, check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("a C compiler (cc) is needed to set a program's clock")
+    """The environment of a program whose wall clock, as it and its libraries read it, `skew_clock` sets: Python imports
+    `sitecustomize` before all else.
+    """
+    (folder / "clock").mkdir()
+    (folder / "clock" / "sitecustomize.py").write_text(_CLOCK)
     skew_clock(folder, 0)
-    return {"LD_PRELOAD": str(library), "SWARM_TEST_CLOCK": str(folder / "clock")}
+    return {"PYTHONPATH": f"{folder / 'clock'}:{ROOT}", "SWARM_TEST_CLOCK": str(folder / "clock" / "ahead")}
 
 
 def skew_clock(folder: Path, seconds: int) -> None:
     """The wall clock of programs started with `skewable(folder)` is ahead by this much from now on."""
-    later = folder / "clock.new"
+    later = folder / "clock" / "new"
     later.write_text(str(seconds))
-    later.replace(folder / "clock")
+    later.replace(folder / "clock" / "ahead")
 
 
 def oom(process: psutil.Process) -> None:
