@@ -70,6 +70,7 @@ class Session:
         self.on_lost: Callable[[], None] = lambda: None
         self.on_away: Callable[[], None] = lambda: None  # again and again while the coordinator does not answer
         self.on_receipts: Callable[[], None] = lambda: None
+        self.on_trouble: Callable[[str], None] = lambda _: None  # what the volunteer should know; perhaps again
         self.on_evaluation: Callable[[pb.Evaluation], None] = lambda _: None  # told the newest, often
         self._client = client
         self._who = who
@@ -211,6 +212,7 @@ class Session:
                 self._rejoin(error)
             except SwarmError as error:
                 logger.warning("%s", error)
+                self.on_trouble(str(error))
             self._due.wait(self._interval)
             self._due.clear()
 

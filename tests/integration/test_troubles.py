@@ -46,7 +46,8 @@ def test_a_volunteer_without_room_says_so_and_reports_when_there_is_some(run: Sw
         go_on(peers[1], 10)
         filling.unlink()
         heard(peers)
-        assert "The disk is full or fails" in (disk / "peer.log").read_text()
+        said = [event["text"] for event in peers[1].every("note")]
+        assert [text for text in said if "The disk is full" in text], said
         leave(peers)
         assert_whole(run, peers)
 

@@ -165,7 +165,7 @@ WRITERS = {
 }
 _WRITES = re.compile(
     r"atomic_write\(|\.write_text\(|\.write_bytes\(|publish\(|open\(\"[wax]|\"r\+b\"|O_CREAT|O_RDWR|os\.link\(|notes\.keep\(|"
-    r"sqlite3\.connect\(|create_engine\(|save_file\(|save_pretrained\(|FileHandler\(|\.replace\(target|\.rename\("
+    r"sqlite3\.connect\(|create_engine\(|save_file\(|save_pretrained\(|FileHandler\(|\.replace\(target|shutil\.move\(|\.rename\("
 )
 
 
