@@ -79,20 +79,20 @@ class Outbox:
         """
         if self._db is None:
             raise RuntimeError("the outbox is not open")
-        with self._lock:
+        with self._lock, _noted():
             self._waiting.append((kind, body))
             self._settle()
 
     def _settle(self) -> None:
-        """Write what waits in memory, all or nothing."""
-        with self._lock, _noted():
+        """Write what waits in memory, all or nothing. Raises DiskError."""
+        with self._lock:
             if self._db is None:
                 return
             self._change(("INSERT INTO outbox (kind, body) VALUES (?, ?)", self._waiting))
             self._waiting.clear()
 
     def first(self, count: int) -> list[Item]:
-        """The oldest `count` items. Raises DiskError."""
+        """The oldest `count` items. Raises DiskError when there is no room for what waits in memory."""
         if self._waiting:
             self._settle()
         return self._items("SELECT id, kind, body FROM outbox ORDER BY id LIMIT ?", (count,))
@@ -132,7 +132,7 @@ class Outbox:
         )
 
     def __len__(self) -> int:
-        return sum(int(row[0]) for row in self._run("SELECT COUNT(*) FROM outbox"))
+        return len(self._waiting) + sum(int(row[0]) for row in self._run("SELECT COUNT(*) FROM outbox"))
 
     def close(self) -> None:
         """Close the file. What is asked later finds an empty box: who still sends at the end of a join stops there, and

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from peer.outbox import AGAIN, CHECKPOINT, EVALUATION, REPORT, Item, Outbox
 from peer.recall import recalled
 from swarm import log, notes
 from swarm.client import CoordinatorClient
-from swarm.errors import CorruptError, RefusedError, SwarmError, UnreachableError
+from swarm.errors import CorruptError, DiskError, RefusedError, SwarmError, UnreachableError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Range
 from swarm.tensorfile import sha256_file, state_digest
@@ -178,7 +179,9 @@ class Session:
 
     def hands_over(self) -> bool:
         """Whether a checkpoint waits to be sent."""
-        return any(item.kind == CHECKPOINT for item in self._outbox.first(_REPORTS_AT_ONCE))
+        with suppress(DiskError):
+            return any(item.kind == CHECKPOINT for item in self._outbox.first(_REPORTS_AT_ONCE))
+        return False
 
     def leave(self, reason: str) -> None:
         """End the membership; an unreachable coordinator will notice by itself."""
