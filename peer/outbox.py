@@ -132,6 +132,8 @@ class Outbox:
         )
 
     def __len__(self) -> int:
+        if self._db is None:
+            return 0
         return len(self._waiting) + sum(int(row[0]) for row in self._run("SELECT COUNT(*) FROM outbox"))
 
     def close(self) -> None:
