@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
-from coordinator import copies, fsck, placing
+from coordinator import copies, fsck, handover, history, placing
+from coordinator.bootstrap import MEMBERS
 from coordinator.lock import holder
 from coordinator.servicer import read_artefacts
 from swarm import runspec
@@ -28,6 +29,7 @@ NOTE = "backup.json"
 _FORMAT = "garage-swarm-backup-1"
 _TAR = ".tar"
 _KEPT = ("run.toml", "artefacts.json", "tls.pem", "token", "invite", "p2p.key", "p2p.port", "near-duplicates.json")
+_KEPT_TOO = (MEMBERS, handover.FILE)
 _TRIES = 5  # a checkpoint may be dropped between the copy of the tables and that of its file
 
 
@@ -118,7 +120,9 @@ def compared(folder: Path, note: Note) -> list[Check]:
 
 
 def _copy(folder: Path, stage: Path) -> None:
-    for name in _KEPT:
+    closed = (folder / handover.CLOSED).exists()  # it is complete then: the same history goes on, on a node of its own
+    moving = {"p2p.key", "p2p.port"} if closed else {history.FILE}
+    for name in {*_KEPT, *_KEPT_TOO, history.FILE} - moving:
         if (folder / name).exists():
             shutil.copy2(folder / name, stage / name)
     (stage / "blobs").mkdir()

@@ -12,9 +12,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
-from swarm import lifetime, log
+from swarm import lifetime, log, notes
 from swarm.errors import StalledError
 
 logger = log.get(__name__)
@@ -23,6 +24,29 @@ _READY_SECONDS = 30.0
 _LONGEST_PAUSE = 60.0
 _GENTLE_SECONDS = 3.0
 _LOOK_SECONDS = 0.5
+MEMBERS = "members"
+
+
+class Addresses:
+    """Where members were reached last, kept in the folder: whoever leads the run next finds the swarm there."""
+
+    def __init__(self, folder: Path, now: Callable[[], list[str]]) -> None:
+        self._path = folder / MEMBERS
+        self._now = now
+        self._kept: list[str] = []
+
+    def known(self) -> list[str]:
+        """Those of live members; without any, those that were kept."""
+        return self._now() or notes.kept(self._path).split()
+
+    def keep(self) -> None:
+        """Keep them when they changed. Nothing depends on it at once, so a full disk is no reason to stop."""
+        now = self._now()
+        if not now or now == self._kept:
+            return
+        self._kept = now
+        with suppress(OSError):
+            notes.keep(self._path, " ".join(now))
 
 
 class Bootstrap:

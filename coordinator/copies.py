@@ -38,6 +38,13 @@ def checkpoints(tables: Path) -> list[str]:
         return [row[0] for row in source.execute("SELECT sha256 FROM checkpoints ORDER BY round DESC")]
 
 
+def latest(tables: Path) -> tuple[int, str]:
+    """Round and state digest of the latest checkpoint. Raises NotFoundError, CorruptError, DiskError."""
+    newest = "SELECT round, digest FROM checkpoints ORDER BY round DESC LIMIT 1"
+    with _in_our_words(tables), closing(_opened(tables)) as source:
+        return next(((int(row[0]), str(row[1])) for row in source.execute(newest)), (0, ""))
+
+
 def reached(tables: Path) -> int:
     """The round that the run is in. Raises NotFoundError, CorruptError, DiskError."""
     rounds = "SELECT max(round) + 1 FROM votes UNION SELECT max(round) FROM checkpoints"

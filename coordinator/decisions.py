@@ -79,6 +79,23 @@ class LeaseGranted:
 
 
 @dataclass(frozen=True)
+class LeasesRecalled:
+    """Leases that a restored copy did not know; those of the member's present process begin with `first_lease`."""
+
+    member: str
+    first_lease: int
+    leases: tuple[Lease, ...]
+    entries: tuple[Entry, ...]
+
+    @property
+    def samples(self) -> int:
+        return sum(total(lease.left) for lease in self.leases)
+
+    def __str__(self) -> str:
+        return f"{self.member} named {self.samples} samples that it had been lent after the restored copy was made."
+
+
+@dataclass(frozen=True)
 class LeaseDenied:
     """There is nothing to lease now; the member asks again later."""
 
@@ -312,6 +329,7 @@ Decision = (
     | MemberJoined
     | MemberLeft
     | LeaseGranted
+    | LeasesRecalled
     | LeaseDenied
     | LeaseExpired
     | LeaseUsed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
@@ -11,6 +12,7 @@ from dataclasses import replace
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.blobs import Blobs
+from coordinator.handover import elsewhere
 from coordinator.ledger import Entry
 from coordinator.records import Checkpoint
 from coordinator.state import State
@@ -18,6 +20,7 @@ from coordinator.store import Store
 from coordinator.tick import tick
 from swarm import log
 from swarm.errors import CorruptError, RefusedError
+from swarm.handover import Handover
 from swarm.moments import reach
 from swarm.tensorfile import state_digest
 
@@ -25,20 +28,37 @@ logger = log.get(__name__)
 
 
 class Engine:
-    """Serialises all changes of a run. `state` may be read at any time: it is replaced, never changed."""
+    """Serialises all changes of a run. `state` may be read at any time: it is replaced, never changed.
 
-    def __init__(self, state: State, store: Store, blobs: Blobs, clock: Callable[[], float] = time.time) -> None:
+    When nothing happened for more than `absence` seconds, the process or its machine stood still, or the clock was set.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        store: Store,
+        blobs: Blobs,
+        clock: Callable[[], float] = time.time,
+        absence: float = math.inf,
+    ) -> None:
         self.state = state
         self.store = store
         self.blobs = blobs
         self._clock = clock
+        self._absence = absence
+        self._looked = clock()
+        self.closed: Handover | None = None  # to where the run was handed over
         self._lock = threading.Lock()
 
     def apply(self, event: e.Event | None = None) -> list[d.Decision]:
-        """Let `event` happen, or only time pass. Raises RefusedError, and DiskError when nothing could be written."""
+        """Let `event` happen, or only time pass. Raises RefusedError, HandedOverError, and DiskError when
+        nothing could be written.
+        """
         with self._lock:
+            if self.closed:
+                raise elsewhere(self.closed)
             now = self._clock()
-            events = [] if event is None else [self._with_known(event)]
+            events = [*self._missed(now), *([] if event is None else [self._with_known(event)])]
             state, made = tick(self.state, events, now, secrets.randbits(64))
             if made:
                 reach("write")
@@ -50,6 +70,11 @@ class Engine:
             if isinstance(decision, d.Refused):
                 raise RefusedError(decision.what, decision.remedy)
         return made
+
+    def close(self, hand_over: Callable[[State], Handover]) -> None:
+        """Change nothing any more, once `hand_over` has put on disk where the run is led from then on."""
+        with self._lock:
+            self.closed = hand_over(self.state)
 
     def ledger(self, first: int, last: int | None) -> tuple[State, list[Entry]]:
         """The ledger of rounds first ≤ r < last, and the state of the moment that it shows."""
@@ -65,6 +90,11 @@ class Engine:
         except (RefusedError, CorruptError):
             self.blobs.delete(checkpoint.sha256)
             raise
+
+    def _missed(self, now: float) -> list[e.Event]:
+        """Of a time in which nobody could be heard, silence says nothing; a clock that was set back looks the same."""
+        gap, self._looked = abs(now - self._looked), now
+        return [e.Resumed()] if gap > self._absence else []
 
     def _with_known(self, event: e.Event) -> e.Event:
         if not isinstance(event, e.Report):

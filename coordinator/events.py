@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from coordinator.ledger import Recalled
 from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Pulse, Receipt, RoundReport
 
 
@@ -88,6 +89,15 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Recall:
+    """What the member was lent, to a coordinator that was restored from a copy."""
+
+    member: str
+    leases: tuple[Recalled, ...]
+    session: str = ""
+
+
+@dataclass(frozen=True)
 class OfferCheckpoint:
     member: str
     checkpoint: Checkpoint
@@ -111,9 +121,14 @@ class CheckpointUploaded:
 
 @dataclass(frozen=True)
 class Resumed:
-    """The coordinator was away (stopped, or its machine asleep): silence in that time is nobody's fault."""
+    """The coordinator was away (stopped, or its machine asleep): silence in that time is nobody's fault.
+
+    Restored from a copy it lends nothing before `settled` (Unix seconds): first members say what the copy lacks.
+    """
+
+    settled: float = 0.0
 
 
 # What only a live member may say, and of its processes only the one that `session` names.
-MemberEvent = Heartbeat | Leave | TakeLease | AskRound | Report | OfferCheckpoint | Evaluated
+MemberEvent = Heartbeat | Leave | TakeLease | AskRound | Report | Recall | OfferCheckpoint | Evaluated
 Event = Join | MemberEvent | MakeInvite | RevokeInvite | CheckpointUploaded | Resumed

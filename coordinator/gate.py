@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 
 from coordinator.admission import Admission, sent_with
+from coordinator.handover import Lead
 from swarm import log
 from swarm.errors import ProtocolError, SwarmError
 from swarm.proto import coordinator_pb2 as pb
@@ -17,6 +18,7 @@ logger = log.get(__name__)
 
 _STATUS = {
     "USAGE": grpc.StatusCode.INVALID_ARGUMENT,
+    "HANDED_OVER": grpc.StatusCode.FAILED_PRECONDITION,
     "REFUSED": grpc.StatusCode.PERMISSION_DENIED,
     "INVITE_EXPIRED": grpc.StatusCode.UNAUTHENTICATED,
     "INVITE_REVOKED": grpc.StatusCode.UNAUTHENTICATED,
@@ -28,12 +30,17 @@ _STATUS = {
     "CORRUPT": grpc.StatusCode.DATA_LOSS,
 }
 
+_OF_WHO_LEADS = ("GetHandover", "HandOver")
+
 
 class Gate(grpc.ServerInterceptor):
-    """Checks protocol version and invite of every call but the health check's, and translates errors."""
+    """Checks protocol version and invite of every call but the health check's, and translates errors. What was handed
+    over answers only to where.
+    """
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, lead: Lead) -> None:
         self._admission = admission
+        self._lead = lead
 
     def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
         handler = continuation(details)
@@ -43,12 +50,13 @@ class Gate(grpc.ServerInterceptor):
             return handler._replace(unary_stream=self._streaming(handler.unary_stream))
         if handler.request_streaming:
             return handler._replace(stream_unary=self._single(handler.stream_unary))
-        return handler._replace(unary_unary=self._single(handler.unary_unary))
+        leads = details.method.rpartition("/")[2] not in _OF_WHO_LEADS
+        return handler._replace(unary_unary=self._single(handler.unary_unary, leads))
 
-    def _single(self, call: Callable[..., Any]) -> Callable[..., Any]:
+    def _single(self, call: Callable[..., Any], leads: bool = True) -> Callable[..., Any]:
         def guarded(request: Any, context: grpc.ServicerContext) -> Any:
             try:
-                self._check(context)
+                self._check(context, leads)
                 return call(request, context)
             except Exception as error:
                 return _refuse(context, error)
@@ -65,7 +73,7 @@ class Gate(grpc.ServerInterceptor):
 
         return guarded
 
-    def _check(self, context: grpc.ServicerContext) -> None:
+    def _check(self, context: grpc.ServicerContext, leads: bool = True) -> None:
         theirs = sent_with(context).get("swarm-protocol", "none")
         if theirs != str(PROTOCOL_VERSION):
             older = not theirs.isdigit() or int(theirs) < PROTOCOL_VERSION
@@ -74,6 +82,8 @@ class Gate(grpc.ServerInterceptor):
                 f"Upgrade garage-swarm {'on this machine' if older else 'at the coordinator: tell the maintainer'}.",
             )
         self._admission.caller(context)
+        if leads:
+            self._lead.require()
 
 
 def _refuse(context: grpc.ServicerContext, error: Exception) -> None:

@@ -34,6 +34,15 @@ class Lease:
 
 
 @dataclass(frozen=True)
+class Recalled:
+    """A lease that its member remembers, and what of it the member still holds or was counted for."""
+
+    lease: str
+    range: Range
+    held: tuple[Range, ...]
+
+
+@dataclass(frozen=True)
 class Claim:
     """What a member says it did with a part of one of its leases."""
 
@@ -118,6 +127,30 @@ class Ledger:
             next_number=self.next_number + 1,
         )
         return ledger._lend(lease), lease
+
+    def recall(
+        self, member: str, found: Recalled, round_: int, deadline: float
+    ) -> tuple[Ledger, Lease, list[Entry]] | None:
+        """Lend again, as far as it is free, what was lent before a copy was restored that does not know of it; the rest
+        is listed as expired. None when nothing of it is free, or no coordinator can have lent it. Ids are looked at by
+        who calls.
+        """
+        number, (start, stop) = number_of(found.lease), found.range
+        in_one_epoch = 0 <= start < stop <= self._epoch_end(start)
+        if not in_one_epoch or number < 1 or abs(number - self.next_number) > CLOSED_KEPT:
+            return None
+        held = [part for piece in merge(found.held) for part in among(self.free, piece.overlap(found.range))]
+        if not held:
+            return None
+        lease = Lease(found.lease, number, member, found.range, tuple(held), deadline)
+        rest = _without([found.range], held)
+        entries = [Entry(part, "expired", round_, member, lease.id, _UNKNOWN) for part in rest]
+        taken = replace(self, free=tuple(_without(self.free, held)), next_number=max(self.next_number, number + 1))
+        return taken._lend(lease), lease, entries
+
+    def numbers(self) -> set[int]:
+        """Those of all leases that are known."""
+        return {*self.closed, *(lease.number for lease in self.leases.values())}
 
     def extend(self, member: str, first_lease: int, deadline: float) -> Ledger:
         """Give the leases of `member` from number `first_lease` on until `deadline`."""
@@ -245,6 +278,7 @@ class Ledger:
 
 
 _NONE: Map[int, Entry] = Map()
+_UNKNOWN = "not in the copy that was restored, and not held any more"
 
 
 def _without_keys(counted: Map[int, Map[int, Entry]], gone: Iterable[int]) -> Map[int, Map[int, Entry]]:

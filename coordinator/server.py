@@ -15,12 +15,13 @@ from grpc_health.v1 import health, health_pb2_grpc
 
 from coordinator import decisions as d
 from coordinator import events as e
-from coordinator import lock
+from coordinator import history, lock
 from coordinator.admission import Admission, new_token
 from coordinator.blobs import Blobs
-from coordinator.bootstrap import Bootstrap
+from coordinator.bootstrap import Addresses, Bootstrap
 from coordinator.engine import Engine
 from coordinator.gate import Gate
+from coordinator.handover import FILE, Lead, require_lead
 from coordinator.records import Checkpoint, Terms
 from coordinator.servicer import Artefacts, Servicer, read_artefacts
 from coordinator.state import State
@@ -37,6 +38,7 @@ logger = log.get(__name__)
 
 _THREADS = 32
 _TICK_SECONDS = 1.0
+_ABSENCE_SECONDS = 5.0  # without a tick: this process did not run, or the clock was set
 _STOP_SECONDS = 2.0
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _OPTIONS = [
@@ -73,6 +75,7 @@ class Coordinator:
         self._token = ""
         self._own_token = new_token()
         self._certificate: ServerCertificate | None = None
+        self._lead: Lead
 
     @property
     def invite(self) -> Invite:
@@ -89,6 +92,10 @@ class Coordinator:
         if self._certificate is None:
             raise RuntimeError("the coordinator was not started")
         return Invite(host, self.port, self._settings.spec.run.name, self._certificate.fingerprint, token)
+
+    def require_lead(self) -> None:
+        """Raises HandedOverError, which says where the run is led instead."""
+        self._lead.require()
 
     def start(self) -> None:
         """Serve. Raises PortInUseError, UsageError (another coordinator has the folder), DiskError, CorruptError, …"""
@@ -109,6 +116,7 @@ class Coordinator:
     def _start(self) -> None:
         settings = self._settings
         self._resources.enter_context(lock.hold(settings.data_dir))
+        require_lead(settings.data_dir, settings.spec.run.name, (settings.advertise_host, settings.port))
         self._certificate = server_certificate(settings.data_dir)
         self._token = _token(settings.data_dir)
         artefacts = read_artefacts(settings.data_dir / "artefacts.json")
@@ -119,27 +127,31 @@ class Coordinator:
             blobs.verify_once(blob.sha256, blob.size)
         store = open_store(settings.spec.run.name, settings.data_dir, settings.store_url)
         self._resources.callback(store.close)
-        engine = _engine(settings, artefacts, store, blobs)
-        bootstrap = Bootstrap(self._bootstrap_command(), lambda: _addresses(engine.state))
+        engine, told = _engine(settings, artefacts, store, blobs)
+        members = Addresses(settings.data_dir, lambda: _addresses(engine.state))
+        bootstrap = Bootstrap(self._bootstrap_command(), members.known)
         self._resources.callback(bootstrap.stop)
         bootstrap.start()
         admission = Admission(engine, self._own_token)
         admission.keep(self._token, "the run's first")
-        self._serve(Servicer(settings.spec, artefacts, engine, lambda: bootstrap.maddrs, admission), admission)
-        threading.Thread(target=self._keep_time, args=(engine,), name="ticks", daemon=True).start()
+        self._lead = lead = Lead(settings.data_dir, engine)
+        servicer = Servicer(settings.spec, artefacts, engine, lambda: bootstrap.maddrs, admission, told, lead)
+        self._serve(servicer, Gate(admission, lead))
+        threading.Thread(target=self._keep_time, args=(engine, members), name="ticks", daemon=True).start()
 
     def _bootstrap_command(self) -> tuple[str, ...]:
         settings = self._settings
         if not settings.bootstrap_command:
             return ()
         where = ("--data-dir", str(settings.data_dir), "--host", settings.host)
-        relay = ("--relay-for", settings.spec.run.name) if settings.spec.training.mode == "local" else ()
-        return (*settings.bootstrap_command, *where, "--advertise-host", settings.advertise_host, *relay)
+        run = ("--run", settings.spec.run.name, "--handover", str(settings.data_dir / FILE))
+        relay = ("--relay",) if settings.spec.training.mode == "local" else ()
+        return (*settings.bootstrap_command, *where, "--advertise-host", settings.advertise_host, *run, *relay)
 
-    def _serve(self, servicer: Servicer, admission: Admission) -> None:
+    def _serve(self, servicer: Servicer, gate: Gate) -> None:
         server = grpc.server(
             ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc"),
-            interceptors=[Gate(admission)],
+            interceptors=[gate],
             options=_OPTIONS,
         )
         add_CoordinatorServicer_to_server(servicer, server)
@@ -165,17 +177,18 @@ class Coordinator:
             )
         return int(port)
 
-    def _keep_time(self, engine: Engine) -> None:
-        """Let time pass for the run, so that silent members and old leases end."""
-        while not self._ended.wait(_TICK_SECONDS):
+    def _keep_time(self, engine: Engine, members: Addresses) -> None:
+        """Let time pass for the run, so that silent members and old leases end; until it is handed over."""
+        while not self._ended.wait(_TICK_SECONDS) and not engine.closed:
             try:
                 engine.apply()
+                members.keep()
             except SwarmError as error:
                 logger.error("%s", error)
 
 
-def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs) -> Engine:
-    """The run as it stood, from a checkpoint that is whole."""
+def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs) -> tuple[Engine, str]:
+    """The run as it stood, from a checkpoint that is whole; and the name of its history."""
     spec = settings.spec
     terms = Terms(
         run=spec.run.name,
@@ -185,11 +198,13 @@ def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs
         keep_checkpoints=spec.checkpoint.keep,
         heartbeat_seconds=settings.heartbeat_seconds,
     )
-    if not store.load(terms).checkpoints:
+    begun = bool(store.load(terms).checkpoints)
+    if not begun:
         store.write([d.CheckpointAccepted(Checkpoint(**artefacts.checkpoint))], 0.0)
-    engine = Engine(_from_whole_checkpoint(store, blobs, terms), store, blobs)
-    engine.apply(e.Resumed())
-    return engine
+    told = history.of(settings.data_dir, begun, time.time())
+    engine = Engine(_from_whole_checkpoint(store, blobs, terms), store, blobs, absence=_ABSENCE_SECONDS)
+    engine.apply(e.Resumed(told.restored_at and told.restored_at + terms.patience_seconds))
+    return engine, told.id
 
 
 def _from_whole_checkpoint(store: Store, blobs: Blobs, terms: Terms) -> State:

@@ -17,6 +17,7 @@ from coordinator import events as e
 from coordinator.admission import Admission, sent_with
 from coordinator.dialback import DialBack, host_of
 from coordinator.engine import Engine
+from coordinator.handover import Lead
 from coordinator.probe import Probe
 from coordinator.ration import Ration
 from coordinator.records import Checkpoint
@@ -32,6 +33,7 @@ from swarm.version import __version__
 _ROUNDS_SHOWN = 20
 _MAX_LEASE = 1 << 32
 _MOST_MEMBERS = 4096
+_MOST_RECALLED = 8192  # more than a peer remembers
 _LONGEST_SESSION = 64  # characters
 _PROBES = 60  # measurements of a line, of one address in a minute
 _D = TypeVar("_D")
@@ -87,6 +89,8 @@ class Servicer(CoordinatorServicer):
         engine: Engine,
         bootstrap: Callable[[], list[str]],
         admission: Admission,
+        history: str,
+        lead: Lead,
     ) -> None:
         self._spec = spec
         self._toml = spec.to_toml()
@@ -94,6 +98,8 @@ class Servicer(CoordinatorServicer):
         self._engine = engine
         self._bootstrap = bootstrap
         self._admission = admission
+        self._history = history
+        self._lead = lead
         self._dial_back = DialBack()
         self._probe = Probe(Ration(_PROBES, 60.0, time.monotonic))
 
@@ -156,6 +162,15 @@ class Servicer(CoordinatorServicer):
             evaluations=[translate.evaluation_message(state.evaluations[key]) for key in sorted(state.evaluations)],
         )
 
+    def GetHandover(self, request: pb.GetHandoverRequest, context: grpc.ServicerContext) -> pb.Handover:
+        self._state(request.run)
+        return pb.Handover(text=self._lead.text())
+
+    def HandOver(self, request: pb.HandOverRequest, context: grpc.ServicerContext) -> pb.Handover:
+        self._state(request.run)
+        self._admission.require_maintainer(context)
+        return pb.Handover(text=self._lead.hand_over(request.host, request.port))
+
     def Join(self, request: pb.JoinRequest, context: grpc.ServicerContext) -> pb.JoinResponse:
         self._state(request.run)
         if len(request.public_key) != 32:
@@ -181,6 +196,7 @@ class Servicer(CoordinatorServicer):
             heartbeat_seconds=seconds,
             why=joined.why,
             counted=max(0, joined.member.counted),
+            history=self._history,
         )
 
     def Heartbeat(self, request: pb.HeartbeatRequest, context: grpc.ServicerContext) -> pb.HeartbeatResponse:
@@ -198,6 +214,7 @@ class Servicer(CoordinatorServicer):
             lineage=state.lineage,
             went_back=divergence.went_back(state),
             halted=state.halted,
+            history=self._history,
         )
 
     def Leave(self, request: pb.LeaveRequest, context: grpc.ServicerContext) -> pb.LeaveResponse:
@@ -239,6 +256,12 @@ class Servicer(CoordinatorServicer):
         answered = [item for item in made if isinstance(item, d.ReportFiled | d.ReportKnown)]
         receipts = [translate.receipt_message(receipt) for item in answered for receipt in item.receipts]
         return pb.ReportRoundsResponse(receipts=receipts)
+
+    def RecallLeases(self, request: pb.RecallLeasesRequest, context: grpc.ServicerContext) -> pb.RecallLeasesResponse:
+        self._state(request.run)
+        found = tuple(map(translate.recalled, request.leases[:_MOST_RECALLED]))
+        made = self._engine.apply(e.Recall(request.member_id, found, _session(context)))
+        return pb.RecallLeasesResponse(samples=sum(again.samples for again in _of(made, d.LeasesRecalled)))
 
     def GetLedger(self, request: pb.GetLedgerRequest, context: grpc.ServicerContext) -> pb.GetLedgerResponse:
         self._state(request.run)

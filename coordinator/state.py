@@ -20,7 +20,8 @@ Votes = Map[int, Poll]
 class State:
     """A run. `checkpoints` and `evaluations` are accepted ones by round, `offers` wanted ones by their SHA-256,
     `invites` all that were made, by id, `grants` who may make a round where that was asked, `rollbacks` every going
-    back by rule. `tempo` is that of the live members; before `due` (Unix seconds) no membership or lease ends alone.
+    back by rule. `tempo` is that of the live members; before `due` (Unix seconds) no membership or lease ends alone,
+    before `settled` nothing is lent.
     """
 
     terms: Terms
@@ -28,6 +29,7 @@ class State:
     members: Map[str, Member] = Map()
     tempo: Tempo = Tempo()
     due: float = 0.0
+    settled: float = 0.0
     votes: Votes = Map()
     checkpoints: Mapping[int, Checkpoint] = field(default_factory=dict)
     offers: Mapping[str, Checkpoint] = field(default_factory=dict)

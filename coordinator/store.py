@@ -151,13 +151,6 @@ class SqlStore:
         match decision:
             case d.MemberJoined(member) | d.MemberLeft(member):
                 self._put(connection, members, rows.member_row(member))
-            case d.LeaseGranted(lease):
-                self._put(connection, leases, rows.lease_row(lease))
-            case d.LeaseExpired(lease, found):
-                self._add_entries(connection, found, "")
-                self._close_lease(connection, lease.id)
-            case d.LeaseUsed(lease_id):
-                self._close_lease(connection, lease_id)
             case d.ReportFiled():
                 self._file(connection, decision)
             case d.RoundGranted(round_, members_):
@@ -168,8 +161,24 @@ class SqlStore:
                 self._put(connection, rollbacks, asdict(rollback))
                 if not rollback.halted:
                     connection.execute(update(members).where(self._mine(members)).values(holds=0))
+            case d.LeaseGranted() | d.LeasesRecalled() | d.LeaseExpired() | d.LeaseUsed():
+                self._write_of_leases(connection, decision)
             case _:
                 self._write_of_states(connection, decision)
+
+    def _write_of_leases(
+        self, connection: Connection, decision: d.LeaseGranted | d.LeasesRecalled | d.LeaseExpired | d.LeaseUsed
+    ) -> None:
+        match decision:
+            case d.LeaseGranted(lease):
+                self._put(connection, leases, rows.lease_row(lease))
+            case d.LeasesRecalled():
+                self._recall(connection, decision)
+            case d.LeaseExpired(lease, found):
+                self._add_entries(connection, found, "")
+                self._close_lease(connection, lease.id)
+            case d.LeaseUsed(lease_id):
+                self._close_lease(connection, lease_id)
 
     def _write_of_states(self, connection: Connection, decision: d.Decision) -> None:
         match decision:
@@ -203,6 +212,13 @@ class SqlStore:
         )
         if filed.voted:
             self._put(connection, votes, {"round": report.round, "member": filed.member, **asdict(report.metrics)})
+
+    def _recall(self, connection: Connection, recalled: d.LeasesRecalled) -> None:
+        for lease in recalled.leases:
+            self._put(connection, leases, rows.lease_row(lease))
+        self._add_entries(connection, recalled.entries, "")
+        row = (self._mine(members), members.c.id == recalled.member)
+        connection.execute(update(members).where(*row).values(first_lease=recalled.first_lease))
 
     def _add_entries(self, connection: Connection, found: Sequence[Entry], key: str) -> None:
         new = [

@@ -14,6 +14,7 @@ from coordinator import checkpoints, divergence, evaluations, grants, invites
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import Entry, Ledger
+from coordinator.recalling import recall, unsettled
 from coordinator.records import Member, RoundReport
 from coordinator.returning import go_back
 from coordinator.rounds import Poll
@@ -43,7 +44,7 @@ def _apply(state: State, event: e.Event, now: float, seed: str) -> Step:
         case e.RevokeInvite():
             return _revoke(state, event, now)
         case e.Resumed():
-            return _resume(state, now), []
+            return _resume(state, event, now), []
         case e.CheckpointUploaded():
             return checkpoints.uploaded(state, event)
         case _:
@@ -65,6 +66,8 @@ def _apply_of_member(state: State, event: e.MemberEvent, now: float, seed: str) 
             return _lease(state, member, event.samples, now, random.Random(seed))
         case e.Report():
             return _report(state, member, event)
+        case e.Recall():
+            return recall(state, member, event, now)
         case _:
             return _answer(state, member, event)
 
@@ -133,13 +136,13 @@ def _end_membership(state: State, member: Member, why: str) -> Step:
     return state, [*made, *expired]
 
 
-def _resume(state: State, now: float) -> State:
+def _resume(state: State, event: e.Resumed, now: float) -> State:
     """After an absence of the coordinator everybody gets the full time again."""
     ledger = state.ledger
     for member in ledger.held:
         ledger = ledger.extend(member, 0, now + state.terms.lease_seconds)
     here = [replace(member, last_seen=now, heard=False) for member in state.live]
-    return replace(state, ledger=ledger).with_members(here)
+    return replace(state, ledger=ledger, settled=max(state.settled, event.settled)).with_members(here)
 
 
 def _elapse(state: State, now: float) -> Step:
@@ -174,7 +177,7 @@ def _expire(state: State, leases: Iterable[str], why: str) -> Step:
 
 
 def _lease(state: State, member: Member, wish: int, now: float, rng: random.Random) -> Step:
-    if why := divergence.no_lease(state, member):
+    if why := divergence.no_lease(state, member) or unsettled(state, now):
         return state, [d.LeaseDenied(why)]
     state, made = _go_back_if_lost(state)
     limit = state.ledger.limit(state.terms.target_batch_size, member.pulse.samples_per_second, state.tempo)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from coordinator.ledger import Claim, Entry, Lease
+from coordinator.ledger import Claim, Entry, Lease, Recalled
 from coordinator.records import (
     Checkpoint,
     Evaluation,
@@ -143,6 +143,14 @@ def evaluation_message(found: Evaluation) -> pb.Evaluation:
 
 def range_message(value: Range) -> pb.Range:
     return pb.Range(start=value.start, stop=value.stop)
+
+
+def recalled(message: pb.RecalledLease) -> Recalled:
+    return Recalled(message.lease_id, _range(message.range), tuple(map(_range, message.held)))
+
+
+def _range(message: pb.Range) -> Range:
+    return Range(message.start, message.stop)
 
 
 def receipt_message(receipt: Receipt) -> pb.Receipt:

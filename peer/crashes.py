@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -18,6 +19,12 @@ _LONGEST_PAUSE = 60.0  # seconds
 _KEPT = 5  # reports
 _TAIL = 8000  # characters of what the worker said
 _PACKAGES = ("torch", "hivemind", "transformers", "peft", "bitsandbytes", "numpy")
+
+
+def how(code: int) -> str:
+    """How the training process ended, by its exit code; for people."""
+    killed = "; the system kills with -9 when memory runs out" if code == -signal.SIGKILL else ""
+    return f"the training process ended unexpectedly (exit code {code}{killed})"
 
 
 def pause_after(crashes: Sequence[float], now: float) -> float | None:

@@ -5,6 +5,7 @@ One desk serves all workers of one seat, one after the other.
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from peer.setup import Setup
 from swarm import log, paths
 from swarm.chunks import Manifest
 from swarm.client import CoordinatorClient
-from swarm.errors import NotFoundError, SwarmError, UnreachableError, from_code
+from swarm.errors import HandoverError, NotFoundError, SwarmError, UnreachableError, from_code, from_os_error
 from swarm.proto import coordinator_pb2 as pb
 
 logger = log.get(__name__)
@@ -46,6 +47,7 @@ class Desk:
         self._seat = seat
         self._maddrs: list[str] = []
         self._device = ""
+        self._said = ""  # the last trouble
         self._evaluation = pb.Evaluation()  # the newest that was heard of
         self._quarantine: pb.Quarantine | None = None  # the last one
         self._reach = reach.UNASKED
@@ -54,6 +56,7 @@ class Desk:
         """What is asked and told from now on is about this membership."""
         self.run, self.session = run, session
         session.on_evaluation = self._heard
+        session.on_trouble = self._trouble
         session.on_receipts = lambda: self.say({"event": "standing", **self._standing()})
         self._maddrs, self.listening, self.failure = [], False, None
         self._quarantine = None
@@ -108,6 +111,7 @@ class Desk:
             "note": self.note,
             "device": self._computing_on,
             "moved": self._options.door.passed,
+            "handover": self._handover,
         }
 
     def _setup(self) -> dict[str, Any]:
@@ -227,7 +231,12 @@ class Desk:
     def _checkpoint(self, path: str, **state: Any) -> None:
         """Take over the worker's file, so that it outlives the worker."""
         target = self.session.checkpoint_path(state["round"])
-        Path(path).replace(target)
+        try:
+            shutil.move(path, target)  # perhaps from another disk; what is torn is not sent
+        except OSError as error:
+            target.unlink(missing_ok=True)
+            self._trouble(str(from_os_error(error, f"keeping the checkpoint of round {state['round']}")))
+            return
         self.session.offer(pb.Checkpoint(created_at=time.time(), **state))
 
     def _evaluated(self, **found: Any) -> None:
@@ -240,6 +249,13 @@ class Desk:
         self._evaluation = found
         metrics = dict(found.metrics)
         self.say({"event": "heldout", "round": found.round, "loss": found.heldout_loss, "metrics": metrics})
+
+    def _handover(self, text: str) -> None:
+        """The swarm says where the run is led; the coordinator's key says whether that is so."""
+        try:
+            self._client.learn(text)
+        except HandoverError as error:
+            logger.warning("%s", error)
 
     def _failed(self, code: str, what: str, remedy: str) -> None:
         self.failure = from_code(code, what, remedy)
@@ -254,6 +270,12 @@ class Desk:
         if since is None:
             return ""
         return f"the coordinator is not reachable since {time.time() - since:.0f} s; training goes on, reports are kept"
+
+    def _trouble(self, text: str) -> None:
+        """Say it once, until there is another one."""
+        if text != self._said:
+            self._said = text
+            self.note(text)
 
     def note(self, text: str) -> None:
         """A sentence for the volunteer, and for the log."""

@@ -38,7 +38,7 @@ class Shelf(Protocol):
 
 
 class Feed:
-    """Keeps about `wish()` samples leased; `take` never waits, `why` says what it would wait for."""
+    """Keeps at least `wish()` samples leased; `take` never waits, `why` says what it would wait for."""
 
     def __init__(self, ask: Callable[[int], Leased], shelf: Shelf, wish: Callable[[], int]) -> None:
         self.why = "asking for a first lease"
@@ -59,7 +59,7 @@ class Feed:
     def take(self, count: int) -> Batch | None:
         """The next batch of at most `count` samples, or None when nothing is leased."""
         source = self._next(count)
-        if self.left() < self._wish() // 2:
+        if self.left() < self._wish():
             self._low.set()
         return Batch(source, self._shelf.load(source.range)) if source else None
 

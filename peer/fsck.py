@@ -16,7 +16,7 @@ from pathlib import Path
 from google.protobuf.message import DecodeError, Message
 
 from peer.fetch import CHECKPOINTS
-from peer.outbox import CHECKPOINT, EVALUATION, REPORT
+from peer.outbox import AGAIN, CHECKPOINT, EVALUATION, LEASE, REPORT, VOID
 from swarm import notes
 from swarm.checks import Check, Level, attempt, verdicts
 from swarm.errors import CorruptError, SwarmError
@@ -28,7 +28,14 @@ from swarm.tensorfile import read_header, sha256_file, state_digest
 _BLOB = re.compile(r"[0-9a-f]{64}")
 _VOTE = re.compile("[0-9]{1,18}")
 _SESSION = re.compile(r"[0-9a-zA-Z]{1,64}")
-_MESSAGES: dict[str, type[Message]] = {REPORT: pb.RoundReport, CHECKPOINT: pb.Checkpoint, EVALUATION: pb.Evaluation}
+_MESSAGES: dict[str, type[Message]] = {
+    REPORT: pb.RoundReport,
+    AGAIN: pb.RoundReport,
+    CHECKPOINT: pb.Checkpoint,
+    EVALUATION: pb.Evaluation,
+    LEASE: pb.LeasedRange,
+    VOID: pb.LeasedRange,
+}
 _FETCH = "Stop the peer and delete the file; it is fetched again."
 _STATE = "Stop the peer and delete the file; the state is taken from the other members."
 _OUTBOX = "Stop the peer and move outbox.sqlite away; what it held is not reported any more, and its samples expire."
@@ -57,15 +64,18 @@ def _of_outbox(folder: Path) -> list[Check]:
 
 def _read_outbox(path: Path) -> int:
     """How many things wait. Raises CorruptError when the box cannot be opened, or something in it cannot be read."""
+    told = []
     try:
         with closing(read_only(path)) as box:
             said = [row[0] for row in box.execute("PRAGMA integrity_check(5)")]
             items = box.execute("SELECT id, kind, body FROM outbox").fetchall()
+            if box.execute("SELECT 1 FROM sqlite_master WHERE name = 'told'").fetchone():  # not in an older peer's
+                told = box.execute("SELECT id, kind, body FROM told").fetchall()
     except sqlite3.Error as error:
         raise CorruptError(f"{path} cannot be read: {error}.", _OUTBOX) from error
     if said != ["ok"]:
         raise CorruptError(f"{path} is damaged: {'; '.join(said)}.", _OUTBOX)
-    for number, kind, body in items:
+    for number, kind, body in [*items, *told]:
         _parse(path, number, kind, body)
     return len(items)
 

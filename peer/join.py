@@ -9,9 +9,9 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from peer import commands, spawn
 from peer.fetch import Files
-from peer.seats import JoinOptions, seats_of
+from peer.seats import HANDOVER, JoinOptions, seats_of
 from peer.supervisor import Supervisor
-from swarm import control, lifetime, log
+from swarm import control, lifetime, log, notes
 from swarm.client import CoordinatorClient
 from swarm.errors import from_os_error
 
@@ -23,7 +23,9 @@ def run(options: JoinOptions) -> None:
     """
     with spawn.only_peer(options.data_dir):
         log.setup(options.data_dir / "peer.log")
-        client = CoordinatorClient.connect(options.invite)
+        kept = options.data_dir / HANDOVER
+        client = CoordinatorClient.connect(options.invite, known=notes.kept(kept))
+        client.on_moved = lambda text: notes.keep(kept, text)
         try:
             stopping = threading.Event()
             with control.answering(options.data_dir, commands.handler(options.door, stopping)):

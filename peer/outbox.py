@@ -1,4 +1,5 @@
-"""What the coordinator has not acknowledged yet: kept on disk, sent again until it is.
+"""What the coordinator has not acknowledged yet: kept on disk, sent again until it is. And the newest of what it has: a
+coordinator that is restored from a copy must hear again what came after the copy.
 
 SQLite (stdlib), synced with its folder: what is in the box survives a crash of the program and of the machine. It has
 no write-ahead log: one that was cut off could not be told from a shorter one.
@@ -8,19 +9,31 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from swarm import log
+from swarm.errors import DiskError
 from swarm.sqlitefile import companions, flaw
 
+logger = log.get(__name__)
+
 REPORT = "report"
+AGAIN = "again"  # a report that was acknowledged before
 CHECKPOINT = "checkpoint"
 EVALUATION = "evaluation"
+LEASE = "lease"  # one that this process works on; only remembered
+VOID = "void"  # one that it does not work on any more; only remembered
+
+_REMEMBERED = 2000  # a minute of the quickest rounds, hours of common ones
+_TABLES = ("outbox", "told")
 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to send: a serialized RoundReport, Checkpoint or Evaluation."""
+    """One thing to send or to remember: a serialized RoundReport, Checkpoint, Evaluation or LeasedRange."""
 
     id: int
     kind: str
@@ -28,11 +41,12 @@ class Item:
 
 
 class Outbox:
-    """A durable first-in first-out box, usable from several threads."""
+    """A durable first-in first-out box, usable from several threads. What a full disk does not take waits in memory."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._waiting: list[tuple[str, bytes]] = []
         self._db: sqlite3.Connection | None = None
 
     def open(self) -> str:
@@ -44,7 +58,8 @@ class Outbox:
         self._db = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=DELETE")
         self._db.execute("PRAGMA synchronous=EXTRA")
-        self._db.execute("CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY, kind TEXT, body BLOB)")
+        for table in _TABLES:
+            self._db.execute(f"CREATE TABLE IF NOT EXISTS {table} (id INTEGER PRIMARY KEY, kind TEXT, body BLOB)")
         return aside
 
     def _set_aside(self, why: str) -> str:
@@ -59,22 +74,67 @@ class Outbox:
         )
 
     def put(self, kind: str, body: bytes) -> None:
-        """Keep `body` until it is removed; on disk when this returns. Raises RuntimeError when the box is closed."""
+        """Keep `body` until it is removed; on disk when this returns, unless that is full. Raises RuntimeError when the
+        box is closed.
+        """
         if self._db is None:
             raise RuntimeError("the outbox is not open")
-        self._run("INSERT INTO outbox (kind, body) VALUES (?, ?)", (kind, body))
+        with self._lock, _noted():
+            self._waiting.append((kind, body))
+            self._settle()
+
+    def _settle(self) -> None:
+        """Write what waits in memory, all or nothing. Raises DiskError."""
+        with self._lock:
+            if self._db is None:
+                return
+            self._change(("INSERT INTO outbox (kind, body) VALUES (?, ?)", self._waiting))
+            self._waiting.clear()
 
     def first(self, count: int) -> list[Item]:
-        """The oldest `count` items."""
-        return [Item(*row) for row in self._run("SELECT id, kind, body FROM outbox ORDER BY id LIMIT ?", (count,))]
+        """The oldest `count` items. Raises DiskError when there is no room for what waits in memory."""
+        if self._waiting:
+            self._settle()
+        return self._items("SELECT id, kind, body FROM outbox ORDER BY id LIMIT ?", (count,))
 
     def remove(self, items: list[Item]) -> None:
-        """Forget acknowledged items."""
-        for item in items:
-            self._run("DELETE FROM outbox WHERE id = ?", (item.id,))
+        """Send these no more: they were acknowledged. Checkpoints are forgotten, the others remembered.
+
+        Raises DiskError: then they are all sent again.
+        """
+        kinds = {REPORT: REPORT, AGAIN: REPORT, EVALUATION: EVALUATION}
+        told = [(kinds[item.kind], item.body) for item in items if item.kind in kinds]
+        self._change(
+            ("INSERT INTO told (kind, body) VALUES (?, ?)", told),
+            ("DELETE FROM told WHERE id <= (SELECT MAX(id) FROM told) - ?", [(_REMEMBERED,)]),
+            ("DELETE FROM outbox WHERE id = ?", [(item.id,) for item in items]),
+        )
+
+    def remember(self, lease: bytes) -> None:
+        """Keep in mind what was leased, if the disk takes it."""
+        with _noted():
+            self._run("INSERT INTO told (kind, body) VALUES (?, ?)", (LEASE, lease))
+
+    def void_leases(self) -> None:
+        """Nobody works any more on what was leased until now. Raises DiskError."""
+        self._run("UPDATE told SET kind = ? WHERE kind = ?", (VOID, LEASE))
+
+    def remembered(self) -> list[Item]:
+        """Leases, and what was acknowledged, the newest only; in the order of their being told."""
+        return self._items("SELECT id, kind, body FROM told ORDER BY id")
+
+    def tell_again(self) -> None:
+        """Put what was acknowledged back into the box. Raises DiskError."""
+        self._change(
+            ("INSERT INTO outbox (kind, body) SELECT ?, body FROM told WHERE kind = ? ORDER BY id", [(AGAIN, REPORT)]),
+            ("INSERT INTO outbox (kind, body) SELECT kind, body FROM told WHERE kind = ?", [(EVALUATION,)]),
+            ("DELETE FROM told WHERE kind IN (?, ?)", [(REPORT, EVALUATION)]),
+        )
 
     def __len__(self) -> int:
-        return sum(int(row[0]) for row in self._run("SELECT COUNT(*) FROM outbox"))
+        if self._db is None:
+            return 0
+        return len(self._waiting) + sum(int(row[0]) for row in self._run("SELECT COUNT(*) FROM outbox"))
 
     def close(self) -> None:
         """Close the file. What is asked later finds an empty box: who still sends at the end of a join stops there, and
@@ -85,6 +145,39 @@ class Outbox:
                 self._db.close()
                 self._db = None
 
+    def _items(self, statement: str, values: tuple[object, ...] = ()) -> list[Item]:
+        return [Item(*row) for row in self._run(statement, values)]
+
     def _run(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[int, str, bytes]]:
-        with self._lock:
+        with self._lock, _in_our_words():
             return self._db.execute(statement, values).fetchall() if self._db is not None else []
+
+    def _change(self, *steps: tuple[str, Sequence[tuple[object, ...]]]) -> None:
+        """All of the steps or none, each with every one of its values."""
+        with self._lock, _in_our_words():
+            if self._db is None:
+                return
+            self._db.execute("BEGIN IMMEDIATE")
+            with self._db:
+                for statement, values in steps:
+                    self._db.executemany(statement, values)
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise DiskError(
+            f"The disk is full or fails; what the coordinator has not heard yet could not be written: {error}.",
+            "Free some space; it is kept in memory meanwhile, and nothing that was acknowledged is lost.",
+        ) from error
+
+
+@contextmanager
+def _noted() -> Iterator[None]:
+    """A full disk is no reason to stop."""
+    try:
+        yield
+    except DiskError as error:
+        logger.warning("%s", error)

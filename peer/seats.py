@@ -11,6 +11,7 @@ from peer.door import Door
 from swarm.invite import Invite
 
 PeerEvent = dict[str, Any]
+HANDOVER = "handover"  # the note in a peer's folder of where the run is led now
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from peer.fetch import keep_checkpoint
 from peer.leases import Leased, LeasedRange
-from peer.outbox import CHECKPOINT, EVALUATION, REPORT, Item, Outbox
-from swarm import log
+from peer.outbox import AGAIN, CHECKPOINT, EVALUATION, REPORT, Item, Outbox
+from peer.recall import recalled
+from swarm import log, notes
 from swarm.client import CoordinatorClient
-from swarm.errors import CorruptError, HaltedError, RefusedError, SwarmError, UnreachableError
+from swarm.errors import CorruptError, DiskError, HaltedError, RefusedError, SwarmError, UnreachableError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Range
 from swarm.tensorfile import sha256_file, state_digest
@@ -25,6 +27,7 @@ from swarm.tensorfile import sha256_file, state_digest
 logger = log.get(__name__)
 
 _REPORTS_AT_ONCE = 100
+_ALL = 1 << 31
 _OFFER_AGAIN_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
 
@@ -66,7 +69,9 @@ class Session:
         self.unreachable_since: float | None = None
         self.refused: SwarmError | None = None
         self.on_lost: Callable[[], None] = lambda: None
+        self.on_away: Callable[[], None] = lambda: None  # again and again while the coordinator does not answer
         self.on_receipts: Callable[[], None] = lambda: None
+        self.on_trouble: Callable[[str], None] = lambda _: None  # what the volunteer should know; perhaps again
         self.on_evaluation: Callable[[pb.Evaluation], None] = lambda _: None  # told the newest, often
         self.on_differs: Callable[[str, str], None] = lambda _digest, _why: None  # a state that is not the run's
         self.lineage = 0  # of the run, as far as this process follows it
@@ -86,13 +91,32 @@ class Session:
 
     def join(self, round_: int = 0) -> str:
         """Become a member that holds the state of `round_`, or none. Returns why it is in another seat than its own;
-        empty when it is not. Raises UnreachableError, RefusedError, …
+        empty when it is not. What was leased before is not worked on any more. Raises UnreachableError, RefusedError, …
         """
+        self._outbox.void_leases()
+        return self._enter(round_)[0]
+
+    def _enter(self, round_: int) -> tuple[str, bool]:
+        """Why it is in another seat, and whether the coordinator had forgotten what it was reminded of."""
         who = self._who
         answer = self._client.join(who.public_key, who.name, round_, who.credit, who.seat, who.replaces, self.lineage)
         self.member_id, self._interval = answer.member_id, answer.heartbeat_seconds
         self._standing.before = max(0, answer.counted - self._standing.counted)
-        return answer.why
+        return answer.why, self._remind(answer.history)
+
+    def _remind(self, history: str) -> bool:
+        """A coordinator with another history was restored from a copy: it hears again what it may have forgotten."""
+        note = self._checkpoints.parent / "history"
+        known = notes.kept(note)
+        if not history or history == known:
+            return False
+        if known:
+            leases = recalled([*self._outbox.remembered(), *self._outbox.first(_ALL)])
+            samples = self._client.recall_leases(self.member_id, leases)
+            self._outbox.tell_again()
+            logger.info("the coordinator was restored from a copy: %d samples are leased again", samples)
+        notes.keep(note, history)
+        return bool(known)
 
     def renew(self, reason: str) -> None:
         """End the membership and begin another: the worker lost its state, and its leases with it.
@@ -127,6 +151,7 @@ class Session:
         answer = self._client.take_lease(self.member_id, samples)
         if not answer.lease_id:
             return Leased(None, answer.why)
+        self._outbox.remember(pb.LeasedRange(lease_id=answer.lease_id, range=answer.range).SerializeToString())
         return Leased(LeasedRange(answer.lease_id, Range(answer.range.start, answer.range.stop)))
 
     def grant(self, round_: int, members: list[str], blind: bool) -> bool:
@@ -163,7 +188,9 @@ class Session:
 
     def hands_over(self) -> bool:
         """Whether a checkpoint waits to be sent."""
-        return any(item.kind == CHECKPOINT for item in self._outbox.first(_REPORTS_AT_ONCE))
+        with suppress(DiskError):
+            return any(item.kind == CHECKPOINT for item in self._outbox.first(_REPORTS_AT_ONCE))
+        return False
 
     def leave(self, reason: str) -> None:
         """End the membership; an unreachable coordinator will notice by itself."""
@@ -192,10 +219,12 @@ class Session:
             except UnreachableError as error:
                 self.unreachable_since = self.unreachable_since or time.time()
                 logger.info("%s", error)
+                self._seek()
             except RefusedError as error:
                 self._rejoin(error)
             except SwarmError as error:
                 logger.warning("%s", error)
+                self.on_trouble(str(error))
             self._due.wait(self._interval)
             self._due.clear()
 
@@ -207,6 +236,7 @@ class Session:
         self.unreachable_since = None
         if answer.HasField("evaluation"):
             self.on_evaluation(answer.evaluation)
+        self._remind(answer.history)
         if answer.halted:
             self.refused = halted(answer.halted)
         elif answer.lineage > self.lineage:
@@ -214,13 +244,23 @@ class Session:
         elif answer.differs:
             self.on_differs(beat.digest, answer.differs)
 
+    def _seek(self) -> None:
+        """The coordinator may be elsewhere: where it was first says so, or the swarm does."""
+        self.on_away()
+        try:
+            self._client.seek()
+        except SwarmError as error:
+            logger.info("%s", error)
+
     def _rejoin(self, error: SwarmError) -> None:
-        """The coordinator does not know this membership any more; its leases are gone with it."""
+        """The coordinator does not know this membership any more; its leases are gone with it, or were recalled."""
         logger.warning("%s Joining again.", error)
         try:
-            why = self.join(self._doing.round)
+            why, reminded = self._enter(self._doing.round)
             logger.info("joined again%s", why and f": {why}")
-            self.on_lost()
+            if not reminded:
+                self._outbox.void_leases()
+                self.on_lost()
         except RefusedError as final:
             self.refused = final
         except SwarmError as later:
@@ -233,14 +273,27 @@ class Session:
                     self._send_checkpoint(items[0])
                 elif items[0].kind == EVALUATION:
                     self._send_evaluation(items[0])
+                elif items[0].kind == AGAIN:
+                    self._send_again([item for item in items if item.kind == AGAIN])
                 else:
                     self._send_reports([item for item in items if item.kind == REPORT])
 
-    def _send_reports(self, items: list[Item]) -> None:
+    def _report(self, items: list[Item]) -> list[pb.Receipt]:
         reports = [pb.RoundReport.FromString(item.body) for item in items]
         receipts = self._client.report_rounds(self.member_id, reports)
         self._outbox.remove(items)
-        for receipt in receipts:
+        return receipts
+
+    def _send_again(self, items: list[Item]) -> None:
+        """What a restored coordinator had forgotten: how this peer stands is then what that coordinator says."""
+        self._report(items)
+        for member in self._client.status().members:
+            if member.member_id == self.member_id:
+                self._standing.counted = max(0, member.counted_samples - self._standing.before)
+        self.on_receipts()
+
+    def _send_reports(self, items: list[Item]) -> None:
+        for receipt in self._report(items):
             size = receipt.range.stop - receipt.range.start
             self._standing.unheard = max(0, self._standing.unheard - size)
             if receipt.counted:

@@ -23,6 +23,7 @@ from peer.worker import TOLD
 from swarm import log, notes, paths
 from swarm.client import CoordinatorClient
 from swarm.errors import UnreachableError
+from swarm.handover import Handover
 from swarm.identity import Identity
 from swarm.version import __version__, is_newer
 
@@ -60,6 +61,7 @@ class Supervisor:
         self._crashes = crashes.Crashes(seat.folder)
         self._desk = Desk(options, client, files, seat)
         self._session: Session
+        self._followed: Handover | None = None
 
     def run(self) -> None:
         """Blocks until the run is finished or `stopping` is set."""
@@ -173,6 +175,7 @@ class Supervisor:
         bridge = Bridge(worker.line, self._desk.handlers(), on_closed=lambda: None)
         self._session.on_lost = lambda: bridge.notify("leases_lost")
         self._session.on_differs = lambda digest, why: bridge.notify("differs", digest=digest, why=why)
+        self._session.on_away = lambda: bridge.notify("seek")
         try:
             self._desk.look_around()  # meanwhile the worker loads its libraries
             bridge.start()
@@ -193,6 +196,7 @@ class Supervisor:
                 self._desk.note("leaving")
                 return self._end(worker, bridge), bool(draining)
             throttle.look()
+            self._follow(bridge)
             self._tell_news()
             if not draining and isinstance(decision := self._options.door.decision(), Pause):
                 draining = time.monotonic()
@@ -201,6 +205,14 @@ class Supervisor:
             if draining and time.monotonic() - draining > _DRAIN_SECONDS:
                 return self._end(worker, bridge), True
         return code, bool(draining)
+
+    def _follow(self, bridge: Bridge) -> None:
+        """When the run is led elsewhere: say so here, and let the worker tell the swarm."""
+        led = self._client.handover
+        if led is not None and led != self._followed:
+            self._followed = led
+            self._desk.note(f"the run is led at {led.address} now")
+            bridge.notify("announce", text=self._client.moved)
 
     def _end(self, worker: spawn.Worker, bridge: Bridge) -> int:
         bridge.notify("stop")
@@ -216,7 +228,7 @@ class Supervisor:
             raise failure
         if failure is not None and not self._desk.listening:
             raise failure
-        what = failure.what if failure else f"the training process ended unexpectedly (exit code {code})"
+        what = failure.what if failure else crashes.how(code)
         pause = self._crashes.note(what, time.time(), self._desk.rounds)
         self._desk.note(f"{what}; starting it again in {pause:.0f} s")
         self._stopping.wait(pause)

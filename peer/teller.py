@@ -30,6 +30,7 @@ class Teller:
     said: float = 0.0
     checkpointed: int = 0  # the round of the newest state that the coordinator has or was offered
     measured: int = -1  # the round that was evaluated last
+    per_round: float = 0.0  # own samples in a round; falls slowly, 0 before the first
 
     def phase(self, phase: str, why: str, work: Work, members: int, rate: float) -> None:
         now = time.monotonic()
@@ -50,6 +51,7 @@ class Teller:
 
     def round_done(self, done: RoundDone) -> None:
         reach("report")
+        self.per_round = max(done.work.samples, 0.9 * self.per_round)
         used = [[item.lease_id, *item.range] for item in done.work.used]
         self.bridge.notify(
             "round",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import math
 import os
 import shutil
 import signal
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 logger = log.get(__name__)
 
 TOLD = 3  # exit code: the supervisor was told why
+_AHEAD_ROUNDS = 25  # leased at any time; 20 are promised, and a round may be larger than the last ones
 _OTHERS_SECONDS = 20.0  # longer than the coordinator believes in a member that fell silent
 _LINGER_SECONDS = 1.0  # after the last round: others may still ask for its outcome
 
@@ -70,6 +72,8 @@ def main() -> None:
             "upload": lambda rate: setattr(orders, "upload", rate),
             "leases_lost": lambda: _forget(jobs),
             "differs": lambda digest, why: setattr(orders, "doubt", (digest, why)),
+            "seek": lambda: _seek(jobs, bridge),
+            "announce": lambda text: _announce(jobs, text),
         },
         on_closed=lambda: _end(1),
     )
@@ -98,6 +102,18 @@ def _end(code: int) -> None:
 def _forget(jobs: list[Job]) -> None:
     for job in jobs:
         job.feed.forget()
+
+
+def _seek(jobs: list[Job], bridge: Bridge) -> None:
+    """Pass on what the swarm says about where the run is led."""
+    for job in jobs:
+        for text in job.exchange.handovers():
+            bridge.notify("handover", text=text)
+
+
+def _announce(jobs: list[Job], text: str) -> None:
+    for job in jobs:
+        job.exchange.announce_handover(text)
 
 
 def _work(bridge: Bridge, orders: Orders, jobs: list[Job]) -> None:
@@ -189,7 +205,7 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: SwarmExchange, orders: Orde
     epoch = sum(map(int, setup.layout["shard_samples"]))
     shards = Shards(setup, supplies, say)
     shards.offer()
-    feed = Feed(ask, shards, lambda: _wish(peer, epoch))
+    feed = Feed(ask, shards, lambda: _wish(peer, teller.per_round, epoch))
     measuring = Measuring(
         model,
         placement,
@@ -215,12 +231,13 @@ def _take_base(setup: Setup, spec: RunSpec, supplies: Supplies) -> None:
     base.complete(Path(setup.model_folder))
 
 
-def _wish(peer: Peer, epoch: int) -> int:
-    """Lease a minute of work ahead, two rounds at least: then a restart of the coordinator is not felt. But of an epoch
-    never more than half: small data would be lent many times over, in hundreds of leases.
+def _wish(peer: Peer, per_round: float, epoch: int) -> int:
+    """Have leased what it does in 25 rounds, or in a minute when that is more: so long the coordinator may be away. For
+    the sake of the minute never more than half of an epoch: small data would be lent many times over, in hundreds of
+    leases. Before it has done a round it takes two whole ones: with more, a slow line would hold up its start.
     """
-    two_rounds = 2 * peer.learner.spec.training.target_batch_size
-    return max(two_rounds, min(int(60 * peer.rate), epoch // 2))
+    rounds = _AHEAD_ROUNDS * per_round or 2 * peer.learner.spec.training.target_batch_size
+    return max(math.ceil(rounds), min(int(60 * peer.rate), epoch // 2))
 
 
 def _latest(bridge: Bridge, learner: Learner) -> Path | None:

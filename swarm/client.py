@@ -6,31 +6,36 @@ Every method raises swarm.errors only: what the coordinator said, or Unreachable
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2
 
+from swarm import log
 from swarm.errors import (
     CorruptError,
+    HandedOverError,
+    HandoverError,
     ProtocolError,
-    RefusedError,
     SwarmError,
     UnreachableError,
-    from_code,
     from_os_error,
 )
-from swarm.identity import SERVER_NAME
+from swarm.handover import Handover, later, verified
 from swarm.invite import Invite
 from swarm.proto import coordinator_pb2 as pb
 from swarm.proto.coordinator_pb2_grpc import CoordinatorStub
 from swarm.tls import certificate
 from swarm.transfer import Progress, receive
 from swarm.version import PROTOCOL_VERSION, __version__
+from swarm.wire import channel, translated
+
+logger = log.get(__name__)
 
 _QUICK = 10.0
 _LEDGER = 60.0  # a long run's ledger has many rows
@@ -38,7 +43,6 @@ _GOODBYE = 2.0  # leaving must not hold up an exit
 _SLICE = 60.0  # a download goes on in a new call after this; a call without a byte has failed
 _CHUNK = 256 << 10  # bytes
 _SLOWEST = 32 << 10  # bytes per second; an upload that is slower is given up
-_MAX_MESSAGE = 64 << 20  # bytes
 _PROBE = bytes(16 << 10)  # sent to measure a line
 
 _Response = TypeVar("_Response")
@@ -47,14 +51,21 @@ _Response = TypeVar("_Response")
 class CoordinatorClient:
     """A coordinator, for the run of one invite. Threads may share it. `close` it, or use it in a `with`.
 
-    `session` is this client's name for the coordinator: memberships belong to the client that joined them.
+    `session` is this client's name for the coordinator: memberships belong to the client that joined them. When the run
+    is handed over, `invite` has the new address, `handover` says so; `on_moved` hears its signed text, `moved`.
     """
 
-    def __init__(self, invite: Invite, channel: grpc.Channel) -> None:
+    def __init__(self, invite: Invite) -> None:
         self.invite = invite
         self.session = secrets.token_hex(8)
-        self._channel = channel
-        self._stub = CoordinatorStub(channel)
+        self.handover: Handover | None = None
+        self.moved = ""
+        self.on_moved: Callable[[str], None] = lambda _: None
+        self._given = invite
+        self._pem = ""  # the coordinator's certificate, once it was fetched
+        self._moving = threading.Lock()
+        self._channels: list[grpc.Channel] = []
+        self._stub: CoordinatorStub
         self._metadata = (
             ("swarm-protocol", str(PROTOCOL_VERSION)),
             ("authorization", f"Bearer {invite.token}"),
@@ -62,22 +73,89 @@ class CoordinatorClient:
         )
 
     @classmethod
-    def connect(cls, invite: Invite, timeout: float = 5.0) -> CoordinatorClient:
-        """A client whose coordinator is the one that the invite names, and serves.
+    def connect(cls, invite: Invite, timeout: float = 5.0, known: str = "") -> CoordinatorClient:
+        """A client whose coordinator is the one that the invite names, and serves; `known` is a kept hand-over.
 
-        Raises InviteError, UnreachableError, RefusedError, ProtocolError.
+        Raises InviteError, UnreachableError, RefusedError, ProtocolError, HandoverError.
         """
-        pem = certificate(invite, timeout)
-        client = cls(invite, _channel(invite, pem))
+        client = cls(invite)
         try:
+            if known:
+                client.learn(known)
+            client._reach(timeout)
             client._check_health(timeout)
         except SwarmError:
             client.close()
             raise
         return client
 
+    def _reach(self, timeout: float) -> None:
+        """Where the last hand-over says, else where the invite says; and on from there, if that one was handed over."""
+        try:
+            self._pem = certificate(self.invite, timeout)
+        except UnreachableError:
+            if self.invite == self._given:
+                raise
+            self.seek(timeout)
+            self._dial()
+        else:
+            self._dial()
+            self._ask_where()
+
     def close(self) -> None:
-        self._channel.close()
+        for line in self._channels:
+            line.close()
+
+    def learn(self, text: str) -> bool:
+        """Follow a hand-over; False when it is the known one. Raises HandoverError when it is forged or older."""
+        found = verified(text, self._given.run, self._given.fingerprint)
+        with self._moving:
+            if not later(found, self.handover):
+                return False
+            self.handover, self.moved, self.invite = found, text, found.moved(self._given)
+            if self._pem:
+                self._dial()
+        logger.info("followed %s", found)
+        self.on_moved(text)
+        return True
+
+    def seek(self, timeout: float = 5.0) -> None:
+        """Ask at the invite's own address for a later hand-over than the one whose address does not answer.
+
+        Raises InviteError, UnreachableError, HandoverError.
+        """
+        if self.handover is None:
+            return
+        with CoordinatorClient.connect(self._given, timeout) as other:
+            text = other.where()
+        self._pem = self._pem or other._pem
+        if not text:
+            raise HandoverError(
+                f"The coordinator at {self._given.address} does not know {self.handover}; it is not followed.",
+                "Its folder is older than the hand-over: tell the run's maintainer.",
+            )
+        self.learn(text)
+
+    def where(self) -> str:
+        """The latest hand-over that the coordinator knows, signed; empty without one."""
+        return str(self._call(self._stub.GetHandover, pb.GetHandoverRequest(run=self._given.run)).text)
+
+    def hand_over(self, host: str, port: int) -> str:
+        """Let the coordinator lead no more; the signed hand-over. Raises RefusedError unless the invite is a
+        maintainer's.
+        """
+        request = pb.HandOverRequest(run=self.invite.run, host=host, port=port)
+        return str(self._call(self._stub.HandOver, request).text)
+
+    def _ask_where(self) -> None:
+        with suppress(ProtocolError):  # one of an earlier version is never handed over
+            if text := self.where():
+                self.learn(text)
+
+    def _dial(self) -> None:
+        """What is under way on the line before may end there."""
+        self._channels.append(channel(self.invite, self._pem))
+        self._stub = CoordinatorStub(self._channels[-1])
 
     def __enter__(self) -> CoordinatorClient:
         return self
@@ -153,7 +231,7 @@ class CoordinatorClient:
                     break
             return size / (time.monotonic() - began)
         except grpc.RpcError as error:
-            raise _translated(error, self.invite) from error
+            raise translated(error, self.invite) from error
         finally:
             call.cancel()
 
@@ -183,6 +261,11 @@ class CoordinatorClient:
         """Report finished rounds; the receipts say what counted. Sending a report twice changes nothing."""
         request = pb.ReportRoundsRequest(run=self.invite.run, member_id=member_id, reports=reports)
         return list(self._call(self._stub.ReportRounds, request).receipts)
+
+    def recall_leases(self, member_id: str, leases: Iterable[pb.RecalledLease]) -> int:
+        """Name what a coordinator that was restored from a copy may not know; how many samples are leased again."""
+        request = pb.RecallLeasesRequest(run=self.invite.run, member_id=member_id, leases=leases)
+        return int(self._call(self._stub.RecallLeases, request).samples)
 
     def ledger(self, from_round: int = 0, to_round: int = 0) -> list[pb.LedgerEntry]:
         """The ledger of the rounds from_round ≤ r < to_round as it was written; to_round 0 means all.
@@ -268,12 +351,12 @@ class CoordinatorClient:
             for chunk in call:
                 yield chunk.data
         except grpc.RpcError as error:
-            raise _translated(error, self.invite) from error
+            raise translated(error, self.invite) from error
         finally:
             call.cancel()
 
     def _check_health(self, timeout: float) -> None:
-        check = self._channel.unary_unary(
+        check = self._channels[-1].unary_unary(
             "/grpc.health.v1.Health/Check",
             health_pb2.HealthCheckRequest.SerializeToString,
             health_pb2.HealthCheckResponse.FromString,
@@ -288,19 +371,11 @@ class CoordinatorClient:
         try:
             return call(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise _translated(error, self.invite) from error
+            if isinstance(said := translated(error, self.invite), HandedOverError):
+                self._ask_where()
+            raise said from error
         except ValueError as error:  # grpc's word for a closed channel
             raise UnreachableError(f"The connection to {self.invite.address} is closed.") from error
-
-
-def _channel(invite: Invite, pem: str) -> grpc.Channel:
-    options = [
-        ("grpc.ssl_target_name_override", SERVER_NAME),
-        ("grpc.max_receive_message_length", _MAX_MESSAGE),
-        ("grpc.max_reconnect_backoff_ms", 5000),  # a restarted coordinator is found again within seconds
-        ("grpc.enable_http_proxy", 0),  # the certificate was fetched without one
-    ]
-    return grpc.secure_channel(invite.address, grpc.ssl_channel_credentials(pem.encode()), options)
 
 
 def _take(data: bytearray, length: int, stream: Generator[bytes, None, None]) -> None:
@@ -321,27 +396,3 @@ def _probe_chunks(seconds: float) -> Iterator[pb.Chunk]:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         yield pb.Chunk(data=_PROBE)
-
-
-def _translated(error: grpc.RpcError, invite: Invite) -> SwarmError:
-    """The coordinator's own word when it sent one; otherwise what the status means."""
-    if not isinstance(error, grpc.Call):
-        return SwarmError(f"The call to {invite.address} failed: {error}.")
-    for key, value in error.trailing_metadata() or ():
-        if key == "swarm-error-bin":
-            detail = pb.ErrorDetail.FromString(bytes(value))
-            return from_code(detail.code, detail.what, detail.remedy)
-    return _from_status(error.code(), error.details() or "", invite)
-
-
-def _from_status(status: grpc.StatusCode, details: str, invite: Invite) -> SwarmError:
-    where = f"The coordinator at {invite.address}"
-    if status is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return UnreachableError(f"{where} did not answer in time.", "Try again; its machine or line may be overloaded.")
-    if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-        return UnreachableError(f"{where} does not answer.", "Check the network; ask whether the run is stopped.")
-    if status in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
-        return RefusedError(f"{where} refused the call.", "Ask the maintainer for a new invite.")
-    if status is grpc.StatusCode.UNIMPLEMENTED:
-        return ProtocolError(f"{where} does not know this call.", "Use the same version of garage-swarm on both sides.")
-    return SwarmError(f"{where} failed ({status.name}): {details}.", "Its log says more; tell the maintainer.")

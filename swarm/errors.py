@@ -5,6 +5,7 @@
     ├── SpecError              exit 3    the run spec is wrong: names key, line, what was found, what would be right
     ├── InviteError            exit 4    the invite cannot be read, or names another coordinator
     ├── UnreachableError       exit 5    no answer from the coordinator or the swarm
+    │   └── HandedOverError    exit 23   the run is led from another address now; peers follow by themselves
     ├── RefusedError           exit 6    the coordinator refused: not a member, not allowed
     │   ├── InviteExpiredError exit 18   the invite's time is over
     │   ├── InviteRevokedError exit 19   the maintainer took the invite back
@@ -21,7 +22,8 @@
     ├── WorkerCrashError       exit 16   the training process died again and again; its report is kept
     ├── UnfitError             exit 17   this machine does not fit the run: memory, disk, device, clock
     ├── UnsoundError           exit 21   what this machine computes was wrong again and again
-    └── HaltedError            exit 22   the run was stopped, because it diverged again and again
+    ├── HaltedError            exit 22   the run was stopped, because it diverged again and again
+    └── HandoverError          exit 24   a hand-over is forged, torn, or older than one that is known
 
 Ctrl-C during a join or a launch is a normal end: exit 0.  Ctrl-C elsewhere: exit 130.
 """
@@ -133,6 +135,14 @@ class InviteRevokedError(RefusedError):
 
 class InviteUnknownError(RefusedError):
     code, exit_code = "INVITE_UNKNOWN", 20
+
+
+class HandedOverError(UnreachableError):
+    code, exit_code = "HANDED_OVER", 23
+
+
+class HandoverError(SwarmError):
+    code, exit_code = "HANDOVER", 24
 
 
 def _tree(root: type[SwarmError]) -> tuple[type[SwarmError], ...]:

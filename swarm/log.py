@@ -25,6 +25,7 @@ def setup(file: Path | None = None, level: int = logging.INFO) -> None:
 
     A second call replaces the first. The folder of `file` is created; raises OSError when that fails.
     """
+    logging.raiseExceptions = False  # a log on a full disk must not fill the screen
     root = logging.getLogger(_ROOT)
     handler = _handler(file)
     handler.setFormatter(logging.Formatter(_FORMAT))

@@ -1,21 +1,28 @@
 """What may befall a swarm of real processes, in one vocabulary. Times are seconds.
 
-`kill(peer, at="exchange")` needs a peer that was started with `planned`; the moments are those of `swarm.moments`.
-Links are cut and slowed in the lab (`tests/lab`), and in the simulator (`tests/simulator/world.py`).
+A program that was started with `planned` can be killed or frozen `at` a moment of `swarm.moments`, one that was started
+with `skewable` can have its clock set. Links are the lab's (`tests/lab`), which has machines of its own for them; the
+simulator's words for them are in `tests/simulator/world.py`. Chance comes from `drawn`, which prints its seed.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import random
+import secrets
 import signal
+import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+import pytest
 
 from swarm.moments import Moment
-from tests.harness import Program
+from tests.harness import ROOT, Program
+from tests.lab.net import Lab
 from tests.swarm_run import SwarmRun
 
 
@@ -68,3 +75,108 @@ def restart(run: SwarmRun, coordinator: Program) -> Program:
     coordinator.kill()
     coordinator.process.wait()
     return run.launch()
+
+
+# ── links, in the lab ──────────────────────────────────────────────────────────────────────────
+
+
+def cut(net: Lab, one: str, other: str) -> None:
+    """No packet passes between these two machines until `heal`."""
+    net.cut_between(one, other)
+
+
+def heal(net: Lab, one: str, other: str) -> None:
+    """Take back a cut."""
+    net.heal_between(one, other)
+
+
+def slow(net: Lab, host: str, up_mbit: float, down_mbit: float) -> None:
+    """The machine's line carries no more than this."""
+    net.slow(host, up_mbit, down_mbit)
+
+
+# ── disks and files ────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def small_disk(folder: Path, size: int) -> Iterator[Path]:
+    """A disk of `size` bytes, mounted at `folder` until the block ends; skips the test without root."""
+    if os.getuid() != 0:
+        pytest.skip("a disk can be mounted by root only")
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "garage-test", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill_disk(folder: Path) -> Path:
+    """Leave no byte free; delete the file that comes back to make room."""
+    path = folder / "filling"
+    with suppress(OSError), path.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            continue
+    assert not psutil.disk_usage(str(folder)).free
+    return path
+
+
+def drawn(seed: int | None = None) -> random.Random:
+    """Chance, with its seed printed: the same seed gives the same faults again. SWARM_TEST_SEED sets it."""
+    number = seed if seed is not None else int(os.environ.get("SWARM_TEST_SEED", secrets.randbits(32)))
+    print(f"SWARM_TEST_SEED={number}")
+    return random.Random(number)
+
+
+def corrupt(path: Path, chance: random.Random) -> None:
+    """Flip a bit in each of eight places of the file, or clear one of its pages, as a failing disk does."""
+    content = bytearray(path.read_bytes())
+    if chance.random() < 0.5 and len(content) > 4096:
+        start = chance.randrange(len(content) // 4096) * 4096
+        content[start : start + 4096] = bytes(4096)
+    for _ in range(8):
+        content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    path.write_bytes(content)
+
+
+# ── the clock and memory ───────────────────────────────────────────────────────────────────────
+
+_CLOCK = """\
+import os, time
+from pathlib import Path
+
+_real, _ahead = time.time, Path(os.environ["SWARM_TEST_CLOCK"])
+time.time = lambda: _real() + float(_ahead.read_text())
+"""
+
+
+def skewable(folder: Path) -> dict[str, str]:
+    """The environment of a program whose wall clock, as it and its libraries read it, `skew_clock` sets: Python imports
+    `sitecustomize` before all else.
+    """
+    (folder / "clock").mkdir()
+    (folder / "clock" / "sitecustomize.py").write_text(_CLOCK)
+    skew_clock(folder, 0)
+    return {"PYTHONPATH": f"{folder / 'clock'}:{ROOT}", "SWARM_TEST_CLOCK": str(folder / "clock" / "ahead")}
+
+
+def skew_clock(folder: Path, seconds: int) -> None:
+    """The wall clock of programs started with `skewable(folder)` is ahead by this much from now on."""
+    later = folder / "clock" / "new"
+    later.write_text(str(seconds))
+    later.replace(folder / "clock" / "ahead")
+
+
+def oom(process: psutil.Process) -> None:
+    """Let the system's memory end for it alone: the kernel kills it. Skips the test without root and cgroups (v1)."""
+    group = Path("/sys/fs/cgroup/memory") / f"garage-test-{process.pid}"
+    try:
+        group.mkdir()
+    except OSError:
+        pytest.skip("a memory cgroup can be made by root only, with cgroups v1")
+    try:
+        (group / "memory.limit_in_bytes").write_text(str(64 << 10))
+        (group / "cgroup.procs").write_text(str(process.pid))
+        process.wait(60)
+    finally:
+        group.rmdir()

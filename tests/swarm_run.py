@@ -74,6 +74,7 @@ class SwarmRun:
     def __init__(self, folder: Path, **values: Any) -> None:
         self.folder = folder
         self.host = "127.0.0.1"  # the coordinator's address
+        self.home = "coordinator"  # its folder
         self.port = free_port()
         self.programs: list[Program] = []
         self.invite = ""
@@ -90,7 +91,7 @@ class SwarmRun:
 
     def launch(self, seconds: float = 60.0) -> Program:
         """Start the coordinator and wait for the invite."""
-        where = ["--data-dir", str(self.folder / "coordinator"), "--host", self.host, "--port", str(self.port)]
+        where = ["--data-dir", str(self.folder / self.home), "--host", self.host, "--port", str(self.port)]
         program = self.on("coordinator", "launch", str(self.spec), *where)
         self.invite = program.wait_for(lambda e: str(e.get("text", "")).startswith("swarm://"), seconds)["text"]
         return program

@@ -1,7 +1,7 @@
 """The DHT's bootstrap node: `python -m peer.exchange.bootstrap`, started and watched by the coordinator.
 
-Through it members reach those that they cannot dial. With `--relay-for RUN` it also carries that run's payloads, when
-the round's leader finds that this is faster.
+Through it members reach those that they cannot dial, and learn where the run is led after a hand-over (`--handover`).
+With `--relay` it also carries the run's payloads, when the round's leader finds that this is faster.
 
 Prints one JSON line {"maddrs": [...]} when it answers, then lives until SIGTERM. Its key and port are kept, so that
 peers find it again after a restart.
@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,33 +73,38 @@ def _serve(options: argparse.Namespace, ended: threading.Event) -> None:
         [_with_host(address, options.advertise_host) for address in maddrs[:1]] if options.advertise_host else []
     )
     print(json.dumps({"maddrs": list(dict.fromkeys([*advertised, *maddrs]))}), flush=True)  # noqa: T201
-    relay = _relay(dht, options.relay_for) if options.relay_for else None
-    offered = time.monotonic()
+    offer = _offers(dht, options)
+    offered = -inf
     while not ended.wait(1.0) and dht.is_alive():
-        if relay and time.monotonic() - offered > _OFFER_SECONDS:
-            relay()
+        if time.monotonic() - offered > _OFFER_SECONDS:
+            offer()
             offered = time.monotonic()
 
 
-def _relay(dht: DHT, run: str) -> Callable[[], None]:
-    """Carry payloads from now on; call what this returns again and again, so that leaders know of it."""
+def _offers(dht: DHT, options: argparse.Namespace) -> Callable[[], None]:
+    """Carry payloads from now on, if asked to; call what this returns again and again, so that members know of it, and
+    of the run's last hand-over.
+    """
     from peer.exchange.carrier import Carrier
     from peer.exchange.loop import LoopThread
-    from peer.exchange.node import offer_relay
+    from peer.exchange.node import announce_handover, offer_relay
 
-    async def carry() -> bytes:
+    async def begin() -> bytes:
         p2p = await dht.replicate_p2p()
-        await Carrier(_RELAY_ROOM).add_p2p_handlers(p2p, namespace=run)
+        if options.relay:
+            await Carrier(_RELAY_ROOM).add_p2p_handlers(p2p, namespace=options.run)
         return bytes(p2p.peer_id.to_bytes())
 
     loop = LoopThread()
-    node = loop.run(carry(), _CALL_SECONDS)
+    node = loop.run(begin(), _CALL_SECONDS)
 
     def offer() -> None:
         with suppress(TimeoutError):
-            loop.run(offer_relay(dht, run, node), _CALL_SECONDS)
+            if options.relay:
+                loop.run(offer_relay(dht, options.run, node), _CALL_SECONDS)
+            if options.handover and (text := notes.kept(options.handover)):
+                loop.run(announce_handover(dht, options.run, node, text), _CALL_SECONDS)
 
-    offer()
     return offer
 
 
@@ -193,7 +199,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--advertise-host", default="")
     parser.add_argument("--initial-peers", nargs="*", default=[])
-    parser.add_argument("--relay-for", default="", metavar="RUN")
+    parser.add_argument("--run", default="")
+    parser.add_argument("--relay", action="store_true")
+    parser.add_argument("--handover", type=Path)
     return parser.parse_args()
 
 

@@ -32,6 +32,7 @@ NETWORK_ERRORS = (P2PDaemonError, P2PHandlerError, OSError, EOFError, TimeoutErr
 NOBODY_THERE = P2PDaemonError  # among them: no connection could be made
 _START_SECONDS = 20.0
 _SETTLE_SECONDS = 0.5
+_HANDOVER_SECONDS = 3600.0  # said again every few seconds by who leads, once by who followed
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,12 @@ class Node:
         records = found.value if found is not None and isinstance(found.value, dict) else {}
         self.relays = tuple(sorted(key for key, record in records.items() if isinstance(key, bytes) and record.value))
 
+    async def handovers(self) -> list[str]:
+        """What is said about where the run is led; nothing of it is verified."""
+        found = await self.dht.get(_handover_key(self.run), latest=True, return_future=True)
+        records = found.value if found is not None and isinstance(found.value, dict) else {}
+        return [record.value for record in records.values() if isinstance(record.value, str)]
+
     async def keep_relays(self) -> None:
         """Read anew who carries payloads, for ever: where updates are gathered."""
         while True:
@@ -278,6 +285,16 @@ async def offer_relay(dht: DHT, run: str, relay: bytes) -> None:
     """Say that the node `relay` carries payloads of the run, for as long as a member's record counts."""
     expires = get_dht_time() + CALM.record
     await dht.store(_relays_key(run), True, expires, subkey=relay, return_future=True)
+
+
+def _handover_key(run: str) -> str:
+    return f"{run}.handover"
+
+
+async def announce_handover(dht: DHT, run: str, node: bytes, text: str) -> None:
+    """Say where the run is led, to members that cannot ask its coordinator. The text is signed: anyone may say it."""
+    expires = get_dht_time() + _HANDOVER_SECONDS
+    await dht.store(_handover_key(run), text, expires, subkey=node, return_future=True)
 
 
 def _farewell(record: ValueWithExpiration) -> tuple[str, int] | None:

@@ -7,6 +7,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from peer.exchange.delivery import Delivery, Fallback, Progress
 from peer.exchange.gather import Gather
 from peer.exchange.leader import Arbiter, Leader, Rules, nobody_else
 from peer.exchange.loop import LoopThread
-from peer.exchange.node import NETWORK_ERRORS, NOBODY_THERE, Node, NodeOptions, start_dht
+from peer.exchange.node import NETWORK_ERRORS, NOBODY_THERE, Node, NodeOptions, announce_handover, start_dht
 from peer.exchange.protocol import Servicer
 from peer.exchange.reporter import Reporter
 from peer.exchange.rounds import evaluator_of, leader_of
@@ -148,6 +149,18 @@ class SwarmExchange:
         """The members whose group made θ of that round; empty when that is not known."""
         known, members = self._made_by
         return members if known == round_ else ()
+
+    def handovers(self) -> list[str]:
+        """What the swarm says about where the run is led, unverified; nothing when it cannot be asked."""
+        try:
+            return self._loop.run(self._node.handovers(), _CALL_SECONDS)
+        except NETWORK_ERRORS:
+            return []
+
+    def announce_handover(self, text: str) -> None:
+        """Tell the swarm where the run is led."""
+        with suppress(*NETWORK_ERRORS):
+            self._loop.run(announce_handover(self._node.dht, self._node.run, self._node.id, text), _CALL_SECONDS)
 
     def serve_state(self, source: StateSource) -> None:
         self._servicer.state_source = source

@@ -20,6 +20,7 @@ from swarm.cli import (
     doctor,
     export,
     fsck,
+    handover,
     identity,
     invite,
     join,
@@ -53,6 +54,7 @@ app.command("status")(status.status)
 app.command("runs")(runs.runs)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
+app.command("handover")(handover.handover)
 app.command("fsck")(fsck.fsck)
 app.add_typer(data.app)
 app.add_typer(checkpoints.app)

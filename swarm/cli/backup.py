@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,12 +47,13 @@ def restore(
     from coordinator.backup import note_of
     from coordinator.backup import restore as restored
     from swarm import paths
+    from swarm.cli import rundir
 
     folder = data_dir or paths.run_dir(note_of(source).run)
     note, findings = restored(source, folder)
     _tell(findings)
     typer.echo(f"{folder}: {note.run} at round {note.round}, as it was on {_date(note)}.")
-    typer.echo(f"It goes on with: swarm launch {quote(str(folder / 'run.toml'))} --data-dir {quote(str(folder))}")
+    typer.echo(f"It goes on with: {rundir.launching(folder)}")
 
 
 def _tell(findings: Sequence[Check]) -> None:

@@ -17,13 +17,12 @@ import typer
 from swarm import lifetime
 from swarm.cli.options import DataDir
 from swarm.cli.share import share
-from swarm.errors import PortInUseError, SwarmError
+from swarm.errors import HandedOverError, PortInUseError, SwarmError
 
 if TYPE_CHECKING:
     from coordinator.server import Coordinator, Settings
     from swarm.client import CoordinatorClient
     from swarm.discovery import Announcement
-    from swarm.invite import Invite
     from swarm.proto import coordinator_pb2 as pb
     from swarm.runspec import RunSpec
 
@@ -120,7 +119,7 @@ def _coordinate(settings: Settings, open_on_lan: bool) -> None:
         _greet(coordinator, settings)
         with announced(coordinator.invite, settings.host, open_on_lan) as announcement:
             typer.echo(_announced(announcement, open_on_lan))
-            _follow(coordinator.own_invite, announcement)
+            _follow(coordinator, announcement)
     finally:
         for number in lifetime.ending_signals():
             signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
@@ -160,22 +159,35 @@ def _announced(announcement: Announcement | None, open_on_lan: bool) -> str:
     return "It is announced on the local network, without its invite."
 
 
-def _follow(invite: Invite, announcement: Announcement | None) -> None:
-    """Say what happens, a line each, until KeyboardInterrupt."""
+def _follow(coordinator: Coordinator, announcement: Announcement | None) -> None:
+    """Say what happens, a line each, until KeyboardInterrupt; after a hand-over only where to."""
     from swarm.cli.show import news
     from swarm.client import CoordinatorClient
 
-    with CoordinatorClient.connect(invite) as client:
+    with CoordinatorClient.connect(coordinator.own_invite) as client, suppress(HandedOverError):
         seen = client.status()
         typer.echo(f"At round {seen.round} of {seen.total_rounds}.")
         while True:
             time.sleep(_EVERY_SECONDS)
+            coordinator.require_lead()
             now = _status(client) or seen
             for line in news(seen, now):
                 typer.echo(line)
             if announcement:
                 announcement.news(now.round, now.finished)
             seen = now
+    _point_elsewhere(coordinator)
+
+
+def _point_elsewhere(coordinator: Coordinator) -> None:
+    """Until KeyboardInterrupt: members that come here are told where the run is led."""
+    try:
+        coordinator.require_lead()
+    except HandedOverError as error:
+        typer.echo(error.what)
+        typer.echo("This process only says so to those who come here; Ctrl-C ends it.")
+    while True:
+        time.sleep(_EVERY_SECONDS)
 
 
 def _status(client: CoordinatorClient) -> pb.Status | None:

@@ -7,6 +7,7 @@ invite, and `maintainer-invite`, with which commands on this machine maintain th
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from swarm.endmark import cut_off, marked
@@ -91,6 +92,17 @@ def kept(folder: Path, name: str) -> Path:
     if not (folder / name).exists():
         raise NotFoundError(f"No run was launched in {folder}.", "`swarm runs` lists those of this machine.")
     return folder / name
+
+
+def launching(folder: Path) -> str:
+    """The command that goes on with a run whose files are in `folder`, at the address that its members know."""
+    from coordinator.handover import led_at
+    from swarm.runspec import load
+
+    spec = folder / "run.toml"
+    led = led_at(folder, load(spec).run.name)
+    where = f" --advertise-host {led.host} --port {led.port}" if led else ""
+    return f"swarm launch {quote(str(spec))} --data-dir {quote(str(folder))}{where}"
 
 
 def remember(folder: Path, spec: RunSpec, invite: Invite, own: Invite) -> None:

@@ -49,6 +49,11 @@ class CoordinatorStub(object):
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.Status.FromString,
                 _registered_method=True)
+        self.GetHandover = channel.unary_unary(
+                '/swarm.proto.Coordinator/GetHandover',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.GetHandoverRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.Handover.FromString,
+                _registered_method=True)
         self.Join = channel.unary_unary(
                 '/swarm.proto.Coordinator/Join',
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.JoinRequest.SerializeToString,
@@ -93,6 +98,11 @@ class CoordinatorStub(object):
                 '/swarm.proto.Coordinator/ReportRounds',
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.ReportRoundsRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.ReportRoundsResponse.FromString,
+                _registered_method=True)
+        self.RecallLeases = channel.unary_unary(
+                '/swarm.proto.Coordinator/RecallLeases',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.RecallLeasesRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.RecallLeasesResponse.FromString,
                 _registered_method=True)
         self.GetLedger = channel.unary_unary(
                 '/swarm.proto.Coordinator/GetLedger',
@@ -139,6 +149,11 @@ class CoordinatorStub(object):
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.RevokeInviteRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.RevokeInviteResponse.FromString,
                 _registered_method=True)
+        self.HandOver = channel.unary_unary(
+                '/swarm.proto.Coordinator/HandOver',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.HandOverRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.Handover.FromString,
+                _registered_method=True)
 
 
 class CoordinatorServicer(object):
@@ -157,6 +172,12 @@ class CoordinatorServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetStatus(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHandover(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -211,6 +232,12 @@ class CoordinatorServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ReportRounds(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecallLeases(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -271,6 +298,12 @@ class CoordinatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def HandOver(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CoordinatorServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -288,6 +321,11 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.GetStatusRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.Status.SerializeToString,
+            ),
+            'GetHandover': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHandover,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.GetHandoverRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.Handover.SerializeToString,
             ),
             'Join': grpc.unary_unary_rpc_method_handler(
                     servicer.Join,
@@ -334,6 +372,11 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.ReportRoundsRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.ReportRoundsResponse.SerializeToString,
             ),
+            'RecallLeases': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecallLeases,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.RecallLeasesRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.RecallLeasesResponse.SerializeToString,
+            ),
             'GetLedger': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLedger,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.GetLedgerRequest.FromString,
@@ -378,6 +421,11 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.RevokeInvite,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.RevokeInviteRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.RevokeInviteResponse.SerializeToString,
+            ),
+            'HandOver': grpc.unary_unary_rpc_method_handler(
+                    servicer.HandOver,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.HandOverRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.Handover.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -461,6 +509,33 @@ class Coordinator(object):
             '/swarm.proto.Coordinator/GetStatus',
             swarm_dot_proto_dot_coordinator__pb2.GetStatusRequest.SerializeToString,
             swarm_dot_proto_dot_coordinator__pb2.Status.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHandover(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/GetHandover',
+            swarm_dot_proto_dot_coordinator__pb2.GetHandoverRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.Handover.FromString,
             options,
             channel_credentials,
             insecure,
@@ -715,6 +790,33 @@ class Coordinator(object):
             _registered_method=True)
 
     @staticmethod
+    def RecallLeases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/RecallLeases',
+            swarm_dot_proto_dot_coordinator__pb2.RecallLeasesRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.RecallLeasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetLedger(request,
             target,
             options=(),
@@ -947,6 +1049,33 @@ class Coordinator(object):
             '/swarm.proto.Coordinator/RevokeInvite',
             swarm_dot_proto_dot_coordinator__pb2.RevokeInviteRequest.SerializeToString,
             swarm_dot_proto_dot_coordinator__pb2.RevokeInviteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HandOver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/HandOver',
+            swarm_dot_proto_dot_coordinator__pb2.HandOverRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.Handover.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,7 @@ class CoordinatorStub:
     GetRun: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetRunRequest, _coordinator_pb2.Run]
     ListRuns: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListRunsRequest, _coordinator_pb2.ListRunsResponse]
     GetStatus: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetStatusRequest, _coordinator_pb2.Status]
+    GetHandover: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetHandoverRequest, _coordinator_pb2.Handover]
     Join: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.JoinRequest, _coordinator_pb2.JoinResponse]
     Heartbeat: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.HeartbeatRequest, _coordinator_pb2.HeartbeatResponse]
     Leave: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.LeaveRequest, _coordinator_pb2.LeaveResponse]
@@ -48,6 +49,7 @@ class CoordinatorStub:
     GrantRound: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GrantRoundRequest, _coordinator_pb2.GrantRoundResponse]
     TakeLease: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.TakeLeaseRequest, _coordinator_pb2.TakeLeaseResponse]
     ReportRounds: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ReportRoundsRequest, _coordinator_pb2.ReportRoundsResponse]
+    RecallLeases: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.RecallLeasesRequest, _coordinator_pb2.RecallLeasesResponse]
     GetLedger: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetLedgerRequest, _coordinator_pb2.GetLedgerResponse]
     ReportEvaluation: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ReportEvaluationRequest, _coordinator_pb2.ReportEvaluationResponse]
     ListCheckpoints: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListCheckpointsRequest, _coordinator_pb2.ListCheckpointsResponse]
@@ -58,6 +60,7 @@ class CoordinatorStub:
     """For maintainers' invites only."""
     ListInvites: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListInvitesRequest, _coordinator_pb2.ListInvitesResponse]
     RevokeInvite: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.RevokeInviteRequest, _coordinator_pb2.RevokeInviteResponse]
+    HandOver: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.HandOverRequest, _coordinator_pb2.Handover]
 
 @_typing.type_check_only
 class CoordinatorAsyncStub(CoordinatorStub):
@@ -65,6 +68,7 @@ class CoordinatorAsyncStub(CoordinatorStub):
     GetRun: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetRunRequest, _coordinator_pb2.Run]  # type: ignore[assignment]
     ListRuns: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListRunsRequest, _coordinator_pb2.ListRunsResponse]  # type: ignore[assignment]
     GetStatus: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetStatusRequest, _coordinator_pb2.Status]  # type: ignore[assignment]
+    GetHandover: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetHandoverRequest, _coordinator_pb2.Handover]  # type: ignore[assignment]
     Join: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.JoinRequest, _coordinator_pb2.JoinResponse]  # type: ignore[assignment]
     Heartbeat: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.HeartbeatRequest, _coordinator_pb2.HeartbeatResponse]  # type: ignore[assignment]
     Leave: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.LeaveRequest, _coordinator_pb2.LeaveResponse]  # type: ignore[assignment]
@@ -74,6 +78,7 @@ class CoordinatorAsyncStub(CoordinatorStub):
     GrantRound: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GrantRoundRequest, _coordinator_pb2.GrantRoundResponse]  # type: ignore[assignment]
     TakeLease: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.TakeLeaseRequest, _coordinator_pb2.TakeLeaseResponse]  # type: ignore[assignment]
     ReportRounds: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ReportRoundsRequest, _coordinator_pb2.ReportRoundsResponse]  # type: ignore[assignment]
+    RecallLeases: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.RecallLeasesRequest, _coordinator_pb2.RecallLeasesResponse]  # type: ignore[assignment]
     GetLedger: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetLedgerRequest, _coordinator_pb2.GetLedgerResponse]  # type: ignore[assignment]
     ReportEvaluation: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ReportEvaluationRequest, _coordinator_pb2.ReportEvaluationResponse]  # type: ignore[assignment]
     ListCheckpoints: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListCheckpointsRequest, _coordinator_pb2.ListCheckpointsResponse]  # type: ignore[assignment]
@@ -84,6 +89,7 @@ class CoordinatorAsyncStub(CoordinatorStub):
     """For maintainers' invites only."""
     ListInvites: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListInvitesRequest, _coordinator_pb2.ListInvitesResponse]  # type: ignore[assignment]
     RevokeInvite: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.RevokeInviteRequest, _coordinator_pb2.RevokeInviteResponse]  # type: ignore[assignment]
+    HandOver: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.HandOverRequest, _coordinator_pb2.Handover]  # type: ignore[assignment]
 
 class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -106,6 +112,13 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.GetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.Status, _abc.Awaitable[_coordinator_pb2.Status]]: ...
+
+    @_abc_1.abstractmethod
+    def GetHandover(
+        self,
+        request: _coordinator_pb2.GetHandoverRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.Handover, _abc.Awaitable[_coordinator_pb2.Handover]]: ...
 
     @_abc_1.abstractmethod
     def Join(
@@ -171,6 +184,13 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_coordinator_pb2.ReportRoundsResponse, _abc.Awaitable[_coordinator_pb2.ReportRoundsResponse]]: ...
 
     @_abc_1.abstractmethod
+    def RecallLeases(
+        self,
+        request: _coordinator_pb2.RecallLeasesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.RecallLeasesResponse, _abc.Awaitable[_coordinator_pb2.RecallLeasesResponse]]: ...
+
+    @_abc_1.abstractmethod
     def GetLedger(
         self,
         request: _coordinator_pb2.GetLedgerRequest,
@@ -233,5 +253,12 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.RevokeInviteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.RevokeInviteResponse, _abc.Awaitable[_coordinator_pb2.RevokeInviteResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def HandOver(
+        self,
+        request: _coordinator_pb2.HandOverRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.Handover, _abc.Awaitable[_coordinator_pb2.Handover]]: ...
 
 def add_CoordinatorServicer_to_server(servicer: CoordinatorServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

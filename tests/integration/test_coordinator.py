@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,63 +10,13 @@ import pytest
 from swarm.client import CoordinatorClient
 from swarm.errors import SwarmError, UsageError
 from swarm.identity import Identity, member_id
-from swarm.invite import Invite
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Layout
 from swarm.replay import replay
 from swarm.runspec import load
-from tests.harness import Program
-from tests.swarm_run import SwarmRun, free_port
+from tests.killed_coordinator import Server
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(90)]
-
-SERVER = """\
-
-import json, signal, sys, threading
-from pathlib import Path
-from coordinator.server import Coordinator, Settings
-from swarm.runspec import load
-host, spec = "127.0.0.1", load(Path(sys.argv[3]))
-coordinator = Coordinator(Settings(Path(sys.argv[1]), host, int(sys.argv[2]), host, spec, ()))
-ended = threading.Event()
-signal.signal(signal.SIGINT, lambda *_: ended.set())
-coordinator.start()
-print(json.dumps({"event": "ready", "invite": str(coordinator.invite)}), flush=True)
-ended.wait()
-coordinator.stop()
-"""
-
-
-class Server:
-    """A coordinator without a bootstrap node, on a prepared folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.run = SwarmRun(folder, rounds=500)
-        self.port = free_port()
-        self.process: Program | None = None
-
-    def prepare(self) -> None:
-        spec, out = str(self.run.write_spec()), str(self.run.folder / "coordinator")
-        folder = tempfile.mkdtemp(prefix="p-")  # torch leaves a cache there
-        made = Program([sys.executable, "-m", "peer.prepare", "--spec", spec, "--out", out], TMPDIR=folder)
-        assert made.finish(60) == 0, made.stderr
-        made.clean_up()
-        shutil.rmtree(folder)
-
-    def start(self) -> CoordinatorClient:
-        where = [str(self.run.folder / "coordinator"), str(self.port), str(self.run.spec)]
-        self.process = Program([sys.executable, "-c", SERVER, *where])
-        return CoordinatorClient.connect(Invite.parse(self.process.named("ready")["invite"]))
-
-    def kill(self) -> None:
-        assert self.process
-        self.process.clean_up()
-
-    def stop(self) -> None:
-        assert self.process
-        self.process.interrupt()
-        assert self.process.finish(10) == 0, self.process.stderr
-        self.process.clean_up()
 
 
 @pytest.fixture

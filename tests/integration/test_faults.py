@@ -12,7 +12,9 @@ import pytest
 
 from swarm.moments import Moment
 from tests import faults
-from tests.harness import Event, Program
+from tests.accounts import rounds_more
+from tests.harness import Program
+from tests.killed_coordinator import Server, killed
 from tests.swarm_run import SwarmRun, digests, swarm_run
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
@@ -61,17 +63,6 @@ def of_group(process: psutil.Process, group: int) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE and os.getpgid(process.pid) == group
     except (psutil.Error, ProcessLookupError):
         return False
-
-
-def rounds_more(count: int) -> Callable[[Event], bool]:
-    seen: list[int] = []
-
-    def enough(event: Event) -> bool:
-        if event.get("event") == "round" and not event["dropped_why"]:
-            seen.append(event["round"])
-        return len(set(seen)) >= count
-
-    return enough
 
 
 @pytest.fixture
@@ -138,3 +129,13 @@ def test_a_coordinator_that_is_killed_again_and_again_loses_nothing_that_it_answ
     positions = [position for part in counted for position in range(part.start, part.stop)]
     assert len(positions) == len(set(positions))
     assert len(positions) >= sum(peer.every("end")[-1]["counted"] for peer in peers)
+
+
+@pytest.mark.long
+def test_fifty_kills_at_random_moments_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    server.prepare()
+    outcome = killed(server, 50, faults.drawn())
+    print(outcome)
+    assert outcome.acknowledged > 500
+    assert (outcome.rejected, outcome.lost, outcome.counted_twice) == (0, 0, 0)

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from coordinator import decisions as d
+from coordinator import handover
 from coordinator.blobs import Blobs
 from coordinator.server import _token
 from coordinator.servicer import read_artefacts
@@ -183,8 +184,13 @@ def _block_again(folder: Path) -> object:
     return block.array("tokens").tolist(), block.array("signatures").tolist(), block.shown()
 
 
+def _hand_over(folder: Path) -> None:
+    handover.close(folder, handover.Last("run", 3, "d" * 64), ("192.0.2.2", 7700), 1000.0)
+
+
 KINDS = [
     Kind("certificate", "tls.pem", server_certificate, server_certificate, Must.REFUSED),
+    Kind("hand-over", "handed-over", _hand_over, lambda at: handover.closed_to(at, "run"), Must.REFUSED),
     Kind("token", "token", _token, _token, Must.REFUSED),
     Kind(
         "spec of the run",

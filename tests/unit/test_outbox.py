@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from peer.outbox import CHECKPOINT, REPORT, Outbox
+from peer.outbox import AGAIN, CHECKPOINT, EVALUATION, REPORT, VOID, Outbox
+from swarm.errors import DiskError
 
 
 @pytest.fixture
@@ -45,4 +46,50 @@ def test_what_was_put_is_there_after_a_kill(path: Path) -> None:
     box = opened(path)
     assert [item.body for item in box.first(9)] == [b"kept"]
     assert len(box) == 1
+    box.close()
+
+
+def test_what_was_acknowledged_is_remembered_and_can_be_told_again(path: Path) -> None:
+    box = opened(path)
+    for kind in (REPORT, CHECKPOINT, EVALUATION):
+        box.put(kind, kind.encode())
+    box.remember(b"lease")
+    box.remove(box.first(9))
+    assert not len(box)
+    box.void_leases()
+    assert [(item.kind, item.body) for item in box.remembered()] == [
+        (VOID, b"lease"),
+        (REPORT, b"report"),
+        (EVALUATION, b"evaluation"),
+    ]
+    box.tell_again()
+    assert [(item.kind, item.body) for item in box.first(9)] == [(AGAIN, b"report"), (EVALUATION, b"evaluation")]
+    box.remove(box.first(9))
+    assert [item.kind for item in box.remembered()] == [VOID, REPORT, EVALUATION]
+    box.close()
+
+
+def test_only_the_newest_are_remembered(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peer.outbox._REMEMBERED", 5)
+    box = opened(path)
+    for number in range(9):
+        box.put(REPORT, bytes([number]))
+    box.remove(box.first(9))
+    assert [item.body for item in box.remembered()] == [bytes([number]) for number in range(4, 9)]
+    box.close()
+
+
+def test_what_a_full_disk_does_not_take_waits_in_memory_and_in_order(path: Path) -> None:
+    box = opened(path)
+    box.put(REPORT, b"1")
+    [pages] = box._run("PRAGMA page_count")
+    box._run(f"PRAGMA max_page_count = {pages[0]}")
+    large = bytes(1 << 20)
+    for body in (large, b"3"):
+        box.put(REPORT, body)
+    assert len(box) == 3
+    with pytest.raises(DiskError, match="The disk is full"):
+        box.first(9)
+    box._run("PRAGMA max_page_count = 1000000")
+    assert [item.body for item in box.first(9)] == [b"1", large, b"3"]
     box.close()

@@ -115,9 +115,12 @@ def test_what_must_survive_is_written_as_a_whole(kind: Kind, tmp_path: Path, mon
 # Where the product writes files, and which kinds they are; or why a torn one harms nobody.
 WRITERS = {
     "coordinator/backup.py": "a backup, whole or not there: tests/contract/test_backup.py",
+    "coordinator/bootstrap.py": "the members' addresses: a note like the session's; without it the node asks nobody",
     "coordinator/blobs.py": "blob, upload on its way",
     "coordinator/copies.py": "a backup's tables",
     "coordinator/fsck.py": "reads only",
+    "coordinator/handover.py": "hand-over",
+    "coordinator/history.py": "history: a note like the session's; without it a new one begins",
     "coordinator/placing.py": "a backup's files",
     "coordinator/seal.py": "seal of the database",
     "coordinator/server.py": "token",
@@ -134,9 +137,11 @@ WRITERS = {
     "peer/export.py": "an adapter in a folder of the user's, never read again",
     "peer/fetch.py": "shard on its way",
     "peer/held.py": "shard on its way",
+    "peer/join.py": "hand-over: a note like the session's; without it the invite's address counts",
     "peer/outbox.py": "outbox",
     "peer/reach.py": "port",
     "peer/repeats.py": "near-duplicates.json, a report for people, never read again",
+    "peer/session.py": "history: a note like the session's; without it nothing is recalled",
     "peer/spawn.py": "worker; worker.out is a log",
     "peer/supervisor.py": "session",
     "peer/traffic.py": "count of the traffic",
@@ -161,7 +166,7 @@ WRITERS = {
 }
 _WRITES = re.compile(
     r"atomic_write\(|\.write_text\(|\.write_bytes\(|publish\(|open\(\"[wax]|\"r\+b\"|O_CREAT|O_RDWR|os\.link\(|notes\.keep\(|"
-    r"sqlite3\.connect\(|create_engine\(|save_file\(|save_pretrained\(|FileHandler\(|\.replace\(target|\.rename\("
+    r"sqlite3\.connect\(|create_engine\(|save_file\(|save_pretrained\(|FileHandler\(|\.replace\(target|shutil\.move\(|\.rename\("
 )
 
 

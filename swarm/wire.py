@@ -1,0 +1,47 @@
+"""gRPC towards a coordinator: a channel that trusts one certificate, and errors in the project's words."""
+
+from __future__ import annotations
+
+import grpc
+
+from swarm.errors import ProtocolError, RefusedError, SwarmError, UnreachableError, from_code
+from swarm.identity import SERVER_NAME
+from swarm.invite import Invite
+from swarm.proto import coordinator_pb2 as pb
+
+_MAX_MESSAGE = 64 << 20  # bytes
+
+
+def channel(invite: Invite, pem: str) -> grpc.Channel:
+    """To the address of the invite; only the certificate `pem` is trusted."""
+    options = [
+        ("grpc.ssl_target_name_override", SERVER_NAME),
+        ("grpc.max_receive_message_length", _MAX_MESSAGE),
+        ("grpc.max_reconnect_backoff_ms", 5000),  # a restarted coordinator is found again within seconds
+        ("grpc.enable_http_proxy", 0),  # the certificate was fetched without one
+    ]
+    return grpc.secure_channel(invite.address, grpc.ssl_channel_credentials(pem.encode()), options)
+
+
+def translated(error: grpc.RpcError, invite: Invite) -> SwarmError:
+    """The coordinator's own word when it sent one; otherwise what the status means."""
+    if not isinstance(error, grpc.Call):
+        return SwarmError(f"The call to {invite.address} failed: {error}.")
+    for key, value in error.trailing_metadata() or ():
+        if key == "swarm-error-bin":
+            detail = pb.ErrorDetail.FromString(bytes(value))
+            return from_code(detail.code, detail.what, detail.remedy)
+    return _from_status(error.code(), error.details() or "", invite)
+
+
+def _from_status(status: grpc.StatusCode, details: str, invite: Invite) -> SwarmError:
+    where = f"The coordinator at {invite.address}"
+    if status is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return UnreachableError(f"{where} did not answer in time.", "Try again; its machine or line may be overloaded.")
+    if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        return UnreachableError(f"{where} does not answer.", "Check the network; ask whether the run is stopped.")
+    if status in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        return RefusedError(f"{where} refused the call.", "Ask the maintainer for a new invite.")
+    if status is grpc.StatusCode.UNIMPLEMENTED:
+        return ProtocolError(f"{where} does not know this call.", "Use the same version of garage-swarm on both sides.")
+    return SwarmError(f"{where} failed ({status.name}): {details}.", "Its log says more; tell the maintainer.")

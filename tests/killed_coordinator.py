@@ -1,0 +1,168 @@
+"""A coordinator that is killed at random moments, and volunteers that note what it acknowledged.
+
+The coordinator is a process of its own, without a bootstrap node. The volunteers are threads with the real client: they
+lease, report, say half of their reports twice, and keep what was not acknowledged for the next life.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from swarm.client import CoordinatorClient
+from swarm.errors import UnreachableError
+from swarm.identity import Identity
+from swarm.invite import Invite
+from swarm.proto import coordinator_pb2 as pb
+from tests.harness import Program
+from tests.swarm_run import SwarmRun, free_port
+
+SERVER = """\
+
+import json, signal, sys, threading
+from pathlib import Path
+from coordinator.server import Coordinator, Settings
+from swarm.runspec import load
+host, spec = "127.0.0.1", load(Path(sys.argv[3]))
+coordinator = Coordinator(Settings(Path(sys.argv[1]), host, int(sys.argv[2]), host, spec, ()))
+ended = threading.Event()
+signal.signal(signal.SIGINT, lambda *_: ended.set())
+coordinator.start()
+print(json.dumps({"event": "ready", "invite": str(coordinator.invite)}), flush=True)
+ended.wait()
+coordinator.stop()
+"""
+_LONGEST_LIFE = 0.6  # seconds after it answers
+_SAMPLES = 8
+
+Counted = tuple[str, int, int, int]  # member, round, first position, end
+
+
+class Server:
+    """A coordinator without a bootstrap node, on a prepared folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.run = SwarmRun(folder, rounds=100_000)
+        self.port = free_port()
+        self.process: Program | None = None
+
+    def prepare(self) -> None:
+        spec, out = str(self.run.write_spec()), str(self.run.folder / "coordinator")
+        folder = tempfile.mkdtemp(prefix="p-")  # torch leaves a cache there
+        made = Program([sys.executable, "-m", "peer.prepare", "--spec", spec, "--out", out], TMPDIR=folder)
+        assert made.finish(60) == 0, made.stderr
+        made.clean_up()
+        shutil.rmtree(folder)
+
+    def start(self) -> CoordinatorClient:
+        return CoordinatorClient.connect(self.begin())
+
+    def begin(self) -> Invite:
+        where = [str(self.run.folder / "coordinator"), str(self.port), str(self.run.spec)]
+        self.process = Program([sys.executable, "-c", SERVER, *where])
+        return Invite.parse(self.process.named("ready")["invite"])
+
+    def kill(self) -> None:
+        assert self.process
+        self.process.clean_up()
+
+    def stop(self) -> None:
+        assert self.process
+        self.process.interrupt()
+        assert self.process.finish(10) == 0, self.process.stderr
+        self.process.clean_up()
+
+
+@dataclass
+class Volunteer:
+    """One member; `acknowledged` and `rejected` are receipts that it has seen, `unheard` reports without one."""
+
+    key: bytes
+    chance: random.Random
+    acknowledged: set[Counted] = field(default_factory=set)
+    rejected: set[Counted] = field(default_factory=set)
+    unheard: list[pb.RoundReport] = field(default_factory=list)
+    round: int = 0
+
+    def work(self, invite: Invite, ended: threading.Event) -> None:
+        """Until the coordinator dies."""
+        try:
+            with CoordinatorClient.connect(invite) as client:
+                member = client.join(self.key, "volunteer", round_=self.round).member_id
+                while not ended.is_set():
+                    self._report(client, member)
+                    self._lease(client, member)
+        except UnreachableError:
+            return
+
+    def _lease(self, client: CoordinatorClient, member: str) -> None:
+        lease = client.take_lease(member, _SAMPLES)
+        used = [pb.LeasedRange(lease_id=lease.lease_id, range=lease.range)]
+        self.unheard.append(pb.RoundReport(round=self.round, digest=f"{self.round:064x}", counted=used, loss=1.0))
+        self.round += 1
+
+    def _report(self, client: CoordinatorClient, member: str) -> None:
+        if not self.unheard:
+            return
+        for _ in range(self.chance.randint(1, 2)):  # the second time as after a lost answer
+            for receipt in client.report_rounds(member, self.unheard):
+                said = self.acknowledged if receipt.counted else self.rejected
+                said.add((member, receipt.round, receipt.range.start, receipt.range.stop))
+        self.unheard.clear()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the store holds after so many kills, against what was acknowledged. Counts; seconds."""
+
+    kills: int
+    acknowledged: int
+    rejected: int
+    lost: int
+    counted_twice: int
+    seconds: float
+
+
+def killed(server: Server, times: int, chance: random.Random, volunteers: int = 3) -> Outcome:
+    """Kill it so many times at random moments of its life, also while it starts; then look at its ledger."""
+    began = time.monotonic()
+    people = [
+        Volunteer(Identity.from_seed(chance.randbytes(32)).public_key, random.Random(chance.random()))
+        for _ in range(volunteers)
+    ]
+    for _ in range(times):
+        with _working(people, server.begin()):
+            time.sleep(chance.uniform(0.0, _LONGEST_LIFE))
+            server.kill()
+    with server.start() as client:
+        entries = [entry for entry in client.ledger() if entry.state == "counted"]
+    server.stop()
+    found = [(entry.member_id, entry.round, entry.range.start, entry.range.stop) for entry in entries]
+    positions = [at for _, _, start, stop in found for at in range(start, stop)]
+    acknowledged = {receipt for one in people for receipt in one.acknowledged}
+    rejected = sum(len(one.rejected) for one in people)
+    lost, twice = len(acknowledged - set(found)), len(positions) - len(set(positions))
+    return Outcome(times, len(acknowledged), rejected, lost, twice, round(time.monotonic() - began, 1))
+
+
+@contextmanager
+def _working(people: list[Volunteer], invite: Invite) -> Iterator[None]:
+    """All volunteers work until the block has ended and the coordinator with it."""
+    ended = threading.Event()
+    threads = [threading.Thread(target=one.work, args=(invite, ended)) for one in people]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join(30)
