@@ -12,6 +12,11 @@ from tests.chaos.plan import ANYWHERE, IN_A_LAB, Kind
 from tests.chaos.stage import Stage
 from tests.swarm_run import SwarmRun, local, swarm_run
 
+EVALUATION = """
+[evaluation]
+every_rounds = 25
+"""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -30,8 +35,9 @@ class Setting:
     @contextmanager
     def stage(self, folder: Path) -> Iterator[tuple[SwarmRun, Stage]]:
         """The swarm, its files in `folder`; nothing of it runs after the block. `Stage.look` starts it."""
-        values = {"rounds": 100_000, "batch": 8 * self.peers, "every": 5, "letters": 400_000, **self.values}
+        values = {"rounds": 100_000, "batch": 24 * self.peers, "every": 5, "letters": 400_000, **self.values}
         with self._run(folder, values) as (run, stage):
+            run.spec.write_text(run.spec.read_text() + EVALUATION)
             if self.mode == "local":
                 local(run)
             yield run, stage

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from math import inf
 
 import psutil
 
@@ -19,6 +20,7 @@ from tests.swarm_run import SwarmRun, is_invite
 Fact = tuple[int, str, int, int]  # round, member and positions that the ledger counts
 
 _KILLED = -9
+_HEARD_SECONDS = 0.5  # what was said before a fault is heard until then
 _AGAIN_SECONDS = 2.0  # before a peer that did not reach the coordinator is started again
 
 
@@ -63,6 +65,7 @@ class Stage:
         self._run = run
         self._now: dict[str, Life] = {}  # by name
         self._down: set[str] = set()
+        self._troubled_until: dict[str, float] = {}
         self._again: dict[str, float] = {}  # when to start it
         self._coordinator: Program | None = None
         self._closed = False
@@ -134,10 +137,25 @@ class Stage:
 
     # ── faults ─────────────────────────────────────────────────────────────────────────────────
 
-    def befall(self, fault: Fault) -> AbstractContextManager[object]:
+    def bears(self, fault: Fault) -> bool:
+        """Whether more than half of the peers are well then: somebody holds the newest state, and rounds go on."""
+        spared = [name for number, name in enumerate(self.names) if number not in fault.who]
+        return 2 * sum(map(self._is_well, spared)) > len(self.names)
+
+    def _is_well(self, name: str) -> bool:
+        """Whether it finished a round since its last trouble."""
+        life = self._now.get(name)
+        last = next((at for at, event in reversed(life.heard) if took_part(event)), -inf) if life else -inf
+        return last > self._troubled_until.get(name, 0.0)
+
+    @contextmanager
+    def befall(self, fault: Fault) -> Iterator[None]:
         """The fault lasts as long as the block."""
-        found: AbstractContextManager[object] = getattr(self, f"_{fault.kind}")([self.names[who] for who in fault.who])
-        return found
+        names = [self.names[who] for who in fault.who]
+        self._troubled_until |= dict.fromkeys(names, inf)
+        with getattr(self, f"_{fault.kind}")(names):
+            yield
+        self._troubled_until |= dict.fromkeys(names, time.monotonic() + _HEARD_SECONDS)
 
     def _alive(self, names: Sequence[str]) -> list[Life]:
         return [life for name in names if (life := self._now.get(name)) and not life.ended]
@@ -194,6 +212,11 @@ class Stage:
             if "peer.exchange.bootstrap" in node.cmdline():
                 faults.kill(node)
         yield
+
+
+def took_part(event: Event) -> bool:
+    """Whether it says of a round that this peer finished it."""
+    return event.get("event") == "round" and not event["dropped_why"]
 
 
 def counted(entries: Iterable[pb.LedgerEntry]) -> set[Fact]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from swarm.proto import coordinator_pb2 as pb
 from tests.chaos import verdict
 from tests.chaos.plan import Fault
-from tests.chaos.stage import Stage, counted
+from tests.chaos.stage import Stage, counted, took_part
 from tests.chaos.verdict import Done, Line
 from tests.harness import Event
 from tests.swarm_run import SwarmRun
@@ -24,8 +24,9 @@ _ROUNDS_MORE = 3  # that all of them do together then
 
 @dataclass
 class Record:
-    """What happened; times are seconds since the first fault could happen."""
+    """What happened; times are seconds since `began`, when the first fault could happen."""
 
+    began: float = 0.0  # monotonic seconds
     happened: list[tuple[float, Fault]] = field(default_factory=list)
     said: list[tuple[float, str, Event]] = field(default_factory=list)
     done: list[Done] = field(default_factory=list)
@@ -40,15 +41,16 @@ def tell(run: SwarmRun, stage: Stage, faults: Sequence[Fault], seconds: float, s
     try:
         _together(stage)
         say(f"{len(stage.names)} peers train together")
-        began = time.monotonic()
-        record.happened = _carry_out(stage, faults, began, seconds, say)
-        record.seconds = time.monotonic() - began
+        record.began = time.monotonic()
+        record.happened = _carry_out(stage, faults, record.began, seconds, say)
+        record.seconds = time.monotonic() - record.began
         say(f"all heals; together again after {_together(stage):.1f} s")
         stage.stop()
-        _look_into(run, stage, record, began)
     except AssertionError as error:
         record.wrong.append(str(error))
+    _write_down(stage, record)
     record.wrong += stage.wrong
+    record.wrong += [] if record.wrong else _judged(run, stage, record)
     return record
 
 
@@ -84,22 +86,17 @@ def _state(stage: Stage) -> str:
     return "; ".join(f"{name}: {[event for _, event in said]}" for name, said in last.items())
 
 
-def took_part(event: Event) -> bool:
-    """Whether it says of a round that this peer finished it."""
-    return event.get("event") == "round" and not event["dropped_why"]
-
-
 def _carry_out(
     stage: Stage, faults: Sequence[Fault], began: float, seconds: float, say: Callable[[str], None]
 ) -> list[tuple[float, Fault]]:
-    """What happened when."""
+    """What happened when. A fault waits until the swarm has got over the ones before it."""
     happened, lasting, left = [], list[tuple[float, ExitStack]](), list(faults)
     with ExitStack() as everything:
         while (now := time.monotonic() - began) < seconds:
             for end, block in [one for one in lasting if one[0] <= now]:
                 lasting.remove((end, block))
                 block.close()
-            if left and left[0].at <= now:
+            if left and left[0].at <= now and stage.bears(left[0]):
                 fault = left.pop(0)
                 say(str(fault))
                 happened.append((time.monotonic() - began, fault))
@@ -111,23 +108,28 @@ def _carry_out(
     return happened
 
 
-def _look_into(run: SwarmRun, stage: Stage, record: Record, began: float) -> None:
-    """Everything that was said and written down."""
+def _write_down(stage: Stage, record: Record) -> None:
+    """All that peers said."""
     for number, life in enumerate(stage.lives):
-        record.said += [(at - began, life.name, event) for at, event in life.heard]
+        record.said += [(at - record.began, life.name, event) for at, event in life.heard]
         record.done += [Done.of(number, life.name, event) for _, event in life.heard if took_part(event)]
     record.said.sort(key=lambda one: one[0])
+
+
+def _judged(run: SwarmRun, stage: Stage, record: Record) -> list[str]:
+    """What does not hold of what was said and written down."""
     with run.client() as client:
         entries, status = client.ledger(), client.status()
     names = {member.member_id: member.name for member in status.members}
     record.lines = [_line(entry, names) for entry in entries]
-    record.wrong += verdict.broken(record.done, record.lines, _receipts(stage))
+    wrong = verdict.broken(record.done, record.lines, _receipts(stage))
     if lost := stage.promised - counted(entries):
-        record.wrong.append(f"acknowledged, but not in the ledger when all was over: {sorted(lost)[:5]}")
-    record.wrong += _command(run, "ledger", "replay", run.invite, "--json")
+        wrong.append(f"acknowledged, but not in the ledger when all was over: {sorted(lost)[:5]}")
+    wrong += _command(run, "ledger", "replay", run.invite, "--json")
     stage.stop_coordinator()
     for name in ("coordinator", *stage.names):
-        record.wrong += _command(run, "fsck", str(run.folder / name), "--json")
+        wrong += _command(run, "fsck", str(run.folder / name), "--json")
+    return wrong + stage.wrong
 
 
 def _line(entry: pb.LedgerEntry, names: dict[str, str]) -> Line:
