@@ -35,6 +35,13 @@ def applied(record: Record) -> int:
     return max((one.global_samples for one in record.done), default=0)
 
 
+def heldout(record: Record) -> list[tuple[int, float]]:
+    """The held-out losses that were heard of, by the samples that are in the state."""
+    applied = {0: 0} | {one.round + 1: one.global_samples for one in record.done}
+    found = {event["round"]: event["loss"] for _, _, event in record.said if event.get("event") == "heldout"}
+    return [(applied[round_], round(loss, 4)) for round_, loss in sorted(found.items())]
+
+
 def _dropped(record: Record) -> Iterator[int]:
     for _, _, event in record.said:
         if event.get("event") == "round" and event["dropped_why"]:

@@ -14,17 +14,19 @@ from tests.swarm_run import SwarmRun, local, swarm_run
 
 EVALUATION = """
 [evaluation]
-every_rounds = 25
+every_rounds = {every}
 """
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A swarm of the tests' tiny model. `values` are those of `SwarmRun`."""
+    """A swarm of the tests' tiny model. `values` are those of `SwarmRun`, whose defaults are for shorter tests."""
 
     peers: int
     mode: str = "gradient"
     lab: bool = False
+    evaluation: int = 25  # rounds between two
+    seed: int = 0  # of the model and the order of samples
     values: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -37,7 +39,10 @@ class Setting:
         """The swarm, its files in `folder`; nothing of it runs after the block. `Stage.look` starts it."""
         values = {"rounds": 100_000, "batch": 24 * self.peers, "every": 5, "letters": 400_000, **self.values}
         with self._run(folder, values) as (run, stage):
-            run.spec.write_text(run.spec.read_text() + EVALUATION)
+            named = f'name = "test"\nseed = {self.seed}'
+            run.spec.write_text(
+                run.spec.read_text().replace('name = "test"', named) + EVALUATION.format(every=self.evaluation)
+            )
             if self.mode == "local":
                 local(run)
             yield run, stage
