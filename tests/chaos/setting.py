@@ -39,10 +39,8 @@ class Setting:
         """The swarm, its files in `folder`; nothing of it runs after the block. `Stage.look` starts it."""
         values = {"rounds": 100_000, "batch": 24 * self.peers, "every": 5, "letters": 400_000, **self.values}
         with self._run(folder, values) as (run, stage):
-            named = f'name = "test"\nseed = {self.seed}'
-            run.spec.write_text(
-                run.spec.read_text().replace('name = "test"', named) + EVALUATION.format(every=self.evaluation)
-            )
+            spec = run.spec.read_text().replace("[run]", f"[run]\nseed = {self.seed}")
+            run.spec.write_text(spec + EVALUATION.format(every=self.evaluation))
             if self.mode == "local":
                 local(run)
             yield run, stage

@@ -138,9 +138,11 @@ class Stage:
     # ── faults ─────────────────────────────────────────────────────────────────────────────────
 
     def bears(self, fault: Fault) -> bool:
-        """Whether more than half of the peers are well then: somebody holds the newest state, and rounds go on."""
-        spared = [name for number, name in enumerate(self.names) if number not in fault.who]
-        return 2 * sum(map(self._is_well, spared)) > len(self.names)
+        """Whether the peers that it names are well, and more than half are well without them: then somebody holds the
+        newest state, and rounds go on.
+        """
+        well = {number for number, name in enumerate(self.names) if self._is_well(name)}
+        return well.issuperset(fault.who) and 2 * len(well.difference(fault.who)) > len(self.names)
 
     def _is_well(self, name: str) -> bool:
         """Whether it finished a round since its last trouble."""

@@ -44,6 +44,7 @@ def tell(run: SwarmRun, stage: Stage, faults: Sequence[Fault], seconds: float, s
         record.began = time.monotonic()
         record.happened = _carry_out(stage, faults, record.began, seconds, say)
         record.seconds = time.monotonic() - record.began
+        assert record.happened or not faults, "no fault happened: the peers were never well"
         say(f"all heals; together again after {_together(stage):.1f} s")
         stage.stop()
     except AssertionError as error:
@@ -89,23 +90,29 @@ def _state(stage: Stage) -> str:
 def _carry_out(
     stage: Stage, faults: Sequence[Fault], began: float, seconds: float, say: Callable[[str], None]
 ) -> list[tuple[float, Fault]]:
-    """What happened when. A fault waits until the swarm has got over the ones before it."""
-    happened, lasting, left = [], list[tuple[float, ExitStack]](), list(faults)
+    """What happened when. A fault waits until the swarm has got over those before it, and all later ones with it."""
+    happened, lasting, left, late = [], list[tuple[float, ExitStack]](), list(faults), 0.0
     with ExitStack() as everything:
         while (now := time.monotonic() - began) < seconds:
             for end, block in [one for one in lasting if one[0] <= now]:
                 lasting.remove((end, block))
                 block.close()
-            if left and left[0].at <= now and stage.bears(left[0]):
-                fault = left.pop(0)
-                say(str(fault))
-                happened.append((time.monotonic() - began, fault))
-                block = everything.enter_context(ExitStack())
-                block.enter_context(stage.befall(fault))
-                lasting.append((now + fault.seconds, block))
+            if left and left[0].at + late <= now:
+                fault, late = left[0], now - left[0].at
+                if stage.bears(fault):
+                    say(str(left.pop(0)))
+                    happened.append((now, fault))
+                    lasting.append((now + fault.seconds, _begin(stage, fault, everything)))
             stage.look()
             time.sleep(_LOOK_SECONDS)
     return happened
+
+
+def _begin(stage: Stage, fault: Fault, everything: ExitStack) -> ExitStack:
+    """What ends the fault when it is closed, with everything at the latest."""
+    block = everything.enter_context(ExitStack())
+    block.enter_context(stage.befall(fault))
+    return block
 
 
 def _write_down(stage: Stage, record: Record) -> None:
