@@ -50,7 +50,7 @@ class Size:
     evaluation: int = 25  # rounds between two
 
 
-FULL = Size(5, (0, 1, 2), undisturbed=100, disturbed=150, plan=1)
+FULL = Size(5, (0, 1, 2), undisturbed=80, disturbed=120, plan=1)
 QUICK = Size(3, (0,), undisturbed=5, disturbed=8, plan=2, evaluation=3)
 
 
