@@ -55,16 +55,23 @@ QUICK = Size(3, (0,), undisturbed=5, disturbed=8, plan=2, evaluation=3)
 
 
 def compared(disturbed: Curve, undisturbed: Sequence[Curve]) -> dict[str, Any]:
-    """The gap in nats per token, at the points of the disturbed curve that all others reach, but the first."""
+    """The gap in nats per token, at the points of the disturbed curve that all others reach, but for the first two,
+    between which the loss falls too steeply for a straight line.
+    """
     end = min(curve[-1][0] for curve in [disturbed, *undisturbed])
-    points = [(samples, loss) for samples, loss in disturbed[1:] if samples <= end]
+    points = [(samples, loss) for samples, loss in disturbed[2:] if samples <= end]
     if not points:
         return {"points": 0}
-    others = [[float(np.interp(samples, *zip(*curve, strict=True))) for curve in undisturbed] for samples, _ in points]
+    others = [[_at(samples, curve) for curve in undisturbed] for samples, _ in points]
     gaps = [loss - statistics.mean(beside) for (_, loss), beside in zip(points, others, strict=True)]
     found = {"points": len(points), "samples compared": points[-1][0], "loss at the end": points[-1][1]}
     found |= {"gap at the end": gaps[-1], "mean gap": statistics.mean(gaps), "worst gap": max(gaps, key=abs)}
     return found | (_band(others, gaps) if len(undisturbed) > 1 else {})
+
+
+def _at(samples: int, curve: Curve) -> float:
+    known, losses = zip(*curve, strict=True)
+    return float(np.interp(samples, known, losses))
 
 
 def _band(others: Sequence[Sequence[float]], gaps: Sequence[float]) -> dict[str, Any]:

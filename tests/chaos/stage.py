@@ -61,6 +61,7 @@ class Stage:
         self.names = peer_names(peers)
         self.lives: list[Life] = []
         self.promised: set[Fact] = set()  # what the coordinator acknowledged before it was killed
+        self.kept = 0  # the round of the newest checkpoint then
         self.wrong: list[str] = []  # what ended as it should not
         self._run = run
         self._now: dict[str, Life] = {}  # by name
@@ -207,6 +208,7 @@ class Stage:
         """What the coordinator has acknowledged until now must be there when all is over."""
         with suppress(UnreachableError), self._run.client() as client:
             self.promised |= counted(client.ledger())
+            self.kept = max(self.kept, *(checkpoint.round for checkpoint in client.checkpoints()))
 
     @contextmanager
     def _relay(self, _: Sequence[str]) -> Iterator[None]:

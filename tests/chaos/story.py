@@ -126,12 +126,14 @@ def _write_down(stage: Stage, record: Record) -> None:
 def _judged(run: SwarmRun, stage: Stage, record: Record) -> list[str]:
     """What does not hold of what was said and written down."""
     with run.client() as client:
-        entries, status = client.ledger(), client.status()
+        entries, status, newest = client.ledger(), client.status(), max(one.round for one in client.checkpoints())
     names = {member.member_id: member.name for member in status.members}
     record.lines = [_line(entry, names) for entry in entries]
     wrong = verdict.broken(record.done, record.lines, _receipts(stage))
     if lost := stage.promised - counted(entries):
         wrong.append(f"acknowledged, but not in the ledger when all was over: {sorted(lost)[:5]}")
+    if newest < stage.kept:
+        wrong.append(f"the checkpoint of round {stage.kept} was acknowledged, but round {newest} is the newest kept")
     wrong += _command(run, "ledger", "replay", run.invite, "--json")
     stage.stop_coordinator()
     for name in ("coordinator", *stage.names):
