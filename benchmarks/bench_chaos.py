@@ -47,7 +47,7 @@ class Size:
     undisturbed: float
     disturbed: float
     plan: int  # its seed
-    evaluation: int = 25  # rounds between two
+    evaluation: int = 10  # rounds between two
 
 
 FULL = Size(5, (0, 1, 2), undisturbed=80, disturbed=120, plan=1)
@@ -56,7 +56,7 @@ QUICK = Size(3, (0,), undisturbed=5, disturbed=8, plan=2, evaluation=3)
 
 def compared(disturbed: Curve, undisturbed: Sequence[Curve]) -> dict[str, Any]:
     """The gap in nats per token, at the points of the disturbed curve that all others reach, but for the first two,
-    between which the loss falls too steeply for a straight line.
+    between which the loss falls too steeply for a straight line. The first undisturbed run has the same seed.
     """
     end = min(curve[-1][0] for curve in [disturbed, *undisturbed])
     points = [(samples, loss) for samples, loss in disturbed[2:] if samples <= end]
@@ -66,6 +66,8 @@ def compared(disturbed: Curve, undisturbed: Sequence[Curve]) -> dict[str, Any]:
     gaps = [loss - statistics.mean(beside) for (_, loss), beside in zip(points, others, strict=True)]
     found = {"points": len(points), "samples compared": points[-1][0], "loss at the end": points[-1][1]}
     found |= {"gap at the end": gaps[-1], "mean gap": statistics.mean(gaps), "worst gap": max(gaps, key=abs)}
+    own = [loss - beside[0] for (_, loss), beside in zip(points, others, strict=True)]
+    found |= {"mean gap to the same seed": statistics.mean(own), "worst gap to the same seed": max(own, key=abs)}
     return found | (_band(others, gaps) if len(undisturbed) > 1 else {})
 
 
