@@ -32,10 +32,7 @@ def main() -> None:
     again = f"python -m tests.chaos --seed {asked.seed} --minutes {asked.minutes:g} --peers {asked.peers}"
     print(f"{again} --mode {asked.mode}{' --lab' if asked.lab else ''}")
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    try:
-        record = carried_out(setting, asked.seed, asked.minutes * 60, folder)
-    except AssertionError as error:
-        record = Record(wrong=[str(error)])
+    record = carried_out(setting, asked.seed, asked.minutes * 60, folder)
     with (folder / "said.jsonl").open("w") as file:
         file.writelines(json.dumps([round(at, 2), name, event]) + "\n" for at, name, event in record.said)
     for name, figure in figures(record).items():
@@ -52,12 +49,14 @@ def main() -> None:
 
 
 def carried_out(setting: Setting, seed: int, seconds: float, folder: Path) -> Record:
-    """The plan of a seed in a swarm of its own. Raises AssertionError when something outlives it."""
-    faults, began = plan(seed, seconds, setting.peers, setting.kinds), time.monotonic()
-    with nothing_left(), setting.stage(folder) as (run, stage):
-        return tell(
-            run, stage, faults, seconds, lambda text: print(f"{time.monotonic() - began:6.1f} | {text}", flush=True)
-        )
+    """The plan of a seed in a swarm of its own."""
+    faults, began, record = plan(seed, seconds, setting.peers, setting.kinds), time.monotonic(), Record()
+    try:
+        with nothing_left(), setting.stage(folder) as (run, stage):
+            record = tell(run, stage, faults, seconds, lambda text: print(f"{time.monotonic() - began:6.1f} | {text}"))
+    except AssertionError as error:
+        record.wrong.append(str(error))
+    return record
 
 
 def _no_lab() -> str:

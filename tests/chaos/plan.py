@@ -30,7 +30,7 @@ IN_A_LAB: tuple[Kind, ...] = (*ANYWHERE, "cut", "split", "slow")
 
 _OFTEN: dict[Kind, float] = {"kill": 4.0, "freeze": 2.0, "relay": 0.5}  # times as often as the others
 _SEVERAL: tuple[Kind, ...] = ("kill", "die", "freeze", "cut", "split")
-_COORDINATORS: tuple[Kind, ...] = ("away", "relay")
+OF_COORDINATOR: tuple[Kind, ...] = ("away", "relay")
 _LINES: tuple[Kind, ...] = ("cut", "split")
 _PAUSE = (3.0, 11.0)  # seconds from one fault to the next
 _COME_BACK = 8.0  # seconds in which a peer is not disturbed again, so that it does come back in between
@@ -69,13 +69,13 @@ def plan(seed: int, seconds: float, peers: int, kinds: Sequence[Kind] = ANYWHERE
 def _fault(rng: random.Random, at: float, kinds: Sequence[Kind], free: Sequence[int], peers: int) -> Fault | None:
     """One more fault; None when each would be one too many. `free` are the peers that are not in trouble."""
     most = (peers - 1) // 2 - (peers - len(free))
-    possible = kinds if most > 0 else [kind for kind in kinds if kind in _COORDINATORS]
+    possible = kinds if most > 0 else [kind for kind in kinds if kind in OF_COORDINATOR]
     if not possible:
         return None
     kind = rng.choices(possible, [_OFTEN.get(kind, 1.0) for kind in possible])[0]
     _, shortest, longest = MEANS[kind]
     seconds = round(rng.uniform(shortest, longest), 1)
-    if kind in _COORDINATORS:
+    if kind in OF_COORDINATOR:
         return Fault(at, kind, (), seconds)
     many = rng.randint(1, most) if kind in _SEVERAL and rng.random() < 0.3 else 1
     return Fault(at, kind, tuple(sorted(rng.sample(free, many))), seconds)
@@ -84,7 +84,7 @@ def _fault(rng: random.Random, at: float, kinds: Sequence[Kind], free: Sequence[
 def _possible(kinds: Sequence[Kind], at: float, faults: Iterable[Fault]) -> list[Kind]:
     """One coordinator, and one set of lines: what is in trouble there is not troubled again."""
     going_on = {fault.kind for fault in faults if fault.over > at}
-    taken: set[Kind] = {kind for group in (_COORDINATORS, _LINES) if going_on & set(group) for kind in group}
+    taken: set[Kind] = {kind for group in (OF_COORDINATOR, _LINES) if going_on & set(group) for kind in group}
     return [kind for kind in kinds if kind not in taken]
 
 

@@ -13,7 +13,7 @@ import psutil
 from swarm.errors import UnreachableError
 from swarm.proto import coordinator_pb2 as pb
 from tests import faults
-from tests.chaos.plan import Fault
+from tests.chaos.plan import OF_COORDINATOR, Fault
 from tests.harness import Event, Program
 from tests.swarm_run import SwarmRun, is_invite
 
@@ -70,6 +70,7 @@ class Stage:
         self._again: dict[str, float] = {}  # when to start it
         self._coordinator: Program | None = None
         self._closed = False
+        self._reached = False
 
     # ── bringing back ──────────────────────────────────────────────────────────────────────────
 
@@ -77,13 +78,14 @@ class Stage:
         """Hear everybody; start the coordinator and the peers that no fault keeps away."""
         for life in self._now.values():
             life.listen()
-        if self._open():
+        self._reached = self._can_be_reached()
+        if self._reached:
             for name in self.names:
                 if name not in self._down and (name not in self._now or self._is_over(self._now[name])):
                     self._join(name)
 
-    def _open(self) -> bool:
-        """Whether the coordinator can be reached."""
+    def _can_be_reached(self) -> bool:
+        """Whether the coordinator is there; it is started when no fault keeps it away."""
         if self._closed:
             return False
         if self._coordinator is None:
@@ -92,7 +94,8 @@ class Stage:
         if self._coordinator.process.poll() is not None:
             raise AssertionError(f"the coordinator ended: {self._coordinator.stderr[-3000:]}")
         invite = next(filter(is_invite, self._coordinator.events), None)
-        self._run.invite = invite["text"] if invite else ""
+        if invite:
+            self._run.invite = invite["text"]
         return bool(invite)
 
     def _is_over(self, life: Life) -> bool:
@@ -139,9 +142,11 @@ class Stage:
     # ── faults ─────────────────────────────────────────────────────────────────────────────────
 
     def bears(self, fault: Fault) -> bool:
-        """Whether the peers that it names are well, and more than half are well without them: then somebody holds the
-        newest state, and rounds go on.
+        """Whether all that it befalls is well, and more than half of the peers are well without those that it names:
+        then somebody holds the newest state, and rounds go on.
         """
+        if fault.kind in OF_COORDINATOR and not self._reached:
+            return False
         well = {number for number, name in enumerate(self.names) if self._is_well(name)}
         return well.issuperset(fault.who) and 2 * len(well.difference(fault.who)) > len(self.names)
 
@@ -166,7 +171,7 @@ class Stage:
     @contextmanager
     def _kill(self, names: Sequence[str]) -> Iterator[None]:
         for life in self._alive(names):
-            with suppress(StopIteration):  # it has no worker just now
+            with suppress(StopIteration, psutil.NoSuchProcess):  # it has no worker just now
                 faults.kill(faults.worker(life.program))
         yield
 
