@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TEST_VENV := .venv-test
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: help demo test test-long lab lint check protos constraints bench bench-quick clean
+.PHONY: help demo test test-long chaos chaos-quick lab lint check protos constraints bench bench-quick clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,19 @@ test: ## all tests but the long ones, in an environment made anew
 
 test-long: $(BIN)/swarm ## the tests that take minutes
 	@$(BIN)/python -m pytest -m long --timeout 900
+
+# Where a lab can be built, lines are cut, too. `make chaos SEED=7 MINUTES=10` repeats a plan.
+SEED ?= $(shell date +%j%H%M)
+MINUTES ?= 10
+LAB = $$($(BIN)/python -c 'from tests.lab import kernel; print("" if kernel.missing() else "--lab")')
+
+chaos: $(BIN)/swarm ## half an hour of faults in swarms of 6 and 8 real peers; for every night
+	@scripts/debian_packages.sh
+	@$(BIN)/python -m tests.chaos --peers 8 --mode gradient --minutes $(MINUTES) --seed $(SEED) $(LAB)
+	@$(BIN)/python -m tests.chaos --peers 6 --mode local --minutes $(MINUTES) --seed $(SEED) $(LAB)
+
+chaos-quick: ## two minutes of faults in a swarm of 5 real peers; part of CI, after `make test`
+	@$(TEST_VENV)/bin/python -m tests.chaos --peers 5 --minutes 2 --seed 1
 
 lab: $(BIN)/swarm ## swarms on home links in network namespaces; needs root on Linux
 	@scripts/debian_packages.sh

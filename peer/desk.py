@@ -115,6 +115,7 @@ class Desk:
         }
 
     def _setup(self) -> dict[str, Any]:
+        self.refresh()  # the worker may start long after the last look: when the coordinator was away, it is back
         layout = self.run.layout
         return asdict(
             Setup(

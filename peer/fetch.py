@@ -78,6 +78,7 @@ class Files:
         blob = pb.Blob(name=name, sha256=checkpoint.sha256, size=checkpoint.size)
         with self._lock:
             path = self._fetched(blob, self._folder.parent / CHECKPOINTS)
+            path.touch()  # a worker begins with it in a moment: states that are kept meanwhile must not drive it out
             _drop_all_but(path)
         return path
 

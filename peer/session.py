@@ -88,6 +88,8 @@ class Session:
         self._due = threading.Event()
         self._ended = threading.Event()
         self._flushing = threading.Lock()
+        self._renewing = threading.Lock()
+        self._renewal = ""  # why the membership shall end and begin anew, while that could not be said yet
 
     def join(self, round_: int = 0) -> str:
         """Become a member that holds the state of `round_`, or none. Returns why it is in another seat than its own;
@@ -102,6 +104,7 @@ class Session:
         answer = self._client.join(who.public_key, who.name, round_, who.credit, who.seat, who.replaces, self.lineage)
         self.member_id, self._interval = answer.member_id, answer.heartbeat_seconds
         self._standing.before = max(0, answer.counted - self._standing.counted)
+        self._renewal = ""
         return answer.why, self._remind(answer.history)
 
     def _remind(self, history: str) -> bool:
@@ -119,13 +122,15 @@ class Session:
         return bool(known)
 
     def renew(self, reason: str) -> None:
-        """End the membership and begin another: the worker lost its state, and its leases with it.
+        """End the membership and begin another: the worker lost its state, and its leases with it. While the
+        coordinator is away that stays due: the heartbeats of the old one would hold lost leases for ever.
 
         When it was the only member, the coordinator then takes the run back to the latest checkpoint.
         """
+        self._renewal, self._doing = reason, pb.HeartbeatRequest(phase="starting")
+        self._outbox.void_leases()
         try:
-            self._client.leave(self.member_id, reason)
-            self.join()
+            self._renew()
         except SwarmError as error:
             logger.info("%s", error)
 
@@ -134,6 +139,15 @@ class Session:
         self.lineage, self.overtaken = lineage, ""
         self._doing = pb.HeartbeatRequest(phase="starting")
         self._due.set()
+
+    def _renew(self) -> bool:
+        """Do what is due; whether anything was. Raises UnreachableError, RefusedError."""
+        with self._renewing:
+            if not (reason := self._renewal):
+                return False
+            self._client.leave(self.member_id, reason)
+            self.join(self._doing.round)
+            return True
 
     def start(self) -> None:
         """Begin heartbeats and sending."""
@@ -216,6 +230,8 @@ class Session:
             try:
                 self._beat()
                 self._send_outbox()
+                if self._renew():
+                    self.on_lost()
             except UnreachableError as error:
                 self.unreachable_since = self.unreachable_since or time.time()
                 logger.info("%s", error)

@@ -61,12 +61,13 @@ def frozen(process: psutil.Process) -> Iterator[None]:
     """SIGSTOP for it and all that it started, until the block ends."""
     every = [process, *process.children(recursive=True)]
     for one in every:
-        one.suspend()
+        with suppress(psutil.NoSuchProcess):
+            one.suspend()
     try:
         yield
     finally:
         for one in every:
-            if one.is_running():
+            with suppress(psutil.NoSuchProcess):
                 one.resume()
 
 

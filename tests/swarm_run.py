@@ -91,10 +91,14 @@ class SwarmRun:
 
     def launch(self, seconds: float = 60.0) -> Program:
         """Start the coordinator and wait for the invite."""
-        where = ["--data-dir", str(self.folder / self.home), "--host", self.host, "--port", str(self.port)]
-        program = self.on("coordinator", "launch", str(self.spec), *where)
-        self.invite = program.wait_for(lambda e: str(e.get("text", "")).startswith("swarm://"), seconds)["text"]
+        program = self.coordinate()
+        self.invite = program.wait_for(is_invite, seconds)["text"]
         return program
+
+    def coordinate(self) -> Program:
+        """Start the coordinator."""
+        where = ["--data-dir", str(self.folder / self.home), "--host", self.host, "--port", str(self.port)]
+        return self.on("coordinator", "launch", str(self.spec), *where)
 
     def join(self, name: str, *options: str) -> Program:
         """A peer of a volunteer of its own."""
@@ -169,6 +173,11 @@ def text(letters: int) -> str:
     from pydoc_data.topics import topics
 
     return "\n\n".join(topics[key] for key in sorted(topics))[:letters]
+
+
+def is_invite(event: Event) -> bool:
+    """Whether the coordinator prints its invite, and so can be reached."""
+    return str(event.get("text", "")).startswith("swarm://")
 
 
 def rounds(program: Program) -> list[Event]:

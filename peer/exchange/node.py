@@ -104,6 +104,10 @@ def _announced(options: NodeOptions) -> list[str]:
     return [*([circuit.through(options.relay)] if options.relay else []), *options.announced]
 
 
+def _entrance(options: NodeOptions) -> PeerID | None:
+    return PeerID.from_base58(options.initial_peers[0].rsplit("/", 1)[-1]) if options.initial_peers else None
+
+
 def _is_relayed(address: str) -> bool:
     return "/p2p-circuit" in address
 
@@ -135,6 +139,7 @@ class Node:
     relays: tuple[bytes, ...] = ()  # nodes that carry payloads for others; see `offer_relay`
     left: dict[str, int] = field(default_factory=dict)  # members that said goodbye, until they are back: in which round
     line: Line = field(default_factory=Line)
+    entrance: PeerID | None = None  # the node through which this one entered: the coordinator's
     _members: dict[bytes, Member] = field(default_factory=dict)
     _heard: bool = True
     _stale: asyncio.Event = field(default_factory=asyncio.Event)
@@ -147,7 +152,7 @@ class Node:
         place = circuit.Place(p2p, options.relay) if options.relay else None
         if place:
             await place.take()
-        return cls(dht, p2p, options.run, me, options.pace, place, options.lineage)
+        return cls(dht, p2p, options.run, me, options.pace, place, options.lineage, entrance=_entrance(options))
 
     @property
     def id(self) -> bytes:
@@ -240,13 +245,26 @@ class Node:
 
     async def keep_fresh(self) -> None:
         """Renew the own record and place and read the others' records, for ever."""
-        await asyncio.gather(self._keep_records(), *([self._keep_place(self.place)] if self.place else []))
+        known = [self._keep_entrance(self.entrance)] if self.entrance else []
+        await asyncio.gather(self._keep_records(), *([self._keep_place(self.place)] if self.place else known))
 
     async def _keep_place(self, place: circuit.Place) -> None:
         while True:
             await asyncio.sleep(circuit.RENEW_SECONDS)
             if await place.take():
-                await self.dht.run_coroutine(partial(_know_again, place.relay.to_bytes()), return_future=True)
+                await self._know_again(place.relay)
+
+    async def _keep_entrance(self, entrance: PeerID) -> None:
+        """Whoever comes next knows the coordinator's node alone. One that was started again knows nobody, and who
+        forgot it while it was gone would never speak to it again: there would be two networks.
+        """
+        while True:
+            await asyncio.sleep(self.pace.declare)
+            await self._know_again(entrance)
+
+    async def _know_again(self, peer: PeerID) -> None:
+        with suppress(OSError, EOFError):
+            await self.dht.run_coroutine(partial(_know_again, peer.to_bytes()), return_future=True)
 
     async def _keep_records(self) -> None:
         now = asyncio.get_running_loop().time
@@ -269,12 +287,12 @@ class Node:
 
 
 async def _know_again(peer_id: bytes, _dht: DHT, node: DHTNode) -> None:
-    """Runs in the DHT's process. The DHT forgets a node that fell silent, and nobody asks a client anything: when the
-    relay was the only node that it knew, it would be alone for ever.
+    """Runs in the DHT's process. The DHT forgets a node that fell silent, and nobody asks a client anything: when that
+    was the only node that it knew, it would be alone for ever.
     """
     peer = PeerID(peer_id)
-    await node.protocol.call_ping(peer)
-    node.blacklist.register_success(peer)
+    if await node.protocol.call_ping(peer):
+        node.blacklist.register_success(peer)
 
 
 def _relays_key(run: str) -> str:

@@ -399,12 +399,15 @@ class JoinResponse(_message.Message):
     HEARTBEAT_SECONDS_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
     COUNTED_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     heartbeat_seconds: _builtins.float
     why: _builtins.str
     """why it is another seat than the one asked for; empty when it is that one"""
     counted: _builtins.int
     """this member's samples in earlier memberships"""
+    history: _builtins.str
+    """another one than before: the coordinator was restored from a copy, and forgot the end"""
     def __init__(
         self,
         *,
@@ -412,10 +415,11 @@ class JoinResponse(_message.Message):
         heartbeat_seconds: _builtins.float = ...,
         why: _builtins.str = ...,
         counted: _builtins.int = ...,
+        history: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "heartbeat_seconds", b"heartbeat_seconds", "member_id", b"member_id", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "heartbeat_seconds", b"heartbeat_seconds", "history", b"history", "member_id", b"member_id", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -535,6 +539,7 @@ class HeartbeatResponse(_message.Message):
     LINEAGE_FIELD_NUMBER: _builtins.int
     WENT_BACK_FIELD_NUMBER: _builtins.int
     HALTED_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
     server_time: _builtins.float
     """Unix seconds"""
     round: _builtins.int
@@ -547,6 +552,8 @@ class HeartbeatResponse(_message.Message):
     """why, and where to; empty when the run never went back by rule"""
     halted: _builtins.str
     """why the run was stopped; empty while it goes on"""
+    history: _builtins.str
+    """as in JoinResponse"""
     @_builtins.property
     def evaluation(self) -> Global___Evaluation:
         """the newest one; unset before there is one"""
@@ -562,10 +569,11 @@ class HeartbeatResponse(_message.Message):
         lineage: _builtins.int = ...,
         went_back: _builtins.str = ...,
         halted: _builtins.str = ...,
+        history: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["differs", b"differs", "evaluation", b"evaluation", "finished", b"finished", "halted", b"halted", "lineage", b"lineage", "round", b"round", "server_time", b"server_time", "went_back", b"went_back"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differs", b"differs", "evaluation", b"evaluation", "finished", b"finished", "halted", b"halted", "history", b"history", "lineage", b"lineage", "round", b"round", "server_time", b"server_time", "went_back", b"went_back"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1027,6 +1035,83 @@ class Receipt(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
+
+@_typing.final
+class RecallLeasesRequest(_message.Message):
+    """What a member was lent that a coordinator restored from a copy may not know. Known leases are left as they are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    LEASES_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    member_id: _builtins.str
+    @_builtins.property
+    def leases(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecalledLease]: ...
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        member_id: _builtins.str = ...,
+        leases: _abc.Iterable[Global___RecalledLease] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["leases", b"leases", "member_id", b"member_id", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecallLeasesRequest: _TypeAlias = RecallLeasesRequest  # noqa: Y015
+
+@_typing.final
+class RecalledLease(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_ID_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    lease_id: _builtins.str
+    @_builtins.property
+    def range(self) -> Global___Range: ...
+    @_builtins.property
+    def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___Range]:
+        """parts that it still works on, or that were counted for it"""
+
+    def __init__(
+        self,
+        *,
+        lease_id: _builtins.str = ...,
+        range: Global___Range | None = ...,
+        held: _abc.Iterable[Global___Range] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["range", b"range"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "lease_id", b"lease_id", "range", b"range"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecalledLease: _TypeAlias = RecalledLease  # noqa: Y015
+
+@_typing.final
+class RecallLeasesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    samples: _builtins.int
+    """that are lent to it again"""
+    def __init__(
+        self,
+        *,
+        samples: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["samples", b"samples"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecallLeasesResponse: _TypeAlias = RecallLeasesResponse  # noqa: Y015
 
 @_typing.final
 class GetLedgerRequest(_message.Message):
@@ -1657,6 +1742,74 @@ class RevokeInviteResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RevokeInviteResponse: _TypeAlias = RevokeInviteResponse  # noqa: Y015
+
+@_typing.final
+class GetHandoverRequest(_message.Message):
+    """The latest hand-over of the run (swarm.handover), also from a coordinator that was handed over and refuses all else."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHandoverRequest: _TypeAlias = GetHandoverRequest  # noqa: Y015
+
+@_typing.final
+class Handover(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Handover: _TypeAlias = Handover  # noqa: Y015
+
+@_typing.final
+class HandOverRequest(_message.Message):
+    """From the answer on the coordinator leads no more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    host: _builtins.str
+    """where it will be led"""
+    port: _builtins.int
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        host: _builtins.str = ...,
+        port: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "port", b"port", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HandOverRequest: _TypeAlias = HandOverRequest  # noqa: Y015
 
 @_typing.final
 class GetStatusRequest(_message.Message):

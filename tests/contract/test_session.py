@@ -80,3 +80,24 @@ def test_a_hand_over_on_a_slow_line_ends_in_time_and_is_kept(
     assert session.flush(5.0)
     assert not session.hands_over()
     box.close()
+
+
+def test_a_lost_workers_membership_ends_once_the_coordinator_is_back(
+    server: SlowLine, client: CoordinatorClient, tmp_path: Path
+) -> None:
+    """Until then its heartbeats would hold leases that nobody works on any more."""
+    box, lost = Outbox(tmp_path / "outbox.sqlite"), threading.Event()
+    box.open()
+    session = Session(client, Who(b"k" * 32, "one", "", 0), box, tmp_path, Standing())
+    session.on_lost = lost.set
+    session.join()
+    server.refusal = (grpc.StatusCode.UNAVAILABLE, None)
+    session.renew("the training process ended unexpectedly")
+    server.refusal, server.asked = None, []
+    session.start()
+    assert lost.wait(10)
+    session.leave("the test is over")
+    box.close()
+    told = [item for item in server.asked if isinstance(item, pb.LeaveRequest | pb.JoinRequest)]
+    assert [type(item) for item in told] == [pb.LeaveRequest, pb.JoinRequest, pb.LeaveRequest]
+    assert told[0].reason == "the training process ended unexpectedly"

@@ -196,17 +196,7 @@ def _host(prefix: str, street: str, item: tuple[int, tuple[str, Link | None]]) -
 
 def _start_relay(hub: str, hosts: Mapping[str, Host], seed: int) -> subprocess.Popen[str]:
     """All links' delays and losses; its TAP devices are there when this returns."""
-    links = [
-        {
-            "number": host.number,
-            "name": host.name,
-            "delay": host.link.delay_ms / 1000,
-            "loss": host.link.loss,
-            "seed": seed,
-        }
-        for host in hosts.values()
-        if host.link
-    ]
+    links = [_relayed(host, host.link, seed) for host in hosts.values() if host.link]
     command = kernel.inside(hub, sys.executable, "-S", str(_RELAY), json.dumps(links))
     relay = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert relay.stdout

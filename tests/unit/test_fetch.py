@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import cast
 
-from peer.fetch import Files
+from peer.fetch import Files, keep_checkpoint
 from swarm.client import CoordinatorClient
 from swarm.proto import coordinator_pb2 as pb
 
@@ -36,3 +36,15 @@ def test_the_newest_checkpoint_and_the_one_before_stay(tmp_path: Path) -> None:
     files.checkpoint(state(4))
     assert coordinator.given == 6, "what is there is not fetched again"
     assert not (tmp_path / "blobs").exists()
+
+
+def test_a_state_that_a_worker_is_about_to_read_stays_while_older_ones_reach_the_coordinator(tmp_path: Path) -> None:
+    """They waited in the outbox while the coordinator was away."""
+    files = Files(cast(CoordinatorClient, Coordinator()), tmp_path / "blobs", lambda _: None)
+    waiting = [tmp_path / f"round-{round_}" for round_ in (1, 2)]
+    for path in waiting:
+        path.write_bytes(b"state")
+    begun = files.checkpoint(state(0))
+    for path in waiting:
+        keep_checkpoint(path, hashlib.sha256(path.name.encode()).hexdigest(), tmp_path)
+    assert begun.exists()
