@@ -2,67 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from swarm.moments import Moment
 from tests import faults
 from tests.accounts import rounds_more
-from tests.harness import Program
 from tests.killed_coordinator import Server, killed
 from tests.swarm_run import SwarmRun, digests, swarm_run
+from tests.victims import LEADER, MOMENTS, OTHER, Three
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
 
-OTHERS_SECONDS, BACK_SECONDS, GONE_SECONDS = 10.0, 30.0, 2.0
-SLOW = 3.0  # this machine has two cores for all of them
-
-MOMENTS: tuple[Moment, ...] = ("sync", "train", "ready", "exchange", "commit", "apply", "report", "checkpoint")
-
-
-class Three:
-    """Three peers that train; one of them has a plan."""
-
-    def __init__(self, run: SwarmRun, planned: int) -> None:
-        self.run = run
-        self.coordinator = run.launch()
-        self.peers: list[Program] = []
-        for number in range(3):
-            run.environment = faults.planned(run.folder) if number == planned else {}
-            self.peers.append(run.join(f"peer{number}"))
-            self.peers[-1].wait_for(lambda event: event.get("counted", 0) > 0, 60)
-        self.victim = self.peers[planned]
-        self.others = [peer for peer in self.peers if peer is not self.victim]
-
-    def befalls(self, moment: Moment) -> None:
-        """The victim's worker is killed when it comes to this moment."""
-        before = faults.worker(self.victim)
-        faults.at(self.run.folder, moment)
-        if moment == "sync":  # it comes to that when it is behind
-            with faults.frozen(before):
-                self.others[0].wait_for(rounds_more(3), 60)
-        until(lambda: faults.happened(self.run.folder), 60)
-        until(lambda: not any(of_group(process, before.pid) for process in psutil.process_iter()), GONE_SECONDS)
-
-
-def until(holds: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def of_group(process: psutil.Process, group: int) -> bool:
-    """A ghost: one that the killed worker started, and that still runs."""
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE and os.getpgid(process.pid) == group
-    except (psutil.Error, ProcessLookupError):
-        return False
+SLOW = 3.0  # this machine may have other work
 
 
 @pytest.fixture
@@ -77,23 +31,14 @@ def run(tmp_path: Path) -> Iterator[SwarmRun]:
     [
         (moment, victim)
         for moment in MOMENTS
-        for victim in (0, 2)  # 0 leads the rounds
-        if (moment, victim) != ("checkpoint", 2)  # only the leader makes them
+        for victim in (LEADER, OTHER)
+        if (moment, victim) != ("checkpoint", OTHER)  # only the leader makes them
     ],
 )
 def test_a_worker_that_is_killed_at_any_moment(run: SwarmRun, moment: Moment, victim: int) -> None:
     three = Three(run, victim)
-    three.befalls(moment)
-    killed = time.monotonic()
-    for peer in three.peers:
-        peer.drain()
-    three.others[0].wait_for(rounds_more(2), SLOW * OTHERS_SECONDS)
-    went_on = time.monotonic() - killed
-    counted = max(event.get("counted", 0) for event in three.victim.events)
-    three.victim.wait_for(lambda event: event.get("counted", 0) > counted, SLOW * BACK_SECONDS)
-    print(
-        f"{moment}: the others went on after {went_on:.1f} s, it counts again after {time.monotonic() - killed:.1f} s"
-    )
+    survived = three.survive(moment, SLOW)
+    print(f"{moment}: the others went on after {survived.others} s, it counts again after {survived.back} s")
     for peer in three.peers:
         peer.interrupt()
     for peer in three.peers:
