@@ -6,14 +6,18 @@ import signal
 import sys
 import threading
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
+from pathlib import Path
 
 from peer import commands, spawn
 from peer.fetch import Files
 from peer.seats import HANDOVER, JoinOptions, seats_of
 from peer.supervisor import Supervisor
-from swarm import control, lifetime, log, notes
+from swarm import control, handover, lifetime, log, notes
 from swarm.client import CoordinatorClient
 from swarm.errors import from_os_error
+
+logger = log.get(__name__)
 
 
 def run(options: JoinOptions) -> None:
@@ -23,9 +27,9 @@ def run(options: JoinOptions) -> None:
     """
     with spawn.only_peer(options.data_dir):
         log.setup(options.data_dir / "peer.log")
-        kept = options.data_dir / HANDOVER
-        client = CoordinatorClient.connect(options.invite, known=notes.kept(kept))
-        client.on_moved = lambda text: notes.keep(kept, text)
+        note = options.data_dir / HANDOVER
+        client = CoordinatorClient.connect(options.invite, known=handover.kept(note, options.invite))
+        client.on_moved = partial(_remember, note)
         try:
             stopping = threading.Event()
             with control.answering(options.data_dir, commands.handler(options.door, stopping)):
@@ -34,6 +38,14 @@ def run(options: JoinOptions) -> None:
             raise from_os_error(error, "taking part in the run") from error
         finally:
             client.close()
+
+
+def _remember(note: Path, text: str) -> None:
+    """Where the run is led now, for the next join; a full disk does not keep this one from following."""
+    try:
+        notes.keep(note, text)
+    except OSError as error:
+        logger.warning("where the run is led now could not be kept: %s", error)
 
 
 def _run_seats(options: JoinOptions, client: CoordinatorClient, stopping: threading.Event) -> None:

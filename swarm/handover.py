@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
@@ -16,9 +17,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
+from swarm import log, notes
 from swarm.errors import HandoverError, InviteError
 from swarm.identity import ServerCertificate, fingerprint
 from swarm.invite import Invite
+
+logger = log.get(__name__)
 
 _FORMAT = "garage-swarm-handover-1"
 _KIND = ECDSA(hashes.SHA256())
@@ -80,6 +84,17 @@ def verified(text: str, run: str, fingerprint_: str) -> Handover:
         why = str(error) or "its signature is not the coordinator's"
         raise HandoverError(f"A hand-over of the run {run} is forged or torn: {why}.", _DISTRUST) from error
     return found
+
+
+def kept(path: Path, invite: Invite) -> str:
+    """The text in the note `path` when it is of the invite's run and coordinator; else nothing, and the log says so."""
+    if text := notes.kept(path):
+        try:
+            verified(text, invite.run, invite.fingerprint)
+        except HandoverError as error:
+            logger.warning("%s is not used: %s", path, error.what)
+            text = ""
+    return text
 
 
 def later(found: Handover, known: Handover | None) -> bool:

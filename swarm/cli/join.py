@@ -92,11 +92,14 @@ def _admit(invite: Invite, folder: Path, devices: Sequence[str], has_base: bool,
     from rich.console import Console
 
     from peer import admission
+    from peer.seats import HANDOVER
+    from swarm import handover
     from swarm.cli import consent
     from swarm.client import CoordinatorClient
 
     waiting = Console(stderr=True).status(f"Asking {invite.address} what the run is …")  # shown on a terminal only
-    with waiting, CoordinatorClient.connect(invite) as client:
+    known = handover.kept(folder / HANDOVER, invite)
+    with waiting, CoordinatorClient.connect(invite, known=known) as client:
         found = admission.prospect(client, folder, has_base)
         waiting.stop()
         if found.run.finished:

@@ -10,8 +10,9 @@ import pytest
 
 from coordinator import handover as notes_of
 from coordinator.handover import Last
+from swarm import notes
 from swarm.errors import HandedOverError, HandoverError, UsageError
-from swarm.handover import Handover, later, signed, verified
+from swarm.handover import Handover, kept, later, signed, verified
 from swarm.identity import ServerCertificate, server_certificate
 from swarm.invite import Invite
 
@@ -92,3 +93,11 @@ def test_who_takes_over_has_a_greater_number_than_all_before(tmp_path: Path) -> 
     texts += [notes_of.take(tmp_path, LAST, OLD, now) for now in (10.0, 5000.0)]  # a clock may be behind
     assert [verified(text, "run", key.fingerprint).number for text in texts] == [1000, 1001, 5000]
     notes_of.require_lead(tmp_path, "run", OLD)
+
+
+def test_a_kept_one_of_another_run_is_not_used(key: ServerCertificate, tmp_path: Path) -> None:
+    notes.keep(tmp_path / "note", signed(SAID, key))
+    invite = Invite(*OLD, "run", key.fingerprint, "t")
+    assert verified(kept(tmp_path / "note", invite), "run", key.fingerprint) == SAID
+    assert kept(tmp_path / "note", replace(invite, run="other")) == ""
+    assert kept(tmp_path / "nothing", invite) == ""
