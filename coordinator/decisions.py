@@ -80,7 +80,9 @@ class LeaseGranted:
 
 @dataclass(frozen=True)
 class LeasesRecalled:
-    """Leases that a restored copy did not know; those of the member's present process begin with `first_lease`."""
+    """Leases that a restored copy did not know, and what became of the rest of what the member named; the leases of its
+    present process begin with `first_lease`.
+    """
 
     member: str
     first_lease: int

@@ -148,6 +148,14 @@ class Ledger:
         taken = replace(self, free=tuple(_without(self.free, held)), next_number=max(self.next_number, number + 1))
         return taken._lend(lease), lease, entries
 
+    def give_back(self, lease_id: str, held: Iterable[Range], round_: int) -> tuple[Ledger, list[Entry]]:
+        """Free what an open lease still holds but its member, as it says, does not."""
+        lease = self.leases[lease_id]
+        gone = _without(lease.left, held)
+        entries = [Entry(part, "expired", round_, lease.member, lease.id, _GIVEN_BACK) for part in gone]
+        freed = replace(self, free=tuple(merge([*self.free, *gone])))
+        return freed._shrink(lease, gone), entries
+
     def numbers(self) -> set[int]:
         """Those of all leases that are known."""
         return {*self.closed, *(lease.number for lease in self.leases.values())}
@@ -278,6 +286,7 @@ class Ledger:
 
 
 _NONE: Map[int, Entry] = Map()
+_GIVEN_BACK = "given back after the copy was made that was restored"
 _UNKNOWN = "not in the copy that was restored, and not held any more"
 
 

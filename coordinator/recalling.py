@@ -9,28 +9,37 @@ from dataclasses import replace
 
 from coordinator import decisions as d
 from coordinator import events as e
-from coordinator.ledger import Entry, Lease, number_of
+from coordinator.ledger import Entry, Lease, Ledger, Recalled, number_of
 from coordinator.records import Member
 from coordinator.state import State, Step
 
 
 def recall(state: State, member: Member, event: e.Recall, now: float) -> Step:
-    """Lend again what of these leases is unknown and free; known ones stay as they are."""
+    """Lend again what of these leases is unknown and free; of known ones free what is not held any more."""
     ledger, known = state.ledger, state.ledger.numbers()
     lent, entries, deadline = list[Lease](), list[Entry](), now + state.terms.lease_seconds
     for found in event.leases:
         if number_of(found.lease) in known:
-            continue
-        if again := ledger.recall(member.id, found, state.round, deadline):
+            ledger, more = _keep(ledger, member.id, found, state.round)
+            entries += more
+        elif again := ledger.recall(member.id, found, state.round, deadline):
             ledger, lease, more = again
             known.add(lease.number)
-            lent, entries = [*lent, lease], [*entries, *more]
-    if not lent:
+            lent.append(lease)
+            entries += more
+    if not lent and not entries:
         return state, []
-    first = min(member.first_lease, *(lease.number for lease in lent))
+    first = min([member.first_lease, *(lease.number for lease in lent)])
     due = min(state.due, deadline)
     state = replace(state, ledger=ledger, due=due).with_member(replace(member, first_lease=first))
     return state, [d.LeasesRecalled(member.id, first, tuple(lent), tuple(entries))]
+
+
+def _keep(ledger: Ledger, member: str, found: Recalled, round_: int) -> tuple[Ledger, list[Entry]]:
+    lease = ledger.leases.get(found.lease)
+    if lease is None or lease.member != member:
+        return ledger, []
+    return ledger.give_back(lease.id, found.held, round_)
 
 
 def unsettled(state: State, now: float) -> str:

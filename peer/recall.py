@@ -7,23 +7,42 @@ from collections.abc import Iterable
 
 from peer.outbox import AGAIN, LEASE, REPORT, VOID, Item
 from swarm.proto import coordinator_pb2 as pb
+from swarm.ranges import Range, subtract
 
 
 def recalled(items: Iterable[Item]) -> list[pb.RecalledLease]:
-    """Of the remembered and the unsent: leases that are worked on are held as a whole; of the others what was reported
-    as counted.
+    """Of the remembered and the unsent: leases that are worked on are held but for what was dropped, of the others only
+    what was reported as counted.
     """
-    leases: dict[str, pb.RecalledLease] = {}
-    counted: defaultdict[str, list[pb.Range]] = defaultdict(list)
+    leases: dict[str, tuple[str, Range]] = {}
+    counted: defaultdict[str, list[Range]] = defaultdict(list)
+    dropped: defaultdict[str, list[Range]] = defaultdict(list)
     for item in items:
         if item.kind in (LEASE, VOID):
             lent = pb.LeasedRange.FromString(item.body)
-            held = [lent.range] if item.kind == LEASE else []
-            leases[lent.lease_id] = pb.RecalledLease(lease_id=lent.lease_id, range=lent.range, held=held)
+            leases[lent.lease_id] = (item.kind, _range(lent))
         elif item.kind in (REPORT, AGAIN):
-            for part in pb.RoundReport.FromString(item.body).counted:
-                counted[part.lease_id].append(part.range)
-    for id_, lease in leases.items():
-        if not lease.held:
-            lease.held.extend(counted[id_])
-    return [lease for lease in leases.values() if lease.held]
+            report = pb.RoundReport.FromString(item.body)
+            for said, parts in ((counted, report.counted), (dropped, report.dropped)):
+                for part in parts:
+                    said[part.lease_id].append(_range(part))
+    return [
+        _message(id_, whole, _less(whole, dropped[id_]) if kind == LEASE else counted[id_])
+        for id_, (kind, whole) in leases.items()
+    ]
+
+
+def _less(whole: Range, gone: Iterable[Range]) -> list[Range]:
+    left = [whole]
+    for part in gone:
+        left = subtract(left, part)
+    return left
+
+
+def _range(part: pb.LeasedRange) -> Range:
+    return Range(part.range.start, part.range.stop)
+
+
+def _message(id_: str, whole: Range, held: Iterable[Range]) -> pb.RecalledLease:
+    spans = [pb.Range(start=part.start, stop=part.stop) for part in held]
+    return pb.RecalledLease(lease_id=id_, range=pb.Range(start=whole.start, stop=whole.stop), held=spans)

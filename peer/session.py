@@ -84,6 +84,8 @@ class Session:
         self._send = send  # returns when so many bytes may leave
         self.member_id = ""
         self._interval = 5.0
+        self._quiet_until = 0.0  # on the monotonic clock
+        self._again = False  # recall once more then
         self._doing = pb.HeartbeatRequest(phase="starting")
         self._due = threading.Event()
         self._ended = threading.Event()
@@ -114,12 +116,25 @@ class Session:
         if not history or history == known:
             return False
         if known:
-            leases = recalled([*self._outbox.remembered(), *self._outbox.first(_ALL)])
-            samples = self._client.recall_leases(self.member_id, leases)
+            self._recall()
             self._outbox.tell_again()
-            logger.info("the coordinator was restored from a copy: %d samples are leased again", samples)
+            self._quiet_until, self._again = time.monotonic() + 2 * self._interval, True
         notes.keep(note, history)
         return bool(known)
+
+    def _recall(self) -> None:
+        leases = recalled([*self._outbox.remembered(), *self._outbox.first(_ALL)])
+        samples = self._client.recall_leases(self.member_id, leases)
+        logger.info("the coordinator was restored from a copy: %d samples are leased again", samples)
+
+    def _speak(self) -> None:
+        """Report; to a restored coordinator once all could say what they hold, and what others gave back is free."""
+        if time.monotonic() < self._quiet_until:
+            return
+        if self._again:
+            self._recall()
+            self._again = False
+        self._send_outbox()
 
     def renew(self, reason: str) -> None:
         """End the membership and begin another: the worker lost its state, and its leases with it. While the
@@ -229,7 +244,7 @@ class Session:
         while not self._ended.is_set():
             try:
                 self._beat()
-                self._send_outbox()
+                self._speak()
                 if self._renew():
                     self.on_lost()
             except UnreachableError as error:

@@ -14,7 +14,7 @@ import secrets
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -99,27 +99,37 @@ def slow(net: Lab, host: str, up_mbit: float, down_mbit: float) -> None:
 # ── disks and files ────────────────────────────────────────────────────────────────────────────
 
 
+_ROOM = 8 << 30  # bytes that the disk may take; it takes memory only for what is on it
+
+
 @contextmanager
-def small_disk(folder: Path, size: int) -> Iterator[Path]:
-    """A disk of `size` bytes, mounted at `folder` until the block ends; skips the test without root."""
+def disk(folder: Path) -> Iterator[Path]:
+    """A disk of its own, mounted at `folder` until the block ends; skips the test without root."""
     if os.getuid() != 0:
         pytest.skip("a disk can be mounted by root only")
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "garage-test", str(folder)], check=True)
+    _mount(folder, _ROOM)
     try:
         yield folder
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def fill_disk(folder: Path) -> Path:
-    """Leave no byte free; delete the file that comes back to make room."""
-    path = folder / "filling"
-    with suppress(OSError), path.open("wb", buffering=0) as file:
-        while file.write(bytes(4096)):
-            continue
-    assert not psutil.disk_usage(str(folder)).free
-    return path
+@contextmanager
+def fill_disk(folder: Path) -> Iterator[None]:
+    """No byte is free on the disk at `folder` until the block ends."""
+    found = os.statvfs(folder)
+    _mount(folder, (found.f_blocks - found.f_bfree) * found.f_frsize, "remount")
+    try:
+        assert os.statvfs(folder).f_bfree == 0
+        yield
+    finally:
+        _mount(folder, _ROOM, "remount")
+
+
+def _mount(folder: Path, size: int, how: str = "rw") -> None:
+    options = f"{how},size={size}"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "garage-test", str(folder)], check=True)
 
 
 def drawn(seed: int | None = None) -> random.Random:

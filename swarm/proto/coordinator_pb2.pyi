@@ -1038,7 +1038,9 @@ Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
 
 @_typing.final
 class RecallLeasesRequest(_message.Message):
-    """What a member was lent that a coordinator restored from a copy may not know. Known leases are left as they are."""
+    """What a member was lent that a coordinator restored from a copy may not know. What it does not hold of known leases any
+    more becomes free.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

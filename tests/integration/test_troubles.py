@@ -25,14 +25,13 @@ def run(tmp_path: Path) -> Iterator[SwarmRun]:
 
 
 def test_a_coordinator_without_room_says_so_and_goes_on_when_there_is_some(tmp_path: Path) -> None:
-    with faults.small_disk(tmp_path / "disk", 64 << 20), swarm_run(tmp_path, rounds=100_000, every=5) as run:
+    with faults.disk(tmp_path / "disk") as disk, swarm_run(tmp_path, rounds=100_000, every=5) as run:
         run.home = "disk/coordinator"
         run.launch()
         peers = started(run, 2)
-        filling = faults.fill_disk(tmp_path / "disk")
-        go_on(peers[0], 10)  # reports are kept by the peers meanwhile
+        with faults.fill_disk(disk):
+            go_on(peers[0], 10)  # reports are kept by the peers meanwhile
         assert "The disk is full or fails" in (tmp_path / "peer0" / "peer.log").read_text()
-        filling.unlink()
         heard(peers)
         leave(peers)
         assert_whole(run, peers)
@@ -40,11 +39,10 @@ def test_a_coordinator_without_room_says_so_and_goes_on_when_there_is_some(tmp_p
 
 def test_a_volunteer_without_room_says_so_and_reports_when_there_is_some(run: SwarmRun) -> None:
     run.launch()
-    with faults.small_disk(run.folder / "peer1", 16 << 20) as disk:
+    with faults.disk(run.folder / "peer1") as disk:
         peers = started(run, 2)
-        filling = faults.fill_disk(disk)
-        go_on(peers[1], 10)
-        filling.unlink()
+        with faults.fill_disk(disk):
+            go_on(peers[1], 10)
         heard(peers)
         said = [event["text"] for event in peers[1].every("note")]
         assert [text for text in said if "The disk is full" in text], said
@@ -70,8 +68,8 @@ def test_a_coordinator_whose_clock_is_set_loses_nobody(run: SwarmRun, seconds: i
 def test_a_volunteer_with_a_wrong_clock_is_told_before_it_takes_part(run: SwarmRun) -> None:
     run.launch()
     run.environment = faults.skewable(run.folder)
-    faults.skew_clock(run.folder, -HOUR)
-    peer = run.join("late")
+    faults.skew_clock(run.folder, HOUR)
+    peer = run.join("early")
     assert peer.finish(60) == 17
     assert "clock" in peer.stderr
     assert "timedatectl" in peer.stderr

@@ -92,6 +92,20 @@ def test_the_same_number_is_given_once() -> None:
     assert again(state, "b", Recalled("5-y", Range(8, 16), (Range(8, 16),)))[1] == []
 
 
+def test_what_was_given_back_after_the_copy_counts_for_who_got_it_then() -> None:
+    copy, made = run(members("a", "b"), e.TakeLease("a", 8))
+    first = lent(made)
+    later, _ = run(copy, e.Report("a", (report("k", 0, (Claim(first.lease, Range(0, 4)),), dropped="late"),)))
+    _, made = run(later, e.TakeLease("b", 8))
+    second = lent(made)
+    assert second.range == Range(0, 4)
+    state, _ = again(copy, "b", second)  # a still has them in the copy
+    state, [told] = again(state, "a", replace(first, held=(Range(4, 8),)))
+    assert [(entry.range, entry.state) for entry in told.entries] == [(Range(0, 4), "expired")]
+    state, [_] = again(state, "b", second)
+    assert state.ledger.held_by("b")[0].left == (Range(0, 4),)
+
+
 def test_nothing_is_lent_until_members_had_time_to_speak() -> None:
     state, _ = run(members("a"), e.Resumed(settled=NOW + 15))
     _, [denied] = run(state, e.TakeLease("a", 8))
@@ -138,11 +152,12 @@ def test_a_peer_names_what_it_works_on_and_what_was_counted_of_the_rest() -> Non
         return Item(0, kind, body)
 
     part = pb.LeasedRange(lease_id="1-x", range=pb.Range(start=2, stop=4))
+    late = pb.LeasedRange(lease_id="3-x", range=pb.Range(start=18, stop=20))
     items = [
         lease("1-x", 0, 8, VOID),
         lease("2-x", 8, 16, VOID),
         lease("3-x", 16, 24, LEASE),
-        Item(0, REPORT, pb.RoundReport(counted=[part]).SerializeToString()),
+        Item(0, REPORT, pb.RoundReport(counted=[part], dropped=[late]).SerializeToString()),
     ]
     named = {lease.lease_id: [(part.start, part.stop) for part in lease.held] for lease in recalled(items)}
-    assert named == {"1-x": [(2, 4)], "3-x": [(16, 24)]}
+    assert named == {"1-x": [(2, 4)], "2-x": [], "3-x": [(16, 18), (20, 24)]}
