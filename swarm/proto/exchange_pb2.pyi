@@ -441,6 +441,40 @@ class Share(_message.Message):
 Global___Share: _TypeAlias = Share  # noqa: Y015
 
 @_typing.final
+class Part(_message.Message):
+    """Gradient mode, clipped: a member's parts on their way to a reducer, and what that makes of everybody's on their way back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    LEAVES_FIELD_NUMBER: _builtins.int
+    TENSOR_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    group_id: _builtins.bytes
+    """of the first"""
+    leaves: _builtins.bytes
+    """to a reducer, of the first: the SHA-256s of all parts of the update"""
+    tensor: _builtins.bytes
+    """hivemind's Tensor"""
+    signature: _builtins.bytes
+    """from a reducer, of the last: see Share"""
+    def __init__(
+        self,
+        *,
+        group_id: _builtins.bytes = ...,
+        leaves: _builtins.bytes = ...,
+        tensor: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "leaves", b"leaves", "signature", b"signature", "tensor", b"tensor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Part: _TypeAlias = Part  # noqa: Y015
+
+@_typing.final
 class InputsRequest(_message.Message):
     """Asked of a reducer: what it received of one of its parts, from every sender."""
 
