@@ -196,7 +196,7 @@ class Arena:
         assert len({learner.digest for learner in learners}) == 1, "the replicas differ"
 
 
-def robust_gradients(sent: Sequence[Sent], shapes: Shapes) -> tuple[Vector, set[int], list[bytes]]:
+def robust_gradients(sent: Sequence[Sent], _shapes: Shapes) -> tuple[Vector, set[int], list[bytes]]:
     """As the all-reduce's reducers: part by part."""
     rows, samples = np.array([one.vector.astype(np.float32) for one in sent], np.float64), [one.samples for one in sent]
     parts, refused = [], set()
@@ -207,7 +207,7 @@ def robust_gradients(sent: Sequence[Sent], shapes: Shapes) -> tuple[Vector, set[
     return np.concatenate(parts).astype(np.float64), refused, []
 
 
-def mean_of_gradients(sent: Sequence[Sent], shapes: Shapes) -> tuple[Vector, set[int], list[bytes]]:
+def mean_of_gradients(sent: Sequence[Sent], _shapes: Shapes) -> tuple[Vector, set[int], list[bytes]]:
     """hivemind's: by the senders' own weights."""
     weights = np.array([one.samples for one in sent], np.float64)
     return np.average([one.vector for one in sent], axis=0, weights=weights), set(), []

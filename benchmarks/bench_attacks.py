@@ -4,8 +4,8 @@ python benchmarks/bench_attacks.py [--quick] [--cache FOLDER]
 
 A Llama of 65 thousand parameters learns the built-in text in gradient mode (60 rounds) and in local mode (sparse
 updates, 16 rounds of 8 steps). Screening and aggregation are those of the peers; beside each the plain mean. Three
-attack in every round; seven from a quarter to half of the run, and are gone then, as after a ban: that shows whether the
-run recovers. Finished runs are kept in the folder that --cache names. The table and the plot are made of all of them.
+attack in every round; seven from a quarter to half of the run, and are gone then, as after a ban: that shows whether
+the run recovers. Finished runs are kept in the folder that --cache names.
 """
 
 from __future__ import annotations

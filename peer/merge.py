@@ -80,6 +80,8 @@ def _screened(codec: Codec, good: dict[int, Contribution], shapes: Shapes) -> di
     for row in _rows(codec, good, shapes):
         census.add([values for _, values in row], codec.sparse)
     return {places[index]: why for index, why in census.refused(codec.sparse).items()}
+
+
 def _merged(codec: Codec, good: Sequence[Contribution], shapes: Shapes, clip: float) -> Merged:
     """Tensor by tensor: all updates together may be large. Those of adapters are small and kept."""
     parts, adapters = weights([item.samples for item in good]), bool(pairs(shapes))

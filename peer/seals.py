@@ -64,11 +64,11 @@ class Fingerprints:
 class Notary:
     """Seals this member's updates and looks at those of others. `most`: samples that one may be of in a round."""
 
-    def __init__(self, run: str, sign: Signer, most: int, keyring: Keyring = Fingerprints()) -> None:
+    def __init__(self, run: str, sign: Signer, most: int, keyring: Keyring | None = None) -> None:
         self._run = run
         self._sign = sign
         self._most = most
-        self._keyring = keyring
+        self._keyring = keyring or Fingerprints()
 
     def seal(self, claim: Claim) -> bytes:
         """A Seal for the claim, as it travels. Raises SwarmError when it cannot be signed now."""

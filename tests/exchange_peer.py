@@ -25,6 +25,8 @@ from peer.exchange.closing import SampleTarget
 from peer.exchange.leader import Rules
 from peer.exchange.node import NodeOptions
 from peer.exchange.swarm import ExchangeOptions, SwarmExchange
+from peer.seals import Notary, signer_of
+from swarm.identity import Identity
 from swarm.sections import Local
 from tests.peer_sample import sampled
 
@@ -128,12 +130,16 @@ def main() -> None:
     closing = SampleTarget(settings["target"])
     rules = Rules(closing, settings.get("grace", 2.0), settings.get("patience", 10.0))
     local = Local(codec=settings["local"]) if "local" in settings else None
-    options = ExchangeOptions(rules, settings.get("codec", "none"), local)
+    identity = Identity.from_seed(hashlib.sha256(str(settings["seed"]).encode()).digest())
+    notary = Notary("test", signer_of(identity), 100 * settings["target"])
+    clipped = settings.get("clipped", False)
+    options = ExchangeOptions(rules, settings.get("codec", "none"), local, notary=notary, clipped=clipped)
     client = settings.get("client_mode", False)
     relay = settings.get("relay", "")
-    node = NodeOptions("test", settings["initial_peers"], "127.0.0.1", client_mode=client, relay=relay)
+    name = identity.member_id
+    node = NodeOptions("test", settings["initial_peers"], "127.0.0.1", client_mode=client, relay=relay, member=name)
     exchange = SwarmExchange.start(node, options)
-    say("started", maddrs=exchange.maddrs())
+    say("started", maddrs=exchange.maddrs(), member=name)
     walker = Walker(settings)
     exchange.serve_state(walker.snapshot)
     deadline = time.monotonic() + 15

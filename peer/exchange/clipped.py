@@ -1,9 +1,9 @@
 """Gradient mode's robust way: a butterfly whose reducers clip, and are checked by those whom they serve.
 
 Everybody signs the hashes of all parts of its update before the group is formed, so what it sends is fixed before it
-knows others' updates. A reducer makes the clipped mean (`peer.robust`) of each part in its share and signs what it made.
-Then every member asks one reducer for all that it received of one part, drawn by that member only then, and computes the
-part again. The group's leader, who judges complaints (`court.py`), does not reduce while others can.
+knows others' updates. A reducer makes the clipped mean (`peer.robust`) of each part in its share, and signs what it
+made. Then every member asks one reducer for all that it received of one part, drawn by that member only then, and
+computes the part again. The group's leader, who judges complaints (`court.py`), does not reduce while others can.
 
 After Gorbunov et al. 2021, "Secure Distributed Training at Scale" (arXiv 2106.11257), with a check of parts in place of
 their sums over random projections: it is exact, and nobody can be accused falsely.
@@ -27,7 +27,7 @@ from peer.exchange.base import Update
 from peer.exchange.butterfly import tensors_from, vectors
 from peer.exchange.node import NETWORK_ERRORS, Node
 from peer.exchange.parts import agrees, cut, decoded, encoded, hash_of, leaf, mean_of, root, shares
-from peer.exchange.reducer import Reducer, Work, WrongPartError
+from peer.exchange.reducer import LostSenderError, Reducer, Work, WrongPartError
 from peer.seals import Notary
 from swarm import log
 from swarm.errors import SwarmError
@@ -67,6 +67,7 @@ class Meeting:
     made: dict[int, bytes] = field(default_factory=dict)  # the encoded means that came
     shares: dict[bytes, pb.Share] = field(default_factory=dict)
     complaints: dict[bytes, pb.Complaint] = field(default_factory=dict)
+    broken: str = ""  # by others' complaints
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     bytes_sent: int = 0
     bytes_received: int = 0
@@ -83,6 +84,19 @@ def reducers_of(group: pb.Group) -> list[bytes]:
     """Who can be dialled, but not the leader unless nobody else can."""
     able = [member.peer_id for member in group.members if not member.client_mode]
     return [peer for peer in able if peer != group.leader] or able
+
+
+def checked_by(member: bytes, group: pb.Group, reducers: Sequence[bytes]) -> bytes:
+    """Whose part a member computes again: each reducer is checked by one other, and by those who do not reduce; another
+    one in each group. Nobody's when it is the only reducer.
+    """
+    turn = int.from_bytes(hashlib.sha256(group.group_id).digest()[:4], "big")
+    if member not in reducers:
+        place = [one.peer_id for one in group.members].index(member)
+        return reducers[(place + turn) % len(reducers)]
+    if len(reducers) == 1:
+        return b""
+    return reducers[(reducers.index(member) + 1 + turn % (len(reducers) - 1)) % len(reducers)]
 
 
 class Reducing(ServicerBase):
@@ -113,6 +127,8 @@ class Reducing(ServicerBase):
         try:
             async for part in self._parts(meeting, meeting.reducer):
                 yield part
+        except LostSenderError as error:
+            yield pb.Part(lost=error.sender)
         finally:
             taking.cancel()
 
@@ -140,9 +156,7 @@ class Reducing(ServicerBase):
             meeting.bytes_sent += len(data)
             yield pb.Part(tensor=data, signature=signature)
 
-    async def _take(
-        self, meeting: Meeting, sender: bytes, leaves: bytes, stream: AsyncIterator[pb.Part]
-    ) -> None:
+    async def _take(self, meeting: Meeting, sender: bytes, leaves: bytes, stream: AsyncIterator[pb.Part]) -> None:
         """Everything of one sender's; one without samples sends nothing."""
         assert meeting.reducer is not None
         if not meeting.member(sender).samples:
@@ -209,7 +223,7 @@ class Clipped:
                 if span[-1] not in meeting.made:
                     meeting.complain(peer, "what it made did not come in time")
         meeting.settled.set()
-        if not meeting.complaints:
+        if not meeting.complaints and not meeting.broken:
             await self._check_one(meeting)
         return await self._result(meeting, update)
 
@@ -250,10 +264,12 @@ class Clipped:
             reducer.promise(own, self._offer.leaves)
             for index in span:
                 reducer.put(own, index, self._offer.parts[index])
-        for index in span:
-            meeting.made[index] = await reducer.mean(index)
         try:
+            for index in span:
+                meeting.made[index] = await reducer.mean(index)
             meeting.shares[own] = await self._reducing.share(meeting, reducer)
+        except LostSenderError:
+            return  # there is a complaint already
         except SwarmError as error:
             meeting.complain(own, f"it could not sign: {error.what}")
 
@@ -264,6 +280,9 @@ class Clipped:
         try:
             stream = await stub.rpc_reduce(self._sending(meeting, span))
             async for part in aiter_with_timeout(stream, 2 * self._patience / 3):
+                if part.lost:
+                    meeting.broken = f"{meeting.member(peer).member} misses what another member should have sent it"
+                    return
                 if index not in span or decoded(part.tensor, meeting.work.counts[index], self._codec) is None:
                     meeting.complain(peer, "what it made cannot be read")
                     return
@@ -295,12 +314,9 @@ class Clipped:
 
     async def _check_one(self, meeting: Meeting) -> None:
         """Compute a part again: of a reducer that nobody else checks, as far as there are enough; drawn only now."""
-        others = [peer for peer in meeting.spans if peer != self._node.id]
-        if not others:
+        reducer = checked_by(self._node.id, meeting.group, list(meeting.spans))
+        if not reducer:
             return
-        place = [member.peer_id for member in meeting.group.members].index(self._node.id)
-        turn = int.from_bytes(hashlib.sha256(meeting.group.group_id).digest()[:4], "big")
-        reducer = others[(place + turn) % len(others)]
         part = secrets.choice(meeting.spans[reducer])
         if why := await self._fault(meeting, reducer, part):
             wrong = pb.Complaint(peer_id=reducer, why=why, fault=pb.WRONG_MEAN, part=part)
@@ -319,16 +335,18 @@ class Clipped:
         return await asyncio.to_thread(fault_of, meeting, inputs, part)
 
     async def _result(self, meeting: Meeting, update: Update) -> Average:
-        told = {"complaints": tuple(meeting.complaints.values()), "shares": tuple(meeting.shares.values())}
-        if meeting.complaints:
-            first = next(iter(meeting.complaints.values()))
-            return Average(broken=f"{meeting.member(first.peer_id).member}: {first.why}", **told)
+        complaints, shares_ = tuple(meeting.complaints.values()), tuple(meeting.shares.values())
+        if complaints:
+            broken = f"{meeting.member(complaints[0].peer_id).member}: {complaints[0].why}"
+            return Average(broken=broken, complaints=complaints, shares=shares_)
+        if meeting.broken:
+            return Average(broken=meeting.broken)
         if meeting.reducer:
             for peer, why in meeting.reducer.refused.items():
                 logger.warning("a part of %s's update is left out: %s", meeting.member(peer).member, why)
         made = await asyncio.to_thread(self._tensors, meeting, update)
         found = await asyncio.to_thread(measure, made, meeting.bytes_sent, meeting.bytes_received)
-        return replace(found, **told)
+        return replace(found, shares=shares_)
 
     def _tensors(self, meeting: Meeting, update: Update) -> dict[str, torch.Tensor]:
         counts = meeting.work.counts

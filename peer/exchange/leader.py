@@ -43,7 +43,6 @@ _LONGEST_HOLD = 30.0  # seconds
 _APPEAL_SECONDS = 2.0  # before the coordinator is asked again
 _INVITATIONS = 5  # rounds that wait for the same peer while it catches up, until it takes part
 
-
 # Whether the members named may make the round.
 Arbiter = Callable[[int, Appeal], Awaitable[bool]]
 
@@ -139,9 +138,7 @@ class Leader:
         return self._look()
 
     def _expects(self, guest: bytes) -> bool:
-        """Whether the round waits for a peer that catches up: for long the first time, because fetching the state may
-        take longer than a round, and not again and again for one that is never in time.
-        """
+        """Whether the round waits for a peer that catches up, for long; not again and again for one that is late."""
         self._guests[guest] += 1
         self._hosted.setdefault(guest, self.round)
         return self._guests[guest] <= _INVITATIONS
@@ -365,7 +362,12 @@ class Leader:
 
 def _seat(peer: bytes, word: Ready) -> pb.GroupMember:
     return pb.GroupMember(
-        peer_id=peer, samples=word.samples, client_mode=word.client_mode, payload=word.payload, member=word.member
+        peer_id=peer,
+        samples=word.samples,
+        client_mode=word.client_mode,
+        payload=word.payload,
+        member=word.member,
+        seal=word.seal,
     )
 
 
@@ -379,6 +381,7 @@ def _ready(request: pb.ReadyRequest, now: float) -> Ready:
         request.member,
         tuple(request.made_by),
         request.voted,
+        request.seal,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import prod
 
 import numpy as np
@@ -19,7 +19,7 @@ from peer.robust import robust_mean
 
 guard.prepare()
 
-from hivemind.compression import CompressionInfo, deserialize_torch_tensor, serialize_torch_tensor  # noqa: E402
+from hivemind.compression import CompressionInfo, deserialize_torch_tensor  # noqa: E402
 from hivemind.proto import runtime_pb2  # noqa: E402
 
 VALUES = 1 << 15  # of a part: whoever checks one fetches it from a reducer as often as there are senders
@@ -31,13 +31,14 @@ Floats = NDArray[np.float32]
 
 def cut(vectors: Sequence[Tensor]) -> list[Tensor]:
     """The parts of all vectors (`peer.exchange.butterfly.vectors`), one behind the other."""
-    return [part for vector in vectors for part in vector.split(VALUES)]
+    return [part for vector in vectors for part in torch.split(vector, VALUES)]
 
 
 def encoded(part: Tensor, codec: str) -> bytes:
     """A part as it travels."""
     coder = CODECS[codec]()
-    return coder.compress(part, CompressionInfo.from_tensor(part, key=0)).SerializeToString(deterministic=True)
+    data: bytes = coder.compress(part, CompressionInfo.from_tensor(part, key=0)).SerializeToString(deterministic=True)
+    return data
 
 
 def decoded(data: bytes, count: int, codec: str) -> Floats | None:
@@ -76,10 +77,10 @@ def shares(counts: Sequence[int], reducers: int) -> list[range]:
     """Which parts, of so many values each, every reducer takes: neighbours, about as many values for each."""
     ends = list(accumulate(counts))
     total = ends[-1]
-    cuts = [sum(2 * end - count <= 2 * total * k / reducers for end, count in zip(ends, counts, strict=True))
-            for k in range(reducers + 1)]
+    middles = [2 * end - count for end, count in zip(ends, counts, strict=True)]
+    cuts = [sum(middle * reducers <= 2 * total * k for middle in middles) for k in range(reducers + 1)]
     cuts[0], cuts[-1] = 0, len(counts)
-    return [range(begin, end) for begin, end in zip(cuts, cuts[1:], strict=False)]
+    return [range(begin, end) for begin, end in pairwise(cuts)]
 
 
 def mean_of(sent: Sequence[bytes], samples: Sequence[int], count: int, codec: str) -> tuple[Floats, dict[int, str]]:

@@ -28,6 +28,14 @@ class WrongPartError(Exception):
     """A sender sent something else than it had promised."""
 
 
+class LostSenderError(Exception):
+    """There is no mean: this sender did not send its part."""
+
+    def __init__(self, sender: bytes) -> None:
+        super().__init__()
+        self.sender = sender
+
+
 class Reducer:
     """The parts in `span`."""
 
@@ -56,10 +64,10 @@ class Reducer:
         self._look(index)
 
     def lose(self, sender: bytes) -> None:
-        """Wait no longer for a sender."""
+        """Wait no longer: without this sender there is no mean, and everybody is told so."""
         self._gone.add(sender)
-        for index in self._span:
-            self._look(index)
+        for full in self._full.values():
+            full.set()
 
     def missing(self) -> set[bytes]:
         """Who has not sent everything yet."""
@@ -71,8 +79,10 @@ class Reducer:
         return set(self._promised)
 
     async def mean(self, index: int) -> bytes:
-        """The mean of a part, encoded once for all; waits for all senders."""
+        """The mean of a part, encoded once for all; waits for all senders. Raises LostSenderError."""
         await self._full[index].wait()
+        if self._gone:
+            raise LostSenderError(min(self._gone))
         if index not in self._made:
             self._made[index] = asyncio.ensure_future(asyncio.to_thread(self._make, index))
         return await asyncio.shield(self._made[index])
@@ -87,14 +97,12 @@ class Reducer:
         return [pb.Input(peer_id=one, tensor=data, leaves=self._promised[one]) for one, data in parts.items()]
 
     def _look(self, index: int) -> None:
-        if all(m.peer_id in self._parts[index] or m.peer_id in self._gone for m in self._work.senders):
+        if all(member.peer_id in self._parts[index] for member in self._work.senders):
             self._full[index].set()
 
     def _make(self, index: int) -> bytes:
-        parts = self._parts[index]
-        here = [member for member in self._work.senders if member.peer_id in parts]
-        data, samples = [parts[m.peer_id] for m in here], [m.samples for m in here]
+        senders = self._work.senders
+        data, samples = [self._parts[index][m.peer_id] for m in senders], [m.samples for m in senders]
         mean, refused = mean_of(data, samples, self._work.counts[index], self._work.codec)
-        self.refused |= {here[place].peer_id: why for place, why in refused.items()}
+        self.refused |= {senders[place].peer_id: why for place, why in refused.items()}
         return encoded(torch.from_numpy(mean), self._work.codec)
-

@@ -16,6 +16,8 @@ from peer.exchange.average import Average
 from peer.exchange.ballot import Ballot
 from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, StateSource, Update, View
 from peer.exchange.carrier import Carrier
+from peer.exchange.clipped import Clipped, Reducing
+from peer.exchange.court import Court, claim_of, objection
 from peer.exchange.delivery import Delivery, Fallback, Progress
 from peer.exchange.gather import Gather
 from peer.exchange.leader import Arbiter, Leader, Rules, nobody_else
@@ -27,6 +29,7 @@ from peer.exchange.rounds import evaluator_of, leader_of
 from peer.exchange.snapshot import download
 from peer.exchange.ways import Way
 from peer.line import Line
+from peer.seals import Notary
 from swarm import log
 from swarm.chunks import Manifest
 from swarm.errors import UnreachableError
@@ -53,6 +56,8 @@ class ExchangeOptions:
     line: Line = field(default_factory=Line)
     arbiter: Arbiter = nobody_else
     ballot: Ballot = field(default_factory=Ballot)
+    notary: Notary | None = None  # among strangers: seals updates, and looks at others'
+    clipped: bool = False  # gradient mode: a robust mean instead of the plain one
 
 
 class SwarmExchange:
@@ -70,6 +75,7 @@ class SwarmExchange:
         self._loop = loop
         self._delivery = Delivery(node, servicer.shelf)
         self._reporter = Reporter(self._report, rules.closing)
+        self.notary: Notary | None = None
         self._lost: set[bytes] = set()
         self._group = pb.Group()  # that of the last round that was applied
         self._made_by: tuple[int, tuple[str, ...]] = (-1, ())  # the members whose group made θ of that round
@@ -83,23 +89,27 @@ class SwarmExchange:
         dht = start_dht(node_options)
         loop = LoopThread()
         node = loop.run(Node.open(dht, node_options), _CALL_SECONDS)
-        leader = Leader(node.id, options.rules, node.members)
+        leader = _leader(node, options)
         leader.relays, leader.left = (lambda: node.relays), (lambda: node.left)
         leader.arbiter = options.arbiter
         servicer, carrier = Servicer(leader), Carrier()
         servicer.line = node.line = options.line
-        way = _way(node, servicer, carrier, options)
+        reducing = Reducing(node, options.notary, options.rules.patience) if options.notary else None
+        way = _way(node, servicer, carrier, reducing, options)
+        if isinstance(leader, Court) and isinstance(way, Clipped):
+            leader.recheck = way.recheck
         exchange = cls(node, servicer, leader, way, options.rules, options.ballot, loop)
+        exchange.notary = options.notary
         servicer.redirect = exchange.redirect
         servicer.heard_of, servicer.made_by = node.heard_of, exchange.made_by
-        loop.run(exchange._open(carrier), _CALL_SECONDS)
+        loop.run(exchange._open(carrier, *([reducing] if reducing else [])), _CALL_SECONDS)
         if options.local:
             loop.spawn(node.keep_relays())
         return exchange
 
-    async def _open(self, carrier: Carrier) -> None:
+    async def _open(self, *more: Any) -> None:
         if not self._node.me.client_mode:
-            for handlers in (self._servicer, carrier):
+            for handlers in (self._servicer, *more):
                 await handlers.add_p2p_handlers(self._node.p2p, namespace=self._node.run)
         await self._node.declare()
         await self._node.refresh()
@@ -206,7 +216,7 @@ class SwarmExchange:
         limit = self._rules.grace + 3 * self._rules.patience + 2 * _CALL_SECONDS
         try:
             return self._loop.run(self._exchange(update), limit)
-        except (*NETWORK_ERRORS, FutureTimeoutError) as error:
+        except (*NETWORK_ERRORS, FutureTimeoutError, UnreachableError) as error:
             return Retry(f"the exchange failed: {error or type(error).__name__}")
 
     async def _exchange(self, update: Update) -> Result:
@@ -217,7 +227,8 @@ class SwarmExchange:
         if group.verdict != pb.GO:
             return Resync(group.why) if group.verdict == pb.RESYNC else Retry(group.why)
         reach("exchange")
-        average = await self._way.average(group, update, parcel)
+        lie = objection(self.notary, group, update.round, update.digest) if self.notary else ""
+        average = Average(broken=lie) if lie else await self._way.average(group, update, parcel)
         reach("commit")
         outcome = await self._vote_and_commit(leader, group, update.round, average)
         if outcome.verdict == pb.GO:
@@ -247,6 +258,8 @@ class SwarmExchange:
             made_by=self.made_by(update.round),
             voted=self._ballot.round,
         )
+        if self.notary:
+            request.seal = await asyncio.to_thread(self.notary.seal, claim_of(request, self._node.id))
         if leader == self._node.id:
             return await self._leader.ready(leader, request)
         seconds = self._rules.grace + self._rules.patience + _CALL_SECONDS
@@ -276,6 +289,8 @@ class SwarmExchange:
             norm=average.norm,
             why=average.broken,
             rates=[pb.Rate(peer_id=peer, bytes_per_second=rate) for peer, rate in average.rates.items()],
+            complaints=average.complaints,
+            shares=average.shares,
         )
         if leader == self._node.id:
             return await self._leader.commit(leader, request)
@@ -354,7 +369,17 @@ class SwarmExchange:
         guard.leave()
 
 
-def _way(node: Node, servicer: Servicer, carrier: Carrier, options: ExchangeOptions) -> Way:
+def _leader(node: Node, options: ExchangeOptions) -> Leader:
+    if options.notary is None:
+        return Leader(node.id, options.rules, node.members)
+    court = Court(node.id, options.rules, node.members)
+    court.admit(options.notary)
+    return court
+
+
+def _way(node: Node, servicer: Servicer, carrier: Carrier, reducing: Reducing | None, options: ExchangeOptions) -> Way:
     if options.local:
         return Gather(node, carrier, options.local, options.rules.patience)
+    if options.clipped and options.notary and reducing:
+        return Clipped(node, reducing, options.notary, options.codec, options.rules.patience)
     return AllReduce(node, servicer, options.codec, options.rules.patience)

@@ -450,6 +450,7 @@ class Part(_message.Message):
     LEAVES_FIELD_NUMBER: _builtins.int
     TENSOR_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
     group_id: _builtins.bytes
     """of the first"""
     leaves: _builtins.bytes
@@ -458,6 +459,8 @@ class Part(_message.Message):
     """hivemind's Tensor"""
     signature: _builtins.bytes
     """from a reducer, of the last: see Share"""
+    lost: _builtins.bytes
+    """from a reducer: this sender did not send, so there is no mean"""
     def __init__(
         self,
         *,
@@ -465,10 +468,11 @@ class Part(_message.Message):
         leaves: _builtins.bytes = ...,
         tensor: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
+        lost: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "leaves", b"leaves", "signature", b"signature", "tensor", b"tensor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "leaves", b"leaves", "lost", b"lost", "signature", b"signature", "tensor", b"tensor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,139 @@
+"""What a member of the clipped exchange may do instead of its part: each changes one `Clipped`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from peer.exchange.clipped import Clipped, Meeting
+from peer.exchange.parts import decoded, encoded, leaf, root
+from swarm.proto import exchange_pb2 as pb
+
+Lie = Callable[[Clipped], None]
+
+
+def changed(data: bytes, count: int, codec: str) -> bytes:
+    """An encoded part with other values."""
+    values = decoded(data, count, codec)
+    assert values is not None
+    return encoded(torch.from_numpy(values + np.float32(1)), codec)
+
+
+def lying_reducer(way: Clipped) -> None:
+    """It signs and gives to all what is not the clipped mean."""
+    honest = way._meeting
+
+    def meeting(group: pb.Group) -> Meeting:
+        found = honest(group)
+        if reducer := found.reducer:
+            make = reducer._make
+            reducer._make = lambda index: changed(make(index), found.work.counts[index], found.work.codec)  # type: ignore[method-assign]
+        return found
+
+    way._meeting = meeting  # type: ignore[method-assign]
+
+
+def two_faced_reducer(way: Clipped) -> None:
+    """It makes the right mean for itself and one other, and signs another one for the rest."""
+    reducing, believed = way._reducing, set[bytes]()
+    honest = reducing.rpc_reduce
+
+    async def rpc_reduce(stream: Any, context: Any) -> AsyncIterator[pb.Part]:
+        caller = context.remote_id.to_bytes()
+        if not believed:
+            believed.add(caller)
+        parts = [part async for part in honest(stream, context)]
+        if caller not in believed and parts:
+            meeting = next(f.result() for f in reversed(reducing._meetings.values()) if f.done())
+            span = meeting.spans[way._node.id]
+            tensors = [
+                changed(p.tensor, meeting.work.counts[i], meeting.work.codec) for i, p in zip(span, parts, strict=True)
+            ]
+            digest = root(b"".join(map(leaf, tensors)))
+            signature = reducing._notary.sign_share(meeting.group.group_id, digest)
+            parts = [pb.Part(tensor=data) for data in tensors]
+            parts[-1].signature = signature
+        for part in parts:
+            yield part
+
+    reducing.rpc_reduce = rpc_reduce  # type: ignore[method-assign]
+
+
+def false_accuser(way: Clipped) -> None:
+    """It says of an honest reducer that its mean is wrong."""
+
+    async def check(meeting: Meeting) -> None:
+        victim = next(peer for peer in meeting.spans if peer != way._node.id)
+        meeting.complaints[victim] = pb.Complaint(
+            peer_id=victim, why="made up", fault=pb.WRONG_MEAN, part=meeting.spans[victim].start
+        )
+
+    way._check_one = check  # type: ignore[method-assign]
+
+
+def slanderer(way: Clipped) -> None:
+    """It says of an honest reducer that nothing came from it."""
+
+    async def check(meeting: Meeting) -> None:
+        meeting.complain(next(peer for peer in meeting.spans if peer != way._node.id), "made up")
+
+    way._check_one = check  # type: ignore[method-assign]
+
+
+def _sending(way: Clipped, other: Callable[[bytes], bytes | None]) -> None:
+    honest = way._sending
+
+    async def sending(meeting: Meeting, span: range) -> AsyncIterator[pb.Part]:
+        async for part in honest(meeting, span):
+            if part.tensor:
+                data = other(part.tensor)
+                if data is None:
+                    await asyncio.sleep(3600)
+                part.tensor = data or b""
+            yield part
+
+    way._sending = sending  # type: ignore[method-assign]
+
+
+def other_parts(way: Clipped) -> None:
+    """It sends something else than it signed."""
+    _sending(way, lambda data: data[:-1] + bytes([data[-1] ^ 1]))
+
+
+def oversized_parts(way: Clipped) -> None:
+    _sending(way, lambda data: data * 4)
+
+
+def silent_sender(way: Clipped) -> None:
+    """It promises an update and sends nothing."""
+    _sending(way, lambda _: None)
+
+
+def replayer(way: Clipped) -> None:
+    """Every request of it carries the seal of the first."""
+    notary, honest, first = way._notary, way._notary.seal, list[bytes]()
+
+    def seal(claim: Any) -> bytes:
+        first.append(honest(claim))
+        return first[0]
+
+    notary.seal = seal  # type: ignore[method-assign]
+
+
+LIES: dict[str, Lie] = {
+    lie.__name__: lie
+    for lie in (
+        lying_reducer,
+        two_faced_reducer,
+        false_accuser,
+        slanderer,
+        other_parts,
+        oversized_parts,
+        silent_sender,
+        replayer,
+    )
+}
