@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from peer.exchange.swarm import ExchangeOptions, SwarmExchange
 from peer.seals import Notary, signer_of
 from swarm.identity import Identity
 from swarm.sections import Local
+from tests.liars import LIES
 from tests.peer_sample import sampled
 
 
@@ -40,6 +42,23 @@ def tensors(seed: int, size: int) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     shapes = {"a": (size // 2,), "b": (size // 8, 2), "c": (size // 4,)}
     return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+Tensors = dict[str, torch.Tensor]
+
+
+def _all(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Tensors], Tensors]:
+    return lambda values: {name: change(tensor) for name, tensor in values.items()}
+
+
+SENT = {
+    "honest": _all(lambda tensor: tensor),
+    "flip": _all(lambda tensor: -tensor),
+    "NaN": _all(lambda tensor: tensor * float("nan")),
+    "inf": _all(lambda tensor: tensor + float("inf")),
+    "large": _all(lambda tensor: tensor * 1000),
+    "zeros": _all(torch.zeros_like),
+}
 
 
 class Walker:
@@ -86,7 +105,7 @@ def walk(walker: Walker, exchange: SwarmExchange) -> None:
 
 def end_round(walker: Walker, exchange: SwarmExchange, count: int) -> int:
     settings = walker.settings
-    mine = tensors(settings["seed"] * 1000 + walker.round, settings["size"])
+    mine = SENT[settings.get("sends", "honest")](tensors(settings["seed"] * 1000 + walker.round, settings["size"]))
     if 0 <= settings.get("lie_from", -1) <= walker.round:  # until it is found out: it may be late for a round
         walker.state["a"] += 1.0
     started = time.perf_counter()
@@ -139,6 +158,8 @@ def main() -> None:
     name = identity.member_id
     node = NodeOptions("test", settings["initial_peers"], "127.0.0.1", client_mode=client, relay=relay, member=name)
     exchange = SwarmExchange.start(node, options)
+    if lie := settings.get("lie"):
+        LIES[lie](exchange._way)  # type: ignore[arg-type]
     say("started", maddrs=exchange.maddrs(), member=name)
     walker = Walker(settings)
     exchange.serve_state(walker.snapshot)

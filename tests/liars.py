@@ -11,6 +11,7 @@ import torch
 
 from peer.exchange.clipped import Clipped, Meeting
 from peer.exchange.parts import decoded, encoded, leaf, root
+from peer.exchange.payloads import Payloads
 from swarm.proto import exchange_pb2 as pb
 
 Lie = Callable[[Clipped], None]
@@ -124,6 +125,38 @@ def replayer(way: Clipped) -> None:
     notary.seal = seal  # type: ignore[method-assign]
 
 
+def other_payload(_way: object) -> None:
+    """Local mode: what it gives is not what it had named."""
+    honest = Payloads.read
+
+    async def read(self: Payloads, sha256: str, offset: int) -> AsyncIterator[bytes]:
+        async for data in honest(self, sha256, offset):
+            yield bytes(len(data))
+
+    Payloads.read = read  # type: ignore[method-assign]
+
+
+def oversized_payload(_way: object) -> None:
+    """Local mode: it gives more than an update has."""
+    honest = Payloads.read
+
+    async def read(self: Payloads, sha256: str, offset: int) -> AsyncIterator[bytes]:
+        async for data in honest(self, sha256, offset):
+            yield data * 3
+
+    Payloads.read = read  # type: ignore[method-assign]
+
+
+def withheld_payload(_way: object) -> None:
+    """Local mode: it gives nothing."""
+
+    async def read(_self: Payloads, _sha256: str, _offset: int) -> AsyncIterator[bytes]:
+        await asyncio.sleep(3600)
+        yield b""
+
+    Payloads.read = read  # type: ignore[method-assign]
+
+
 LIES: dict[str, Lie] = {
     lie.__name__: lie
     for lie in (
@@ -135,5 +168,8 @@ LIES: dict[str, Lie] = {
         oversized_parts,
         silent_sender,
         replayer,
+        other_payload,
+        oversized_payload,
+        withheld_payload,
     )
 }
