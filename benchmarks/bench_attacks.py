@@ -36,6 +36,8 @@ from benchmarks.arena import (
     robust_updates,
 )
 from benchmarks.attacks import ATTACKS
+from benchmarks.malformed import refusals
+from benchmarks.overhead import overhead
 from benchmarks.replicas import Ground
 from benchmarks.results import FOLDER, record
 from peer.codecs import codec_of
@@ -141,7 +143,12 @@ def main() -> None:
         cache.mkdir(parents=True, exist_ok=True)
         bench = Bench(QUICK if options.quick else GAMES, cache)
         found = {run: bench.standings(run) for run in runs(QUICK_ATTACKS if options.quick else tuple(ATTACKS))}
-    figures = {"peers": PEERS, "runs": summary(found)}
+    figures = {
+        "peers": PEERS,
+        "runs": summary(found),
+        "malformed": refusals(),
+        "overhead_at_10m_and_8_peers": overhead(1 if options.quick else 5),
+    }
     if not options.quick:
         from benchmarks.plots import attacks
 

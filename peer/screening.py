@@ -74,7 +74,7 @@ class Census:
 
     def _by_overlap(self, refused: dict[int, str]) -> dict[int, str]:
         """Who chose values that others did not choose: those count as if all had sent them (`peer.combine`)."""
-        parts = {p: self.shared[p] / self.sent[p] for p in range(self.peers) if p not in refused}
+        parts = {p: self.shared[p] / sent for p, sent in enumerate(self.sent) if sent and p not in refused}
         if len(parts) < _FEWEST:
             return {}
         usual = median(parts.values())

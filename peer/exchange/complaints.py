@@ -36,25 +36,28 @@ class Sentence:
 
 def judge(words: Collection[Word], members: Collection[str], leader: str, round_: int) -> list[Sentence]:
     """Who sits out after an exchange of these members that failed."""
+    accusers: dict[str, set[str]] = {}
+    for word in words:
+        accusers.setdefault(word.accused, set()).add(word.accuser)
     found: dict[str, Sentence] = {}
     for word in words:
         if word.proven:
             found[word.accused] = Sentence(word.accused, FOREVER, word.why)
-    accusers: dict[str, set[str]] = {}
-    for word in words:
-        accusers.setdefault(word.accused, set()).add(word.accuser)
-    for word in words:
-        if word.accused in found:
-            continue
-        if word.proven is False:
-            why = f"what it says of {word.accused} is not so"
-            found.setdefault(word.accuser, Sentence(word.accuser, round_, why))
         elif 2 * len(accusers[word.accused] - {word.accused}) > len(members) - 1:
-            found[word.accused] = Sentence(word.accused, round_, f"most members say of it: {word.why}")
-        else:
-            for one, other in ((word.accuser, word.accused), (word.accused, word.accuser)):
-                found.setdefault(one, Sentence(one, round_, f"its word stands against that of {other}: {word.why}"))
+            found.setdefault(word.accused, Sentence(word.accused, round_, f"most members say of it: {word.why}"))
+    guilty = set(found)
+    for word in words:
+        if word.accused not in guilty:
+            for sentence in _disputed(word, round_):
+                found.setdefault(sentence.member, sentence)
     return [sentence for member, sentence in found.items() if member != leader]
+
+
+def _disputed(word: Word, round_: int) -> list[Sentence]:
+    if word.proven is False:
+        return [Sentence(word.accuser, round_, f"what it says of {word.accused} is not so")]
+    pairs = (word.accuser, word.accused), (word.accused, word.accuser)
+    return [Sentence(one, round_, f"its word stands against that of {other}: {word.why}") for one, other in pairs]
 
 
 @dataclass
