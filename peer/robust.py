@@ -39,29 +39,14 @@ def centered_clip(rows: Rows, shares: Sequence[float], steps: int = STEPS) -> Ro
     if len(rows) < _FEWEST:
         return sum((row * share for row, share in zip(rows, shares, strict=True)), np.zeros(rows.shape[1]))
     center = _coordinate_median(rows)
-    away, part = np.empty_like(rows), np.empty_like(center)  # taken once: it is what costs most
+    away, part = np.empty_like(rows), np.empty_like(center)  # taken once: new memory costs more than arithmetic
     for _ in range(steps):
         np.subtract(rows, center, out=away)
-        distances = row_norms(away)
-        radius = median(distances.tolist())
-        for row, distance, share in zip(away, distances.tolist(), shares, strict=True):
+        distances = row_norms(away).tolist()
+        radius = median(distances)
+        for row, distance, share in zip(away, distances, shares, strict=True):
             scale = radius / distance if distance > radius else 1.0
             center += np.multiply(row, share * scale, out=part)
-    return centered_clip(rows[kept], shares).astype(np.float32), refused
-
-
-def centered_clip(rows: Rows, shares: Sequence[float], steps: int = STEPS) -> Rows:
-    """The clipped mean [d] of `rows` [n, d], which are values of fp32; `shares` [n], their weights, sum to 1."""
-    if len(rows) < _FEWEST:
-        return sum((row * share for row, share in zip(rows, shares, strict=True)), np.zeros(rows.shape[1]))
-    center = _coordinate_median(rows)
-    away, part = np.empty_like(rows), np.empty_like(center)  # taken once: it is what costs most
-    for _ in range(steps):
-        np.subtract(rows, center, out=away)
-        distances = row_norms(away)
-        radius = median(distances.tolist())
-        for row, distance, share in zip(away, distances.tolist(), shares, strict=True):
-            center = center + row * (share * (radius / distance if distance > radius else 1.0))
     return center
 
 
