@@ -15,6 +15,7 @@ from swarm.proto import exchange_pb2 as pb
 
 logger = log.get(__name__)
 
+_REMEMBERED = 64  # refusals
 _HEARING_SECONDS = 3.0  # after a complaint, for those of others
 
 # What is wrong with a reducer's part, found by computing it again: (group, reducer, part).
@@ -54,6 +55,7 @@ class Court(Leader):
         self.bench = Bench()
         self._hearings: dict[bytes, _Hearing] = {}
         self._nonces: set[bytes] = set()  # of this round
+        self._refused: dict[bytes, str] = {}  # whom, and why; said once
 
     def advance(self, round_: int) -> None:
         if round_ != self.round:
@@ -62,7 +64,9 @@ class Court(Leader):
 
     async def ready(self, peer: bytes, request: pb.ReadyRequest) -> pb.Group:
         if why := self._refuses(peer, request):
-            logger.warning("%s is refused: %s", request.member, why)
+            if self._refused.get(peer) != why:
+                logger.warning("%s is refused: %s", request.member, why)
+            self._refused = {**dict(list(self._refused.items())[-_REMEMBERED:]), peer: why}
             return pb.Group(verdict=pb.RETRY, why=f"refused: {why}")
         self._nonces.add(nonce_of(request.seal))
         return await super().ready(peer, request)

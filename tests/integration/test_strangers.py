@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from peer.exchange.parts import VALUES
 from peer.robust import robust_mean
 from tests.exchange_peer import tensors
 from tests.harness import Program, digests, exchange_peers
+from tests.swarm_run import digests as held
+from tests.swarm_run import swarm_run
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120), pytest.mark.long]
 
@@ -73,3 +76,18 @@ def test_who_lies_in_local_mode_sits_out_and_the_others_go_on(lie: str) -> None:
 def test_bad_updates_of_local_mode_are_left_out_by_everybody(sends: str) -> None:
     honest, _ = swarm([{"sends": sends}, {"sends": sends}], local="sparse")
     assert honest[0].every("applied")[-1]["members"] == 5
+
+
+def test_a_whole_swarm_trains_with_clipping_and_signs_by_its_supervisors(tmp_path: Path) -> None:
+    with swarm_run(tmp_path, rounds=6, compression="fp16") as run:
+        robust = '[exchange]\naggregation = "centered_clip"'
+        run.spec.write_text(run.spec.read_text().replace("[exchange]", robust))
+        run.launch()
+        peers = [run.join(f"peer-{number}") for number in range(3)]
+        for peer in peers:
+            assert peer.finish(60) == 0, peer.stderr
+            assert peer.stderr == ""
+        found = held(peers)
+        assert sorted(found) == list(range(6))
+        assert all(len(kinds) == 1 for kinds in found.values()), found
+        assert any(event["members"] == 3 for event in peers[0].every("round"))
