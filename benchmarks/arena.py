@@ -196,6 +196,19 @@ class Arena:
         assert len({learner.digest for learner in learners}) == 1, "the replicas differ"
 
 
+def within(most: int, combine: Combine) -> Combine:
+    """Without those who say that they are of more samples: their seals are refused."""
+
+    def screened(sent: Sequence[Sent], shapes: Shapes) -> tuple[Vector, set[int], list[bytes]]:
+        kept = [place for place, one in enumerate(sent) if one.samples <= most]
+        made, refused, payloads = combine([sent[place] for place in kept], shapes)
+        of = dict(zip(kept, payloads, strict=False))
+        left_out = {kept[place] for place in refused} | set(range(len(sent))) - set(kept)
+        return made, left_out, [of.get(place, b"") for place in range(len(sent))] if payloads else []
+
+    return screened
+
+
 def robust_gradients(sent: Sequence[Sent], _shapes: Shapes) -> tuple[Vector, set[int], list[bytes]]:
     """As the all-reduce's reducers: part by part."""
     rows, samples = np.array([one.vector.astype(np.float32) for one in sent], np.float64), [one.samples for one in sent]

@@ -34,6 +34,7 @@ from benchmarks.arena import (
     mean_of_updates,
     robust_gradients,
     robust_updates,
+    within,
 )
 from benchmarks.attacks import ATTACKS
 from benchmarks.malformed import refusals
@@ -41,6 +42,7 @@ from benchmarks.overhead import overhead
 from benchmarks.replicas import Ground
 from benchmarks.results import FOLDER, record
 from peer.codecs import codec_of
+from peer.modes import most_samples
 from swarm.runspec import RunSpec
 
 PEERS = 16
@@ -109,10 +111,10 @@ class Bench:
 
 
 def _combine(spec: RunSpec, way: str) -> Combine:
-    if spec.training.mode == "gradient":
-        return robust_gradients if way == "robust" else mean_of_gradients
-    codec = codec_of(spec.local)
-    return robust_updates(codec, spec.local.clip) if way == "robust" else mean_of_updates(codec)
+    gradient, codec = spec.training.mode == "gradient", codec_of(spec.local)
+    if way == "mean":
+        return mean_of_gradients if gradient else mean_of_updates(codec)
+    return within(most_samples(spec), robust_gradients if gradient else robust_updates(codec, spec.local.clip))
 
 
 def summary(found: dict[Run, list[Standing]]) -> dict[str, Any]:
