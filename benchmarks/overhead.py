@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from peer.seals import Claim, Notary, signer_of
 from swarm.identity import Identity
 
 STEPS, BATCH, TOKENS = 30, 8, 128  # of a round in local mode; in gradient mode a member's part is one such batch
-LINK = 100e6 / 8  # bytes per second
+LINKS = (20, 100)  # Mbit/s, up and down
 
 
 def overhead(repeats: int) -> dict[str, Any]:
@@ -30,7 +29,7 @@ def overhead(repeats: int) -> dict[str, Any]:
     found: dict[str, Any] = {"seconds_of_a_step_of_8_samples": round(step, 3)}
     for name in ("sparse", "int8"):
         found[f"local, {name}"] = _local(CODECS[name], shapes, STEPS * step, repeats)
-    found["gradient, fp16"] = _gradient(shapes, step, repeats)
+    found |= _gradient(shapes, step, repeats)
     found["seal_and_8_looks_seconds"] = round(_seals(), 4)
     return found
 
@@ -62,8 +61,10 @@ def _local(codec: Codec, shapes: Shapes, train: float, repeats: int) -> dict[str
     return _figures(before, now, train + before)
 
 
-def _gradient(shapes: Shapes, train: float, repeats: int) -> dict[str, float]:
-    """A member's share is a seventh of the vector (the leader does not reduce); of the plain mean an eighth."""
+def _gradient(shapes: Shapes, train: float, repeats: int) -> dict[str, dict[str, float]]:
+    """A member's share is a seventh of the vector (the leader does not reduce); of the plain mean an eighth. The time
+    on the line of the parts that it asks for, to check one, is overhead too.
+    """
     updates = [{n: torch.from_numpy(v) for n, v in update(shapes, seed).items()} for seed in range(PEERS)]
     cuts = [cut(vectors(one, "fp16")) for one in updates]
     sent = [[encoded(part, "fp16") for part in parts] for parts in cuts]
@@ -85,9 +86,13 @@ def _gradient(shapes: Shapes, train: float, repeats: int) -> dict[str, float]:
             mean, _ = mean_of([one[index] for one in sent], [8] * PEERS, counts[index], "fp16")
             encoded(torch.from_numpy(mean), "fp16")
 
-    travel = 2 * 2 * sum(prod(shape) for shape in shapes.values()) / LINK
     before, now = seconds(plain, repeats), seconds(clipped, repeats)
-    return _figures(before, now, train + before + travel)
+    update_bytes, check_bytes = sum(map(len, sent[0])), PEERS * len(sent[0][0])
+    found = {}
+    for rate in LINKS:
+        travel, check = (8 * size / (rate * 1e6) for size in (2 * update_bytes, check_bytes))
+        found[f"gradient, fp16, {rate} Mbit/s"] = _figures(before, now + check, train + before + travel)
+    return found
 
 
 def _figures(before: float, now: float, round_: float) -> dict[str, float]:

@@ -31,7 +31,8 @@ def robust_mean(rows: Rows, samples: Sequence[int]) -> tuple[NDArray[np.float32]
     if not kept:
         return np.zeros(rows.shape[1], np.float32), refused
     shares = weights([samples[peer] for peer in kept])
-    return centered_clip(rows[kept], shares).astype(np.float32), refused
+    good = rows[kept] if refused else rows
+    return centered_clip(good, shares).astype(np.float32), refused
 
 
 def centered_clip(rows: Rows, shares: Sequence[float], steps: int = STEPS) -> Rows:
