@@ -59,8 +59,8 @@ def merged(codec: Codec, found: Sequence[Contribution], shapes: Shapes, clip: fl
     Raises CorruptError when no payload can be read.
     """
     result = merge(codec, found, shapes, clip)
-    left_out = {found[place].payload for place in result.refused}
-    taken = understood(codec, own, shapes) if own and own not in left_out else {}
+    kept = {item.payload for place, item in enumerate(found) if place not in result.refused}
+    taken = understood(codec, own, shapes) if own in kept else {}
     average = measure(_tensors(result.update))
     return replace(average, taken=_tensors(taken), lost=result.lost, refused=result.refused)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from peer.codecs import codec_of, encode
+from peer.exchange.average import merged
 from peer.merge import Contribution, merge
 from swarm.sections import Local
 
@@ -59,6 +60,14 @@ def test_another_size_is_left_out_before_it_is_read(size: int) -> None:
     good = [sent(honest(seed)) for seed in range(3)]
     bad = good[0].payload[:size] if size <= 0 else good[0].payload + b"x"
     assert list(merge(SPARSE, [Contribution(8, bad), *good], SHAPES, 1.0).refused) == [0]
+
+
+def test_who_was_copied_has_given_its_update_and_who_was_refused_has_not() -> None:
+    one, other, loud = sent(honest(0)), sent(honest(1)), sent({n: 1000 * v for n, v in honest(7).items()})
+    found = [one, other, one, sent(honest(3)), loud]
+    assert merged(SPARSE, found, SHAPES, 1.0, one.payload).taken.keys() == SHAPES.keys()
+    assert merged(SPARSE, found, SHAPES, 1.0, loud.payload).taken == {}
+    assert merged(SPARSE, found, SHAPES, 1.0, b"").taken == {}
 
 
 def test_two_peers_have_no_majority_and_both_count() -> None:
