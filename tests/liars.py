@@ -12,6 +12,7 @@ import torch
 from peer.exchange.clipped import Clipped, Meeting
 from peer.exchange.parts import decoded, encoded, leaf, root
 from peer.exchange.payloads import Payloads
+from peer.exchange.reducer import Reducer
 from swarm.proto import exchange_pb2 as pb
 
 Lie = Callable[[Clipped], None]
@@ -39,29 +40,24 @@ def lying_reducer(way: Clipped) -> None:
 
 
 def two_faced_reducer(way: Clipped) -> None:
-    """It makes the right mean for itself and one other, and signs another one for the rest."""
-    reducing, believed = way._reducing, set[bytes]()
-    honest = reducing.rpc_reduce
+    """It gives the right means to itself and to the first who asks, and signs others for the rest."""
+    reducing, asked = way._reducing, set[bytes]()
+    honest = reducing._parts
 
-    async def rpc_reduce(stream: Any, context: Any) -> AsyncIterator[pb.Part]:
-        caller = context.remote_id.to_bytes()
-        if not believed:
-            believed.add(caller)
-        parts = [part async for part in honest(stream, context)]
-        if caller not in believed and parts:
-            meeting = next(f.result() for f in reversed(reducing._meetings.values()) if f.done())
-            span = meeting.spans[way._node.id]
-            tensors = [
-                changed(p.tensor, meeting.work.counts[i], meeting.work.codec) for i, p in zip(span, parts, strict=True)
-            ]
-            digest = root(b"".join(map(leaf, tensors)))
-            signature = reducing._notary.sign_share(meeting.group.group_id, digest)
-            parts = [pb.Part(tensor=data) for data in tensors]
-            parts[-1].signature = signature
-        for part in parts:
+    async def parts(meeting: Meeting, reducer: Reducer) -> AsyncIterator[pb.Part]:
+        first, group_id = meeting.group.group_id not in asked, meeting.group.group_id
+        asked.add(group_id)
+        found = [part async for part in honest(meeting, reducer)]
+        if not first:
+            work, span = meeting.work, meeting.spans[way._node.id]
+            for index, part in zip(span, found, strict=True):
+                part.tensor = changed(part.tensor, work.counts[index], work.codec)
+            digest = root(b"".join(leaf(part.tensor) for part in found))
+            found[-1].signature = await asyncio.to_thread(reducing._notary.sign_share, group_id, digest)
+        for part in found:
             yield part
 
-    reducing.rpc_reduce = rpc_reduce  # type: ignore[method-assign]
+    reducing._parts = parts  # type: ignore[method-assign]
 
 
 def false_accuser(way: Clipped) -> None:
