@@ -25,7 +25,7 @@ SIZE = 200_000  # some parts for each reducer
 
 def swarm(liars: list[dict[str, Any]], **settings: Any) -> tuple[list[Program], list[Program]]:
     """The honest peers and the liars after the honest ones have finished; the first, who leads, is honest."""
-    common = {"await_others": 4, "rounds": ROUNDS, "patience": 6.0, "size": SIZE, "target": 60}
+    common = {"await_others": 4, "rounds": ROUNDS, "patience": 12.0, "size": SIZE, "target": 60}
     with exchange_peers(**{**common, **settings}) as peers:
         honest = [peers.start()]
         lying = [peers.start(**liar) for liar in liars]
@@ -69,7 +69,7 @@ def test_who_lies_in_gradient_mode_sits_out_and_the_others_go_on(lie: str) -> No
 
 @pytest.mark.parametrize("lie", ["other_payload", "oversized_payload", "withheld_payload"])
 def test_who_lies_in_local_mode_sits_out_and_the_others_go_on(lie: str) -> None:
-    honest, [liar] = swarm([{"lie": lie}], local="sparse", patience=4.0)
+    honest, [liar] = swarm([{"lie": lie}], local="sparse", patience=5.0)
     assert honest[0].every("applied")[-1]["members"] <= 4
     liar.drain()
     assert any(event["why"].startswith("refused: ") for event in liar.every("not_applied"))
