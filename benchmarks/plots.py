@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -13,6 +15,7 @@ mpl.use("Agg")
 
 from matplotlib import pyplot
 
+_OFF = 12.0  # percent, where bars are cut off
 SHOWN = {"utilisation": "compute time / wall time", "samples_per_second": "samples per second of the swarm"}
 
 
@@ -49,3 +52,24 @@ def _draw(
     figure.suptitle(title)
     figure.tight_layout()
     figure.savefig(FOLDER / name, dpi=110)
+
+
+def attacks(found: Mapping[str, Mapping[str, Mapping[str, Any]]], path: Path) -> None:
+    """The gap of the final loss to the attack-free run, in percent, for each attack; what fell to pieces has no bar."""
+    figure, panes = pyplot.subplots(2, len(found), figsize=(13, 8), sharey="row", layout="constrained")
+    for column, (mode, attacks_of) in zip(panes.T, found.items(), strict=True):
+        names = [name for name in attacks_of if name != "nobody"]
+        for pane, attackers in zip(column, (3, 7), strict=True):
+            for shift, way in ((-0.2, "robust"), (0.2, "mean")):
+                gaps = [attacks_of[name][f"{attackers} {way}"]["gap_percent"] for name in names]
+                shown = [_OFF if gap is None or gap > _OFF else gap for gap in gaps]
+                pane.bar(
+                    [at + shift for at in range(len(names))], shown, 0.4, label=f"{way}{' (plain)' * (way == 'mean')}"
+                )
+            pane.axhline(2, color="k", linestyle="--", linewidth=0.8)
+            title = f"{mode} mode, {attackers} of 16" + (", gone after half of the run" if attackers == 7 else "")
+            pane.set(title=title, ylabel="final loss over attack-free, %", ylim=(-3, _OFF))
+            pane.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize="small")
+            pane.grid(axis="y", alpha=0.3)
+    panes[0][0].legend()
+    figure.savefig(path, dpi=100)

@@ -23,6 +23,7 @@ from swarm import log, paths
 from swarm.chunks import Manifest
 from swarm.client import CoordinatorClient
 from swarm.errors import HandoverError, NotFoundError, SwarmError, UnreachableError, from_code, from_os_error
+from swarm.identity import Identity
 from swarm.proto import coordinator_pb2 as pb
 
 logger = log.get(__name__)
@@ -99,6 +100,7 @@ class Desk:
             "lease": self._lease,
             "grant": self._grant,
             "chunk": self._files.chunk,
+            "sign": self._sign,
             "latest_checkpoint": self._latest_checkpoint,
             "maddrs": self._listening,
             "phase": self._phase,
@@ -167,6 +169,12 @@ class Desk:
 
     def _grant(self, number: int, members: list[str], blind: bool) -> bool:
         return self.session.grant(number, members, blind)
+
+    def _sign(self, words: str) -> list[str]:
+        """A member's word in the exchange (`peer.seals`): public key and signature, in hex like `words`."""
+        identity = Identity.of(self._options.data_dir, paths.home())
+        signed = identity.private_key.sign(bytes.fromhex(words))
+        return [identity.public_key.hex(), signed.hex()]
 
     def _latest_checkpoint(self, newer_than: int) -> str:
         self.run = self._client.get_run()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from peer.codecs import Codec, Floats, Shapes, decode
 from peer.combine import combined, weights
 from peer.factors import lost, pairs
+from peer.screening import Census
 from swarm.errors import CorruptError
+
+_TWICE = "another peer sent the same"
 
 
 @dataclass(frozen=True)
@@ -21,27 +24,38 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Merged:
-    """The combined update by tensor, and what averaging lost of adapters (`peer.factors.lost`; 0 without adapters)."""
+    """The combined update by tensor, and what averaging lost of adapters (`peer.factors.lost`; 0 without adapters).
+
+    `refused`: which contributions were left out, by their place, and why.
+    """
 
     update: dict[str, Floats]
     lost: float
+    refused: dict[int, str] = field(default_factory=dict)
 
 
 class _UnreadableError(Exception):
-    def __init__(self, item: Contribution) -> None:
-        super().__init__()
-        self.item = item
+    def __init__(self, place: int, why: str) -> None:
+        super().__init__(why)
+        self.place = place
 
 
 def merge(codec: Codec, contributions: Sequence[Contribution], shapes: Shapes, clip: float) -> Merged:
-    """Payloads that cannot be read are left out, by every peer alike. Raises CorruptError when none can be read."""
-    good = [item for item in contributions if item.samples]
-    while good:
+    """What cannot be read, or looks like no honest update beside the others, is left out, by every peer alike.
+
+    Raises CorruptError when nothing is left.
+    """
+    refused = _twice(contributions)
+    while good := {place: item for place, item in enumerate(contributions) if place not in refused}:
         try:
-            return _merged(codec, good, shapes, clip)
-        except _UnreadableError as error:  # rare, so what was combined until then is done again
-            good.remove(error.item)
-    raise CorruptError("No update of this round can be read.", "The round is tried again.")
+            refused |= _screened(codec, good, shapes)
+        except _UnreadableError as error:  # rare, so what was looked at until then is looked at again
+            refused[error.place] = str(error)
+            continue
+        kept = [item for place, item in good.items() if place not in refused]
+        made = _merged(codec, kept, shapes, clip)
+        return Merged(made.update, made.lost, refused)
+    raise CorruptError("No update of this round can be used.", "The round is tried again.")
 
 
 def understood(codec: Codec, payload: bytes, shapes: Shapes) -> dict[str, Floats]:
@@ -49,12 +63,31 @@ def understood(codec: Codec, payload: bytes, shapes: Shapes) -> dict[str, Floats
     return dict(decode(codec, payload, shapes))
 
 
+def _twice(contributions: Sequence[Contribution]) -> dict[int, str]:
+    """The same payload counts once: a copy adds nothing. And nothing counts without samples."""
+    seen: set[bytes] = set()
+    refused = {}
+    for place, item in enumerate(contributions):
+        if not item.samples or item.payload in seen:
+            refused[place] = _TWICE if item.samples else "it is of no samples"
+        seen.add(item.payload)
+    return refused
+
+
+def _screened(codec: Codec, good: dict[int, Contribution], shapes: Shapes) -> dict[int, str]:
+    """Who of these is left out beside the others."""
+    places, census = list(good), Census(len(good))
+    for row in _rows(codec, good, shapes):
+        census.add([values for _, values in row], codec.sparse)
+    return {places[index]: why for index, why in census.refused(codec.sparse).items()}
+
+
 def _merged(codec: Codec, good: Sequence[Contribution], shapes: Shapes, clip: float) -> Merged:
     """Tensor by tensor: all updates together may be large. Those of adapters are small and kept."""
     parts, adapters = weights([item.samples for item in good]), bool(pairs(shapes))
     found: dict[str, Floats] = {}
     kept: list[dict[str, Floats]] = [{} for _ in good]
-    for row in zip(*(_tensors(codec, item, shapes) for item in good), strict=True):
+    for row in _rows(codec, dict(enumerate(good)), shapes):
         name, updates = row[0][0], [values for _, values in row]
         found[name] = combined(updates, parts, clip, codec.sparse).astype(codec.dtype)
         if adapters:
@@ -63,8 +96,13 @@ def _merged(codec: Codec, good: Sequence[Contribution], shapes: Shapes, clip: fl
     return Merged(found, lost(kept, parts) if adapters else 0.0)
 
 
-def _tensors(codec: Codec, item: Contribution, shapes: Shapes) -> Iterator[tuple[str, Floats]]:
+def _rows(codec: Codec, good: dict[int, Contribution], shapes: Shapes) -> Iterator[tuple[tuple[str, Floats], ...]]:
+    """Tensor by tensor, everybody's."""
+    return zip(*(_tensors(codec, place, item, shapes) for place, item in good.items()), strict=True)
+
+
+def _tensors(codec: Codec, place: int, item: Contribution, shapes: Shapes) -> Iterator[tuple[str, Floats]]:
     try:
         yield from decode(codec, item.payload, shapes)
     except CorruptError as error:
-        raise _UnreadableError(item) from error
+        raise _UnreadableError(place, error.what) from error

@@ -35,3 +35,12 @@ def closing_of(spec: RunSpec) -> Closing:
     if spec.training.mode == "local":
         return StepWindow(local.window_seconds, spec.exchange.grace_seconds, local.min_contributors)
     return SampleTarget(spec.training.target_batch_size)
+
+
+def most_samples(spec: RunSpec) -> int:
+    """Of how many samples a member's update may be. The coordinator alone knows leases; this is more than any honest
+    member makes: its steps and those that it took while an earlier update travelled, or four times the whole swarm's.
+    """
+    if spec.training.mode == "local":
+        return 2 * spec.local.steps * spec.local.batch_size
+    return 4 * spec.training.target_batch_size

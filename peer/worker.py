@@ -141,9 +141,11 @@ def _enter(setup: Setup, bridge: Bridge, orders: Orders) -> SwarmExchange:
     from peer.exchange.ballot import Ballot
     from peer.exchange.leader import Rules
     from peer.exchange.node import BRISK, CALM, NodeOptions
-    from peer.exchange.swarm import ExchangeOptions, SwarmExchange
+    from peer.exchange.options import ExchangeOptions
+    from peer.exchange.swarm import SwarmExchange
     from peer.line import Line
-    from peer.modes import closing_of
+    from peer.modes import closing_of, most_samples
+    from peer.seals import Notary
 
     spec = setup.spec
     rules = Rules(closing_of(spec), spec.exchange.grace_seconds, spec.exchange.timeout_seconds)
@@ -159,7 +161,9 @@ def _enter(setup: Setup, bridge: Bridge, orders: Orders) -> SwarmExchange:
     line = Line(lambda: orders.upload, lambda count: bridge.notify("moved", count=count))
     local = spec.local if spec.training.mode == "local" else None
     ballot = Ballot.of(Path(setup.folder) / "vote")
-    options = ExchangeOptions(rules, spec.exchange.compression, local, line, arbiter, ballot)
+    notary = Notary(spec.run.name, partial(_sign, bridge), most_samples(spec))
+    clipped = spec.exchange.aggregation == "centered_clip"
+    options = ExchangeOptions(rules, spec.exchange.compression, local, line, arbiter, ballot, notary, clipped)
     pace = CALM if local else BRISK
     node = NodeOptions(
         spec.run.name,
@@ -173,6 +177,12 @@ def _enter(setup: Setup, bridge: Bridge, orders: Orders) -> SwarmExchange:
         pace=pace,
     )
     return SwarmExchange.start(node, options)
+
+
+def _sign(bridge: Bridge, words: bytes) -> tuple[bytes, bytes]:
+    """By the supervisor, which keeps the key."""
+    public_key, signature = bridge.call("sign", words=words.hex())
+    return bytes.fromhex(public_key), bytes.fromhex(signature)
 
 
 def _prepare(bridge: Bridge, setup: Setup, exchange: SwarmExchange, orders: Orders) -> Job:

@@ -282,6 +282,11 @@ class Local(Section):
 class Exchange(Section):
     """How updates travel."""
 
+    aggregation: Literal["mean", "centered_clip"] = Field(
+        default="mean",
+        description="gradient mode; mean: exactly that of all samples; centered_clip: close to it, and hardly moved by "
+        "members that lie",
+    )
     compression: Literal["none", "fp16", "8bit"] = Field(default="none", description="of averaged gradients")
     grace_seconds: Positive = Field(default=5.0, description="how long a round waits for members that are not ready")
     timeout_seconds: Positive = Field(default=60.0, description="after which an exchange has failed")

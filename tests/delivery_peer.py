@@ -22,7 +22,8 @@ from peer.exchange import delivery
 from peer.exchange.closing import SampleTarget
 from peer.exchange.leader import Rules
 from peer.exchange.node import NodeOptions
-from peer.exchange.swarm import ExchangeOptions, SwarmExchange
+from peer.exchange.options import ExchangeOptions
+from peer.exchange.swarm import SwarmExchange
 from swarm.chunks import Manifest, blob_of
 from swarm.errors import SwarmError, UnreachableError
 from tests.exchange_peer import count_donors, say

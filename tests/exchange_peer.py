@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,14 @@ from peer.exchange.base import Applied, Phase, Resync, Update
 from peer.exchange.closing import SampleTarget
 from peer.exchange.leader import Rules
 from peer.exchange.node import NodeOptions
+from peer.exchange.options import ExchangeOptions
 from peer.exchange.states import OpenState
-from peer.exchange.swarm import ExchangeOptions, SwarmExchange
+from peer.exchange.swarm import SwarmExchange
 from peer.line import Line
+from peer.seals import Notary, signer_of
+from swarm.identity import Identity
 from swarm.sections import Local
+from tests.liars import LIES
 from tests.peer_sample import sampled
 
 
@@ -43,6 +48,23 @@ def tensors(seed: int, size: int) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     shapes = {"a": (size // 2,), "b": (size // 8, 2), "c": (size // 4,)}
     return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+Tensors = dict[str, torch.Tensor]
+
+
+def _all(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Tensors], Tensors]:
+    return lambda values: {name: change(tensor) for name, tensor in values.items()}
+
+
+SENT = {
+    "honest": _all(lambda tensor: tensor),
+    "flip": _all(lambda tensor: -tensor),
+    "NaN": _all(lambda tensor: tensor * float("nan")),
+    "inf": _all(lambda tensor: tensor + float("inf")),
+    "large": _all(lambda tensor: tensor * 1000),
+    "zeros": _all(torch.zeros_like),
+}
 
 
 def count_donors(gave: Counter[str]) -> None:
@@ -103,7 +125,7 @@ def walk(walker: Walker, exchange: SwarmExchange) -> None:
 
 def end_round(walker: Walker, exchange: SwarmExchange, count: int) -> int:
     settings = walker.settings
-    mine = tensors(settings["seed"] * 1000 + walker.round, settings["size"])
+    mine = SENT[settings.get("sends", "honest")](tensors(settings["seed"] * 1000 + walker.round, settings["size"]))
     if 0 <= settings.get("lie_from", -1) <= walker.round:  # until it is found out: it may be late for a round
         walker.state["a"] += 1.0
     started = time.perf_counter()
@@ -165,12 +187,18 @@ def main() -> None:
     rules = Rules(closing, settings.get("grace", 2.0), settings.get("patience", 10.0))
     local = Local(codec=settings["local"]) if "local" in settings else None
     line = Line(lambda: settings.get("upload", 0.0))
-    options = ExchangeOptions(rules, settings.get("codec", "none"), local, line)
+    identity = Identity.from_seed(hashlib.sha256(str(settings["seed"]).encode()).digest())
+    notary = Notary("test", signer_of(identity), 100 * settings["target"])
+    clipped = settings.get("clipped", False)
+    options = ExchangeOptions(rules, settings.get("codec", "none"), local, line, notary=notary, clipped=clipped)
     client = settings.get("client_mode", False)
     relay = settings.get("relay", "")
-    node = NodeOptions("test", settings["initial_peers"], "127.0.0.1", client_mode=client, relay=relay)
+    name = identity.member_id
+    node = NodeOptions("test", settings["initial_peers"], "127.0.0.1", client_mode=client, relay=relay, member=name)
     exchange = SwarmExchange.start(node, options)
-    say("started", maddrs=exchange.maddrs())
+    if told := settings.get("lie"):
+        LIES[told](exchange._way)  # type: ignore[arg-type]
+    say("started", maddrs=exchange.maddrs(), member=name)
     walker = Walker(settings)
     if settings.get("fetch"):
         fetch(walker, exchange)

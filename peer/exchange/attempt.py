@@ -30,7 +30,12 @@ class Attempt:
 
 def seat(peer: bytes, word: Ready) -> pb.GroupMember:
     return pb.GroupMember(
-        peer_id=peer, samples=word.samples, client_mode=word.client_mode, payload=word.payload, member=word.member
+        peer_id=peer,
+        samples=word.samples,
+        client_mode=word.client_mode,
+        payload=word.payload,
+        member=word.member,
+        seal=word.seal,
     )
 
 
@@ -44,6 +49,7 @@ def ready_of(request: pb.ReadyRequest, now: float) -> Ready:
         request.member,
         tuple(request.made_by),
         request.voted,
+        request.seal,
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from peer.codecs import Codec, Floats, Shapes
 from peer.merge import Contribution, merge, understood
+from swarm.proto import exchange_pb2 as pb
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,9 @@ class Average:
     """The averaged tensors with their digest and global L2 norm; `broken` says why it must not be used.
 
     `taken` is what of this peer's own update is in it, where that differs from the update; `rates` are the bytes per
-    second at which others were seen to send. `lost` is what averaging lost of adapters (`peer.factors.lost`).
+    second at which others were seen to send. `lost` is what averaging lost of adapters (`peer.factors.lost`). `refused`
+    are the contributions that were left out, by their place. `complaints` are about members that did not do their
+    part, `shares` what each reducer gave this member.
     """
 
     mean: dict[str, Tensor] = field(default_factory=dict)
@@ -31,6 +34,9 @@ class Average:
     taken: dict[str, Tensor] = field(default_factory=dict)
     lost: float = 0.0
     rates: dict[bytes, float] = field(default_factory=dict)
+    refused: dict[int, str] = field(default_factory=dict)
+    complaints: tuple[pb.Complaint, ...] = ()
+    shares: tuple[pb.Share, ...] = ()
 
 
 def measure(mean: dict[str, Tensor], bytes_sent: int = 0, bytes_received: int = 0) -> Average:
@@ -53,8 +59,10 @@ def merged(codec: Codec, found: Sequence[Contribution], shapes: Shapes, clip: fl
     Raises CorruptError when no payload can be read.
     """
     result = merge(codec, found, shapes, clip)
-    taken = understood(codec, own, shapes) if own else {}
-    return replace(measure(_tensors(result.update)), taken=_tensors(taken), lost=result.lost)
+    kept = {item.payload for place, item in enumerate(found) if place not in result.refused}
+    taken = understood(codec, own, shapes) if own in kept else {}
+    average = measure(_tensors(result.update))
+    return replace(average, taken=_tensors(taken), lost=result.lost, refused=result.refused)
 
 
 def _tensors(values: dict[str, Floats]) -> dict[str, Tensor]:

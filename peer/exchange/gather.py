@@ -11,7 +11,7 @@ import hashlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 
 from peer.codecs import codec_of, encode, payload_size
@@ -40,6 +40,11 @@ class Trip:
     group: pb.Group
     payloads: Payloads
     meter: Meter
+    complaints: dict[bytes, pb.Complaint] = field(default_factory=dict)
+
+    def complain(self, peer: bytes, why: str) -> None:
+        """The first complaint about a member counts."""
+        self.complaints.setdefault(peer, pb.Complaint(peer_id=peer, why=why, fault=pb.NOTHING_CAME))
 
 
 class Gather:
@@ -68,25 +73,27 @@ class Gather:
         self._carrier.join(group.group_id, payloads)
         trip = Trip(group, payloads, Meter())
         if broken := await self._travel(trip):
-            return Average(broken=broken)
+            return Average(broken=broken, complaints=tuple(trip.complaints.values()))
         found = [Contribution(member.samples, await payloads.whole(member.payload)) for member in members]
         average = await asyncio.to_thread(self._merged, found, shapes, parcel)
+        for place, why in average.refused.items():
+            logger.warning("the update of %s is left out: %s", members[place].member, why)
         sent, received = payloads.bytes_sent, payloads.bytes_received
         return replace(average, rates=trip.meter.rates(), bytes_sent=sent, bytes_received=received)
 
     async def _travel(self, trip: Trip) -> str:
         """Have all payloads here, and the own where others look for it; why that did not succeed."""
-        broken = ""
+        senders = [member for member in trip.group.members if member.payload]
         try:
             async with asyncio.timeout(self._patience), asyncio.TaskGroup() as tasks:
-                for member in trip.group.members:
-                    if member.payload:
-                        tasks.create_task(self._carry(trip, member))
-        except* TimeoutError:
-            broken = f"not all updates arrived within {self._patience:g} s"
-        except* ValueError as errors:
-            broken = str(errors.exceptions[0])
-        return broken
+                for member in senders:
+                    tasks.create_task(self._carry(trip, member))
+        except TimeoutError:
+            for member in senders:
+                if trip.payloads.arrived(member.payload) != trip.payloads.size:
+                    trip.complain(member.peer_id, f"its update did not arrive within {self._patience:g} s")
+        first = next(iter(trip.complaints.values()), None)
+        return first.why if first else ""
 
     async def _carry(self, trip: Trip, member: pb.GroupMember) -> None:
         holders = _holders(trip.group, member)
@@ -94,13 +101,13 @@ class Gather:
             if holders[0] != self._node.id:
                 await self._bring(trip, holders[0], member)
         elif holders[0] != self._node.id:
-            await self._fetch(trip, holders, member.payload)
+            await self._fetch(trip, holders, member)
         else:
             await trip.payloads.whole(member.payload)
 
-    async def _fetch(self, trip: Trip, holders: list[bytes], sha256: str) -> None:
+    async def _fetch(self, trip: Trip, holders: list[bytes], member: pb.GroupMember) -> None:
         """Fetch one; a stream that breaks off goes on where it stopped, from the next who has it."""
-        payloads = trip.payloads
+        payloads, sha256 = trip.payloads, member.payload
         for holder in cycle(holders):
             stub = self._node.stub(Carrier, holder)
             request = pb.PayloadRequest(group_id=trip.group.group_id, sha256=sha256, offset=payloads.arrived(sha256))
@@ -111,6 +118,10 @@ class Gather:
                         await payloads.add(sha256, part.data)
             except NETWORK_ERRORS as error:
                 logger.info("a payload broke off: %r", error)
+            except ValueError as error:
+                if holder == holders[-1]:  # the sender itself, or the only one who has it
+                    trip.complain(member.peer_id, str(error))
+                    return
             if payloads.arrived(sha256) == payloads.size:
                 return
             await asyncio.sleep(_AGAIN_SECONDS)

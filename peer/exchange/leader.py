@@ -43,7 +43,6 @@ _APPEAL_SECONDS = 2.0  # before the coordinator is asked again
 _SILENCE_SECONDS = 1.0  # after the last result, before those whose is missing are asked whether they live
 _INVITATIONS = 5  # rounds that wait for the same peer while it catches up, until it takes part
 
-
 # Whether the members named may make the round.
 Arbiter = Callable[[int, Appeal], Awaitable[bool]]
 
@@ -130,9 +129,7 @@ class Leader:
         return self._look()
 
     def _expects(self, guest: bytes) -> bool:
-        """Whether the round waits for a peer that catches up: for long the first time, because fetching the state may
-        take longer than a round, and not again and again for one that is never in time.
-        """
+        """Whether the round waits for a peer that catches up, for long; not again and again for one that is late."""
         self._guests[guest] += 1
         self._hosted.setdefault(guest, self.round)
         return self._guests[guest] <= _INVITATIONS

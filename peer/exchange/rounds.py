@@ -48,6 +48,7 @@ class Ready:
     member: str = ""  # its id at the coordinator
     made_by: tuple[str, ...] = ()  # the members whose group made θ of this round; empty when it does not know
     voted: int = 0  # the latest round whose state it may have made
+    seal: bytes = b""  # see `peer.seals`
 
 
 @dataclass(frozen=True)

@@ -8,53 +8,38 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from peer.exchange import guard
-from peer.exchange.allreduce import AllReduce
 from peer.exchange.average import Average
 from peer.exchange.ballot import Ballot
 from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, StateSource, Update, View
 from peer.exchange.carrier import Carrier
+from peer.exchange.clipped import Clipped, Reducing
+from peer.exchange.court import Court, claim_of, objection
 from peer.exchange.delivery import Delivery, Fallback, Progress
-from peer.exchange.gather import Gather
-from peer.exchange.leader import Arbiter, Leader, Rules, nobody_else
+from peer.exchange.leader import Leader, Rules
 from peer.exchange.loop import LoopThread
 from peer.exchange.node import NETWORK_ERRORS, NOBODY_THERE, Node, NodeOptions, announce_handover, start_dht
+from peer.exchange.options import ExchangeOptions, way_of
 from peer.exchange.protocol import Servicer
 from peer.exchange.reporter import Reporter
 from peer.exchange.rounds import evaluator_of, leader_of
 from peer.exchange.snapshot import download
 from peer.exchange.ways import Way
-from peer.line import Line
+from peer.seals import Notary
 from swarm import log
 from swarm.chunks import Manifest
 from swarm.errors import UnreachableError
 from swarm.moments import reach
 from swarm.proto import exchange_pb2 as pb
-from swarm.sections import Local
 
 logger = log.get(__name__)
 
 _LOOK_SECONDS = 0.2  # how often one who waits for the leader's decision looks whether it still answers
 _CALL_SECONDS = 5.0
 _LINGER_SECONDS = 1.5
-
-
-@dataclass(frozen=True)
-class ExchangeOptions:
-    """The spec's part of an exchange: when a round closes; the codec of gradients, or in local mode its section. And
-    the volunteer's line, and who says which part of a cut swarm goes on.
-    """
-
-    rules: Rules
-    codec: str = "none"
-    local: Local | None = None
-    line: Line = field(default_factory=Line)
-    arbiter: Arbiter = nobody_else
-    ballot: Ballot = field(default_factory=Ballot)
 
 
 class SwarmExchange:
@@ -72,6 +57,7 @@ class SwarmExchange:
         self._loop = loop
         self._delivery = Delivery(node, servicer.shelf)
         self._reporter = Reporter(self._report, rules.closing)
+        self.notary: Notary | None = None
         self._lost: set[bytes] = set()
         self._group = pb.Group()  # that of the last round that was applied
         self._made_by: tuple[int, tuple[str, ...]] = (-1, ())  # the members whose group made θ of that round
@@ -85,23 +71,27 @@ class SwarmExchange:
         dht = start_dht(node_options)
         loop = LoopThread()
         node = loop.run(Node.open(dht, node_options), _CALL_SECONDS)
-        leader = Leader(node.id, options.rules, node.members)
+        leader = _leader(node, options)
         leader.relays, leader.left = (lambda: node.relays), (lambda: node.left)
         leader.arbiter = options.arbiter
         servicer, carrier = Servicer(leader), Carrier()
         servicer.line = node.line = options.line
-        way = _way(node, servicer, carrier, options)
+        reducing = Reducing(node, options.notary, options.rules.patience) if options.notary else None
+        way = way_of(node, servicer, carrier, reducing, options)
+        if isinstance(leader, Court) and isinstance(way, Clipped):
+            leader.recheck = way.recheck
         exchange = cls(node, servicer, leader, way, options.rules, options.ballot, loop)
+        exchange.notary = options.notary
         leader.lives, servicer.redirect = exchange.lives, exchange.redirect
         servicer.heard_of, servicer.made_by = node.heard_of, exchange.made_by
-        loop.run(exchange._open(carrier), _CALL_SECONDS)
+        loop.run(exchange._open(carrier, *([reducing] if reducing else [])), _CALL_SECONDS)
         if options.local:
             loop.spawn(node.keep_relays())
         return exchange
 
-    async def _open(self, carrier: Carrier) -> None:
+    async def _open(self, *more: Any) -> None:
         if not self._node.me.client_mode:
-            for handlers in (self._servicer, carrier):
+            for handlers in (self._servicer, *more):
                 await handlers.add_p2p_handlers(self._node.p2p, namespace=self._node.run)
         await self._node.declare()
         await self._node.refresh()
@@ -230,7 +220,7 @@ class SwarmExchange:
         limit = self._rules.grace + 3 * self._rules.patience + 2 * _CALL_SECONDS
         try:
             return self._loop.run(self._exchange(update), limit)
-        except (*NETWORK_ERRORS, FutureTimeoutError) as error:
+        except (*NETWORK_ERRORS, FutureTimeoutError, UnreachableError) as error:
             return Retry(f"the exchange failed: {error or type(error).__name__}")
 
     async def _exchange(self, update: Update) -> Result:
@@ -241,7 +231,8 @@ class SwarmExchange:
         if group.verdict != pb.GO:
             return Resync(group.why, group.differs) if group.verdict == pb.RESYNC else Retry(group.why)
         reach("exchange")
-        average = await self._way.average(group, update, parcel)
+        lie = objection(self.notary, group, update.round, update.digest) if self.notary else ""
+        average = Average(broken=lie) if lie else await self._way.average(group, update, parcel)
         reach("commit")
         outcome = await self._vote_and_commit(leader, group, update.round, average)
         if outcome.verdict == pb.GO:
@@ -273,6 +264,8 @@ class SwarmExchange:
             made_by=self.made_by(update.round),
             voted=self._ballot.round,
         )
+        if self.notary:
+            request.seal = await asyncio.to_thread(self.notary.seal, claim_of(request, self._node.id))
         if leader == self._node.id:
             return await self._leader.ready(leader, request)
         seconds = self._rules.grace + self._rules.patience + _CALL_SECONDS
@@ -302,6 +295,8 @@ class SwarmExchange:
             norm=average.norm,
             why=average.broken,
             rates=[pb.Rate(peer_id=peer, bytes_per_second=rate) for peer, rate in average.rates.items()],
+            complaints=average.complaints,
+            shares=average.shares,
         )
         if leader == self._node.id:
             return await self._leader.commit(leader, request)
@@ -382,7 +377,9 @@ class SwarmExchange:
         guard.leave()
 
 
-def _way(node: Node, servicer: Servicer, carrier: Carrier, options: ExchangeOptions) -> Way:
-    if options.local:
-        return Gather(node, carrier, options.local, options.rules.patience)
-    return AllReduce(node, servicer, options.codec, options.rules.patience)
+def _leader(node: Node, options: ExchangeOptions) -> Leader:
+    if options.notary is None:
+        return Leader(node.id, options.rules, node.members)
+    court = Court(node.id, options.rules, node.members)
+    court.admit(options.notary)
+    return court

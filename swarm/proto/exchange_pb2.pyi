@@ -71,6 +71,25 @@ RESYNC: Verdict.ValueType  # 2
 """fetch the agreed state first; the update is lost"""
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
+class _Fault:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FaultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fault.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NOTHING_CAME: _Fault.ValueType  # 0
+    """or something else than it had promised: one's word against the other's"""
+    WRONG_MEAN: _Fault.ValueType  # 1
+    """what it made of the parts that it received: anybody can compute that again"""
+
+class Fault(_Fault, metaclass=_FaultEnumTypeWrapper): ...
+
+NOTHING_CAME: Fault.ValueType  # 0
+"""or something else than it had promised: one's word against the other's"""
+WRONG_MEAN: Fault.ValueType  # 1
+"""what it made of the parts that it received: anybody can compute that again"""
+Global___Fault: _TypeAlias = Fault  # noqa: Y015
+
 @_typing.final
 class Progress(_message.Message):
     """A peer tells the round's leader how far it is; the leader answers with the swarm's view."""
@@ -161,6 +180,7 @@ class ReadyRequest(_message.Message):
     PAYLOAD_FIELD_NUMBER: _builtins.int
     MEMBER_FIELD_NUMBER: _builtins.int
     MADE_BY_FIELD_NUMBER: _builtins.int
+    SEAL_FIELD_NUMBER: _builtins.int
     VOTED_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     samples: _builtins.int
@@ -169,9 +189,11 @@ class ReadyRequest(_message.Message):
     client_mode: _builtins.bool
     """cannot be dialled, so cannot reduce"""
     payload: _builtins.str
-    """local mode: SHA-256 of the encoded update; empty without samples"""
+    """SHA-256 of the encoded update (local mode), or of the SHA-256s of its parts"""
     member: _builtins.str
     """its id at the coordinator: the same after a restart"""
+    seal: _builtins.bytes
+    """a Seal of all this"""
     voted: _builtins.int
     """the latest round whose state this member may have made: later than `round` is a vote given"""
     @_builtins.property
@@ -188,11 +210,12 @@ class ReadyRequest(_message.Message):
         payload: _builtins.str = ...,
         member: _builtins.str = ...,
         made_by: _abc.Iterable[_builtins.str] | None = ...,
+        seal: _builtins.bytes = ...,
         voted: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_mode", b"client_mode", "digest", b"digest", "made_by", b"made_by", "member", b"member", "payload", b"payload", "round", b"round", "samples", b"samples", "voted", b"voted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_mode", b"client_mode", "digest", b"digest", "made_by", b"made_by", "member", b"member", "payload", b"payload", "round", b"round", "samples", b"samples", "seal", b"seal", "voted", b"voted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -249,6 +272,7 @@ class GroupMember(_message.Message):
     CLIENT_MODE_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
     MEMBER_FIELD_NUMBER: _builtins.int
+    SEAL_FIELD_NUMBER: _builtins.int
     peer_id: _builtins.bytes
     samples: _builtins.int
     """its weight"""
@@ -256,6 +280,8 @@ class GroupMember(_message.Message):
     payload: _builtins.str
     """local mode: the members' payloads in this order are the round's manifest"""
     member: _builtins.str
+    seal: _builtins.bytes
+    """as it came in its ReadyRequest"""
     def __init__(
         self,
         *,
@@ -264,14 +290,44 @@ class GroupMember(_message.Message):
         client_mode: _builtins.bool = ...,
         payload: _builtins.str = ...,
         member: _builtins.str = ...,
+        seal: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_mode", b"client_mode", "member", b"member", "payload", b"payload", "peer_id", b"peer_id", "samples", b"samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_mode", b"client_mode", "member", b"member", "payload", b"payload", "peer_id", b"peer_id", "samples", b"samples", "seal", b"seal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GroupMember: _TypeAlias = GroupMember  # noqa: Y015
+
+@_typing.final
+class Seal(_message.Message):
+    """A member's signature over run, round, θ's digest, payload, samples, its names, and the nonce (peer/seals.py)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    public_key: _builtins.bytes
+    """Ed25519, 32 bytes"""
+    nonce: _builtins.bytes
+    """16 bytes, another one for each request"""
+    signature: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        public_key: _builtins.bytes = ...,
+        nonce: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce", "public_key", b"public_key", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Seal: _TypeAlias = Seal  # noqa: Y015
 
 @_typing.final
 class CommitRequest(_message.Message):
@@ -286,6 +342,8 @@ class CommitRequest(_message.Message):
     NORM_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
     RATES_FIELD_NUMBER: _builtins.int
+    COMPLAINTS_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
     group_id: _builtins.bytes
     round: _builtins.int
     complete: _builtins.bool
@@ -300,6 +358,12 @@ class CommitRequest(_message.Message):
     def rates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rate]:
         """local mode: how fast others' payloads came"""
 
+    @_builtins.property
+    def complaints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Complaint]: ...
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___Share]:
+        """gradient mode: what each reducer gave me"""
+
     def __init__(
         self,
         *,
@@ -310,14 +374,165 @@ class CommitRequest(_message.Message):
         norm: _builtins.float = ...,
         why: _builtins.str = ...,
         rates: _abc.Iterable[Global___Rate] | None = ...,
+        complaints: _abc.Iterable[Global___Complaint] | None = ...,
+        shares: _abc.Iterable[Global___Share] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "digest", b"digest", "group_id", b"group_id", "norm", b"norm", "rates", b"rates", "round", b"round", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complaints", b"complaints", "complete", b"complete", "digest", b"digest", "group_id", b"group_id", "norm", b"norm", "rates", b"rates", "round", b"round", "shares", b"shares", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CommitRequest: _TypeAlias = CommitRequest  # noqa: Y015
+
+@_typing.final
+class Complaint(_message.Message):
+    """One member about another, which did not do its part."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_ID_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    peer_id: _builtins.bytes
+    why: _builtins.str
+    fault: Global___Fault.ValueType
+    part: _builtins.int
+    """WRONG_MEAN: which of the reducer's parts"""
+    def __init__(
+        self,
+        *,
+        peer_id: _builtins.bytes = ...,
+        why: _builtins.str = ...,
+        fault: Global___Fault.ValueType = ...,
+        part: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "part", b"part", "peer_id", b"peer_id", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Complaint: _TypeAlias = Complaint  # noqa: Y015
+
+@_typing.final
+class Share(_message.Message):
+    """What a reducer made of its share of the vector, signed by it with its group."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_ID_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    peer_id: _builtins.bytes
+    sha256: _builtins.str
+    """of the SHA-256s of its encoded parts"""
+    signature: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        peer_id: _builtins.bytes = ...,
+        sha256: _builtins.str = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["peer_id", b"peer_id", "sha256", b"sha256", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Share: _TypeAlias = Share  # noqa: Y015
+
+@_typing.final
+class Part(_message.Message):
+    """Gradient mode, clipped: a member's parts on their way to a reducer, and what that makes of everybody's on their way back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    LEAVES_FIELD_NUMBER: _builtins.int
+    TENSOR_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    group_id: _builtins.bytes
+    """of the first"""
+    leaves: _builtins.bytes
+    """to a reducer, of the first: the SHA-256s of all parts of the update"""
+    tensor: _builtins.bytes
+    """hivemind's Tensor"""
+    signature: _builtins.bytes
+    """from a reducer, of the last: see Share"""
+    lost: _builtins.bytes
+    """from a reducer: this sender did not send, so there is no mean"""
+    def __init__(
+        self,
+        *,
+        group_id: _builtins.bytes = ...,
+        leaves: _builtins.bytes = ...,
+        tensor: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+        lost: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "leaves", b"leaves", "lost", b"lost", "signature", b"signature", "tensor", b"tensor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Part: _TypeAlias = Part  # noqa: Y015
+
+@_typing.final
+class InputsRequest(_message.Message):
+    """Asked of a reducer: what it received of one of its parts, from every sender."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    group_id: _builtins.bytes
+    part: _builtins.int
+    def __init__(
+        self,
+        *,
+        group_id: _builtins.bytes = ...,
+        part: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InputsRequest: _TypeAlias = InputsRequest  # noqa: Y015
+
+@_typing.final
+class Input(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_ID_FIELD_NUMBER: _builtins.int
+    TENSOR_FIELD_NUMBER: _builtins.int
+    LEAVES_FIELD_NUMBER: _builtins.int
+    peer_id: _builtins.bytes
+    """the sender"""
+    tensor: _builtins.bytes
+    """hivemind's Tensor, as it came"""
+    leaves: _builtins.bytes
+    """the SHA-256s of all parts of its update, which hash to its payload"""
+    def __init__(
+        self,
+        *,
+        peer_id: _builtins.bytes = ...,
+        tensor: _builtins.bytes = ...,
+        leaves: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["leaves", b"leaves", "peer_id", b"peer_id", "tensor", b"tensor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Input: _TypeAlias = Input  # noqa: Y015
 
 @_typing.final
 class Rate(_message.Message):

@@ -12,7 +12,18 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(90)]
 
 
 @pytest.mark.parametrize(
-    "way", [{"codec": "none"}, {"codec": "fp16"}, {"codec": "8bit"}, {"local": "sparse"}, {"local": "int8"}], ids=str
+    "way",
+    [
+        {"codec": "none"},
+        {"codec": "fp16"},
+        {"codec": "8bit"},
+        {"codec": "none", "clipped": True},
+        {"codec": "fp16", "clipped": True},
+        {"codec": "8bit", "clipped": True},
+        {"local": "sparse"},
+        {"local": "int8"},
+    ],
+    ids=str,
 )
 def test_every_member_holds_the_same_bytes_after_every_round(way: dict[str, str]) -> None:
     """Stock hivemind rounds (and compresses) the difference for every receiver on its own, and fails this."""

@@ -1,0 +1,114 @@
+"""What screening, clipping, seals and checks cost a member: processor seconds beside a round without them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.bench_codec import CODECS, PEERS, model_shapes, seconds, update
+from peer.codecs import Codec, Shapes, encode
+from peer.combine import combined, weights
+from peer.exchange.butterfly import vectors
+from peer.exchange.parts import cut, decoded, encoded, leaf, mean_of
+from peer.merge import Contribution, merge, understood
+from peer.model import PRESETS
+from peer.seals import Claim, Notary, signer_of
+from swarm.identity import Identity
+
+STEPS, BATCH, TOKENS = 30, 8, 128  # of a round in local mode; in gradient mode a member's part is one such batch
+LINKS = (20, 100)  # Mbit/s, up and down
+
+
+def overhead(repeats: int) -> dict[str, Any]:
+    """Of a model of ten million parameters and eight peers."""
+    shapes = model_shapes()
+    step = _step()
+    found: dict[str, Any] = {"seconds_of_a_step_of_8_samples": round(step, 3)}
+    for name in ("sparse", "int8"):
+        found[f"local, {name}"] = _local(CODECS[name], shapes, STEPS * step, repeats)
+    found |= _gradient(shapes, step, repeats)
+    found["seal_and_8_looks_seconds"] = round(_seals(), 4)
+    return found
+
+
+def _step() -> float:
+    """Seconds of processor time for the gradients of a batch."""
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    config = LlamaConfig(**PRESETS["llama-10m"], vocab_size=1024, tie_word_embeddings=True)
+    model = AutoModelForCausalLM.from_config(config)
+    batch = torch.randint(0, 1024, (BATCH, TOKENS))
+
+    def step() -> None:
+        model(input_ids=batch, labels=batch).loss.backward()
+
+    return seconds(step, 2)
+
+
+def _local(codec: Codec, shapes: Shapes, train: float, repeats: int) -> dict[str, float]:
+    sent = [Contribution(100, encode(codec, update(shapes, seed))) for seed in range(PEERS)]
+    parts = weights([one.samples for one in sent])
+
+    def plain() -> None:
+        values = [understood(codec, one.payload, shapes) for one in sent]
+        for name in shapes:
+            combined([one[name] for one in values], parts, 0.0, codec.sparse)
+
+    before, now = seconds(plain, repeats), seconds(lambda: merge(codec, sent, shapes, 1.0), repeats)
+    return _figures(before, now, train + before)
+
+
+def _gradient(shapes: Shapes, train: float, repeats: int) -> dict[str, dict[str, float]]:
+    """A member's share is a seventh of the vector (the leader does not reduce); of the plain mean an eighth. The time
+    on the line of the parts that it asks for, to check one, is overhead too.
+    """
+    updates = [{n: torch.from_numpy(v) for n, v in update(shapes, seed).items()} for seed in range(PEERS)]
+    cuts = [cut(vectors(one, "fp16")) for one in updates]
+    sent = [[encoded(part, "fp16") for part in parts] for parts in cuts]
+    counts = [part.numel() for part in cuts[0]]
+
+    def plain() -> None:
+        for part in cuts[0]:
+            encoded(part, "fp16")
+        for index in range(len(counts) // PEERS):
+            values = [decoded(one[index], counts[index], "fp16") for one in sent]
+            encoded(torch.from_numpy(np.mean(values, axis=0)), "fp16")
+
+    def clipped() -> None:
+        for part in cuts[0]:
+            leaf(encoded(part, "fp16"))
+        for index in range(-(-len(counts) // (PEERS - 1)) + 1):  # its share, and the part that it checks
+            for one in sent:
+                leaf(one[index])
+            mean, _ = mean_of([one[index] for one in sent], [8] * PEERS, counts[index], "fp16")
+            encoded(torch.from_numpy(mean), "fp16")
+
+    before, now = seconds(plain, repeats), seconds(clipped, repeats)
+    update_bytes, check_bytes = sum(map(len, sent[0])), PEERS * len(sent[0][0])
+    found = {}
+    for rate in LINKS:
+        travel, check = (8 * size / (rate * 1e6) for size in (2 * update_bytes, check_bytes))
+        found[f"gradient, fp16, {rate} Mbit/s"] = _figures(before, now + check, train + before + travel)
+    return found
+
+
+def _figures(before: float, now: float, round_: float) -> dict[str, float]:
+    return {
+        "plain_seconds": round(before, 3),
+        "robust_seconds": round(now, 3),
+        "round_seconds": round(round_, 2),
+        "percent_of_a_round": round(100 * (now - before) / round_, 2),
+    }
+
+
+def _seals() -> float:
+    identity = Identity.from_seed(bytes(32))
+    notary = Notary("run", signer_of(identity), 100)
+    claim = Claim(1, "d" * 64, "p" * 64, 8, identity.member_id, b"peer")
+    begun = time.perf_counter()
+    seal = notary.seal(claim)
+    assert not any(notary.objection(claim, seal) for _ in range(PEERS))
+    return time.perf_counter() - begun

@@ -1,0 +1,153 @@
+"""The leader among strangers: it refuses what is not sealed, judges complaints, and goes on without liars."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from peer.exchange.attempt import Attempt
+from peer.exchange.closing import Said
+from peer.exchange.complaints import Bench, Word, judge
+from peer.exchange.leader import Leader
+from peer.seals import Claim, Notary, nonce_of
+from swarm import log
+from swarm.proto import exchange_pb2 as pb
+
+logger = log.get(__name__)
+
+_REMEMBERED = 64  # refusals
+_HEARING_SECONDS = 3.0  # after a complaint, for those of others
+
+# What is wrong with a reducer's part, found by computing it again: (group, reducer, part).
+Recheck = Callable[[bytes, bytes, int], Awaitable[str]]
+
+
+async def cannot_check(_group: bytes, _reducer: bytes, _part: int) -> str:
+    """Of a way without reducers."""
+    return ""
+
+
+@dataclass
+class _Hearing:
+    """What the members of one group said of each other."""
+
+    group: pb.Group
+    words: list[Word] = field(default_factory=list)
+    shares: dict[bytes, dict[str, bytes]] = field(default_factory=dict)
+    heard: set[bytes] = field(default_factory=set)
+
+    def name(self, peer: bytes) -> str:
+        return next((member.member for member in self.group.members if member.peer_id == peer), "")
+
+    def seal(self, peer: bytes) -> bytes:
+        return next((member.seal for member in self.group.members if member.peer_id == peer), b"")
+
+
+class Court(Leader):
+    """See `Leader`. `admit` it before the first round."""
+
+    notary: Notary
+    recheck: Recheck = staticmethod(cannot_check)
+
+    def admit(self, notary: Notary) -> None:
+        """Say how updates are looked at."""
+        self.notary = notary
+        self.bench = Bench()
+        self._hearings: dict[bytes, _Hearing] = {}
+        self._nonces: set[bytes] = set()  # of this round
+        self._refused: dict[bytes, str] = {}  # whom, and why; said once
+
+    def advance(self, round_: int) -> None:
+        if round_ != self.round:
+            self._nonces = set()
+        super().advance(round_)
+
+    async def ready(self, peer: bytes, request: pb.ReadyRequest) -> pb.Group:
+        if why := self._refuses(peer, request):
+            if self._refused.get(peer) != why:
+                logger.warning("%s is refused: %s", request.member, why)
+            self._refused = {**dict(list(self._refused.items())[-_REMEMBERED:]), peer: why}
+            return pb.Group(verdict=pb.RETRY, why=f"refused: {why}")
+        self._nonces.add(nonce_of(request.seal))
+        return await super().ready(peer, request)
+
+    def _refuses(self, peer: bytes, request: pb.ReadyRequest) -> str:
+        if why := self.bench.why(request.member, self.round):
+            return why
+        if nonce_of(request.seal) in self._nonces:
+            return "it was sent before"
+        return self.notary.objection(claim_of(request, peer), request.seal)
+
+    async def commit(self, peer: bytes, request: pb.CommitRequest) -> pb.Outcome:
+        attempt = self._attempts.get(request.group_id)
+        if attempt is not None and peer in attempt.members:
+            hearing = self._hearings.setdefault(request.group_id, _Hearing(attempt.group.result()))
+            if why := await self._hear(hearing, peer, request):
+                request = pb.CommitRequest(group_id=request.group_id, round=request.round, why=why)
+        return await super().commit(peer, request)
+
+    async def _hear(self, hearing: _Hearing, peer: bytes, request: pb.CommitRequest) -> str:
+        """Why the exchange failed, as far as this member can tell; empty when it did not."""
+        for complaint in request.complaints:
+            hearing.words.append(await self._word(hearing, peer, complaint))
+        lies = self._compare(hearing, request)
+        hearing.heard.add(peer)
+        if lies or not request.complete:
+            await self._hear_the_others(hearing)
+        return lies or ("" if request.complete else request.why)
+
+    async def _word(self, hearing: _Hearing, peer: bytes, complaint: pb.Complaint) -> Word:
+        group_id, accused = hearing.group.group_id, complaint.peer_id
+        proven, why = None, complaint.why
+        if complaint.fault == pb.WRONG_MEAN:
+            found = await self.recheck(group_id, accused, complaint.part)
+            proven, why = bool(found), found or why
+        return Word(hearing.name(peer), hearing.name(accused), why, proven)
+
+    def _compare(self, hearing: _Hearing, request: pb.CommitRequest) -> str:
+        """Find the reducers that signed different results for different members."""
+        for share in request.shares:
+            if self.notary.made(request.group_id, share.sha256, share.signature, hearing.seal(share.peer_id)):
+                signed = hearing.shares.setdefault(share.peer_id, {})
+                signed[share.sha256] = share.signature
+                if len(signed) > 1:
+                    why = "it signed different results for different members"
+                    name = hearing.name(share.peer_id)
+                    hearing.words.append(Word(hearing.name(self._own), name, why, proven=True))
+                    return f"{name}: {why}"
+        return ""
+
+    async def _hear_the_others(self, hearing: _Hearing) -> None:
+        end = self._clock() + _HEARING_SECONDS
+        while len(hearing.heard) < len(hearing.group.members) and self._clock() < end:
+            await asyncio.sleep(0.05)
+
+    def _conclude(self, group_id: bytes, attempt: Attempt, outcome: pb.Outcome) -> None:
+        hearing = self._hearings.pop(group_id, None)
+        if outcome.verdict == pb.RETRY and hearing is not None:
+            members = [member.member for member in hearing.group.members]
+            for sentence in judge(hearing.words, members, hearing.name(self._own), self.round):
+                held = self.bench.add(sentence)
+                logger.warning("%s sits out: %s", held.member, held.why)
+        super()._conclude(group_id, attempt, outcome)
+
+    def _live_progress(self) -> dict[bytes, Said]:
+        out = {m.peer_id for m in self._members() if self.bench.why(m.member, self.round)}
+        return {peer: said for peer, said in super()._live_progress().items() if peer not in out}
+
+
+def claim_of(request: pb.ReadyRequest, peer: bytes) -> Claim:
+    """What a member asks to be in a group with."""
+    return Claim(
+        request.round, request.digest, request.payload, request.samples, request.member, peer, request.client_mode
+    )
+
+
+def objection(notary: Notary, group: pb.Group, round_: int, digest: str) -> str:
+    """Why a group is not to be taken part in: the leader changed what a member had signed. Empty when it did not."""
+    for seat in group.members:
+        claim = Claim(round_, digest, seat.payload, seat.samples, seat.member, seat.peer_id, seat.client_mode)
+        if why := notary.objection(claim, seat.seal):
+            return f"the leader's group is not sound: {seat.member}: {why}"
+    return ""

@@ -1,0 +1,128 @@
+"""Who sent an update, and for what: signed by its member, and looked at before anything of the update is taken. Pure.
+
+Whose key it is a `Keyring` says. A member's id at the coordinator is its key's fingerprint, so a key that comes with an
+update proves by itself whose it is; whether the coordinator knows that member is another matter (`Fingerprints`).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from google.protobuf.message import DecodeError
+
+from swarm.identity import Identity, member_id
+from swarm.proto import exchange_pb2 as pb
+
+_NONCE = 16  # bytes
+_UPDATE, _SHARE = b"garage-swarm update 1", b"garage-swarm share 1"  # what is signed can be nothing else
+
+# Sign for this member: (public key of 32 bytes, signature). Called from threads; may raise SwarmError.
+Signer = Callable[[bytes], tuple[bytes, bytes]]
+
+
+def signer_of(identity: Identity) -> Signer:
+    """Sign in this process."""
+    return lambda words: (identity.public_key, identity.private_key.sign(words))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a member says of its update of `round`, made at the θ of this `digest`. `payload` is a SHA-256, hex."""
+
+    round: int
+    digest: str
+    payload: str
+    samples: int
+    member: str
+    peer_id: bytes
+    client_mode: bool = False
+
+
+class Keyring(Protocol):
+    """Which keys speak for which members."""
+
+    def objection(self, member: str, public_key: bytes) -> str:
+        """Why this key does not speak for that member; empty when it does."""
+
+
+class Fingerprints:
+    """A key speaks for the members that are named by its fingerprint, whoever they are.
+
+    So nobody speaks for somebody else. That a member was let in by the coordinator it does not show.
+    """
+
+    def objection(self, member: str, public_key: bytes) -> str:
+        own = member_id(public_key)
+        return "" if member == own or member.startswith(f"{own}-") else f"its key is not that of {member}"
+
+
+class Notary:
+    """Seals this member's updates and looks at those of others. `most`: samples that one may be of in a round."""
+
+    def __init__(self, run: str, sign: Signer, most: int, keyring: Keyring | None = None) -> None:
+        self._run = run
+        self._sign = sign
+        self._most = most
+        self._keyring = keyring or Fingerprints()
+
+    def seal(self, claim: Claim) -> bytes:
+        """A Seal for the claim, as it travels. Raises SwarmError when it cannot be signed now."""
+        nonce = secrets.token_bytes(_NONCE)
+        public_key, signature = self._sign(self._words(claim, nonce))
+        return pb.Seal(public_key=public_key, nonce=nonce, signature=signature).SerializeToString()
+
+    def objection(self, claim: Claim, seal: bytes) -> str:
+        """Why the update is refused; empty when it is not."""
+        found = _seal(seal)
+        if found is None or len(found.nonce) != _NONCE or len(found.public_key) != 32:
+            return "it is not signed"
+        if claim.samples > self._most:
+            return f"it says that it is of {claim.samples} samples; a member makes {self._most} in a round at most"
+        if why := self._keyring.objection(claim.member, found.public_key):
+            return why
+        signed = _valid(found.public_key, found.signature, self._words(claim, found.nonce))
+        return "" if signed else "its signature is not of this round, state, payload and sample count"
+
+    def sign_share(self, group_id: bytes, sha256: str) -> bytes:
+        """A reducer's word for what it made. Raises SwarmError."""
+        return self._sign(_share(group_id, sha256))[1]
+
+    def made(self, group_id: bytes, sha256: str, signature: bytes, seal: bytes) -> bool:
+        """Whether it is the word of the member that sent `seal`."""
+        found = _seal(seal)
+        return found is not None and _valid(found.public_key, signature, _share(group_id, sha256))
+
+    def _words(self, claim: Claim, nonce: bytes) -> bytes:
+        said = [self._run, str(claim.round), claim.digest, claim.payload, str(claim.samples), claim.member]
+        parts = [_UPDATE, *(word.encode() for word in said), claim.peer_id, bytes([claim.client_mode]), nonce]
+        return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def nonce_of(seal: bytes) -> bytes:
+    """What makes a seal another one than all before; nothing when it is none."""
+    found = _seal(seal)
+    return found.nonce if found else b""
+
+
+def _share(group_id: bytes, sha256: str) -> bytes:
+    return _SHARE + len(group_id).to_bytes(4, "big") + group_id + sha256.encode()
+
+
+def _seal(data: bytes) -> pb.Seal | None:
+    try:
+        return pb.Seal.FromString(data)
+    except DecodeError:
+        return None
+
+
+def _valid(public_key: bytes, signature: bytes, words: bytes) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, words)
+    except (InvalidSignature, ValueError):
+        return False
+    return True

@@ -1,0 +1,96 @@
+"""Five real peers, one or two of which lie: the others agree, and on what they would have agreed on without them."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from peer.exchange.parts import VALUES
+from peer.robust import robust_mean
+from tests.exchange_peer import tensors
+from tests.harness import Program, digests, exchange_peers
+from tests.swarm_run import digests as held
+from tests.swarm_run import swarm_run
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(120), pytest.mark.long]
+
+ROUNDS = 3
+SIZE = 200_000  # some parts for each reducer
+
+
+def swarm(liars: list[dict[str, Any]], **settings: Any) -> tuple[list[Program], list[Program]]:
+    """The honest peers and the liars after the honest ones have finished; the first, who leads, is honest."""
+    common = {"await_others": 4, "rounds": ROUNDS, "patience": 12.0, "size": SIZE, "target": 60}
+    with exchange_peers(**{**common, **settings}) as peers:
+        honest = [peers.start()]
+        lying = [peers.start(**liar) for liar in liars]
+        honest += [peers.start() for _ in range(4 - len(liars))]
+        for one in honest:
+            one.wait_for(lambda event: event["event"] == "applied" and event["round"] == ROUNDS, 90)
+        found = digests(honest)
+        assert sorted(found) == list(range(1, ROUNDS + 1))
+        assert all(len(kinds) == 1 for kinds in found.values()), found
+        return honest, lying
+
+
+@pytest.mark.parametrize("sends", ["NaN", "inf", "large"])
+def test_an_update_that_is_no_honest_one_changes_no_bit(sends: str) -> None:
+    honest, _ = swarm([{"sends": sends}, {"sends": sends}], clipped=True)
+    for event in honest[0].every("applied"):
+        index, seeds = event["round"] - 1, [0, 3, 4]
+        own = [next(e for e in one.every("applied") if e["round"] == event["round"])["own"] for one in honest]
+        assert event["members"] == 5
+        sent = [(tensors(1000 * seed + index, SIZE), count) for seed, count in zip(seeds, own, strict=True)]
+        assert event["average"] in {reference(list(order)) for order in permutations(sent)}  # peers' ids are drawn
+
+
+def reference(sent: list[tuple[dict[str, Any], int]]) -> str:
+    """The SHA-256 of the clipped mean of these (update, samples), in this order."""
+    flat = [np.concatenate([one[name].reshape(-1).numpy() for name in sorted(one)]) for one, _ in sent]
+    rows, samples = np.array(flat, np.float64), [count for _, count in sent]
+    parts = [robust_mean(rows[:, at : at + VALUES], samples)[0] for at in range(0, rows.shape[1], VALUES)]
+    return hashlib.sha256(np.concatenate(parts).tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "lie", ["lying_reducer", "two_faced_reducer", "false_accuser", "other_parts", "silent_sender", "replayer"]
+)
+def test_who_lies_in_gradient_mode_sits_out_and_the_others_go_on(lie: str) -> None:
+    honest, [liar] = swarm([{"lie": lie}], clipped=True)
+    assert honest[0].every("applied")[-1]["members"] == 4
+    liar.drain()
+    assert any(event["why"].startswith("refused: ") for event in liar.every("not_applied"))
+
+
+@pytest.mark.parametrize("lie", ["other_payload", "oversized_payload", "withheld_payload"])
+def test_who_lies_in_local_mode_sits_out_and_the_others_go_on(lie: str) -> None:
+    honest, [liar] = swarm([{"lie": lie}], local="sparse", patience=5.0)
+    assert honest[0].every("applied")[-1]["members"] <= 4
+    liar.drain()
+    assert any(event["why"].startswith("refused: ") for event in liar.every("not_applied"))
+
+
+@pytest.mark.parametrize("sends", ["NaN", "large", "zeros"])
+def test_bad_updates_of_local_mode_are_left_out_by_everybody(sends: str) -> None:
+    honest, _ = swarm([{"sends": sends}, {"sends": sends}], local="sparse")
+    assert honest[0].every("applied")[-1]["members"] == 5
+
+
+def test_a_whole_swarm_trains_with_clipping_and_signs_by_its_supervisors(tmp_path: Path) -> None:
+    with swarm_run(tmp_path, rounds=6, compression="fp16") as run:
+        robust = '[exchange]\naggregation = "centered_clip"'
+        run.spec.write_text(run.spec.read_text().replace("[exchange]", robust))
+        run.launch()
+        peers = [run.join(f"peer-{number}") for number in range(3)]
+        for peer in peers:
+            assert peer.finish(60) == 0, peer.stderr
+            assert peer.stderr == ""
+        found = held(peers)
+        assert sorted(found) == list(range(6))
+        assert all(len(kinds) == 1 for kinds in found.values()), found
+        assert any(event["members"] == 3 for event in peers[0].every("round"))

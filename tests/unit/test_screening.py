@@ -1,0 +1,80 @@
+"""Which of a round's updates are left out for what is in them; the others' result is as if they had not been sent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from peer.codecs import codec_of, encode
+from peer.exchange.average import merged
+from peer.merge import Contribution, merge
+from swarm.sections import Local
+
+SHAPES = {"a": (64, 128), "b": (4096,)}
+SPARSE = codec_of(Local(codec="sparse", kept=256))
+
+
+def honest(seed: int) -> dict[str, np.ndarray]:
+    """What all have in common, and noise: so they choose many of the same values."""
+    common, own = np.random.default_rng(99), np.random.default_rng(seed)
+    return {
+        name: (common.standard_t(3, shape) + 0.7 * own.standard_normal(shape)).astype(np.float32)
+        for name, shape in SHAPES.items()
+    }
+
+
+def sent(update: dict[str, np.ndarray], samples: int = 8) -> Contribution:
+    return Contribution(samples, encode(SPARSE, update))
+
+
+def grabbed() -> dict[str, np.ndarray]:
+    """Large values where nobody else has any."""
+    mean = {name: np.mean([honest(seed)[name] for seed in range(5)], axis=0) for name in SHAPES}
+    return {name: np.where(np.abs(v) < np.quantile(np.abs(v), 0.06), 1.0, 0.0) for name, v in mean.items()}
+
+
+LIES = {
+    "zeros": ({name: np.zeros(shape) for name, shape in SHAPES.items()}, "zeros"),
+    "NaN": ({name: np.full(shape, np.nan) for name, shape in SHAPES.items()}, "not finite"),
+    "inf": ({name: np.full(shape, np.inf) for name, shape in SHAPES.items()}, "not finite"),
+    "large": ({name: 1000 * values for name, values in honest(7).items()}, "times the median"),
+    "own indices": (grabbed(), "chosen by others"),
+    "copy": (honest(2), "the same"),
+}
+
+
+@pytest.mark.parametrize("kind", LIES)
+def test_it_is_left_out_and_nothing_else_changes(kind: str) -> None:
+    lie, why = LIES[kind]
+    good = [sent(honest(seed)) for seed in range(5)]
+    alone = merge(SPARSE, good, SHAPES, 1.0)
+    found = merge(SPARSE, [*good, sent(lie)], SHAPES, 1.0)
+    assert list(found.refused) == [5]
+    assert why in found.refused[5]
+    assert alone.refused == {}
+    assert all(np.array_equal(found.update[name], alone.update[name]) for name in SHAPES)
+
+
+@pytest.mark.parametrize("size", [0, 1, -1])
+def test_another_size_is_left_out_before_it_is_read(size: int) -> None:
+    good = [sent(honest(seed)) for seed in range(3)]
+    bad = good[0].payload[:size] if size <= 0 else good[0].payload + b"x"
+    assert list(merge(SPARSE, [Contribution(8, bad), *good], SHAPES, 1.0).refused) == [0]
+
+
+def test_who_was_copied_has_given_its_update_and_who_was_refused_has_not() -> None:
+    one, other, loud = sent(honest(0)), sent(honest(1)), sent({n: 1000 * v for n, v in honest(7).items()})
+    found = [one, other, one, sent(honest(3)), loud]
+    assert merged(SPARSE, found, SHAPES, 1.0, one.payload).taken.keys() == SHAPES.keys()
+    assert merged(SPARSE, found, SHAPES, 1.0, loud.payload).taken == {}
+    assert merged(SPARSE, found, SHAPES, 1.0, b"").taken == {}
+
+
+def test_two_peers_have_no_majority_and_both_count() -> None:
+    loud = sent({name: 1000 * values for name, values in honest(7).items()})
+    assert merge(SPARSE, [sent(honest(0)), loud], SHAPES, 1.0).refused == {}
+
+
+def test_a_round_in_which_nobody_moved_is_a_round() -> None:
+    still = [Contribution(8 + n, encode(SPARSE, LIES["zeros"][0])) for n in range(3)]
+    assert not any(values.any() for values in merge(SPARSE, still, SHAPES, 1.0).update.values())
