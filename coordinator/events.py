@@ -123,10 +123,10 @@ class CheckpointUploaded:
 class Resumed:
     """The coordinator was away (stopped, or its machine asleep): silence in that time is nobody's fault.
 
-    Restored from a copy it lends nothing before `settled` (Unix seconds): first members say what the copy lacks.
+    Restored from a copy it lends nothing for a while: first members say what the copy lacks.
     """
 
-    settled: float = 0.0
+    restored: bool = False
 
 
 # What only a live member may say, and of its processes only the one that `session` names.

@@ -11,31 +11,34 @@ from pathlib import Path
 from swarm import notes
 
 FILE = "history"
+_OPEN = " open"
 
 
 @dataclass(frozen=True)
 class History:
-    """Its name, and when it began (Unix seconds); 0 when it began with the run."""
+    """Its name, and whether members may still have to say what it does not know."""
 
     id: str
-    restored_at: float = 0.0
+    open: bool = False
 
 
-def of(folder: Path, begun: bool, now: float) -> History:
+def of(folder: Path, begun: bool) -> History:
     """The history of the run in `folder`: backups leave the note out, so one that has `begun` without a note was
     restored, and a new history begins. Raises OSError.
     """
     path = folder / FILE
     if kept := _parse(notes.kept(path)):
         return kept
-    history = History(secrets.token_hex(8), now if begun else 0.0)
-    notes.keep(path, f"{history.id} {history.restored_at}")
+    history = History(secrets.token_hex(8), begun)
+    notes.keep(path, f"{history.id}{_OPEN if begun else ''}")
     return history
 
 
+def close(folder: Path, history: History) -> None:
+    """Members had their time to speak. Raises OSError."""
+    notes.keep(folder / FILE, history.id)
+
+
 def _parse(line: str) -> History | None:
-    id_, _, at = line.partition(" ")
-    try:
-        return History(id_, float(at))
-    except ValueError:
-        return None
+    id_ = line.removesuffix(_OPEN)
+    return History(id_, id_ != line) if id_ else None

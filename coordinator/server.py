@@ -7,7 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
@@ -22,6 +22,7 @@ from coordinator.bootstrap import Addresses, Bootstrap
 from coordinator.engine import Engine
 from coordinator.gate import Gate
 from coordinator.handover import FILE, Lead, require_lead
+from coordinator.history import History
 from coordinator.records import Checkpoint, Terms
 from coordinator.servicer import Artefacts, Servicer, read_artefacts
 from coordinator.state import State
@@ -132,12 +133,13 @@ class Coordinator:
         bootstrap = Bootstrap(self._bootstrap_command(), members.known)
         self._resources.callback(bootstrap.stop)
         bootstrap.start()
+        engine.apply(e.Resumed(restored=told.open))
         admission = Admission(engine, self._own_token)
         admission.keep(self._token, "the run's first")
         self._lead = lead = Lead(settings.data_dir, engine)
-        servicer = Servicer(settings.spec, artefacts, engine, lambda: bootstrap.maddrs, admission, told, lead)
+        servicer = Servicer(settings.spec, artefacts, engine, lambda: bootstrap.maddrs, admission, told.id, lead)
         self._serve(servicer, Gate(admission, lead))
-        threading.Thread(target=self._keep_time, args=(engine, members), name="ticks", daemon=True).start()
+        threading.Thread(target=self._keep_time, args=(engine, members, told), name="ticks", daemon=True).start()
 
     def _bootstrap_command(self) -> tuple[str, ...]:
         settings = self._settings
@@ -177,18 +179,21 @@ class Coordinator:
             )
         return int(port)
 
-    def _keep_time(self, engine: Engine, members: Addresses) -> None:
+    def _keep_time(self, engine: Engine, members: Addresses, told: History) -> None:
         """Let time pass for the run, so that silent members and old leases end; until it is handed over."""
         while not self._ended.wait(_TICK_SECONDS) and not engine.closed:
             try:
                 engine.apply()
                 members.keep()
-            except SwarmError as error:
+                if told.open and time.time() > engine.state.settled:
+                    history.close(self._settings.data_dir, told)
+                    told = replace(told, open=False)
+            except (SwarmError, OSError) as error:
                 logger.error("%s", error)
 
 
-def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs) -> tuple[Engine, str]:
-    """The run as it stood, from a checkpoint that is whole; and the name of its history."""
+def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs) -> tuple[Engine, History]:
+    """The run as it stood, from a checkpoint that is whole; and its history."""
     spec = settings.spec
     terms = Terms(
         run=spec.run.name,
@@ -201,10 +206,8 @@ def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs
     begun = bool(store.load(terms).checkpoints)
     if not begun:
         store.write([d.CheckpointAccepted(Checkpoint(**artefacts.checkpoint))], 0.0)
-    told = history.of(settings.data_dir, begun, time.time())
     engine = Engine(_from_whole_checkpoint(store, blobs, terms), store, blobs, absence=_ABSENCE_SECONDS)
-    engine.apply(e.Resumed(told.restored_at and told.restored_at + terms.patience_seconds))
-    return engine, told.id
+    return engine, history.of(settings.data_dir, begun)
 
 
 def _from_whole_checkpoint(store: Store, blobs: Blobs, terms: Terms) -> State:

@@ -22,6 +22,7 @@ from coordinator.seats import seat_for
 from coordinator.state import State, Step, Votes, advanced
 from swarm.ranges import total
 
+_UNHEARD = 2.0  # times a member's patience: to find a coordinator that was away, and to say what it forgot
 _ROUNDS_KEPT = 64  # rounds whose votes stay in memory
 
 
@@ -142,7 +143,9 @@ def _resume(state: State, event: e.Resumed, now: float) -> State:
     for member in ledger.held:
         ledger = ledger.extend(member, 0, now + state.terms.lease_seconds)
     here = [replace(member, last_seen=now, heard=False) for member in state.live]
-    return replace(state, ledger=ledger, settled=max(state.settled, event.settled)).with_members(here)
+    quiet = now + _UNHEARD * state.terms.patience_seconds
+    settled = quiet if event.restored else min(state.settled, quiet)  # a clock that is set back must not make it longer
+    return replace(state, ledger=ledger, settled=settled).with_members(here)
 
 
 def _elapse(state: State, now: float) -> Step:
@@ -151,7 +154,7 @@ def _elapse(state: State, now: float) -> Step:
         return state, []
     made: list[d.Decision] = []
     for member in state.live:
-        if now - member.last_seen > state.terms.patience_seconds:
+        if now - member.last_seen > _patience(state, member):
             why = f"no sign of life for {now - member.last_seen:.0f} s"
             state, more = _end_membership(state, member, why)
             made += more
@@ -159,8 +162,13 @@ def _elapse(state: State, now: float) -> Step:
     by_age = sorted(overdue, key=lambda lease: lease.number)
     state, more = _expire(state, [lease.id for lease in by_age], "its time ran out")
     deadlines = [lease.deadline for lease in state.ledger.leases.values()]
-    silences = [member.last_seen + state.terms.patience_seconds for member in state.live]
+    silences = [member.last_seen + _patience(state, member) for member in state.live]
     return replace(state, due=min([*deadlines, *silences], default=math.inf)), [*made, *more]
+
+
+def _patience(state: State, member: Member) -> float:
+    """Who was not heard since the coordinator came back may have to find it first."""
+    return state.terms.patience_seconds * (1 if member.heard else _UNHEARD)
 
 
 def _expire(state: State, leases: Iterable[str], why: str) -> Step:

@@ -107,11 +107,11 @@ def test_what_was_given_back_after_the_copy_counts_for_who_got_it_then() -> None
 
 
 def test_nothing_is_lent_until_members_had_time_to_speak() -> None:
-    state, _ = run(members("a"), e.Resumed(settled=NOW + 15))
+    state, _ = run(members("a"), e.Resumed(restored=True))
     _, [denied] = run(state, e.TakeLease("a", 8))
-    assert "restored from a copy; for 15 s more" in getattr(denied, "why", "")
-    state, _ = run(state, e.Heartbeat("a", state.members["a"].pulse), now=NOW + 14)
-    _, made = run(state, e.TakeLease("a", 8), now=NOW + 15)
+    assert "restored from a copy; for 30 s more" in getattr(denied, "why", "")
+    state, _ = run(state, e.Heartbeat("a", state.members["a"].pulse), now=NOW + 29)
+    _, made = run(state, e.TakeLease("a", 8), now=NOW + 30)
     assert lent(made).range == Range(0, 8)
 
 
@@ -135,7 +135,7 @@ def test_whatever_happened_after_the_copy_counts_once_and_for_whom_it_counted(se
         part = Claim(lease.lease, Range(start, rng.randrange(start, lease.range.stop) + 1))
         said.append(e.Report(who, (report(f"k{number}", number, (part,)),)))
         state, _ = run(state, said[-1])
-    after, _ = run(copied, e.Resumed(settled=NOW + 15))
+    after, _ = run(copied, e.Resumed(restored=True))
     for who in rng.sample("abc", 3):
         after, _ = run(after, e.Recall(who, tuple(leases[who])))
     for one in said:
