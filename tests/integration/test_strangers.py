@@ -45,7 +45,7 @@ def test_an_update_that_is_no_honest_one_changes_no_bit(sends: str) -> None:
         index, seeds = event["round"] - 1, [0, 3, 4]
         own = [next(e for e in one.every("applied") if e["round"] == event["round"])["own"] for one in honest]
         assert event["members"] == 5
-        sent = [(tensors(1000 * seed + index, SIZE), count) for seed, count in zip(seeds, own, strict=True)]
+        sent = [(tensors(1000 * seed + index, SIZE), count) for seed, count in zip(seeds, own, strict=True) if count]
         assert event["average"] in {reference(list(order)) for order in permutations(sent)}  # peers' ids are drawn
 
 
