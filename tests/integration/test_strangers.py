@@ -41,12 +41,17 @@ def swarm(liars: list[dict[str, Any]], **settings: Any) -> tuple[list[Program], 
 @pytest.mark.parametrize("sends", ["NaN", "inf", "large"])
 def test_an_update_that_is_no_honest_one_changes_no_bit(sends: str) -> None:
     honest, _ = swarm([{"sends": sends}, {"sends": sends}], clipped=True)
+    compared = 0
     for event in honest[0].every("applied"):
         index, seeds = event["round"] - 1, [0, 3, 4]
         own = [next(e for e in one.every("applied") if e["round"] == event["round"])["own"] for one in honest]
         assert event["members"] == 5
-        sent = [(tensors(1000 * seed + index, SIZE), count) for seed, count in zip(seeds, own, strict=True)]
+        sent = [(tensors(1000 * seed + index, SIZE), count) for seed, count in zip(seeds, own, strict=True) if count]
+        if 2 * len(sent) <= event["members"]:
+            continue  # who has no samples in a round is no part of a majority
+        compared += 1
         assert event["average"] in {reference(list(order)) for order in permutations(sent)}  # peers' ids are drawn
+    assert compared
 
 
 def reference(sent: list[tuple[dict[str, Any], int]]) -> str:
@@ -82,7 +87,7 @@ def test_bad_updates_of_local_mode_are_left_out_by_everybody(sends: str) -> None
 
 
 def test_a_whole_swarm_trains_with_clipping_and_signs_by_its_supervisors(tmp_path: Path) -> None:
-    with swarm_run(tmp_path, rounds=6, compression="fp16") as run:
+    with swarm_run(tmp_path, rounds=25, letters=120_000, compression="fp16") as run:
         robust = '[exchange]\naggregation = "centered_clip"'
         run.spec.write_text(run.spec.read_text().replace("[exchange]", robust))
         run.launch()
@@ -91,6 +96,6 @@ def test_a_whole_swarm_trains_with_clipping_and_signs_by_its_supervisors(tmp_pat
             assert peer.finish(60) == 0, peer.stderr
             assert peer.stderr == ""
         found = held(peers)
-        assert sorted(found) == list(range(6))
+        assert sorted(found) == list(range(25))
         assert all(len(kinds) == 1 for kinds in found.values()), found
         assert any(event["members"] == 3 for event in peers[0].every("round"))
