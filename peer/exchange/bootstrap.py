@@ -52,7 +52,8 @@ def main() -> None:
     try:
         _serve(options, ended)
     except Exception as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the coordinator shows it
+        with suppress(OSError):
+            print(error, file=sys.stderr)  # noqa: T201 - the coordinator shows it
         code = getattr(error, "exit_code", 1)
     _end(folder, code)
 
@@ -189,7 +190,8 @@ def _end(folder: str, code: int) -> None:
 
     guard.kill_children()
     shutil.rmtree(folder, ignore_errors=True)
-    sys.stderr.flush()
+    with suppress(OSError):  # the coordinator that read it may be dead
+        sys.stderr.flush()
     os._exit(code)
 
 
