@@ -82,9 +82,9 @@ def test_before_there_are_enough_batches_nothing_is_judged() -> None:
 @pytest.mark.parametrize("size", [1, 4])
 def test_a_real_loss_curve_has_no_spike(size: int) -> None:
     """The tiny model of the tests, from its first batch on, through its warm-up."""
-    batches = iter(torch.split(Script(200 * size).tokens, size))
+    batches = iter(torch.split(Script(100 * size).tokens, size))
     curve = plain_loop(model(), batches, spec())
-    assert len(curve) == 200
+    assert len(curve) == 100
     assert findings(curve) == []
 
 
