@@ -9,7 +9,7 @@ import pytest
 
 from tests.harness import ExchangePeers, Program, exchange_peers
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(120), pytest.mark.long]
 
 SIZE = 3_000_000  # numbers: 11.4 MiB, 12 chunks
 CHUNKS = 12
