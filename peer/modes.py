@@ -39,8 +39,9 @@ def closing_of(spec: RunSpec) -> Closing:
 
 def most_samples(spec: RunSpec) -> int:
     """Of how many samples a member's update may be. The coordinator alone knows leases; this is more than any honest
-    member makes: its steps and those that it took while an earlier update travelled, or four times the whole swarm's.
+    member makes: its steps and those that it took while an earlier update travelled; or, as everybody goes on while
+    a round cannot end, what the whole swarm makes in a thousand rounds.
     """
     if spec.training.mode == "local":
         return 2 * spec.local.steps * spec.local.batch_size
-    return 4 * spec.training.target_batch_size
+    return 1000 * spec.training.target_batch_size
