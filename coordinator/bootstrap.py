@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import threading
@@ -52,13 +53,15 @@ class Addresses:
 class Bootstrap:
     """`command` prints {"maddrs": […]} when it answers. Without a command there is no node (tests).
 
-    `known` gives multiaddrs of members, so that a node that starts again finds the swarm.
+    `known` gives multiaddrs of members, so that a node that starts again finds the swarm; `note` names its temporary
+    folder.
     """
 
-    def __init__(self, command: tuple[str, ...], known: Callable[[], list[str]]) -> None:
+    def __init__(self, command: tuple[str, ...], known: Callable[[], list[str]], note: Path) -> None:
         self.maddrs: list[str] = []
         self._command = command
         self._known = known
+        self._note = note
         self._process: subprocess.Popen[str] | None = None
         self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._errors: deque[str] = deque(maxlen=5)
@@ -82,6 +85,8 @@ class Bootstrap:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        if (left := Path(notes.kept(self._note))).name.startswith("swarm-"):  # it was killed before it could clean up
+            shutil.rmtree(left, ignore_errors=True)
 
     def _start_once(self) -> None:
         process = subprocess.Popen(

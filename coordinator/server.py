@@ -130,7 +130,7 @@ class Coordinator:
         self._resources.callback(store.close)
         engine, told = _engine(settings, artefacts, store, blobs)
         members = Addresses(settings.data_dir, lambda: _addresses(engine.state))
-        bootstrap = Bootstrap(self._bootstrap_command(), members.known)
+        bootstrap = Bootstrap(self._bootstrap_command(), members.known, self._settings.data_dir / "p2p.folder")
         self._resources.callback(bootstrap.stop)
         bootstrap.start()
         engine.apply(e.Resumed(restored=told.open))
