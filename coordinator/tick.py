@@ -241,9 +241,12 @@ def _file(state: State, member: Member, report: RoundReport) -> tuple[State, d.R
 
 
 def _is_of_this_process(state: State, member: Member, report: RoundReport) -> bool:
-    """Reports kept from an earlier process tell of a state that ended with it: they name only that one's leases."""
-    leases = [state.ledger.find(member.id, claim.lease) for claim in (*report.counted, *report.dropped)]
-    return any(lease.number >= member.first_lease for lease in leases if lease)
+    """Reports kept from an earlier process tell of a state that ended with it: they name only that one's leases. Who
+    took part without samples names none; it is believed, or the run would go back behind its round.
+    """
+    claims = (*report.counted, *report.dropped)
+    leases = [state.ledger.find(member.id, claim.lease) for claim in claims]
+    return not claims or any(lease.number >= member.first_lease for lease in leases if lease)
 
 
 def _settle(state: State, member: Member, report: RoundReport) -> tuple[Ledger, list[Entry], bool]:

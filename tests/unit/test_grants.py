@@ -104,3 +104,9 @@ def test_who_was_in_the_group_after_all_counts() -> None:
     state, _, _ = asked(state, 0, "b")
     state, _ = run(state, e.Report("b", (report("b", 0, (), digest="x"),)))
     assert all(receipt.counted for receipt in reported(state, mine, "x")[1])
+
+
+def test_the_run_does_not_go_back_behind_one_who_took_part_without_samples() -> None:
+    state, _ = run(joined("a", "b"), e.Report("a", (report("k", 0, ()),)))
+    state, _ = lease(state, "b", 4)
+    assert state.round == 1
