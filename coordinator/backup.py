@@ -28,8 +28,7 @@ from swarm.version import __version__
 NOTE = "backup.json"
 _FORMAT = "garage-swarm-backup-1"
 _TAR = ".tar"
-_KEPT = ("run.toml", "artefacts.json", "tls.pem", "token", "invite", "p2p.key", "p2p.port", "near-duplicates.json")
-_KEPT_TOO = (MEMBERS, handover.FILE)
+_KEPT = ("run.toml", "artefacts.json", "tls.pem", "token", "invite", "near-duplicates.json", MEMBERS, handover.FILE)
 _TRIES = 5  # a checkpoint may be dropped between the copy of the tables and that of its file
 
 
@@ -121,8 +120,7 @@ def compared(folder: Path, note: Note) -> list[Check]:
 
 def _copy(folder: Path, stage: Path) -> None:
     closed = (folder / handover.CLOSED).exists()  # it is complete then: the same history goes on, on a node of its own
-    moving = {"p2p.key", "p2p.port"} if closed else {history.FILE}
-    for name in {*_KEPT, *_KEPT_TOO, history.FILE} - moving:
+    for name in (*_KEPT, *((history.FILE,) if closed else ("p2p.key", "p2p.port"))):
         if (folder / name).exists():
             shutil.copy2(folder / name, stage / name)
     (stage / "blobs").mkdir()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import shutil
 import signal
 import subprocess
 import threading
@@ -85,8 +84,7 @@ class Bootstrap:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        if (left := Path(notes.kept(self._note))).name.startswith("swarm-"):  # it was killed before it could clean up
-            shutil.rmtree(left, ignore_errors=True)
+        lifetime.remove_folder(Path(notes.kept(self._note)))
 
     def _start_once(self) -> None:
         process = subprocess.Popen(

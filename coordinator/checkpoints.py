@@ -42,7 +42,7 @@ def uploaded(state: State, event: e.CheckpointUploaded) -> Step:
     if why := _objection(state, offered):  # the answer may be another than when it was offered
         return state, [d.CheckpointOffered(offered, why)]
     kept, dropped = _retained({**state.checkpoints, offered.round: offered}, state.terms.keep_checkpoints)
-    ledger = state.ledger.forget_before(_newest(kept, state.terms.keep_checkpoints)[0])
+    ledger = state.ledger.forget_before(newest(kept, state.terms.keep_checkpoints)[0])
     after = replace(state, checkpoints=kept, ledger=ledger)
     made = [d.CheckpointAccepted(offered), *dropped, *advanced(state, after)]
     after, contradicted = evaluations.checked(after, offered.round)
@@ -51,14 +51,15 @@ def uploaded(state: State, event: e.CheckpointUploaded) -> Step:
 
 def _retained(found: dict[int, Checkpoint], keep: int) -> tuple[dict[int, Checkpoint], list[d.Decision]]:
     """The newest `keep`, to which the run may go back, and the first one; the others are dropped."""
-    newest = _newest(found, keep)
-    kept = {key: value for key, value in found.items() if key in newest or key == 0}
+    recent = newest(found, keep)
+    kept = {key: value for key, value in found.items() if key in recent or key == 0}
     return kept, [
         d.CheckpointDropped(found[key], f"only the newest {keep} are kept") for key in found if key not in kept
     ]
 
 
-def _newest(rounds: Iterable[int], keep: int) -> list[int]:
+def newest(rounds: Iterable[int], keep: int) -> list[int]:
+    """The rounds of the checkpoints to which the run may go back, the oldest first."""
     return sorted(rounds)[-keep:]
 
 

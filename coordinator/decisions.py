@@ -310,7 +310,7 @@ class Quarantined:
 
     def __str__(self) -> str:
         found = self.quarantine
-        row = f" for the {found.in_a_row}th time in a row" if found.in_a_row > 1 else ""
+        row = f", {found.in_a_row} times in a row now" if found.in_a_row > 1 else ""
         return f"{self.member.name} ({self.member.id}) quarantined itself in round {found.round}{row}: {found.why}."
 
 

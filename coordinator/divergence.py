@@ -15,10 +15,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from coordinator import checkpoints, evaluations
+from coordinator import checkpoints
 from coordinator import decisions as d
 from coordinator.records import Checkpoint, Evaluation, Member, Pulse, Quarantine, RollBack, RoundReport
-from coordinator.returning import go_back
+from coordinator.returning import expire, go_back
 from coordinator.rounds import Poll
 from coordinator.state import State, Step
 from swarm.faults import DIVERGING
@@ -61,40 +61,43 @@ def _current(state: State, member: Member) -> Quarantine | None:
 
 def reported(state: State, round_: int) -> Step:
     """After a report of that round."""
-    poll = state.votes.get(round_)
-    bad = sum(not math.isfinite(vote.loss) for vote in poll.votes.values()) if poll else 0
-    if not poll or not bad or state.halted:
+    poll = state.votes.get(round_, Poll())
+    if 2 * poll.diverged <= len(poll.votes) or state.halted:  # of `members` it is not more than half either
         return state, []
     members = max(poll.summary(round_).members, len(state.live))
-    if 2 * bad <= members:
+    if 2 * poll.diverged <= members:
         return state, []
-    return roll_back(state, round_, f"{bad} of {members} members reported no finite loss of round {round_}")
+    return roll_back(state, round_, f"{poll.diverged} of {members} members reported no finite loss of round {round_}")
 
 
 def evaluated(state: State, found: Evaluation) -> Step:
     """After an evaluation of a state that the run knows. A member's lone word on it takes the run back only once: its
     machine may be the one that computes wrongly.
     """
-    poll, checkpoint = state.votes.get(found.round - 1, Poll()), state.checkpoints.get(found.round)
-    known = found.digest in (poll.majority, checkpoint.digest if checkpoint else "")
-    heeded = any(back.told_by == found.evaluated_by for back in state.rollbacks)
-    if math.isfinite(found.heldout_loss) or state.halted or not known or heeded:
+    if math.isfinite(found.heldout_loss) or state.halted or found.digest != _agreed(state, found.round):
         return state, []
-    if evaluations.objection(state, found):
+    if any(back.told_by == found.evaluated_by for back in state.rollbacks):
         return state, []
     why = f"the held-out loss of round {found.round} is {found.heldout_loss}"
     return roll_back(state, found.round, why, found.evaluated_by)
 
 
+def _agreed(state: State, round_: int) -> str:
+    """The digest of θ_round_: its checkpoint's, else that of most reports; empty when neither is known."""
+    checkpoint = state.checkpoints.get(round_)
+    return checkpoint.digest if checkpoint else state.votes.get(round_ - 1, Poll()).majority
+
+
 def roll_back(state: State, place: int, why: str, told_by: str = "") -> Step:
     """To the newest checkpoint from before θ_place, in a new lineage; or stop, when that did not help."""
     last = state.rollbacks[-1] if state.rollbacks else None
-    again = last.again + 1 if last and place <= last.place + _NEAR else 1
-    target = _target(state, place, last.back_to if last and again > 1 else place)
+    same = last if last and place <= last.place + _NEAR else None  # it happened there before
+    again = same.again + 1 if same else 1
+    target = _target(state, place, same.back_to if same else place)
     number = state.lineage + 1
     if again > MOST or target is None:
         return _halt(state, RollBack(number, place, state.latest.round, again, _sentence(again, target, why), True))
-    place = max(place, last.place if last and again > 1 else 0)
+    place = max(place, same.place) if same else place
     back = RollBack(number, place, target.round, again, why, told_by=told_by)
     state, expired = _take_back_leases(state)
     state, gone = go_back(replace(state, rollbacks=(*state.rollbacks, back)), target.round, because=why)
@@ -123,13 +126,7 @@ def _halt(state: State, stop: RollBack) -> Step:
 
 def _take_back_leases(state: State) -> Step:
     """So that whatever is done with them counts for nothing."""
-    made: list[d.Decision] = []
-    ledger = state.ledger
-    for lease in sorted(ledger.leases.values(), key=lambda lease: lease.number):
-        why = "the run diverged"
-        ledger, entries = ledger.expire(lease.id, state.round, why)
-        made.append(d.LeaseExpired(lease, tuple(entries), why))
-    return replace(state, ledger=ledger), made
+    return expire(state, sorted(state.ledger.leases.values(), key=lambda lease: lease.number), "the run diverged")
 
 
 # ── what belongs to an earlier lineage ─────────────────────────────────────────────────────────

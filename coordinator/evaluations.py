@@ -14,11 +14,11 @@ from coordinator.state import State, Step, doubt
 def judge(state: State, event: e.Evaluated) -> Step:
     """The first evaluation of a round that nothing contradicts stays."""
     found, known = event.evaluation, state.evaluations.get(event.evaluation.round)
-    if why := _flaw(found) or objection(state, found):
+    if why := _flaw(found) or _objection(state, found):
         return state, [d.EvaluationDenied(found, why)]
     if known is None:
         return _accept(state, found), [d.EvaluationAccepted(found)]
-    if why := objection(state, known):  # reports that came later speak against it
+    if why := _objection(state, known):  # reports that came later speak against it
         return _accept(state, found), [d.EvaluationDropped(known, why), d.EvaluationAccepted(found)]
     if why := _difference(known, found):
         return state, [d.EvaluationDenied(found, why)]
@@ -28,7 +28,7 @@ def judge(state: State, event: e.Evaluated) -> Step:
 def checked(state: State, round_: int) -> Step:
     """Without the evaluation of `round_`, if the checkpoint that came now is of another state."""
     known = state.evaluations.get(round_)
-    why = objection(state, known) if known else ""
+    why = _objection(state, known) if known else ""
     if not known or not why:
         return state, []
     left = {key: value for key, value in state.evaluations.items() if key != round_}
@@ -46,7 +46,7 @@ def _flaw(found: Evaluation) -> str:
     return ""
 
 
-def objection(state: State, found: Evaluation) -> str:
+def _objection(state: State, found: Evaluation) -> str:
     """Why the run has no such state, as far as is known; empty when it may have it."""
     if checkpoint := state.checkpoints.get(found.round):
         return "" if found.digest == checkpoint.digest else "the checkpoint of that round has another digest"

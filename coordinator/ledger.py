@@ -92,7 +92,7 @@ class Ledger:
     since: int = 0
 
     def restored(self, leases: Sequence[Lease], entries: Iterable[Entry], returns: Iterable[Return]) -> Ledger:
-        """With these leases, open and closed ones, the entries counted since the latest checkpoint, and returns."""
+        """With these leases, open and closed ones, the entries counted in rounds ≥ `since`, and returns."""
         numbers = (lease.number for lease in leases)
         ledger = replace(self, returns=tuple(returns), next_number=max(numbers, default=0) + 1)
         for lease in leases:
@@ -148,18 +148,6 @@ class Ledger:
         taken = replace(self, free=tuple(_without(self.free, held)), next_number=max(self.next_number, number + 1))
         return taken._lend(lease), lease, entries
 
-    def give_back(self, lease_id: str, held: Iterable[Range], round_: int) -> tuple[Ledger, list[Entry]]:
-        """Free what an open lease still holds but its member, as it says, does not."""
-        lease = self.leases[lease_id]
-        gone = _without(lease.left, held)
-        entries = [Entry(part, "expired", round_, lease.member, lease.id, _GIVEN_BACK) for part in gone]
-        freed = replace(self, free=tuple(merge([*self.free, *gone])))
-        return freed._shrink(lease, gone), entries
-
-    def numbers(self) -> set[int]:
-        """Those of all leases that are known."""
-        return {*self.closed, *(lease.number for lease in self.leases.values())}
-
     def extend(self, member: str, first_lease: int, deadline: float) -> Ledger:
         """Give the leases of `member` from number `first_lease` on until `deadline`."""
         leases = self.leases
@@ -195,12 +183,13 @@ class Ledger:
         freed = replace(self, free=tuple(merge([*self.free, *held])))
         return freed._shrink(lease, held), [entry]
 
-    def expire(self, lease_id: str, round_: int, why: str) -> tuple[Ledger, list[Entry]]:
-        """Close an open lease: what it still holds becomes free."""
+    def expire(self, lease_id: str, round_: int, why: str, held: Iterable[Range] = ()) -> tuple[Ledger, list[Entry]]:
+        """Free what an open lease still holds, but for what its member says is `held`; without that it is closed."""
         lease = self.leases[lease_id]
-        entries = [Entry(part, "expired", round_, lease.member, lease.id, why) for part in lease.left]
-        freed = replace(self, free=tuple(merge([*self.free, *lease.left])))
-        return freed._shrink(lease, lease.left), entries
+        gone = _without(lease.left, held)
+        entries = [Entry(part, "expired", round_, lease.member, lease.id, why) for part in gone]
+        freed = replace(self, free=tuple(merge([*self.free, *gone])))
+        return freed._shrink(lease, gone), entries
 
     def go_back(self, round_: int, spared: frozenset[str] = frozenset()) -> tuple[Ledger, list[Entry]]:
         """Free what rounds ≥ `round_` had counted; returns those entries as they were."""
@@ -286,7 +275,6 @@ class Ledger:
 
 
 _NONE: Map[int, Entry] = Map()
-_GIVEN_BACK = "given back after the copy was made that was restored"
 _UNKNOWN = "not in the copy that was restored, and not held any more"
 
 

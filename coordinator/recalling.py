@@ -13,13 +13,15 @@ from coordinator.ledger import Entry, Lease, Ledger, Recalled, number_of
 from coordinator.records import Member
 from coordinator.state import State, Step
 
+_GIVEN_BACK = "given back after the copy was made that was restored"
+
 
 def recall(state: State, member: Member, event: e.Recall, now: float) -> Step:
     """Lend again what of these leases is unknown and free; of known ones free what is not held any more."""
-    ledger, known = state.ledger, state.ledger.numbers()
+    ledger, known = state.ledger, {lease.number for lease in state.ledger.leases.values()}
     lent, entries, deadline = list[Lease](), list[Entry](), now + state.terms.lease_seconds
     for found in event.leases:
-        if number_of(found.lease) in known:
+        if (number := number_of(found.lease)) in known or number in ledger.closed:
             ledger, more = _keep(ledger, member.id, found, state.round)
             entries += more
         elif again := ledger.recall(member.id, found, state.round, deadline):
@@ -39,7 +41,7 @@ def _keep(ledger: Ledger, member: str, found: Recalled, round_: int) -> tuple[Le
     lease = ledger.leases.get(found.lease)
     if lease is None or lease.member != member:
         return ledger, []
-    return ledger.give_back(lease.id, found.held, round_)
+    return ledger.expire(lease.id, round_, _GIVEN_BACK, found.held)
 
 
 def unsettled(state: State, now: float) -> str:

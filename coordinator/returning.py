@@ -1,13 +1,15 @@
-"""Going back: a state that nobody holds any more is no part of the run, and what had counted for it is free. Pure."""
+"""What was counted or lent becomes free: leases end, and a state that nobody holds is no part of the run. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 
 from immutables import Map
 
 from coordinator import decisions as d
+from coordinator.ledger import Lease
 from coordinator.state import State, Step
 
 LOST = "no member holds a later one"
@@ -28,6 +30,16 @@ def go_back(state: State, to: int, spared: frozenset[str] = frozenset(), because
     granted = {key: value for key, value in state.grants.items() if key < to}
     state = replace(state, ledger=ledger, votes=votes, offers={}, evaluations=measured, grants=granted)
     return state.with_members(less), [made]
+
+
+def expire(state: State, leases: Iterable[Lease], why: str) -> Step:
+    """End these open leases, in this order: what they still hold is free."""
+    made: list[d.Decision] = []
+    ledger, round_ = state.ledger, state.round
+    for lease in leases:
+        ledger, entries = ledger.expire(lease.id, round_, why)
+        made.append(d.LeaseExpired(lease, tuple(entries), why))
+    return replace(state, ledger=ledger), made
 
 
 def beyond(state: State, round_: int) -> bool:

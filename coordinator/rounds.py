@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from immutables import Map
@@ -27,18 +28,20 @@ class RoundSummary:
 
 @dataclass(frozen=True)
 class Poll:
-    """The reports of one round by member, and how many name each digest."""
+    """The reports of one round by member, how many name each digest, and how many have no finite loss."""
 
     votes: Map[str, Metrics] = Map()
     named: Map[str, int] = Map()
+    diverged: int = 0
 
     def plus(self, member: str, vote: Metrics) -> Poll:
         """With a member's vote, in place of an earlier one of its own."""
-        named, before = self.named, self.votes.get(member)
+        named, diverged, before = self.named, self.diverged + (not math.isfinite(vote.loss)), self.votes.get(member)
         if before is not None:
             left = named[before.digest] - 1
             named = named.set(before.digest, left) if left else named.delete(before.digest)
-        return Poll(self.votes.set(member, vote), named.set(vote.digest, named.get(vote.digest, 0) + 1))
+            diverged -= not math.isfinite(before.loss)
+        return Poll(self.votes.set(member, vote), named.set(vote.digest, named.get(vote.digest, 0) + 1), diverged)
 
     @property
     def majority(self) -> str:
@@ -63,11 +66,10 @@ class Poll:
 
     def outvotes(self, digest: str) -> bool:
         """Whether more than half of those who made the round name one digest, and it is not `digest`."""
-        top = self.majority
-        if top in ("", digest):
+        if not self.contradicts(digest):
             return False
-        group = max(vote.group_size for vote in self.votes.values() if vote.digest == top)
-        return 2 * self.named[top] > max(group, len(self.votes))
+        top = self.majority
+        return 2 * self.named[top] > max(vote.group_size for vote in self.votes.values() if vote.digest == top)
 
     def summary(self, round_: int) -> RoundSummary:
         """The round as the majority saw it; there must be a vote."""

@@ -33,16 +33,17 @@ def member_row(member: Member) -> dict[str, Any]:
     return {key: getattr(member, key) for key in kept}
 
 
+def _values(row: Row[Any]) -> dict[str, Any]:
+    """All but the run's name."""
+    return {key: value for key, value in row._mapping.items() if key != "run"}
+
+
 def member(row: Row[Any]) -> Member:
-    values = dict(row._mapping)
-    del values["run"]
-    return Member(**values, heard=False)
+    return Member(**_values(row), heard=False)
 
 
 def invite(row: Row[Any]) -> IssuedInvite:
-    values = dict(row._mapping)
-    del values["run"]
-    return IssuedInvite(**{**values, "role": Role(row.role)})
+    return IssuedInvite(**{**_values(row), "role": Role(row.role)})
 
 
 def lease_row(lease: Lease) -> dict[str, Any]:
@@ -79,15 +80,11 @@ def return_(row: Row[Any]) -> Return:
 
 
 def rollback(row: Row[Any]) -> RollBack:
-    values = dict(row._mapping)
-    del values["run"]
-    return RollBack(**values)
+    return RollBack(**_values(row))
 
 
 def checkpoint(row: Row[Any]) -> Checkpoint:
-    values = dict(row._mapping)
-    del values["run"]
-    return Checkpoint(**values)
+    return Checkpoint(**_values(row))
 
 
 def evaluation_row(evaluation: Evaluation) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import grpc
@@ -235,7 +236,7 @@ def _flaw(blobs: Blobs, checkpoint: Checkpoint) -> str:
 
 
 def _addresses(state: State) -> list[str]:
-    return [address for member in state.live for address in member.pulse.maddrs][:20]
+    return list(islice((address for member in state.live for address in member.pulse.maddrs), 20))
 
 
 def _token(data_dir: Path) -> str:

@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +34,7 @@ from sqlalchemy.exc import DBAPIError
 
 from coordinator import decisions as d
 from coordinator import rows
+from coordinator.checkpoints import newest
 from coordinator.grants import KEPT as GRANTS_KEPT
 from coordinator.ledger import END, Entry, Ledger
 from coordinator.records import Checkpoint, Evaluation, Filed, Receipt, Terms
@@ -201,14 +202,12 @@ class SqlStore:
             sum(len(entry.range) for entry in filed.entries if entry.state == state)
             for state in ("counted", "rejected")
         )
-        connection.execute(
-            update(members)
-            .where(self._mine(members), members.c.id == filed.member)
-            .values(
-                counted=members.c.counted + counted,
-                rejected=members.c.rejected + rejected,
-                holds=filed.holds,
-            )
+        self._change(
+            connection,
+            filed.member,
+            counted=members.c.counted + counted,
+            rejected=members.c.rejected + rejected,
+            holds=filed.holds,
         )
         if filed.voted:
             self._put(connection, votes, {"round": report.round, "member": filed.member, **asdict(report.metrics)})
@@ -217,8 +216,7 @@ class SqlStore:
         for lease in recalled.leases:
             self._put(connection, leases, rows.lease_row(lease))
         self._add_entries(connection, recalled.entries, "")
-        row = (self._mine(members), members.c.id == recalled.member)
-        connection.execute(update(members).where(*row).values(first_lease=recalled.first_lease))
+        self._change(connection, recalled.member, first_lease=recalled.first_lease)
 
     def _add_entries(self, connection: Connection, found: Sequence[Entry], key: str) -> None:
         new = [
@@ -251,8 +249,11 @@ class SqlStore:
         self._put(connection, returns, rows.return_row(back.back))
         for member in {entry.member for entry in back.undone}:
             count = sum(len(entry.range) for entry in back.undone if entry.member == member)
-            row = (self._mine(members), members.c.id == member)
-            connection.execute(update(members).where(*row).values(counted=members.c.counted - count))
+            self._change(connection, member, counted=members.c.counted - count)
+
+    def _change(self, connection: Connection, member: str, **values: Any) -> None:
+        row = (self._mine(members), members.c.id == member)
+        connection.execute(update(members).where(*row).values(**values))
 
     def _put(self, connection: Connection, table: Any, row: dict[str, Any]) -> None:
         """Insert the row, or replace the one with its key."""
@@ -272,7 +273,8 @@ class SqlStore:
         """The state as the last written tick left it; an empty run for new tables. Raises SwarmError."""
         with self._reading() as connection:
             kept = {row.round: rows.checkpoint(row) for row in self._all(connection, checkpoints)}
-            since = min(sorted(kept)[-terms.keep_checkpoints :], default=0)
+            since = min(newest(kept, terms.keep_checkpoints), default=0)
+            granted = self._all(connection, grants)[-GRANTS_KEPT:]
             state = State(
                 terms=terms,
                 ledger=self._load_ledger(connection, terms, since),
@@ -280,10 +282,9 @@ class SqlStore:
                 checkpoints=kept,
                 evaluations={row.round: rows.evaluation(row) for row in self._all(connection, evaluations)},
                 invites={found.id: found for found in map(rows.invite, self._all(connection, invites))},
+                rollbacks=tuple(map(rows.rollback, self._all(connection, rollbacks))),
+                grants={row.round: frozenset(json.loads(row.members)) for row in granted},
             )
-            state = replace(state, rollbacks=tuple(map(rows.rollback, self._all(connection, rollbacks))))
-            granted = self._all(connection, grants)[-GRANTS_KEPT:]
-            state = replace(state, grants={row.round: frozenset(json.loads(row.members)) for row in granted})
             return state.with_members(map(rows.member, self._all(connection, members)))
 
     def _load_ledger(self, connection: Connection, terms: Terms, since: int) -> Ledger:

@@ -16,7 +16,7 @@ from coordinator import events as e
 from coordinator.ledger import Entry, Ledger
 from coordinator.recalling import recall, unsettled
 from coordinator.records import Member, RoundReport
-from coordinator.returning import go_back
+from coordinator.returning import expire, go_back
 from coordinator.rounds import Poll
 from coordinator.seats import seat_for
 from coordinator.state import State, Step, Votes, advanced
@@ -132,8 +132,7 @@ def _beat(state: State, member: Member, event: e.Heartbeat, now: float) -> State
 def _end_membership(state: State, member: Member, why: str) -> Step:
     gone = replace(member, live=False, holds=0, left=why)
     state, made = state.with_member(gone), [d.MemberLeft(gone, why)]
-    held = state.ledger.held.get(member.id, ())
-    state, expired = _expire(state, held, f"{member.name} left")
+    state, expired = expire(state, state.ledger.held_by(member.id), f"{member.name} left")
     return state, [*made, *expired]
 
 
@@ -159,8 +158,7 @@ def _elapse(state: State, now: float) -> Step:
             state, more = _end_membership(state, member, why)
             made += more
     overdue = [lease for lease in state.ledger.leases.values() if lease.deadline <= now]
-    by_age = sorted(overdue, key=lambda lease: lease.number)
-    state, more = _expire(state, [lease.id for lease in by_age], "its time ran out")
+    state, more = expire(state, sorted(overdue, key=lambda lease: lease.number), "its time ran out")
     deadlines = [lease.deadline for lease in state.ledger.leases.values()]
     silences = [member.last_seen + _patience(state, member) for member in state.live]
     return replace(state, due=min([*deadlines, *silences], default=math.inf)), [*made, *more]
@@ -169,16 +167,6 @@ def _elapse(state: State, now: float) -> Step:
 def _patience(state: State, member: Member) -> float:
     """Who was not heard since the coordinator came back may have to find it first."""
     return state.terms.patience_seconds * (1 if member.heard else _UNHEARD)
-
-
-def _expire(state: State, leases: Iterable[str], why: str) -> Step:
-    made: list[d.Decision] = []
-    ledger = state.ledger
-    for lease_id in leases:
-        lease = ledger.leases[lease_id]
-        ledger, entries = ledger.expire(lease_id, state.round, why)
-        made.append(d.LeaseExpired(lease, tuple(entries), why))
-    return replace(state, ledger=ledger), made
 
 
 # ── leases and reports ───────────────────────────────────────────────────────────────────────────

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -105,8 +104,7 @@ def _belongs(process: psutil.Process, group: int) -> bool:
 
 
 def _clean(folder: Path, note: Path) -> None:
-    if folder.name.startswith("swarm-"):
-        shutil.rmtree(folder, ignore_errors=True)
+    lifetime.remove_folder(folder)
     note.unlink(missing_ok=True)
 
 

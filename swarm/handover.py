@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from swarm import log, notes
 from swarm.errors import HandoverError, InviteError
 from swarm.identity import ServerCertificate, fingerprint
-from swarm.invite import Invite
+from swarm.invite import Invite, address_of
 
 logger = log.get(__name__)
 
@@ -49,8 +49,7 @@ class Handover:
 
     @property
     def address(self) -> str:
-        """HOST:PORT, IPv6 in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return address_of(self.host, self.port)
 
     def moved(self, invite: Invite) -> Invite:
         """The same invite, with the address where the run is led now."""

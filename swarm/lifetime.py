@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import sys
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _PARENT = "SWARM_PARENT"
@@ -37,6 +39,12 @@ def die_with_parent(number: signal.Signals) -> None:
     """Ask the kernel for signal `number` when the thread that started this process ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove the temporary folder of a program of ours that was killed before it could; anything else stays."""
+    if folder.name.startswith("swarm-"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def ending_signals() -> tuple[signal.Signals, ...]:

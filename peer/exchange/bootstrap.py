@@ -60,8 +60,7 @@ def main() -> None:
 
 def _fresh_folder(note: Path) -> str:
     """A temporary folder for sockets; that of a node which was killed before it could clean up is removed."""
-    if (left := Path(notes.kept(note))).name.startswith("swarm-"):
-        shutil.rmtree(left, ignore_errors=True)
+    lifetime.remove_folder(Path(notes.kept(note)))
     folder = tempfile.mkdtemp(prefix="swarm-")
     notes.keep(note, folder)
     return folder
