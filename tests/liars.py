@@ -76,7 +76,7 @@ def slanderer(way: Clipped) -> None:
     """It says of an honest reducer that nothing came from it."""
 
     async def check(meeting: Meeting) -> None:
-        meeting.complain(next(peer for peer in meeting.spans if peer != way._node.id), "made up")
+        meeting.complaints.add(next(peer for peer in meeting.spans if peer != way._node.id), "made up")
 
     way._check_one = check  # type: ignore[method-assign]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -30,9 +31,19 @@ DIGEST = "d" * 64
 
 @dataclass
 class Wire:
-    """Who answers for whom."""
+    """Who answers for whom, and how many more streams from one to another break off after their first message."""
 
     servers: dict[bytes, Reducing] = field(default_factory=dict)
+    breaks: Counter[tuple[bytes, bytes]] = field(default_factory=Counter)
+
+    async def carried(self, way: tuple[bytes, bytes], stream: AsyncGenerator[Any]) -> AsyncIterator[Any]:
+        """What comes of an answer; hivemind ends the handler whose caller hung up."""
+        breaks, self.breaks[way] = self.breaks[way], max(0, self.breaks[way] - 1)
+        async for message in stream:
+            if breaks:
+                await stream.aclose()
+                raise BrokenPipeError
+            yield message
 
 
 @dataclass
@@ -44,20 +55,20 @@ class FakeNode:
     line: Line = field(default_factory=Line)
 
     def stub(self, _servicer: object, peer: bytes) -> Any:
-        return _Stub(self.wire.servers[peer], self.id)
+        return _Stub(self.wire, self.id, peer)
 
 
 class _Stub:
     """What hivemind's stub gives: a call is awaited and gives a stream."""
 
-    def __init__(self, server: Reducing, caller: bytes) -> None:
-        self._server = server
+    def __init__(self, wire: Wire, caller: bytes, called: bytes) -> None:
+        self._wire = wire
+        self._way = caller, called
         self._context = SimpleNamespace(remote_id=SimpleNamespace(to_bytes=lambda: caller))
 
     def __getattr__(self, method: str) -> Callable[[Any], Any]:
         async def call(said: Any) -> AsyncIterator[Any]:
-            found: AsyncIterator[Any] = getattr(self._server, method)(said, self._context)
-            return found
+            return self._wire.carried(self._way, getattr(self._wire.servers[self._way[1]], method)(said, self._context))
 
         return call
 

@@ -38,7 +38,7 @@ class AllReduce:
             self._codec,
             self._patience / 3,
         )
-        self._servicer.expect(group.group_id).set_result(run)
+        self._servicer.runs.join(group.group_id, run)
         averaged: list[Tensor] = []
         broken = ""
         try:

@@ -15,6 +15,14 @@ from peer.merge import Contribution, merge, understood
 from swarm.proto import exchange_pb2 as pb
 
 
+class Complaints(dict[bytes, pb.Complaint]):
+    """About members that did not do their part."""
+
+    def add(self, peer: bytes, why: str) -> None:
+        """Nothing came from a member; the first complaint about one counts."""
+        self.setdefault(peer, pb.Complaint(peer_id=peer, why=why, fault=pb.NOTHING_CAME))
+
+
 @dataclass(frozen=True)
 class Average:
     """The averaged tensors with their digest and global L2 norm; `broken` says why it must not be used.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import AsyncIterator  # noqa: UP035 - hivemind knows a stream by typing's alias only
 
 from peer.exchange import guard
+from peer.exchange.groups import Groups
 from peer.exchange.payloads import Payloads
 from swarm import log
 from swarm.proto import exchange_pb2 as pb
@@ -16,9 +16,8 @@ from hivemind.p2p import P2PContext, ServicerBase  # noqa: E402
 
 logger = log.get(__name__)
 
-_GROUP_SECONDS = 10.0  # how long a fast groupmate waits for our own word from the leader
 _PAYLOAD_SECONDS = 20.0  # how long a stream waits for a payload that is not here yet; then the asker looks elsewhere
-_GROUPS = 8  # are remembered
+_GROUPS = 8  # of others have room
 
 
 class Carrier(ServicerBase):
@@ -29,14 +28,14 @@ class Carrier(ServicerBase):
 
     def __init__(self, room: int = 0) -> None:
         self._room = room
-        self._groups: dict[bytes, asyncio.Future[Payloads]] = {}
+        self._groups = Groups[Payloads]()
 
     def join(self, group_id: bytes, payloads: Payloads) -> None:
         """Carry for a group of this peer's."""
-        self._expect(group_id).set_result(payloads)
+        self._groups.join(group_id, payloads)
 
     async def rpc_payload(self, request: pb.PayloadRequest, _context: P2PContext) -> AsyncIterator[pb.ChunkPart]:
-        payloads = await self._group(request.group_id)
+        payloads = await self._groups.get(request.group_id)
         if payloads is None or not await payloads.came(request.sha256, _PAYLOAD_SECONDS):
             return
         async for data in payloads.read(request.sha256, request.offset):
@@ -52,22 +51,7 @@ class Carrier(ServicerBase):
         return pb.PayloadReply(size=payloads.arrived(first.sha256))
 
     async def _group_of(self, first: pb.PayloadPart) -> Payloads | None:
-        known = self._groups.get(first.group_id)
         bytes_needed = first.size * len(first.manifest)
-        if (known is None or not known.done()) and 0 < bytes_needed <= self._room // _GROUPS:
+        if not self._groups.joined(first.group_id) and 0 < bytes_needed <= self._room // _GROUPS:
             self.join(first.group_id, Payloads(first.manifest, first.size))
-        return await self._group(first.group_id)
-
-    async def _group(self, group_id: bytes) -> Payloads | None:
-        """A group's payloads, or None. A groupmate may be faster than the leader's word to us: wait."""
-        try:
-            return await asyncio.wait_for(asyncio.shield(self._expect(group_id)), _GROUP_SECONDS)
-        except TimeoutError:
-            return None
-
-    def _expect(self, group_id: bytes) -> asyncio.Future[Payloads]:
-        if group_id not in self._groups:
-            self._groups[group_id] = asyncio.get_running_loop().create_future()
-            while len(self._groups) > _GROUPS:
-                self._groups.pop(next(iter(self._groups))).cancel()
-        return self._groups[group_id]
+        return await self._groups.get(first.group_id)

@@ -17,14 +17,16 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import AsyncIterator  # noqa: UP035 - hivemind knows a stream by typing's alias only
 
 import torch
 
 from peer.exchange import guard
-from peer.exchange.average import Average, measure
+from peer.exchange.average import Average, Complaints, measure
 from peer.exchange.base import Update
 from peer.exchange.butterfly import tensors_from, vectors
+from peer.exchange.groups import Groups
 from peer.exchange.node import NETWORK_ERRORS, Node
 from peer.exchange.parts import agrees, cut, decoded, encoded, hash_of, leaf, mean_of, root, shares
 from peer.exchange.reducer import LostSenderError, Reducer, Work, WrongPartError
@@ -40,8 +42,8 @@ from hivemind.utils.asyncio import aiter_with_timeout  # noqa: E402
 
 logger = log.get(__name__)
 
-_GROUP_SECONDS = 10.0  # how long a fast groupmate waits for our own word from the leader
-_GROUPS = 8  # are remembered
+_TRIES = 5  # to have what a reducer made, or what it received
+_AGAIN_SECONDS = 0.2  # before a stream that broke off is opened again
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Offer:
     parts: Sequence[bytes]
     counts: Sequence[int]  # values in each part
 
-    @property
+    @cached_property
     def leaves(self) -> bytes:
         return b"".join(leaf(part) for part in self.parts)
 
@@ -66,15 +68,13 @@ class Meeting:
     reducer: Reducer | None  # this member, if it is one
     made: dict[int, bytes] = field(default_factory=dict)  # the encoded means that came
     shares: dict[bytes, pb.Share] = field(default_factory=dict)
-    complaints: dict[bytes, pb.Complaint] = field(default_factory=dict)
+    complaints: Complaints = field(default_factory=Complaints)
+    word: asyncio.Task[pb.Share] | None = None  # this reducer's, for what it made
+    heard: dict[bytes, float] = field(default_factory=dict)  # when each sender's last part came; the loop's seconds
     broken: str = ""  # by others' complaints
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     bytes_sent: int = 0
     bytes_received: int = 0
-
-    def complain(self, peer: bytes, why: str) -> None:
-        """The first complaint about a member counts."""
-        self.complaints.setdefault(peer, pb.Complaint(peer_id=peer, why=why, fault=pb.NOTHING_CAME))
 
     def member(self, peer: bytes) -> pb.GroupMember:
         return next(member for member in self.group.members if member.peer_id == peer)
@@ -106,24 +106,20 @@ class Reducing(ServicerBase):
         self._node = node
         self._notary = notary
         self._patience = patience
-        self._meetings: dict[bytes, asyncio.Future[Meeting]] = {}
-        self._signatures: dict[bytes, asyncio.Task[bytes]] = {}  # of a group
+        self.meetings = Groups[Meeting]()
 
     def join(self, meeting: Meeting) -> None:
         """Reduce for this group now, and forget what earlier ones received."""
-        own = meeting.group.group_id
-        for group_id in [known for known, found in self._meetings.items() if found.done() and known != own]:
-            self._meetings.pop(group_id)
-            self._signatures.pop(group_id, None)
-        self._expect(own).set_result(meeting)
+        self.meetings.forget()
+        self.meetings.join(meeting.group.group_id, meeting)
 
     async def rpc_reduce(self, stream: AsyncIterator[pb.Part], context: P2PContext) -> AsyncIterator[pb.Part]:
         first = await anext(stream)
-        meeting = await self.meeting(first.group_id)
+        meeting = await self.meetings.get(first.group_id)
         sender = context.remote_id.to_bytes()
         if meeting is None or meeting.reducer is None or all(m.peer_id != sender for m in meeting.group.members):
             return
-        taking = asyncio.ensure_future(self._take(meeting, sender, first.leaves, stream))
+        taking = asyncio.ensure_future(self._take(meeting, meeting.reducer, sender, first.leaves, stream))
         try:
             async for part in self._parts(meeting, meeting.reducer):
                 yield part
@@ -133,18 +129,20 @@ class Reducing(ServicerBase):
             taking.cancel()
 
     async def rpc_inputs(self, request: pb.InputsRequest, _context: P2PContext) -> AsyncIterator[pb.Input]:
-        meeting = await self.meeting(request.group_id)
+        meeting = await self.meetings.get(request.group_id)
         for found in meeting.reducer.inputs(request.part) if meeting and meeting.reducer else []:
             await self._node.line.send(len(found.tensor))
             yield found
 
     async def share(self, meeting: Meeting, reducer: Reducer) -> pb.Share:
-        """This reducer's word for its share."""
-        group_id, digest = meeting.group.group_id, await reducer.digest()
-        if group_id not in self._signatures:
-            sign = asyncio.to_thread(self._notary.sign_share, group_id, digest)
-            self._signatures[group_id] = asyncio.ensure_future(sign)
-        signature = await asyncio.shield(self._signatures[group_id])
+        """This reducer's word for its share; the same for everybody. Raises LostSenderError."""
+        if meeting.word is None:
+            meeting.word = asyncio.ensure_future(self._signed(meeting.group.group_id, reducer))
+        return await asyncio.shield(meeting.word)
+
+    async def _signed(self, group_id: bytes, reducer: Reducer) -> pb.Share:
+        digest = await reducer.digest()
+        signature = await asyncio.to_thread(self._notary.sign_share, group_id, digest)
         return pb.Share(peer_id=self._node.id, sha256=digest, signature=signature)
 
     async def _parts(self, meeting: Meeting, reducer: Reducer) -> AsyncIterator[pb.Part]:
@@ -156,41 +154,28 @@ class Reducing(ServicerBase):
             meeting.bytes_sent += len(data)
             yield pb.Part(tensor=data, signature=signature)
 
-    async def _take(self, meeting: Meeting, sender: bytes, leaves: bytes, stream: AsyncIterator[pb.Part]) -> None:
-        """Everything of one sender's; one without samples sends nothing."""
-        assert meeting.reducer is not None
+    async def _take(
+        self, meeting: Meeting, reducer: Reducer, sender: bytes, leaves: bytes, stream: AsyncIterator[pb.Part]
+    ) -> None:
+        """Everything of one sender's, from its first part on also when an earlier stream broke off; one without samples
+        sends nothing.
+        """
         if not meeting.member(sender).samples:
             return
+        clock = asyncio.get_running_loop().time
         try:
-            meeting.reducer.promise(sender, leaves)
+            reducer.promise(sender, leaves)
+            meeting.heard[sender] = clock()
             index = meeting.spans[self._node.id].start
-            async for part in aiter_with_timeout(stream, self._patience / 3):
-                meeting.reducer.put(sender, index, part.tensor)
+            async for part in stream:
+                reducer.put(sender, index, part.tensor)
                 self._node.line.passed(len(part.tensor))
                 meeting.bytes_received += len(part.tensor)
+                meeting.heard[sender] = clock()
                 index += 1
         except WrongPartError as error:
-            meeting.complain(sender, str(error))
-            meeting.reducer.lose(sender)
-        except (*NETWORK_ERRORS, StopAsyncIteration) as error:
-            logger.info("a sender fell silent: %r", error)
-        if sender in meeting.reducer.missing():
-            meeting.complain(sender, "it stopped sending")
-            meeting.reducer.lose(sender)
-
-    async def meeting(self, group_id: bytes) -> Meeting | None:
-        """A group's, or None. A groupmate may be faster than the leader's word to us: wait."""
-        try:
-            return await asyncio.wait_for(asyncio.shield(self._expect(group_id)), _GROUP_SECONDS)
-        except TimeoutError:
-            return None
-
-    def _expect(self, group_id: bytes) -> asyncio.Future[Meeting]:
-        if group_id not in self._meetings:
-            self._meetings[group_id] = asyncio.get_running_loop().create_future()
-            while len(self._meetings) > _GROUPS:
-                self._meetings.pop(next(iter(self._meetings))).cancel()
-        return self._meetings[group_id]
+            meeting.complaints.add(sender, str(error))
+            reducer.lose(sender)
 
 
 class Clipped:
@@ -221,17 +206,17 @@ class Clipped:
         except TimeoutError:
             for peer, span in meeting.spans.items():
                 if span[-1] not in meeting.made:
-                    meeting.complain(peer, "what it made did not come in time")
+                    meeting.complaints.add(peer, "what it made did not come in time")
         meeting.settled.set()
         if not meeting.complaints and not meeting.broken:
             await self._check_one(meeting)
         return await self._result(meeting, update)
 
-    async def recheck(self, group_id: bytes, reducer: bytes, part: int) -> str:
-        """What is wrong with a reducer's part; empty when nothing is, or it is not this member's to judge."""
-        meeting = await self._reducing.meeting(group_id)
+    async def recheck(self, group_id: bytes, reducer: bytes, part: int) -> str | None:
+        """What is wrong with a reducer's part; empty when nothing is, None when this member cannot know."""
+        meeting = await self._reducing.meetings.get(group_id)
         if meeting is None or part not in meeting.spans.get(reducer, ()):
-            return ""
+            return None
         await meeting.settled.wait()
         return await self._fault(meeting, reducer, part)
 
@@ -250,13 +235,15 @@ class Clipped:
         await asyncio.gather(*tasks)
 
     async def _watch(self, meeting: Meeting, reducer: Reducer) -> None:
-        """Do without those who do not begin to send."""
-        end = asyncio.get_running_loop().time() + self._patience / 3
-        while (missing := reducer.missing()) and asyncio.get_running_loop().time() < end:
+        """Do without those who send nothing for a third of the patience."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        while missing := reducer.missing():
+            for peer in missing:
+                if clock() - meeting.heard.get(peer, began) > self._patience / 3:
+                    meeting.complaints.add(peer, "it stopped sending" if peer in meeting.heard else "it did not send")
+                    reducer.lose(peer)
             await asyncio.sleep(0.05)
-        for peer in missing & (reducer.missing() - reducer.begun()):
-            meeting.complain(peer, "it did not send")
-            reducer.lose(peer)
 
     async def _reduce(self, meeting: Meeting, reducer: Reducer) -> None:
         own, span = self._node.id, meeting.spans[self._node.id]
@@ -271,31 +258,39 @@ class Clipped:
         except LostSenderError:
             return  # there is a complaint already
         except SwarmError as error:
-            meeting.complain(own, f"it could not sign: {error.what}")
+            meeting.complaints.add(own, f"it could not sign: {error.what}")
 
     async def _deal(self, meeting: Meeting, peer: bytes) -> None:
-        """Send a reducer its parts of the own update, and take what it makes."""
-        stub, span, index = self._node.stub(Reducing, peer), meeting.spans[peer], meeting.spans[peer].start
-        signature = b""
+        """Send a reducer its parts of the own update, and take what it makes; again where a stream broke off, for a
+        connection may be lost by nobody's fault.
+        """
+        for _ in range(_TRIES):
+            if await self._dealt(meeting, peer):
+                return
+            await asyncio.sleep(_AGAIN_SECONDS)
+        meeting.complaints.add(peer, "what it made did not come")
+
+    async def _dealt(self, meeting: Meeting, peer: bytes) -> bool:
+        """One stream; False when it broke off."""
+        span, index, signature = meeting.spans[peer], meeting.spans[peer].start, b""
         try:
-            stream = await stub.rpc_reduce(self._sending(meeting, span))
+            stream = await self._node.stub(Reducing, peer).rpc_reduce(self._sending(meeting, span))
             async for part in aiter_with_timeout(stream, 2 * self._patience / 3):
                 if part.lost:
                     meeting.broken = f"{meeting.member(peer).member} misses what another member should have sent it"
-                    return
+                    return True
                 if index not in span or decoded(part.tensor, meeting.work.counts[index], self._codec) is None:
-                    meeting.complain(peer, "what it made cannot be read")
-                    return
+                    meeting.complaints.add(peer, "what it made cannot be read")
+                    return True
                 meeting.made[index], signature = part.tensor, part.signature
                 meeting.bytes_received += len(part.tensor)
                 self._node.line.passed(len(part.tensor))
                 index += 1
-        except (*NETWORK_ERRORS, StopAsyncIteration) as error:
-            logger.info("a reducer fell silent: %r", error)
-        if index != span.stop:
-            meeting.complain(peer, "what it made did not come")
-        else:
+        except NETWORK_ERRORS as error:
+            logger.info("a reducer's stream broke off: %r", error)
+        if index == span.stop:
             self._keep_share(meeting, peer, signature)
+        return index == span.stop
 
     async def _sending(self, meeting: Meeting, span: range) -> AsyncIterator[pb.Part]:
         yield pb.Part(group_id=meeting.group.group_id, leaves=self._offer.leaves)
@@ -310,7 +305,7 @@ class Clipped:
         if self._notary.made(meeting.group.group_id, digest, signature, meeting.member(peer).seal):
             meeting.shares[peer] = pb.Share(peer_id=peer, sha256=digest, signature=signature)
         else:
-            meeting.complain(peer, "it did not sign what it made")
+            meeting.complaints.add(peer, "it did not sign what it made")
 
     async def _check_one(self, meeting: Meeting) -> None:
         """Compute a part again: of a reducer that nobody else checks, as far as there are enough; drawn only now."""
@@ -318,21 +313,33 @@ class Clipped:
         if not reducer:
             return
         part = secrets.choice(meeting.spans[reducer])
-        if why := await self._fault(meeting, reducer, part):
+        why = await self._fault(meeting, reducer, part)
+        if why is None:
+            meeting.complaints.add(reducer, "it did not show what it had received")
+        elif why:
             wrong = pb.Complaint(peer_id=reducer, why=why, fault=pb.WRONG_MEAN, part=part)
             meeting.complaints[reducer] = wrong
 
-    async def _fault(self, meeting: Meeting, reducer: bytes, part: int) -> str:
+    async def _fault(self, meeting: Meeting, reducer: bytes, part: int) -> str | None:
+        """What is wrong with a part; None when the reducer did not show what it made it of."""
         if part not in meeting.made:
-            return "what it made did not come"
+            return None
+        for _ in range(_TRIES):
+            with suppress(*NETWORK_ERRORS):
+                inputs = await self._inputs(meeting, reducer, part)
+                if len(inputs) >= len(meeting.work.senders):  # less also comes of a connection that is lost
+                    return await asyncio.to_thread(fault_of, meeting, inputs, part)
+            await asyncio.sleep(_AGAIN_SECONDS)
+        return None
+
+    async def _inputs(self, meeting: Meeting, reducer: bytes, part: int) -> dict[bytes, pb.Input]:
         inputs: dict[bytes, pb.Input] = {}
         request = pb.InputsRequest(group_id=meeting.group.group_id, part=part)
-        with suppress(*NETWORK_ERRORS, StopAsyncIteration):
-            stream = await self._node.stub(Reducing, reducer).rpc_inputs(request)
-            async for found in aiter_with_timeout(stream, self._patience / 3):
-                inputs[found.peer_id] = found
-                meeting.bytes_received += len(found.tensor) + len(found.leaves)
-        return await asyncio.to_thread(fault_of, meeting, inputs, part)
+        stream = await self._node.stub(Reducing, reducer).rpc_inputs(request)
+        async for found in aiter_with_timeout(stream, self._patience / 3):
+            inputs[found.peer_id] = found
+            meeting.bytes_received += len(found.tensor) + len(found.leaves)
+        return inputs
 
     async def _result(self, meeting: Meeting, update: Update) -> Average:
         complaints, shares_ = tuple(meeting.complaints.values()), tuple(meeting.shares.values())

@@ -35,7 +35,9 @@ class Sentence:
 
 
 def judge(words: Collection[Word], members: Collection[str], leader: str, round_: int) -> list[Sentence]:
-    """Who sits out after an exchange of these members that failed."""
+    """Who sits out after an exchange of these members that failed. Nobody does for one's word against another's where
+    no more than half of them would be left: they could not make the round without the others.
+    """
     accusers: dict[str, set[str]] = {}
     for word in words:
         accusers.setdefault(word.accused, set()).add(word.accuser)
@@ -45,19 +47,25 @@ def judge(words: Collection[Word], members: Collection[str], leader: str, round_
             found[word.accused] = Sentence(word.accused, FOREVER, word.why)
         elif 2 * len(accusers[word.accused] - {word.accused}) > len(members) - 1:
             found.setdefault(word.accused, Sentence(word.accused, round_, f"most members say of it: {word.why}"))
-    guilty = set(found)
     for word in words:
-        if word.accused not in guilty:
-            for sentence in _disputed(word, round_):
-                found.setdefault(sentence.member, sentence)
+        if word.proven is False and word.accused not in found:
+            found.setdefault(word.accuser, Sentence(word.accuser, round_, f"what it says of {word.accused} is not so"))
+    disputed = _disputed([word for word in words if not {word.accuser, word.accused} & found.keys()], leader, round_)
+    if 2 * (len(members) - len(found.keys() | disputed.keys())) > len(members):
+        found |= disputed
     return [sentence for member, sentence in found.items() if member != leader]
 
 
-def _disputed(word: Word, round_: int) -> list[Sentence]:
-    if word.proven is False:
-        return [Sentence(word.accuser, round_, f"what it says of {word.accused} is not so")]
-    pairs = (word.accuser, word.accused), (word.accused, word.accuser)
-    return [Sentence(one, round_, f"its word stands against that of {other}: {word.why}") for one, other in pairs]
+def _disputed(words: Collection[Word], leader: str, round_: int) -> dict[str, Sentence]:
+    """Both sides of each, but for the leader, without whom there is no round."""
+    pairs = [
+        pair for word in words for pair in ((word.accuser, word.accused, word), (word.accused, word.accuser, word))
+    ]
+    return {
+        one: Sentence(one, round_, f"its word stands against that of {other}: {word.why}")
+        for one, other, word in pairs
+        if one != leader
+    }
 
 
 @dataclass

@@ -17,15 +17,15 @@ from swarm.proto import exchange_pb2 as pb
 logger = log.get(__name__)
 
 _REMEMBERED = 64  # refusals
+_REFUSED_SECONDS = 1.0  # until somebody is told, so that it does not ask again and again
 _HEARING_SECONDS = 3.0  # after a complaint, for those of others
 
-# What is wrong with a reducer's part, found by computing it again: (group, reducer, part).
-Recheck = Callable[[bytes, bytes, int], Awaitable[str]]
+# What is wrong with a reducer's part, found by computing it again: (group, reducer, part); None when it is not known.
+Recheck = Callable[[bytes, bytes, int], Awaitable[str | None]]
 
 
-async def cannot_check(_group: bytes, _reducer: bytes, _part: int) -> str:
+async def cannot_check(_group: bytes, _reducer: bytes, _part: int) -> None:
     """Of a way without reducers."""
-    return ""
 
 
 @dataclass
@@ -33,15 +33,14 @@ class _Hearing:
     """What the members of one group said of each other."""
 
     group: pb.Group
+    round: int
     words: list[Word] = field(default_factory=list)
-    shares: dict[bytes, dict[str, bytes]] = field(default_factory=dict)
+    shares: dict[bytes, set[str]] = field(default_factory=dict)  # the digests that each reducer signed
     heard: set[bytes] = field(default_factory=set)
 
-    def name(self, peer: bytes) -> str:
-        return next((member.member for member in self.group.members if member.peer_id == peer), "")
-
-    def seal(self, peer: bytes) -> bytes:
-        return next((member.seal for member in self.group.members if member.peer_id == peer), b"")
+    def seat(self, peer: bytes) -> pb.GroupMember:
+        """A member's; an empty one for others."""
+        return next((member for member in self.group.members if member.peer_id == peer), pb.GroupMember())
 
 
 class Court(Leader):
@@ -68,6 +67,7 @@ class Court(Leader):
             if self._refused.get(peer) != why:
                 logger.warning("%s is refused: %s", request.member, why)
             self._refused = {**dict(list(self._refused.items())[-_REMEMBERED:]), peer: why}
+            await asyncio.sleep(_REFUSED_SECONDS)
             return pb.Group(verdict=pb.RETRY, why=f"refused: {why}")
         self._nonces.add(nonce_of(request.seal))
         return await super().ready(peer, request)
@@ -82,7 +82,7 @@ class Court(Leader):
     async def commit(self, peer: bytes, request: pb.CommitRequest) -> pb.Outcome:
         attempt = self._attempts.get(request.group_id)
         if attempt is not None and peer in attempt.members:
-            hearing = self._hearings.setdefault(request.group_id, _Hearing(attempt.group.result()))
+            hearing = self._hearings.setdefault(request.group_id, _Hearing(attempt.group.result(), self.round))
             if why := await self._hear(hearing, peer, request):
                 request = pb.CommitRequest(group_id=request.group_id, round=request.round, why=why)
         return await super().commit(peer, request)
@@ -99,23 +99,23 @@ class Court(Leader):
 
     async def _word(self, hearing: _Hearing, peer: bytes, complaint: pb.Complaint) -> Word:
         group_id, accused = hearing.group.group_id, complaint.peer_id
-        proven, why = None, complaint.why
-        if complaint.fault == pb.WRONG_MEAN:
-            found = await self.recheck(group_id, accused, complaint.part)
-            proven, why = bool(found), found or why
-        return Word(hearing.name(peer), hearing.name(accused), why, proven)
+        wrong = complaint.fault == pb.WRONG_MEAN
+        found = await self.recheck(group_id, accused, complaint.part) if wrong else None
+        proven = None if found is None else bool(found)
+        return Word(hearing.seat(peer).member, hearing.seat(accused).member, found or complaint.why, proven)
 
     def _compare(self, hearing: _Hearing, request: pb.CommitRequest) -> str:
         """Find the reducers that signed different results for different members."""
         for share in request.shares:
-            if self.notary.made(request.group_id, share.sha256, share.signature, hearing.seal(share.peer_id)):
-                signed = hearing.shares.setdefault(share.peer_id, {})
-                signed[share.sha256] = share.signature
-                if len(signed) > 1:
-                    why = "it signed different results for different members"
-                    name = hearing.name(share.peer_id)
-                    hearing.words.append(Word(hearing.name(self._own), name, why, proven=True))
-                    return f"{name}: {why}"
+            reducer, signed = hearing.seat(share.peer_id), hearing.shares.setdefault(share.peer_id, set())
+            if share.sha256 in signed:
+                continue
+            if self.notary.made(request.group_id, share.sha256, share.signature, reducer.seal):
+                signed.add(share.sha256)
+            if len(signed) > 1:
+                why = "it signed different results for different members"
+                hearing.words.append(Word(hearing.seat(self._own).member, reducer.member, why, proven=True))
+                return f"{reducer.member}: {why}"
         return ""
 
     async def _hear_the_others(self, hearing: _Hearing) -> None:
@@ -127,7 +127,7 @@ class Court(Leader):
         hearing = self._hearings.pop(group_id, None)
         if outcome.verdict == pb.RETRY and hearing is not None:
             members = [member.member for member in hearing.group.members]
-            for sentence in judge(hearing.words, members, hearing.name(self._own), self.round):
+            for sentence in judge(hearing.words, members, hearing.seat(self._own).member, hearing.round):
                 held = self.bench.add(sentence)
                 logger.warning("%s sits out: %s", held.member, held.why)
         super()._conclude(group_id, attempt, outcome)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from itertools import cycle
 
 from peer.codecs import codec_of, encode, payload_size
-from peer.exchange.average import Average, merged
+from peer.exchange.average import Average, Complaints, merged
 from peer.exchange.base import Update
 from peer.exchange.carrier import Carrier
 from peer.exchange.meter import Meter
@@ -40,11 +40,7 @@ class Trip:
     group: pb.Group
     payloads: Payloads
     meter: Meter
-    complaints: dict[bytes, pb.Complaint] = field(default_factory=dict)
-
-    def complain(self, peer: bytes, why: str) -> None:
-        """The first complaint about a member counts."""
-        self.complaints.setdefault(peer, pb.Complaint(peer_id=peer, why=why, fault=pb.NOTHING_CAME))
+    complaints: Complaints = field(default_factory=Complaints)
 
 
 class Gather:
@@ -91,7 +87,7 @@ class Gather:
         except TimeoutError:
             for member in senders:
                 if trip.payloads.arrived(member.payload) != trip.payloads.size:
-                    trip.complain(member.peer_id, f"its update did not arrive within {self._patience:g} s")
+                    trip.complaints.add(member.peer_id, f"its update did not arrive within {self._patience:g} s")
         first = next(iter(trip.complaints.values()), None)
         return first.why if first else ""
 
@@ -120,7 +116,7 @@ class Gather:
                 logger.info("a payload broke off: %r", error)
             except ValueError as error:
                 if holder == holders[-1]:  # the sender itself, or the only one who has it
-                    trip.complain(member.peer_id, str(error))
+                    trip.complaints.add(member.peer_id, str(error))
                     return
             if payloads.arrived(sha256) == payloads.size:
                 return

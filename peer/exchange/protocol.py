@@ -12,6 +12,7 @@ from peer.chunks import to_bits
 from peer.exchange import guard
 from peer.exchange.base import StateSource
 from peer.exchange.butterfly import ExactAllReduce
+from peer.exchange.groups import Groups
 from peer.exchange.leader import Leader
 from peer.exchange.states import States
 from peer.held import Shelf
@@ -26,14 +27,12 @@ from hivemind.proto import averaging_pb2  # noqa: E402
 
 logger = log.get(__name__)
 
-_GROUP_SECONDS = 10.0  # how long a fast groupmate's first part waits for our own word from the leader
-
 
 class Servicer(ServicerBase):
     """The handlers of one peer. hivemind derives their names and message types from the annotations."""
 
     def __init__(self, leader: Leader) -> None:
-        self.runs: dict[bytes, asyncio.Future[ExactAllReduce]] = {}  # of a group
+        self.runs = Groups[ExactAllReduce]()
         self.state_source: StateSource | None = None
         self.redirect: Callable[[], bytes] = bytes  # whom to ask instead of this peer
         self.heard_of: Callable[[bytes], None] = lambda _: None
@@ -101,28 +100,12 @@ class Servicer(ServicerBase):
         self, stream: AsyncIterator[averaging_pb2.AveragingData], context: P2PContext
     ) -> AsyncIterator[averaging_pb2.AveragingData]:
         first = await anext(stream)
-        runner = await self._run(first.group_id)
+        runner = await self.runs.get(first.group_id)
         if runner is None or context.remote_id not in runner:
             yield averaging_pb2.AveragingData(code=averaging_pb2.BAD_GROUP_ID)
             return
         async for message in runner.rpc_aggregate_part(_chain(first, stream), context):
             yield message
-
-    async def _run(self, group_id: bytes) -> ExactAllReduce | None:
-        """This peer's part in a group's all-reduce, or None. A groupmate may be faster than the leader's word: wait."""
-        future = self.expect(group_id)
-        try:
-            return await asyncio.wait_for(asyncio.shield(future), _GROUP_SECONDS)
-        except TimeoutError:
-            return None
-
-    def expect(self, group_id: bytes) -> asyncio.Future[ExactAllReduce]:
-        """The future that holds a group's all-reduce once it has begun; the oldest are forgotten."""
-        if group_id not in self.runs:
-            self.runs[group_id] = asyncio.get_running_loop().create_future()
-            while len(self.runs) > 8:
-                self.runs.pop(next(iter(self.runs))).cancel()
-        return self.runs[group_id]
 
 
 async def _chain(

@@ -74,10 +74,6 @@ class Reducer:
         senders = {member.peer_id for member in self._work.senders}
         return {one for one in senders - self._gone if any(one not in parts for parts in self._parts.values())}
 
-    def begun(self) -> set[bytes]:
-        """Who has sent something."""
-        return set(self._promised)
-
     async def mean(self, index: int) -> bytes:
         """The mean of a part, encoded once for all; waits for all senders. Raises LostSenderError."""
         await self._full[index].wait()

@@ -112,6 +112,44 @@ def test_one_word_against_another_costs_both_a_round_and_the_liar_its_place_afte
     run(story())
 
 
+def test_streams_that_break_off_cost_nobody_anything() -> None:
+    """A connection between two peers may be lost, with all that is on its way in both directions."""
+
+    async def story() -> None:
+        five = table(5)
+        one, other = (five.strangers[place].node.id for place in (2, 3))
+        five.strangers[0].node.wire.breaks.update({(one, other): 2, (other, one): 2})
+        assert set((await five.attempt()).values()) == {"applied"}
+
+    run(story())
+
+
+def test_two_that_cannot_reach_each_other_sit_out_and_the_others_go_on() -> None:
+    async def story() -> None:
+        five = table(5)
+        one, other = (five.strangers[place] for place in (2, 3))
+        five.strangers[0].node.wire.breaks.update({(one.node.id, other.node.id): 99, (other.node.id, one.node.id): 99})
+        assert "applied" not in (await five.attempt()).values()
+        out = [who for who in five.strangers if five.court.bench.why(who.identity.member_id, 0)]
+        assert out == [one, other]
+        assert list((await five.attempt()).values()).count("applied") == 3
+
+    run(story())
+
+
+def test_who_cannot_be_asked_what_it_received_is_not_found_guilty() -> None:
+    async def story() -> None:
+        five = table(5)
+        leader, reducer, checker = five.strangers[0], five.strangers[1], five.strangers[2]
+        group = five.group()
+        await five.averages(group)
+        leader.node.wire.breaks[leader.node.id, reducer.node.id] = 99
+        assert await leader.way.recheck(group.group_id, reducer.node.id, 0) is None
+        assert await checker.way.recheck(group.group_id, reducer.node.id, 0) == ""
+
+    run(story())
+
+
 def test_what_the_leader_changes_in_a_group_is_seen_by_everybody() -> None:
     four = table(4)
     group = four.group()
