@@ -12,20 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from swarm import log, notes
 from swarm.errors import HandoverError, InviteError
-from swarm.identity import ServerCertificate, fingerprint
+from swarm.identity import ServerCertificate, fingerprint, signed_by
 from swarm.invite import Invite, address_of
 
 logger = log.get(__name__)
 
 _FORMAT = "garage-swarm-handover-1"
-_KIND = ECDSA(hashes.SHA256())
 _DISTRUST = "Nothing was followed. When a run has moved, its maintainer has a new invite for you."
 
 
@@ -58,11 +54,9 @@ class Handover:
 
 def signed(statement: Handover, certificate: ServerCertificate) -> str:
     """The hand-over as text, with the coordinator's certificate and its signature (ECDSA, SHA-256)."""
-    key = load_pem_private_key(certificate.key_pem, password=None)
-    assert isinstance(key, EllipticCurvePrivateKey)
     der = x509.load_pem_x509_certificate(certificate.certificate_pem).public_bytes(Encoding.DER)
     said = asdict(statement)
-    parts = {"statement": said, "certificate": _text(der), "signature": _text(key.sign(_bytes(said), _KIND))}
+    parts = {"statement": said, "certificate": _text(der), "signature": _text(certificate.sign(_bytes(said)))}
     return json.dumps(parts, sort_keys=True)
 
 
@@ -75,13 +69,13 @@ def verified(text: str, run: str, fingerprint_: str) -> Handover:
         Invite.parse(str(found.moved(Invite("h", 1, run, fingerprint_, "t"))))
         if (found.run, found.format, fingerprint(der)) != (run, _FORMAT, fingerprint_):
             raise ValueError("it is of another run or another coordinator")
-        public = x509.load_der_x509_certificate(der).public_key()
-        if not isinstance(public, EllipticCurvePublicKey) or found.number < 1:
-            raise ValueError("it has no such key or number")
-        public.verify(base64.b64decode(parts["signature"], validate=True), _bytes(parts["statement"]), _KIND)
-    except (InvalidSignature, InviteError, ValueError, KeyError, TypeError, AttributeError) as error:
-        why = str(error) or "its signature is not the coordinator's"
-        raise HandoverError(f"A hand-over of the run {run} is forged or torn: {why}.", _DISTRUST) from error
+        signature = base64.b64decode(parts["signature"], validate=True)
+        if found.number < 1:
+            raise ValueError("it has no such number")
+        if not signed_by(x509.load_der_x509_certificate(der), _bytes(parts["statement"]), signature):
+            raise ValueError("its signature is not the coordinator's")
+    except (InviteError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HandoverError(f"A hand-over of the run {run} is forged or torn: {error}.", _DISTRUST) from error
     return found
 
 

@@ -17,11 +17,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
     SECP256R1,
     EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
     generate_private_key,
 )
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -40,6 +42,7 @@ from swarm.tensorfile import sync
 FILE = "identity.pem"  # of a volunteer's key
 SERVER_NAME = "garage-swarm"  # the one name in every coordinator's certificate
 SEATS = 64  # of one key
+_SIGNATURE = ECDSA(hashes.SHA256())
 _YEARS_VALID = 20  # the invite's fingerprint is what counts; a run must not end because a date has passed
 
 
@@ -119,6 +122,24 @@ class ServerCertificate:
     key_pem: bytes
     certificate_pem: bytes
     fingerprint: str
+
+    def sign(self, words: bytes) -> bytes:
+        """With its key: ECDSA, SHA-256."""
+        key = load_pem_private_key(self.key_pem, password=None)
+        assert isinstance(key, EllipticCurvePrivateKey)
+        return key.sign(words, _SIGNATURE)
+
+
+def signed_by(certificate: x509.Certificate, words: bytes, signature: bytes) -> bool:
+    """Whether the owner of a coordinator's certificate signed these words."""
+    public = certificate.public_key()
+    try:
+        if isinstance(public, EllipticCurvePublicKey):
+            public.verify(signature, words, _SIGNATURE)
+            return True
+    except InvalidSignature:
+        return False
+    return False
 
 
 def server_certificate(folder: Path) -> ServerCertificate:

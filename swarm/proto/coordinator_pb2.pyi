@@ -341,6 +341,49 @@ class RunSummary(_message.Message):
 Global___RunSummary: _TypeAlias = RunSummary  # noqa: Y015
 
 @_typing.final
+class ChallengeRequest(_message.Message):
+    """Before joining: who has a key must show that it has it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    public_key: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        public_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["public_key", b"public_key", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChallengeRequest: _TypeAlias = ChallengeRequest  # noqa: Y015
+
+@_typing.final
+class ChallengeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NONCE_FIELD_NUMBER: _builtins.int
+    nonce: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        nonce: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChallengeResponse: _TypeAlias = ChallengeResponse  # noqa: Y015
+
+@_typing.final
 class JoinRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -353,6 +396,8 @@ class JoinRequest(_message.Message):
     SEAT_FIELD_NUMBER: _builtins.int
     REPLACES_FIELD_NUMBER: _builtins.int
     LINEAGE_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     public_key: _builtins.bytes
     """Ed25519, 32 bytes; the member id is its fingerprint"""
@@ -370,6 +415,10 @@ class JoinRequest(_message.Message):
     """the session of the process that had this folder before"""
     lineage: _builtins.int
     """of the run as this process knows it, see Run"""
+    nonce: _builtins.bytes
+    """of a challenge"""
+    signature: _builtins.bytes
+    """by the key, over what swarm.passes.answer says"""
     def __init__(
         self,
         *,
@@ -382,10 +431,12 @@ class JoinRequest(_message.Message):
         seat: _builtins.int = ...,
         replaces: _builtins.str = ...,
         lineage: _builtins.int = ...,
+        nonce: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "lineage", b"lineage", "name", b"name", "public_key", b"public_key", "replaces", b"replaces", "round", b"round", "run", b"run", "seat", b"seat", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "lineage", b"lineage", "name", b"name", "nonce", b"nonce", "public_key", b"public_key", "replaces", b"replaces", "round", b"round", "run", b"run", "seat", b"seat", "signature", b"signature", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -424,6 +475,115 @@ class JoinResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___JoinResponse: _TypeAlias = JoinResponse  # noqa: Y015
+
+@_typing.final
+class PassRequest(_message.Message):
+    """What a member shows to others: the coordinator's word that it was let in, for one libp2p node, until it expires."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    PEER_ID_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    member_id: _builtins.str
+    peer_id: _builtins.bytes
+    """of the node with which it takes part"""
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        member_id: _builtins.str = ...,
+        peer_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "peer_id", b"peer_id", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PassRequest: _TypeAlias = PassRequest  # noqa: Y015
+
+@_typing.final
+class PassResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PASS_FIELD_NUMBER: _builtins.int
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pass", b"pass"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PassResponse: _TypeAlias = PassResponse  # noqa: Y015
+
+@_typing.final
+class Pass(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    PEER_ID_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    INVITE_FIELD_NUMBER: _builtins.int
+    ISSUED_AT_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    member: _builtins.str
+    public_key: _builtins.bytes
+    """the member's, Ed25519, 32 bytes"""
+    peer_id: _builtins.bytes
+    role: _builtins.str
+    """of its invite"""
+    invite: _builtins.str
+    """its id"""
+    issued_at: _builtins.float
+    """Unix seconds, the coordinator's clock"""
+    expires_at: _builtins.float
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        member: _builtins.str = ...,
+        public_key: _builtins.bytes = ...,
+        peer_id: _builtins.bytes = ...,
+        role: _builtins.str = ...,
+        invite: _builtins.str = ...,
+        issued_at: _builtins.float = ...,
+        expires_at: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "invite", b"invite", "issued_at", b"issued_at", "member", b"member", "peer_id", b"peer_id", "public_key", b"public_key", "role", b"role", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pass: _TypeAlias = Pass  # noqa: Y015
+
+@_typing.final
+class SignedPass(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PASS_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    signature: _builtins.bytes
+    """by the key of the coordinator's certificate: ECDSA, SHA-256"""
+    def __init__(
+        self,
+        *,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pass", b"pass", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedPass: _TypeAlias = SignedPass  # noqa: Y015
 
 @_typing.final
 class HeartbeatRequest(_message.Message):
@@ -540,6 +700,7 @@ class HeartbeatResponse(_message.Message):
     WENT_BACK_FIELD_NUMBER: _builtins.int
     HALTED_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
+    BARRED_FIELD_NUMBER: _builtins.int
     server_time: _builtins.float
     """Unix seconds"""
     round: _builtins.int
@@ -558,6 +719,10 @@ class HeartbeatResponse(_message.Message):
     def evaluation(self) -> Global___Evaluation:
         """the newest one; unset before there is one"""
 
+    @_builtins.property
+    def barred(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """members whose pass counts no more although it has not expired: banned, or their"""
+
     def __init__(
         self,
         *,
@@ -570,10 +735,11 @@ class HeartbeatResponse(_message.Message):
         went_back: _builtins.str = ...,
         halted: _builtins.str = ...,
         history: _builtins.str = ...,
+        barred: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["differs", b"differs", "evaluation", b"evaluation", "finished", b"finished", "halted", b"halted", "history", b"history", "lineage", b"lineage", "round", b"round", "server_time", b"server_time", "went_back", b"went_back"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["barred", b"barred", "differs", b"differs", "evaluation", b"evaluation", "finished", b"finished", "halted", b"halted", "history", b"history", "lineage", b"lineage", "round", b"round", "server_time", b"server_time", "went_back", b"went_back"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
