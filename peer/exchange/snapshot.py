@@ -86,7 +86,7 @@ async def _fetch(node: Node, states: States, offer: pb.Snapshot, folder: Path) -
     except StalledError as error:
         logger.info("%s", error)
         return None
-    await states.offer(path, offer.digest)
+    await states.offer(path, offer.digest, part.held.manifest)
     return path
 
 
