@@ -75,10 +75,10 @@ def _twice(contributions: Sequence[Contribution]) -> dict[int, str]:
 
 def _screened(codec: Codec, good: dict[int, Contribution], shapes: Shapes) -> dict[int, str]:
     """Who of these is left out beside the others."""
-    places, census = list(good), Census(len(good))
+    places, census = list(good), Census(len(good), codec.sparse)
     for row in _rows(codec, good, shapes):
-        census.add([values for _, values in row], codec.sparse)
-    return {places[index]: why for index, why in census.refused(codec.sparse).items()}
+        census.add([values for _, values in row])
+    return {places[index]: why for index, why in census.refused().items()}
 
 
 def _merged(codec: Codec, good: dict[int, Contribution], shapes: Shapes, clip: float) -> Merged:
