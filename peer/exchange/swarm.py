@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from peer.exchange import guard
+from peer.exchange.attempt import for_member
 from peer.exchange.average import Average
 from peer.exchange.ballot import Ballot
 from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, StateSource, Update, View
@@ -320,9 +321,7 @@ class SwarmExchange:
             except NETWORK_ERRORS:
                 continue
             if reply.known and reply.outcome.verdict == pb.GO:
-                same = reply.outcome.digest == request.digest
-                other = pb.Outcome(verdict=pb.RESYNC, why="another average was agreed", differs=True)
-                return reply.outcome if same else other
+                return for_member(reply.outcome, request.digest)
         return pb.Outcome(verdict=pb.RETRY, why="the round's leader left before the outcome was known", open=True)
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────
