@@ -105,7 +105,7 @@ def _announced(options: NodeOptions) -> list[str]:
 
 
 def _entrance(options: NodeOptions) -> PeerID | None:
-    return PeerID.from_base58(options.initial_peers[0].rsplit("/", 1)[-1]) if options.initial_peers else None
+    return circuit.node_of(options.initial_peers[0]) if options.initial_peers else None
 
 
 def _is_relayed(address: str) -> bool:
