@@ -16,6 +16,7 @@ from typing import Any
 
 from peer import reach
 from peer.fetch import Files
+from peer.seals import signer_of
 from peer.seats import JoinOptions, PeerEvent, Seat
 from peer.session import Session, Standing
 from peer.setup import Setup
@@ -172,9 +173,8 @@ class Desk:
 
     def _sign(self, words: str) -> list[str]:
         """A member's word in the exchange (`peer.seals`): public key and signature, in hex like `words`."""
-        identity = Identity.of(self._options.data_dir, paths.home())
-        signed = identity.private_key.sign(bytes.fromhex(words))
-        return [identity.public_key.hex(), signed.hex()]
+        sign = signer_of(Identity.of(self._options.data_dir, paths.home()))
+        return [part.hex() for part in sign(bytes.fromhex(words))]
 
     def _latest_checkpoint(self, newer_than: int) -> str:
         self.run = self._client.get_run()

@@ -28,6 +28,6 @@ def row_norms(rows: Rows) -> Rows:
 
 
 def squares(values: NDArray[np.floating]) -> float:
-    """The sum of squares of all values; of sparse ones only the others than zero are looked at."""
-    there = values[values != 0].astype(np.float64)
-    return float(row_sums((there * there)[None])[0])
+    """The sum of squares of `values` [d]."""
+    wide = values.astype(np.float64)
+    return float(row_sums((wide * wide)[None])[0])

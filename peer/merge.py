@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from peer.codecs import Codec, Floats, Shapes, decode
 from peer.combine import combined, weights
@@ -51,10 +51,9 @@ def merge(codec: Codec, contributions: Sequence[Contribution], shapes: Shapes, c
             refused |= _screened(codec, good, shapes)
         except _UnreadableError as error:  # rare, so what was looked at until then is looked at again
             refused[error.place] = str(error)
-            continue
-        kept = [item for place, item in good.items() if place not in refused]
-        made = _merged(codec, kept, shapes, clip)
-        return Merged(made.update, made.lost, refused)
+        else:
+            if kept := {place: item for place, item in good.items() if place not in refused}:
+                return replace(_merged(codec, kept, shapes, clip), refused=refused)
     raise CorruptError("No update of this round can be used.", "The round is tried again.")
 
 
@@ -76,18 +75,18 @@ def _twice(contributions: Sequence[Contribution]) -> dict[int, str]:
 
 def _screened(codec: Codec, good: dict[int, Contribution], shapes: Shapes) -> dict[int, str]:
     """Who of these is left out beside the others."""
-    places, census = list(good), Census(len(good))
+    places, census = list(good), Census(len(good), codec.sparse)
     for row in _rows(codec, good, shapes):
-        census.add([values for _, values in row], codec.sparse)
-    return {places[index]: why for index, why in census.refused(codec.sparse).items()}
+        census.add([values for _, values in row])
+    return {places[index]: why for index, why in census.refused().items()}
 
 
-def _merged(codec: Codec, good: Sequence[Contribution], shapes: Shapes, clip: float) -> Merged:
+def _merged(codec: Codec, good: dict[int, Contribution], shapes: Shapes, clip: float) -> Merged:
     """Tensor by tensor: all updates together may be large. Those of adapters are small and kept."""
-    parts, adapters = weights([item.samples for item in good]), bool(pairs(shapes))
+    parts, adapters = weights([item.samples for item in good.values()]), bool(pairs(shapes))
     found: dict[str, Floats] = {}
     kept: list[dict[str, Floats]] = [{} for _ in good]
-    for row in _rows(codec, dict(enumerate(good)), shapes):
+    for row in _rows(codec, good, shapes):
         name, updates = row[0][0], [values for _, values in row]
         found[name] = combined(updates, parts, clip, codec.sparse).astype(codec.dtype)
         if adapters:

@@ -13,6 +13,8 @@ from peer.optimizer import AdamW
 from peer.outer import Outer
 from swarm.runspec import RunSpec
 
+_ROUNDS = 1000  # that may fail one after the other
+
 
 def learner_of(spec: RunSpec, parameters: dict[str, nn.Parameter], gradients: Gradients) -> Learner:
     """The run's kind of learner; its state means nothing before `load`."""
@@ -39,9 +41,9 @@ def closing_of(spec: RunSpec) -> Closing:
 
 def most_samples(spec: RunSpec) -> int:
     """Of how many samples a member's update may be. The coordinator alone knows leases; this is more than any honest
-    member makes: its steps and those that it took while an earlier update travelled; or, as everybody goes on while
-    a round cannot end, what the whole swarm makes in a thousand rounds.
+    member makes: everybody goes on while rounds cannot end, so it is what a thousand of them take, by one member in
+    local mode, by the whole swarm in gradient mode. What a large count can do is bounded by `peer.combine.weights`.
     """
     if spec.training.mode == "local":
-        return 2 * spec.local.steps * spec.local.batch_size
-    return 1000 * spec.training.target_batch_size
+        return _ROUNDS * spec.local.steps * spec.local.batch_size
+    return _ROUNDS * spec.training.target_batch_size

@@ -15,6 +15,7 @@ class Orders:
     duty: float = 1.0  # part of the time that it computes
     upload: float = 0.0  # bytes per second for what others get, 0 is no cap
     doubt: tuple[str, str] | None = None  # the digest of a state that is not the run's, and why not
+    moved: str = ""  # where the run is led now, as its coordinator signed it; empty: where it was
 
     def rest(self, seconds: float) -> None:
         """Wait, after so many seconds of computing, as the duty wants it; not once it shall stop."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from peer.outbox import AGAIN, LEASE, REPORT, VOID, Item
 from swarm.proto import coordinator_pb2 as pb
-from swarm.ranges import Range, subtract
+from swarm.ranges import Range, RangeSet
 
 
 def recalled(items: Iterable[Item]) -> list[pb.RecalledLease]:
@@ -16,27 +16,21 @@ def recalled(items: Iterable[Item]) -> list[pb.RecalledLease]:
     """
     leases: dict[str, tuple[str, Range]] = {}
     counted: defaultdict[str, list[Range]] = defaultdict(list)
-    dropped: defaultdict[str, list[Range]] = defaultdict(list)
+    dropped: defaultdict[str, RangeSet] = defaultdict(RangeSet)
     for item in items:
         if item.kind in (LEASE, VOID):
             lent = pb.LeasedRange.FromString(item.body)
             leases[lent.lease_id] = (item.kind, _range(lent))
         elif item.kind in (REPORT, AGAIN):
             report = pb.RoundReport.FromString(item.body)
-            for said, parts in ((counted, report.counted), (dropped, report.dropped)):
-                for part in parts:
-                    said[part.lease_id].append(_range(part))
+            for part in report.counted:
+                counted[part.lease_id].append(_range(part))
+            for part in report.dropped:
+                dropped[part.lease_id].add(_range(part))
     return [
-        _message(id_, whole, _less(whole, dropped[id_]) if kind == LEASE else counted[id_])
+        _message(id_, whole, dropped[id_].missing(whole) if kind == LEASE else counted[id_])
         for id_, (kind, whole) in leases.items()
     ]
-
-
-def _less(whole: Range, gone: Iterable[Range]) -> list[Range]:
-    left = [whole]
-    for part in gone:
-        left = subtract(left, part)
-    return left
 
 
 def _range(part: pb.LeasedRange) -> Range:

@@ -55,7 +55,7 @@ def quarantine(peer: Peer, found: Finding) -> None:
     often only for a short while.
     """
     learner = peer.learner
-    if found.fault is not Fault.OTHER_STATE:
+    if found.fault in DIVERGING:  # else that is what it is about
         found = health.of_memory(learner.intact(), learner.round) or found
     in_a_row = peer.health.quarantined()
     peer.finding, peer.quarantined_at = found, time.monotonic()

@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from peer.combine import weights
 from peer.exact import Rows, row_norms
-from peer.screening import by_norm
+from peer.screening import FEWEST, by_norm
 
-STEPS = 3  # of clipping; after the first the start hardly shows any more
-_FEWEST = 3  # peers, below which there is no majority
+_STEPS = 3  # of clipping; after the first the start hardly shows any more
 
 
 def robust_mean(rows: Rows, samples: Sequence[int]) -> tuple[NDArray[np.float32], dict[int, str]]:
@@ -35,13 +34,13 @@ def robust_mean(rows: Rows, samples: Sequence[int]) -> tuple[NDArray[np.float32]
     return centered_clip(good, shares).astype(np.float32), refused
 
 
-def centered_clip(rows: Rows, shares: Sequence[float], steps: int = STEPS) -> Rows:
+def centered_clip(rows: Rows, shares: Sequence[float]) -> Rows:
     """The clipped mean [d] of `rows` [n, d], which are values of fp32; `shares` [n], their weights, sum to 1."""
-    if len(rows) < _FEWEST:
+    if len(rows) < FEWEST:
         return sum((row * share for row, share in zip(rows, shares, strict=True)), np.zeros(rows.shape[1]))
     center = _coordinate_median(rows)
     away, part = np.empty_like(rows), np.empty_like(center)  # taken once: new memory costs more than arithmetic
-    for _ in range(steps):
+    for _ in range(_STEPS):
         np.subtract(rows, center, out=away)
         distances = row_norms(away).tolist()
         radius = median(distances)

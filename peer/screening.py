@@ -7,7 +7,6 @@ before memory is taken in `peer.codecs`. A refused update is left out as if it h
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from math import isfinite, sqrt
 from statistics import median
 
@@ -18,7 +17,7 @@ from peer.exact import squares
 
 LARGEST = 3.0  # times the median of the norms
 LEAST_OVERLAP = 0.5  # times the median of the overlaps
-_FEWEST = 3  # peers, below which there is no majority to compare with
+FEWEST = 3  # peers, below which there is no majority to compare with
 
 
 def by_norm(norms: Sequence[float], noisy: Sequence[int] = ()) -> dict[int, str]:
@@ -30,7 +29,7 @@ def by_norm(norms: Sequence[float], noisy: Sequence[int] = ()) -> dict[int, str]
     refused = {peer: "its values are not finite" for peer, norm in enumerate(norms) if not isfinite(norm)}
     good = [norm for norm in norms if isfinite(norm)]
     usual = median(good) if good else 0.0
-    if len(good) < _FEWEST or not usual:
+    if len(good) < FEWEST or not usual:
         return refused
     for peer, norm in enumerate(norms):
         limit = LARGEST * usual * (_noise(noisy, peer) if noisy else 1.0)
@@ -43,39 +42,37 @@ def _noise(samples: Sequence[int], peer: int) -> float:
     return max(1.0, sqrt(median(samples) / samples[peer]))
 
 
-@dataclass
 class Census:
     """What a round's updates look like beside each other, gathered tensor by tensor in the same order by everybody."""
 
-    peers: int
-    squares: list[float] = field(default_factory=list)
-    sent: list[int] = field(default_factory=list)  # values other than zero
-    shared: list[int] = field(default_factory=list)  # of them, those that another peer sent too
+    def __init__(self, peers: int, sparse: bool) -> None:
+        self._sparse = sparse
+        self._squares = [0.0] * peers
+        self._sent = [0] * peers  # values other than zero
+        self._shared = [0] * peers  # of them, those that another peer sent too
 
-    def __post_init__(self) -> None:
-        self.squares, self.sent, self.shared = [0.0] * self.peers, [0] * self.peers, [0] * self.peers
-
-    def add(self, updates: Sequence[NDArray[np.floating]], sparse: bool) -> None:
+    def add(self, updates: Sequence[NDArray[np.floating]]) -> None:
         """Look at one tensor of all."""
         there = [update != 0 for update in updates]
-        others = np.sum(there, axis=0, dtype=np.int32) > 1 if sparse else None
+        others = np.sum(there, axis=0, dtype=np.int32) > 1 if self._sparse else None
         for peer, (update, mine) in enumerate(zip(updates, there, strict=True)):
-            self.squares[peer] += squares(update)
-            self.sent[peer] += int(np.count_nonzero(mine))
+            chosen = update[mine]
+            self._squares[peer] += squares(chosen)
+            self._sent[peer] += chosen.size
             if others is not None:
-                self.shared[peer] += int(np.count_nonzero(mine & others))
+                self._shared[peer] += int(np.count_nonzero(mine & others))
 
-    def refused(self, sparse: bool) -> dict[int, str]:
+    def refused(self) -> dict[int, str]:
         """Who is left out, and why."""
-        found = by_norm([sqrt(total) for total in self.squares])
-        if any(self.sent):
-            found |= {peer: "it holds nothing but zeros" for peer, count in enumerate(self.sent) if not count}
-        return {**(self._by_overlap(found) if sparse else {}), **found}
+        found = by_norm([sqrt(total) for total in self._squares])
+        if any(self._sent):
+            found |= {peer: "it holds nothing but zeros" for peer, count in enumerate(self._sent) if not count}
+        return {**(self._by_overlap(found) if self._sparse else {}), **found}
 
     def _by_overlap(self, refused: dict[int, str]) -> dict[int, str]:
         """Who chose values that others did not choose: those count as if all had sent them (`peer.combine`)."""
-        parts = {p: self.shared[p] / sent for p, sent in enumerate(self.sent) if sent and p not in refused}
-        if len(parts) < _FEWEST:
+        parts = {p: self._shared[p] / sent for p, sent in enumerate(self._sent) if sent and p not in refused}
+        if len(parts) < FEWEST:
             return {}
         usual = median(parts.values())
         return {

@@ -19,7 +19,7 @@ from peer.outbox import AGAIN, CHECKPOINT, EVALUATION, REPORT, Item, Outbox
 from peer.recall import recalled
 from swarm import log, notes
 from swarm.client import CoordinatorClient
-from swarm.errors import CorruptError, DiskError, HaltedError, RefusedError, SwarmError, UnreachableError
+from swarm.errors import CorruptError, DiskError, HaltedError, RefusedError, SwarmError, UnreachableError, from_os_error
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Range
 from swarm.tensorfile import sha256_file, state_digest
@@ -110,7 +110,10 @@ class Session:
         return answer.why, self._remind(answer.history)
 
     def _remind(self, history: str) -> bool:
-        """A coordinator with another history was restored from a copy: it hears again what it may have forgotten."""
+        """A coordinator with another history was restored from a copy: it hears again what it may have forgotten.
+
+        Raises UnreachableError, RefusedError, …; SwarmError when the disk does not take which history that was.
+        """
         note = self._checkpoints.parent / "history"
         known = notes.kept(note)
         if not history or history == known:
@@ -119,7 +122,10 @@ class Session:
             self._recall()
             self._outbox.tell_again()
             self._quiet_until, self._again = time.monotonic() + 2 * self._interval, True
-        notes.keep(note, history)
+        try:
+            notes.keep(note, history)
+        except OSError as error:
+            raise from_os_error(error, "keeping the coordinator's history") from error
         return bool(known)
 
     def _recall(self) -> None:
@@ -143,8 +149,8 @@ class Session:
         When it was the only member, the coordinator then takes the run back to the latest checkpoint.
         """
         self._renewal, self._doing = reason, pb.HeartbeatRequest(phase="starting")
-        self._outbox.void_leases()
         try:
+            self._outbox.void_leases()
             self._renew()
         except SwarmError as error:
             logger.info("%s", error)
@@ -290,12 +296,18 @@ class Session:
             why, reminded = self._enter(self._doing.round)
             logger.info("joined again%s", why and f": {why}")
             if not reminded:
-                self._outbox.void_leases()
-                self.on_lost()
+                self._lose_leases()
         except RefusedError as final:
             self.refused = final
         except SwarmError as later:
             logger.info("%s", later)
+
+    def _lose_leases(self) -> None:
+        """Work on none of them any more, also when the disk does not take that. Raises DiskError."""
+        try:
+            self._outbox.void_leases()
+        finally:
+            self.on_lost()
 
     def _send_outbox(self) -> None:
         with self._flushing:

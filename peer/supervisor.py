@@ -233,7 +233,6 @@ class Supervisor:
         self._desk.note(f"{what}; starting it again in {pause:.0f} s")
         self._stopping.wait(pause)
         self._session.renew("the training process ended unexpectedly")
-        self._desk.refresh()
 
     def _depart(self, left: Left) -> None:
         hurry = None if left is Left.STOPPED else self._stopping

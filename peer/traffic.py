@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from swarm import log
+from swarm.lock import alone
 from swarm.sqlitefile import companions, flaw, is_damage
 
 logger = log.get(__name__)
@@ -60,16 +61,24 @@ class Traffic:
         return []
 
     def _look(self) -> None:
-        """Once: look at all of the file, because a damaged part may hold a wrong count. An empty one stays: it is as
-        good as a new one, and may be another process's that begins just now.
+        """Once: look at all of the file, because a damaged part may hold a wrong count. One after the other: of two who
+        found the same damage the second one would remove what the first had begun anew.
         """
         if self._looked:
             return
-        self._looked = True
-        if self._path.exists() and not self._path.stat().st_size:
-            logger.warning("%s, the count of this machine's traffic, is empty and begins anew", self._path)
-        elif why := flaw(self._path):
-            self._begin_anew(why)
+        with alone(self._path.parent):
+            self._looked = True
+            if why := self._flaw():
+                self._begin_anew(why)
+
+    def _flaw(self) -> str:
+        """An empty file is none: it is as good as a new one, and may be another process's that begins just now."""
+        if not self._path.exists():
+            return ""
+        if self._path.stat().st_size:
+            return flaw(self._path)
+        logger.warning("%s, the count of this machine's traffic, is empty and begins anew", self._path)
+        return ""
 
     def _begin_anew(self, why: str) -> None:
         logger.warning("%s, the count of this machine's traffic, is damaged and begins anew: %s", self._path, why)

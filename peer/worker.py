@@ -73,7 +73,7 @@ def main() -> None:
             "leases_lost": lambda: _forget(jobs),
             "differs": lambda digest, why: setattr(orders, "doubt", (digest, why)),
             "seek": lambda: _seek(jobs, bridge),
-            "announce": lambda text: _announce(jobs, text),
+            "announce": lambda text: _announce(jobs, orders, text),
         },
         on_closed=lambda: _end(1),
     )
@@ -111,9 +111,18 @@ def _seek(jobs: list[Job], bridge: Bridge) -> None:
             bridge.notify("handover", text=text)
 
 
-def _announce(jobs: list[Job], text: str) -> None:
+def _announce(jobs: list[Job], orders: Orders, text: str) -> None:
+    """Tell the swarm where the run is led; once there is a job, when it comes before."""
+    orders.moved = text
     for job in jobs:
         job.exchange.announce_handover(text)
+
+
+def _begin(job: Job, jobs: list[Job], orders: Orders) -> None:
+    """From now on it hears what the supervisor says, and what that said before."""
+    jobs.append(job)
+    if orders.moved:
+        job.exchange.announce_handover(orders.moved)
 
 
 def _work(bridge: Bridge, orders: Orders, jobs: list[Job]) -> None:
@@ -125,7 +134,7 @@ def _work(bridge: Bridge, orders: Orders, jobs: list[Job]) -> None:
     exchange = _enter(setup, bridge, orders)
     bridge.notify("maddrs", maddrs=exchange.maddrs())
     job = _prepare(bridge, setup, exchange, orders)
-    jobs.append(job)
+    _begin(job, jobs, orders)
     _await_others(bridge, setup, exchange)
     exchange.serve_state(lambda: None if job.peer.finding else job.peer.learner.snapshot(job.peer.state_folder))
     job.feed.start()

@@ -1,9 +1,11 @@
-"""A file that one process holds at a time; the lock ends with that process, however it ends."""
+"""A file or folder that one process holds at a time; the lock ends with that process, however it ends."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -36,6 +38,17 @@ def holder(path: Path) -> str:
             return "" if _locked(file) else _named(file)
     except (FileNotFoundError, NotADirectoryError):
         return ""
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Be the only one in the folder, of all processes and threads that ask for it; wait for who is. Raises OSError."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def _locked(file: IO[str]) -> bool:

@@ -35,11 +35,16 @@ def through(relay: str) -> str:
     return f"{relay}/p2p-circuit"
 
 
+def node_of(maddr: str) -> PeerID:
+    """The node at whose id the multiaddr ends."""
+    return PeerID.from_base58(maddr.rsplit("/", 1)[-1])
+
+
 class Place:
     """This peer's place at the node with the multiaddr `relay`."""
 
     def __init__(self, p2p: P2P, relay: str) -> None:
-        self.relay = PeerID.from_base58(relay.rsplit("/", 1)[-1])
+        self.relay = node_of(relay)
         self._p2p = p2p
         self._held = False
         self._met: set[bytes] = set()

@@ -105,7 +105,7 @@ def _announced(options: NodeOptions) -> list[str]:
 
 
 def _entrance(options: NodeOptions) -> PeerID | None:
-    return PeerID.from_base58(options.initial_peers[0].rsplit("/", 1)[-1]) if options.initial_peers else None
+    return circuit.node_of(options.initial_peers[0]) if options.initial_peers else None
 
 
 def _is_relayed(address: str) -> bool:
@@ -211,8 +211,7 @@ class Node:
 
     async def refresh(self) -> None:
         """Read the membership records anew."""
-        found = await self.dht.get(self._key, latest=True, return_future=True)
-        records = found.value if found is not None and isinstance(found.value, dict) else {}
+        records = await self._records(self._key)
         members = [member for key, record in records.items() if (member := _parse(key, record))]
         kept = {} if self._heard else self._members
         self._members = {**kept, **{member.peer_id: member for member in members}}
@@ -222,16 +221,19 @@ class Node:
         if self.place:
             self.place.meet(self._members.keys() - {self.id})
 
+    async def _records(self, key: str) -> dict[Any, ValueWithExpiration]:
+        """What is stored there now, by subkey; anyone may have written it."""
+        found = await self.dht.get(key, latest=True, return_future=True)
+        return found.value if found is not None and isinstance(found.value, dict) else {}
+
     async def find_relays(self) -> None:
         """Read anew who carries payloads."""
-        found = await self.dht.get(_relays_key(self.run), latest=True, return_future=True)
-        records = found.value if found is not None and isinstance(found.value, dict) else {}
+        records = await self._records(_relays_key(self.run))
         self.relays = tuple(sorted(key for key, record in records.items() if isinstance(key, bytes) and record.value))
 
     async def handovers(self) -> list[str]:
         """What is said about where the run is led; nothing of it is verified."""
-        found = await self.dht.get(_handover_key(self.run), latest=True, return_future=True)
-        records = found.value if found is not None and isinstance(found.value, dict) else {}
+        records = await self._records(_handover_key(self.run))
         return [record.value for record in records.values() if isinstance(record.value, str)]
 
     async def keep_relays(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from peer.exchange.allreduce import AllReduce
 from peer.exchange.ballot import Ballot
@@ -34,12 +35,13 @@ class ExchangeOptions:
     clipped: bool = False  # gradient mode: a robust mean instead of the plain one
 
 
-def way_of(
-    node: Node, servicer: Servicer, carrier: Carrier, reducing: Reducing | None, options: ExchangeOptions
-) -> Way:
-    """How updates become one, by the options."""
+def way_of(node: Node, servicer: Servicer, options: ExchangeOptions) -> tuple[Way, list[Any]]:
+    """How updates become one, by the options; and its handlers of other members' calls, besides `servicer`."""
+    patience = options.rules.patience
     if options.local:
-        return Gather(node, carrier, options.local, options.rules.patience)
-    if options.clipped and options.notary and reducing:
-        return Clipped(node, reducing, options.notary, options.codec, options.rules.patience)
-    return AllReduce(node, servicer, options.codec, options.rules.patience)
+        carrier = Carrier()
+        return Gather(node, carrier, options.local, patience), [carrier]
+    if options.clipped and options.notary:
+        reducing = Reducing(node, options.notary, patience)
+        return Clipped(node, reducing, options.notary, options.codec, patience), [reducing]
+    return AllReduce(node, servicer, options.codec, patience), []

@@ -26,6 +26,7 @@ logger = log.get(__name__)
 _OFFER_SECONDS = 30.0  # a donor writes its state to disk first
 _LOOKS = 3  # a round may end between a donor's offer and our word to the leader
 _PATIENCE_SECONDS = 30.0  # without a chunk: then others may hold a later state
+_LARGEST = 1 << 42  # bytes: far beyond any state
 
 
 # Tells the leader which round's state is fetched; False when that round has just ended.
@@ -85,7 +86,7 @@ async def _fetch(node: Node, states: States, offer: pb.Snapshot, folder: Path) -
     except StalledError as error:
         logger.info("%s", error)
         return None
-    await states.offer(path, offer.digest)
+    await states.offer(path, offer.digest, part.held.manifest)
     return path
 
 
@@ -105,8 +106,12 @@ async def _fill(node: Node, states: States, part: Part, offer: pb.Snapshot, fold
 
 
 def _manifest(offer: pb.Snapshot) -> Manifest:
-    """Raises CorruptError for chunks that do not make up the file."""
+    """Raises CorruptError for chunks that do not make up the file, and for a size that no state has: what the disk
+    says to that would end the join.
+    """
     name = f"state of round {offer.round}"
+    if offer.size > _LARGEST:
+        raise CorruptError(f"the {name} is said to be of {offer.size} bytes")
     blob = coordinator_pb2.Blob(
         name=name, sha256=offer.sha256, size=offer.size, chunk_size=offer.chunk_size, chunks=offer.chunks
     )

@@ -26,12 +26,10 @@ class OpenState(Held):
     asked_at: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, path: Path) -> OpenState:
-        """Reads the file once."""
+    def of(cls, path: Path, known: Manifest | None = None) -> OpenState:
+        """Reads the file once, unless its manifest is known."""
         file = path.open("rb")
-        sha256, size, chunks = chunked(path, CHUNK)
-        blob = pb.Blob(name=path.name, sha256=sha256, size=size, chunk_size=CHUNK, chunks=chunks)
-        manifest = Manifest.of(blob)
+        manifest = known or _manifest(path)
         return cls(manifest, path, set(range(manifest.count)), file=file)
 
     def parts(self, chunk: int) -> Iterator[bytes]:
@@ -48,11 +46,14 @@ class States:
         self._given: dict[str, OpenState] = {}  # by the state's digest, the newest last
         self._reading = asyncio.Lock()
 
-    async def offer(self, path: Path, digest: str) -> Manifest:
-        """Give the state file to whoever asks; what there is to say of it. Raises OSError."""
+    async def offer(self, path: Path, digest: str, fetched: Manifest | None = None) -> Manifest:
+        """Give the state file to whoever asks; what there is to say of it. `fetched` is the manifest that the file was
+        verified against when it came from others: it need not be read once more then. Raises OSError.
+        """
+        known = fetched if fetched and fetched.chunk_size == CHUNK else None
         async with self._reading:
             if digest not in self._given:
-                self._given[digest] = await asyncio.to_thread(OpenState.of, path)
+                self._given[digest] = await asyncio.to_thread(OpenState.of, path, known)
         held = self._given[digest]
         held.asked_at = time.monotonic()
         self.shelf.put(held)
@@ -64,3 +65,8 @@ class States:
             if time.monotonic() - held.asked_at > _ASKED_SECONDS:
                 self._given.pop(digest)
                 self.shelf.drop(held.manifest.sha256)
+
+
+def _manifest(path: Path) -> Manifest:
+    sha256, size, chunks = chunked(path, CHUNK)
+    return Manifest.of(pb.Blob(name=path.name, sha256=sha256, size=size, chunk_size=CHUNK, chunks=chunks))

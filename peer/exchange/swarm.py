@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from peer.exchange import guard
+from peer.exchange.attempt import for_member
 from peer.exchange.average import Average
 from peer.exchange.ballot import Ballot
 from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, StateSource, Update, View
-from peer.exchange.carrier import Carrier
-from peer.exchange.clipped import Clipped, Reducing
+from peer.exchange.clipped import Clipped
 from peer.exchange.court import Court, claim_of, objection
 from peer.exchange.delivery import Delivery, Fallback, Progress
 from peer.exchange.leader import Leader, Rules
@@ -74,24 +74,23 @@ class SwarmExchange:
         leader = _leader(node, options)
         leader.relays, leader.left = (lambda: node.relays), (lambda: node.left)
         leader.arbiter = options.arbiter
-        servicer, carrier = Servicer(leader), Carrier()
+        servicer = Servicer(leader)
         servicer.line = node.line = options.line
-        reducing = Reducing(node, options.notary, options.rules.patience) if options.notary else None
-        way = way_of(node, servicer, carrier, reducing, options)
+        way, handlers = way_of(node, servicer, options)
         if isinstance(leader, Court) and isinstance(way, Clipped):
             leader.recheck = way.recheck
         exchange = cls(node, servicer, leader, way, options.rules, options.ballot, loop)
         exchange.notary = options.notary
         leader.lives, servicer.redirect = exchange.lives, exchange.redirect
         servicer.heard_of, servicer.made_by = node.heard_of, exchange.made_by
-        loop.run(exchange._open(carrier, *([reducing] if reducing else [])), _CALL_SECONDS)
+        loop.run(exchange._open(servicer, *handlers), _CALL_SECONDS)
         if options.local:
             loop.spawn(node.keep_relays())
         return exchange
 
-    async def _open(self, *more: Any) -> None:
+    async def _open(self, *servicers: Any) -> None:
         if not self._node.me.client_mode:
-            for handlers in (self._servicer, *more):
+            for handlers in servicers:
                 await handlers.add_p2p_handlers(self._node.p2p, namespace=self._node.run)
         await self._node.declare()
         await self._node.refresh()
@@ -320,9 +319,7 @@ class SwarmExchange:
             except NETWORK_ERRORS:
                 continue
             if reply.known and reply.outcome.verdict == pb.GO:
-                same = reply.outcome.digest == request.digest
-                other = pb.Outcome(verdict=pb.RESYNC, why="another average was agreed", differs=True)
-                return reply.outcome if same else other
+                return for_member(reply.outcome, request.digest)
         return pb.Outcome(verdict=pb.RETRY, why="the round's leader left before the outcome was known", open=True)
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Iterator
@@ -15,10 +16,13 @@ from safetensors.numpy import save
 
 from peer.outbox import Outbox
 from peer.session import Session, Standing, Who
+from swarm import notes
 from swarm.client import CoordinatorClient
+from swarm.errors import DiskError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.tensorfile import state_digest
-from tests.tiny_coordinator import TinyCoordinator
+from tests.tiny_coordinator import TinyCoordinator, refuse, serving
+from tests.victims import until
 
 
 @dataclass
@@ -101,3 +105,74 @@ def test_a_lost_workers_membership_ends_once_the_coordinator_is_back(
     told = [item for item in server.asked if isinstance(item, pb.LeaveRequest | pb.JoinRequest)]
     assert [type(item) for item in told] == [pb.LeaveRequest, pb.JoinRequest, pb.LeaveRequest]
     assert told[0].reason == "the training process ended unexpectedly"
+
+
+# ── a disk that is full ─────────────────────────────────────────────────────────────────────────
+
+
+class FullBox(Outbox):
+    """The disk does not take that leases are void, while it is `full`."""
+
+    full = True
+
+    def void_leases(self) -> None:
+        if self.full:
+            raise DiskError("The disk is full.")
+        super().void_leases()
+
+
+@dataclass
+class Another(TinyCoordinator):
+    """Knows nobody at its first heartbeat, and has a history that no peer has heard of."""
+
+    def Heartbeat(self, request: pb.HeartbeatRequest, context: grpc.ServicerContext) -> pb.HeartbeatResponse:  # noqa: N802
+        first = not any(isinstance(item, pb.HeartbeatRequest) for item in self.asked)
+        self._note(request, context)
+        if first:
+            refuse(context, grpc.StatusCode.UNAUTHENTICATED, pb.ErrorDetail(code="REFUSED", what="Not a member."))
+        return pb.HeartbeatResponse(round=3, history="another")
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[FullBox]:
+    found = FullBox(tmp_path / "outbox.sqlite")
+    found.open()
+    yield found
+    found.close()
+
+
+def test_lost_leases_are_worked_on_no_more_whatever_the_disk_takes(box: FullBox, tmp_path: Path) -> None:
+    lost = threading.Event()
+    with serving(Another(), tmp_path / "server") as invite, CoordinatorClient.connect(invite) as client:
+        session = Session(client, Who(b"k" * 32, "one", "", 0), box, tmp_path / "outbox", Standing())
+        session.on_lost = lost.set
+        session.start()
+        assert lost.wait(10)
+        session.leave("the test is over")
+
+
+def test_a_history_that_cannot_be_kept_is_said_and_heartbeats_go_on(box: FullBox, tmp_path: Path) -> None:
+    folder, said = tmp_path / "later", queue.Queue[str]()
+    with serving(Another(), tmp_path / "server") as invite, CoordinatorClient.connect(invite) as client:
+        session = Session(client, Who(b"k" * 32, "one", "", 0), box, folder / "outbox", Standing())
+        session.on_lost, session.on_trouble = session._due.set, said.put
+        session.start()
+        assert said.get(timeout=10).startswith("Keeping the coordinator's history failed: No such file")
+        folder.mkdir()
+        session.doing(pb.HeartbeatRequest(phase="waiting"))  # is said at once
+        until(lambda: notes.kept(folder / "history") == "another", 10)
+        session.leave("the test is over")
+
+
+def test_a_renewal_that_the_disk_does_not_take_stays_due(
+    box: FullBox, server: SlowLine, client: CoordinatorClient, tmp_path: Path
+) -> None:
+    lost = threading.Event()
+    session = Session(client, Who(b"k" * 32, "one", "", 0), box, tmp_path / "outbox", Standing())
+    session.on_lost = lost.set
+    session.renew("the training process ended unexpectedly")
+    assert server.asked == []
+    box.full = False
+    session.start()
+    assert lost.wait(10)
+    session.leave("the test is over")

@@ -114,12 +114,18 @@ def test_a_damaged_count_begins_anew(tmp_path: Path) -> None:
     assert traffic.today(datetime(2026, 11, 2, tzinfo=UTC)) == 4
 
 
-def test_runs_of_one_machine_do_not_lose_each_others_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["", "no database" * 100], ids=["not there yet", "damaged"])
+def test_runs_of_one_machine_do_not_lose_each_others_bytes(before: str, tmp_path: Path) -> None:
+    """Also when all of them begin at once, again and again."""
     day = datetime(2026, 11, 1, tzinfo=UTC)
-    runs = [Traffic(tmp_path / "traffic.sqlite") for _ in range(4)]
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda run: [run.add(1, day) for _ in range(25)], runs))
-    assert runs[0].today(day) == 100
+    for number in range(10):
+        path = tmp_path / f"{number}.sqlite"
+        if before:
+            path.write_text(before)
+        runs, start = [Traffic(path) for _ in range(4)], threading.Barrier(4)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda run, go=start: [go.wait(5), *(run.add(1, day) for _ in range(5))], runs))
+        assert runs[0].today(day) == 20
 
 
 def test_traffic_that_cannot_be_kept_ends_nothing(tmp_path: Path) -> None:

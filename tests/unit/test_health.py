@@ -132,6 +132,7 @@ def test_one_number_among_many_is_seen(bad: float) -> None:
     assert not all_finite([torch.zeros(3), many])
     both = torch.tensor([math.inf, -math.inf])
     assert not all_finite([both])
+    assert all_finite([])
 
 
 def test_the_damage_that_a_plan_asks_for() -> None:

@@ -23,7 +23,7 @@ from peer.learner import Learner
 from peer.leases import LeasedRange
 from peer.local_mode import LocalLearner
 from peer.model import trainable
-from peer.modes import closing_of, first_state, learner_of
+from peer.modes import closing_of, first_state, learner_of, most_samples
 from peer.training import train
 from peer.workbench import Peer, RoundDone, Work
 from swarm.errors import CorruptError
@@ -227,17 +227,20 @@ OVERLAP = f"{EXACT}\noverlap = true"
 
 
 class Slow(SoloExchange):
-    """An update travels until its peer has taken another step, if it may; or fails then, as often as told."""
+    """An update travels until its peer has taken so many more steps, if it may; or fails then, as often as told."""
 
-    def __init__(self, steps: Callable[[], int], failures: int = 0) -> None:
+    def __init__(self, steps: Callable[[], int], failures: int = 0, wanted: int = 1) -> None:
         super().__init__(closing_of(spec(OVERLAP)), spec(OVERLAP).local)
         self.steps = steps
         self.failures = failures
+        self.wanted = wanted
         self.meanwhile: list[int] = []
+        self.samples: list[int] = []
 
     def exchange(self, update: Update) -> Result:
+        self.samples.append(update.samples)
         departed, end = self.steps(), time.monotonic() + (20 if update.round < 2 else 0)
-        while self.steps() == departed and time.monotonic() < end:
+        while self.steps() - departed < self.wanted and time.monotonic() < end:
             time.sleep(0.01)
         self.meanwhile.append(self.steps() - departed)
         if len(self.meanwhile) <= self.failures:
@@ -264,6 +267,15 @@ def test_an_overlapped_update_that_failed_is_one_with_the_next(tmp_path: Path) -
     assert log.rounds[0].work.samples > 32
     used = [item.range for done in log.rounds for item in done.work.used]
     assert used == [Range(start, start + 4) for start in range(0, 4 * len(used), 4)]
+
+
+def test_an_honest_member_is_under_the_bound_however_often_its_update_failed(tmp_path: Path) -> None:
+    """What failed piles up; one whose count is refused could never bring it to a round again."""
+    one, run = learner(tmp_path, OVERLAP), spec(OVERLAP)
+    slow = Slow(lambda: one._inner_steps, failures=3, wanted=run.local.steps)
+    train(Peer(one, slow, Script(), Log(), tmp_path, lambda: None))
+    assert slow.samples[3] == 4 * run.local.steps * run.local.batch_size
+    assert max(slow.samples) <= most_samples(run)
 
 
 def test_steps_taken_meanwhile_stay_and_are_the_next_rounds(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from peer.codecs import codec_of, encode
 from peer.exchange.average import merged
 from peer.merge import Contribution, merge
+from swarm.errors import CorruptError
 from swarm.sections import Local
 
 SHAPES = {"a": (64, 128), "b": (4096,)}
@@ -78,3 +79,11 @@ def test_two_peers_have_no_majority_and_both_count() -> None:
 def test_a_round_in_which_nobody_moved_is_a_round() -> None:
     still = [Contribution(8 + n, encode(SPARSE, LIES["zeros"][0])) for n in range(3)]
     assert not any(values.any() for values in merge(SPARSE, still, SHAPES, 1.0).update.values())
+
+
+def test_when_everybody_is_left_out_there_is_no_update() -> None:
+    """Each of these numbers is finite, the norms of their updates are not."""
+    exact = codec_of(Local(codec="none"))
+    huge = [{name: np.full(shape, size) for name, shape in SHAPES.items()} for size in (1e200, -1e200)]
+    with pytest.raises(CorruptError, match="No update of this round"), np.errstate(over="ignore"):
+        merge(exact, [Contribution(8, encode(exact, update)) for update in huge], SHAPES, 1.0)
