@@ -26,11 +26,13 @@ from swarm.client import CoordinatorClient
 from swarm.errors import HandoverError, NotFoundError, SwarmError, UnreachableError, from_code, from_os_error
 from swarm.identity import Identity
 from swarm.proto import coordinator_pb2 as pb
+from swarm.tls import certificate
 
 logger = log.get(__name__)
 
 _CHECKPOINT_TRIES = 5
 _LOOK_SECONDS = 0.5
+_CERTIFICATE_SECONDS = 5.0
 
 
 class Desk:
@@ -102,6 +104,7 @@ class Desk:
             "grant": self._grant,
             "chunk": self._files.chunk,
             "sign": self._sign,
+            "pass": self._pass,
             "latest_checkpoint": self._latest_checkpoint,
             "maddrs": self._listening,
             "phase": self._phase,
@@ -175,6 +178,13 @@ class Desk:
         """A member's word in the exchange (`peer.seals`): public key and signature, in hex like `words`."""
         sign = signer_of(Identity.of(self._options.data_dir, paths.home()))
         return [part.hex() for part in sign(bytes.fromhex(words))]
+
+    def _pass(self, peer_id: str) -> dict[str, Any]:
+        """For the worker's node, in hex like its id; and what to hold others' passes against (`peer.renewal`)."""
+        own = self._client.get_pass(self.session.member_id, bytes.fromhex(peer_id))
+        hearing, authority = self.session.hearing, certificate(self._client.invite, _CERTIFICATE_SECONDS)
+        said = {"heard_at": hearing.heard_at, "barred": hearing.barred}
+        return {"own": own.hex(), "certificate": authority, **said}
 
     def _latest_checkpoint(self, newer_than: int) -> str:
         self.run = self._client.get_run()

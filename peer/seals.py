@@ -1,7 +1,8 @@
 """Who sent an update, and for what: signed by its member, and looked at before anything of the update is taken. Pure.
 
-Whose key it is a `Keyring` says. A member's id at the coordinator is its key's fingerprint, so a key that comes with an
-update proves by itself whose it is; whether the coordinator knows that member is another matter (`Fingerprints`).
+Whose key it is a `Keyring` says: in a run, the pass that the coordinator signed for the member's node
+(`peer.exchange.roll.Passes`). Without a coordinator a key proves by itself whose it is, because a member's id is its
+fingerprint; that the member was let in it does not show (`Fingerprints`).
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class Claim:
 class Keyring(Protocol):
     """Which keys speak for which members."""
 
-    def objection(self, member: str, public_key: bytes) -> str:
-        """Why this key does not speak for that member; empty when it does."""
+    def objection(self, claim: Claim, public_key: bytes) -> str:
+        """Why this key does not speak for the claim's member; empty when it does."""
 
 
 class Fingerprints:
@@ -56,19 +57,19 @@ class Fingerprints:
     So nobody speaks for somebody else. That a member was let in by the coordinator it does not show.
     """
 
-    def objection(self, member: str, public_key: bytes) -> str:
-        own = member_id(public_key)
+    def objection(self, claim: Claim, public_key: bytes) -> str:
+        own, member = member_id(public_key), claim.member
         return "" if member == own or member.startswith(f"{own}-") else f"its key is not that of {member}"
 
 
 class Notary:
     """Seals this member's updates and looks at those of others. `most`: samples that one may be of in a round."""
 
-    def __init__(self, run: str, sign: Signer, most: int, keyring: Keyring | None = None) -> None:
+    def __init__(self, run: str, sign: Signer, most: int) -> None:
+        self.keyring: Keyring = Fingerprints()
         self._run = run
         self._sign = sign
         self._most = most
-        self._keyring = keyring or Fingerprints()
 
     def seal(self, claim: Claim) -> bytes:
         """A Seal for the claim, as it travels. Raises SwarmError when it cannot be signed now."""
@@ -83,7 +84,7 @@ class Notary:
             return "it is not signed"
         if claim.samples > self._most:
             return f"it says that it is of {claim.samples} samples; a member makes {self._most} in a round at most"
-        if why := self._keyring.objection(claim.member, found.public_key):
+        if why := self.keyring.objection(claim, found.public_key):
             return why
         signed = _valid(found.public_key, found.signature, self._words(claim, found.nonce))
         return "" if signed else "its signature is not of this round, state, payload and sample count"

@@ -20,6 +20,7 @@ from peer.recall import recalled
 from swarm import log, notes
 from swarm.client import CoordinatorClient
 from swarm.errors import CorruptError, DiskError, HaltedError, RefusedError, SwarmError, UnreachableError, from_os_error
+from swarm.papers import Hearing
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Range
 from swarm.tensorfile import sha256_file, state_digest
@@ -74,6 +75,7 @@ class Session:
         self.on_trouble: Callable[[str], None] = lambda _: None  # what the volunteer should know; perhaps again
         self.on_evaluation: Callable[[pb.Evaluation], None] = lambda _: None  # told the newest, often
         self.on_differs: Callable[[str, str], None] = lambda _digest, _why: None  # a state that is not the run's
+        self.hearing = Hearing()
         self.lineage = 0  # of the run, as far as this process follows it
         self.overtaken = ""  # why the run went back, once it has begun another lineage
         self._client = client
@@ -270,6 +272,7 @@ class Session:
         beat.CopyFrom(self._doing)
         beat.member_id, beat.lineage = self.member_id, self.lineage
         answer = self._client.heartbeat(beat)
+        self.hearing.note(time.time(), answer.barred)
         self.unreachable_since = None
         if answer.HasField("evaluation"):
             self.on_evaluation(answer.evaluation)

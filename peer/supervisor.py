@@ -176,6 +176,8 @@ class Supervisor:
         self._session.on_lost = lambda: bridge.notify("leases_lost")
         self._session.on_differs = lambda digest, why: bridge.notify("differs", digest=digest, why=why)
         self._session.on_away = lambda: bridge.notify("seek")
+        hearing = self._session.hearing
+        hearing.on_heard = lambda: bridge.notify("heard", heard_at=hearing.heard_at, barred=hearing.barred)
         try:
             self._desk.look_around()  # meanwhile the worker loads its libraries
             bridge.start()

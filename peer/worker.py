@@ -15,21 +15,25 @@ import socket
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from peer.bridge import Bridge
+from peer.doorkeeper import Doorkeeper
 from peer.orders import Orders
+from peer.renewal import Renewal
 from peer.setup import Setup
 from peer.supplies import Base, Supplies
 from swarm import lifetime, log
 from swarm.errors import SwarmError, UnreachableError
+from swarm.passes import Authority
 from swarm.ranges import Range
 from swarm.runspec import RunSpec
 
 if TYPE_CHECKING:
+    from peer.exchange.node import NodeOptions
     from peer.exchange.rounds import Appeal
     from peer.exchange.swarm import SwarmExchange
     from peer.feed import Feed
@@ -63,6 +67,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: _end(1))  # the supervisor was killed
     lifetime.follow_parent()
     jobs: list[Job] = []
+    renewal = Renewal(lambda peer_id: _ask_pass(bridge, peer_id), Path(tempfile.gettempdir()) / "papers")
     bridge = Bridge(
         socket.socket(fileno=int(sys.argv[1])),
         {
@@ -72,6 +77,7 @@ def main() -> None:
             "upload": lambda rate: setattr(orders, "upload", rate),
             "leases_lost": lambda: _forget(jobs),
             "differs": lambda digest, why: setattr(orders, "doubt", (digest, why)),
+            "heard": renewal.heard,
             "seek": lambda: _seek(jobs, bridge),
             "announce": lambda text: _announce(jobs, orders, text),
         },
@@ -79,7 +85,7 @@ def main() -> None:
     )
     bridge.start()
     try:
-        _work(bridge, orders, jobs)
+        _work(bridge, orders, jobs, renewal)
     except SwarmError as error:
         bridge.call("failed", code=error.code, what=error.what, remedy=error.remedy)
         _end(TOLD)
@@ -125,13 +131,13 @@ def _begin(job: Job, jobs: list[Job], orders: Orders) -> None:
         job.exchange.announce_handover(orders.moved)
 
 
-def _work(bridge: Bridge, orders: Orders, jobs: list[Job]) -> None:
+def _work(bridge: Bridge, orders: Orders, jobs: list[Job], renewal: Renewal) -> None:
     from peer.training import train
 
     setup = Setup(**bridge.call("setup", seconds=3600.0))
     orders.duty, orders.upload = setup.duty, setup.upload
     log.setup(Path(setup.folder) / "worker.log")
-    exchange = _enter(setup, bridge, orders)
+    exchange = _enter(setup, bridge, orders, renewal)
     bridge.notify("maddrs", maddrs=exchange.maddrs())
     job = _prepare(bridge, setup, exchange, orders)
     _begin(job, jobs, orders)
@@ -145,7 +151,7 @@ def _work(bridge: Bridge, orders: Orders, jobs: list[Job]) -> None:
     _leave(job)
 
 
-def _enter(setup: Setup, bridge: Bridge, orders: Orders) -> SwarmExchange:
+def _enter(setup: Setup, bridge: Bridge, orders: Orders, renewal: Renewal) -> SwarmExchange:
     """Start hivemind first: it forks, and must do so before CUDA is touched."""
     from peer.exchange.ballot import Ballot
     from peer.exchange.leader import Rules
@@ -185,7 +191,21 @@ def _enter(setup: Setup, bridge: Bridge, orders: Orders) -> SwarmExchange:
         lineage=setup.lineage,
         pace=pace,
     )
-    return SwarmExchange.start(node, options)
+    return SwarmExchange.start(_let_in(node, renewal), options)
+
+
+def _let_in(node: NodeOptions, renewal: Renewal) -> NodeOptions:
+    """With a key of its own, a pass for it, and somebody who looks at the passes of others. Raises SwarmError."""
+    from peer.exchange.nodekey import NodeKey
+
+    path = Path(tempfile.gettempdir()) / "node.key"
+    key = NodeKey.made(path)
+    authority = Authority.of(node.run, renewal.begin(key.peer_id).encode())
+    return replace(node, identity_path=str(path), doorkeeper=Doorkeeper(authority, renewal.file))
+
+
+def _ask_pass(bridge: Bridge, peer_id: bytes) -> dict[str, Any]:
+    return dict(bridge.call("pass", peer_id=peer_id.hex()))
 
 
 def _sign(bridge: Bridge, words: bytes) -> tuple[bytes, bytes]:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,23 @@ import torch
 
 from peer.checkpoint import state_digest, write_state
 from peer.chunks import COORDINATOR, Ask
+from peer.doorkeeper import Doorkeeper
 from peer.exchange import delivery
 from peer.exchange.base import Applied, Phase, Resync, Update
 from peer.exchange.closing import SampleTarget
 from peer.exchange.leader import Rules
 from peer.exchange.node import NodeOptions
+from peer.exchange.nodekey import NodeKey
 from peer.exchange.options import ExchangeOptions
 from peer.exchange.states import OpenState
 from peer.exchange.swarm import SwarmExchange
 from peer.line import Line
 from peer.seals import Notary, signer_of
 from swarm.identity import Identity
+from swarm.papers import Papers
+from swarm.passes import Authority
 from swarm.sections import Local
+from tests.let_in import pass_for
 from tests.liars import LIES
 from tests.peer_sample import sampled
 
@@ -178,6 +184,15 @@ def lie() -> None:
     OpenState.parts = lambda self, chunk: iter([b"x" * self.manifest.span(chunk)[1]])  # type: ignore[method-assign]
 
 
+def passed_in(folder: Path, authority: Path, identity: Identity) -> dict[str, Any]:
+    """What a node needs where passes are asked for: `authority` is the folder of the coordinator's certificate."""
+    key = NodeKey.made(folder / "node.key")
+    own = pass_for(authority, key.peer_id, member=identity.member_id, public_key=identity.public_key)
+    Papers(own, time.time()).keep(folder / "papers")
+    doorkeeper = Doorkeeper(Authority.of("test", (authority / "tls.pem").read_bytes()), folder / "papers")
+    return {"identity_path": str(folder / "node.key"), "doorkeeper": doorkeeper}
+
+
 def main() -> None:
     settings = json.loads(sys.argv[1])
     if settings.get("lies"):
@@ -191,14 +206,16 @@ def main() -> None:
     notary = Notary("test", signer_of(identity), 100 * settings["target"])
     clipped = settings.get("clipped", False)
     options = ExchangeOptions(rules, settings.get("codec", "none"), local, line, notary=notary, clipped=clipped)
+    folder = Path(tempfile.gettempdir())
+    passed = passed_in(folder, Path(settings["authority"]), identity) if "authority" in settings else {}
     client = settings.get("client_mode", False)
     relay = settings.get("relay", "")
     name = identity.member_id
     node = NodeOptions("test", settings["initial_peers"], "127.0.0.1", client_mode=client, relay=relay, member=name)
-    exchange = SwarmExchange.start(node, options)
+    exchange = SwarmExchange.start(replace(node, **passed), options)
     if told := settings.get("lie"):
         LIES[told](exchange._way)  # type: ignore[arg-type]
-    say("started", maddrs=exchange.maddrs(), member=name)
+    say("started", maddrs=exchange.maddrs(), member=name, papers=str(folder / "papers"))
     walker = Walker(settings)
     if settings.get("fetch"):
         fetch(walker, exchange)

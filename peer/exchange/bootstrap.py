@@ -3,8 +3,9 @@
 Through it members reach those that they cannot dial, and learn where the run is led after a hand-over (`--handover`).
 With `--relay` it also carries the run's payloads, when the round's leader finds that this is faster.
 
-Prints one JSON line {"maddrs": [...]} when it answers, then lives until SIGTERM. Its key and port are kept, so that
-peers find it again after a restart.
+With `--papers` it says first which node it is, {"node": "<hex>"}, and begins when that file holds its pass, which the
+coordinator renews there; `--authority` is the coordinator's certificate. Prints {"maddrs": [...]} when it answers, then
+lives until SIGTERM. Its key and port are kept, so that peers find it again after a restart.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from peer.doorkeeper import NODE, Doorkeeper
 from swarm import lifetime, log, notes
+from swarm.errors import StalledError
+from swarm.passes import Authority
 from swarm.tensorfile import publish, sync
 
 if TYPE_CHECKING:
@@ -37,6 +41,7 @@ logger = log.get(__name__)
 _RELAY_ROOM = 1 << 30  # bytes of payloads in memory, at most
 _CALL_SECONDS = 10.0
 _OFFER_SECONDS = 7.5
+_PASS_SECONDS = 15.0
 
 
 def main() -> None:
@@ -67,13 +72,15 @@ def _fresh_folder(note: Path) -> str:
 
 
 def _serve(options: argparse.Namespace, ended: threading.Event) -> None:
-    dht = _start(options)
+    key = _kept_key(options.data_dir / "p2p.key")
+    doorkeeper = _doorkeeper(options, key) if options.papers else None
+    dht = _start(options, key, doorkeeper)
     maddrs = [str(address) for address in dht.get_visible_maddrs()]
     advertised = (
         [_with_host(address, options.advertise_host) for address in maddrs[:1]] if options.advertise_host else []
     )
     print(json.dumps({"maddrs": list(dict.fromkeys([*advertised, *maddrs]))}), flush=True)  # noqa: T201
-    offer = _offers(dht, options)
+    offer = _offers(dht, options, doorkeeper)
     offered = -inf
     while not ended.wait(1.0) and dht.is_alive():
         if time.monotonic() - offered > _OFFER_SECONDS:
@@ -81,18 +88,38 @@ def _serve(options: argparse.Namespace, ended: threading.Event) -> None:
             offered = time.monotonic()
 
 
-def _offers(dht: DHT, options: argparse.Namespace) -> Callable[[], None]:
+def _doorkeeper(options: argparse.Namespace, key: str) -> Doorkeeper:
+    """Once there is a pass for this node. Raises StalledError."""
+    from peer.exchange.nodekey import NodeKey
+
+    node = NodeKey.load(Path(key)).peer_id
+    print(json.dumps({"node": node.hex()}), flush=True)  # noqa: T201
+    doorkeeper = Doorkeeper(Authority.of(options.run, options.authority.read_bytes()), options.papers)
+    end = time.monotonic() + _PASS_SECONDS
+    while why := doorkeeper.objection(node, doorkeeper.papers.own, {NODE}):
+        if time.monotonic() > end:
+            raise StalledError(f"The coordinator's node has no pass: {why}.", "Start the coordinator again.")
+        time.sleep(0.05)
+    return doorkeeper
+
+
+def _offers(dht: DHT, options: argparse.Namespace, doorkeeper: Doorkeeper | None) -> Callable[[], None]:
     """Carry payloads from now on, if asked to; call what this returns again and again, so that members know of it, and
     of the run's last hand-over.
     """
     from peer.exchange.carrier import Carrier
+    from peer.exchange.handlers import Handlers
     from peer.exchange.loop import LoopThread
-    from peer.exchange.node import announce_handover, offer_relay
+    from peer.exchange.node import announce_handover, offer_relay, records_of
+    from peer.exchange.roll import Roll
+
+    roll = Roll(doorkeeper)
+    roll.look = lambda: records_of(dht, options.run, "members", roll)
 
     async def begin() -> bytes:
         p2p = await dht.replicate_p2p()
         if options.relay:
-            await Carrier(_RELAY_ROOM).add_p2p_handlers(p2p, namespace=options.run)
+            await Handlers(roll).put_up(Carrier(_RELAY_ROOM), p2p, options.run)
         return bytes(p2p.peer_id.to_bytes())
 
     loop = LoopThread()
@@ -108,7 +135,7 @@ def _offers(dht: DHT, options: argparse.Namespace) -> Callable[[], None]:
     return offer
 
 
-def _start(options: argparse.Namespace) -> DHT:
+def _start(options: argparse.Namespace, key: str, doorkeeper: Doorkeeper | None) -> DHT:
     from peer.exchange.node import NodeOptions, start_dht
     from swarm.errors import UnreachableError
 
@@ -116,8 +143,7 @@ def _start(options: argparse.Namespace) -> DHT:
     # that is ours, see docs/decisions/0008-peers-behind-nat.md.
     os.environ["GOMAXPROCS"] = "1"
     port = _kept_port(options.data_dir, options.host)
-    key = _kept_key(options.data_dir / "p2p.key")
-    node = NodeOptions("", options.initial_peers, options.host, port, key, relays=True)
+    node = NodeOptions(options.run, options.initial_peers, options.host, port, key, relays=True, doorkeeper=doorkeeper)
     try:
         return start_dht(node)
     except UnreachableError:
@@ -203,6 +229,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--run", default="")
     parser.add_argument("--relay", action="store_true")
     parser.add_argument("--handover", type=Path)
+    parser.add_argument("--papers", type=Path)
+    parser.add_argument("--authority", type=Path)
     return parser.parse_args()
 
 

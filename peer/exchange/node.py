@@ -9,9 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
+from pathlib import Path
 from typing import Any
 
+from peer.doorkeeper import Doorkeeper
 from peer.exchange import circuit, guard
+from peer.exchange.authorizer import PassAuthorizer
+from peer.exchange.nodekey import NodeKey
+from peer.exchange.records import Records, key_of, opened
+from peer.exchange.roll import Roll
 from peer.exchange.rounds import Member
 from peer.line import Line
 from swarm import log
@@ -23,7 +29,6 @@ from hivemind import DHT  # noqa: E402
 from hivemind.dht import DHTNode  # noqa: E402
 from hivemind.p2p import P2P, P2PDaemonError, P2PHandlerError, PeerID, ServicerBase  # noqa: E402
 from hivemind.utils import get_dht_time  # noqa: E402
-from hivemind.utils.timed_storage import ValueWithExpiration  # noqa: E402
 
 logger = log.get(__name__)
 
@@ -69,6 +74,7 @@ class NodeOptions:
     relays: bool = False  # lets others reach through it those that they cannot dial
     member: str = ""  # its id at the coordinator; empty: its peer id
     lineage: int = 0  # of the run's states: only who is of the same one is seen
+    doorkeeper: Doorkeeper | None = None  # lets in who has a pass; with it, `identity_path` is that of the own pass
 
 
 def start_dht(options: NodeOptions) -> DHT:
@@ -88,6 +94,7 @@ def start_dht(options: NodeOptions) -> DHT:
         startup_timeout=_START_SECONDS,
         announce_maddrs=_announced(options) or None,
         force_reachability="relay" if options.relays else None,
+        **_checks(options),
     )
     try:
         dht.run_in_background(await_ready=True, timeout=_START_SECONDS + 5)
@@ -98,6 +105,15 @@ def start_dht(options: NodeOptions) -> DHT:
             "Check that the coordinator runs and that no firewall blocks outgoing TCP connections; then join again.",
         ) from error
     return dht
+
+
+def _checks(options: NodeOptions) -> dict[str, Any]:
+    """Let the DHT ask for passes, if there is somebody to look at them."""
+    if options.doorkeeper is None or options.identity_path is None:
+        return {}
+    key = NodeKey.load(Path(options.identity_path))
+    records = Records(options.run, options.doorkeeper, key)
+    return {"record_validators": [records], "authorizer": PassAuthorizer(options.doorkeeper, key)}
 
 
 def _announced(options: NodeOptions) -> list[str]:
@@ -115,7 +131,8 @@ def _is_relayed(address: str) -> bool:
 def _cause(error: Exception, options: NodeOptions) -> str:
     text = str(error)
     if "failed to connect to bootstrap peers" in text:
-        return f"none of {len(options.initial_peers)} known peers answered (first: {options.initial_peers[0]})"
+        first = f"none of {len(options.initial_peers)} known peers answered (first: {options.initial_peers[0]})"
+        return first + (", or none lets this peer in" if options.doorkeeper else "")
     return text.removeprefix("Daemon failed to start: ") or type(error).__name__
 
 
@@ -123,10 +140,10 @@ def _cause(error: Exception, options: NodeOptions) -> str:
 class Node:
     """A started DHT, its P2P replica in the caller's event loop, and the membership records of one run.
 
-    Every member stores [joined_at, client_mode, active] under its peer id and renews it; a record that is not renewed
-    expires. Members that spoke to us count at once, before their record is seen. While no other node takes the own
-    record, this peer is cut off: that others' records expire here says nothing then, and their members still count, so
-    that a peer without a line never takes itself for the whole swarm.
+    Every member stores [joined_at, client_mode, active, member, lineage] under its peer id and renews it; a record that
+    is not renewed expires. Only who has a pass counts (`roll`). While no other node takes the own record, this peer is
+    cut off: that others' records expire here says nothing then, and their members still count, so that a peer without a
+    line never takes itself for the whole swarm.
     """
 
     dht: DHT
@@ -139,6 +156,7 @@ class Node:
     relays: tuple[bytes, ...] = ()  # nodes that carry payloads for others; see `offer_relay`
     left: dict[str, int] = field(default_factory=dict)  # members that said goodbye, until they are back: in which round
     line: Line = field(default_factory=Line)
+    roll: Roll = field(default_factory=Roll)
     entrance: PeerID | None = None  # the node through which this one entered: the coordinator's
     _members: dict[bytes, Member] = field(default_factory=dict)
     _heard: bool = True
@@ -152,7 +170,10 @@ class Node:
         place = circuit.Place(p2p, options.relay) if options.relay else None
         if place:
             await place.take()
-        return cls(dht, p2p, options.run, me, options.pace, place, options.lineage, entrance=_entrance(options))
+        entrance, roll = _entrance(options), Roll(options.doorkeeper)
+        node = cls(dht, p2p, options.run, me, options.pace, place, options.lineage, roll=roll, entrance=entrance)
+        roll.look = node.refresh
+        return node
 
     @property
     def id(self) -> bytes:
@@ -163,8 +184,9 @@ class Node:
         return servicer.get_stub(self.p2p, PeerID(peer), namespace=self.run)
 
     def members(self) -> list[Member]:
-        """All live members that are known, this one included."""
-        return [self.me, *(m for m in self._members.values() if m.peer_id != self.id)]
+        """All live members that are known and let in, this one included."""
+        others = [member for member in self._members.values() if member.peer_id != self.id]
+        return [self.me, *(member for member in others if not self.roll.objection(member.peer_id))]
 
     def heard_of(self, peer_id: bytes) -> None:
         """Somebody spoke to us; when it is not known as a member, look at the records now."""
@@ -191,19 +213,19 @@ class Node:
         await self.refresh()
 
     async def declare(self) -> None:
-        value = [self.me.joined_at, self.me.client_mode, self.me.active, self.me.member]
+        value = [self.me.joined_at, self.me.client_mode, self.me.active, self.me.member, self.lineage]
         self._heard = await self._store(value, self.pace.record)
 
     async def retire(self, round_: int) -> None:
         """Replace the own record by a goodbye, so that nobody waits for this peer, which holds θ_round_."""
-        await self._store([self.me.member, round_], 2 * self.pace.record)
+        await self._store([self.me.member, round_, self.lineage], 2 * self.pace.record)
 
     async def _store(self, value: object, seconds: float) -> bool:
         """Whether another node took it. When none did it is kept here, for the first that asks."""
         expires = get_dht_time() + seconds
         for alone in (False, True):
             taken = self.dht.store(
-                self._key, value, expires, subkey=self.id, return_future=True, exclude_self=not alone
+                key_of(self.run, "members"), value, expires, subkey=self.id, return_future=True, exclude_self=not alone
             )
             if await taken:
                 return not alone
@@ -211,30 +233,28 @@ class Node:
 
     async def refresh(self) -> None:
         """Read the membership records anew."""
-        records = await self._records(self._key)
-        members = [member for key, record in records.items() if (member := _parse(key, record))]
+        records = await self._records("members")
+        self.roll.note_own(self.id)
+        members = [member for key, record in records.items() if (member := _parse(key, record, self.lineage))]
         kept = {} if self._heard else self._members
         self._members = {**kept, **{member.peer_id: member for member in members}}
-        self.left |= dict(gone for record in records.values() if (gone := _farewell(record)))
+        self.left |= dict(gone for record in records.values() if (gone := _farewell(record, self.lineage)))
         for member in members:
             self.left.pop(member.member, None)
         if self.place:
             self.place.meet(self._members.keys() - {self.id})
 
-    async def _records(self, key: str) -> dict[Any, ValueWithExpiration]:
-        """What is stored there now, by subkey; anyone may have written it."""
-        found = await self.dht.get(key, latest=True, return_future=True)
-        return found.value if found is not None and isinstance(found.value, dict) else {}
+    async def _records(self, kind: str) -> dict[Any, object]:
+        return await records_of(self.dht, self.run, kind, self.roll)
 
     async def find_relays(self) -> None:
         """Read anew who carries payloads."""
-        records = await self._records(_relays_key(self.run))
-        self.relays = tuple(sorted(key for key, record in records.items() if isinstance(key, bytes) and record.value))
+        records = await self._records("relays")
+        self.relays = tuple(sorted(key for key, value in records.items() if isinstance(key, bytes) and value))
 
     async def handovers(self) -> list[str]:
         """What is said about where the run is led; nothing of it is verified."""
-        records = await self._records(_handover_key(self.run))
-        return [record.value for record in records.values() if isinstance(record.value, str)]
+        return [text for text in (await self._records("handover")).values() if isinstance(text, str)]
 
     async def keep_relays(self) -> None:
         """Read anew who carries payloads, for ever: where updates are gathered."""
@@ -283,9 +303,17 @@ class Node:
                 await asyncio.wait_for(self._stale.wait(), self.pace.refresh)
             self._stale.clear()
 
-    @property
-    def _key(self) -> str:
-        return f"{self.run}.members" + (f".{self.lineage}" if self.lineage else "")
+
+async def records_of(dht: DHT, run: str, kind: str, roll: Roll) -> dict[Any, object]:
+    """What is stored under a kind of record now, by subkey: the id of the node that wrote it, where passes are looked
+    at; those are noted. The values may be anything.
+    """
+    found = await dht.get(key_of(run, kind), latest=True, return_future=True)
+    records = found.value if found is not None and isinstance(found.value, dict) else {}
+    values = {key: opened(record.value, roll.checks) for key, record in records.items()}
+    for key, (_, pass_) in values.items():
+        roll.note(key, pass_)
+    return {key: value for key, (value, _) in values.items()}
 
 
 async def _know_again(peer_id: bytes, _dht: DHT, node: DHTNode) -> None:
@@ -297,38 +325,32 @@ async def _know_again(peer_id: bytes, _dht: DHT, node: DHTNode) -> None:
         node.blacklist.register_success(peer)
 
 
-def _relays_key(run: str) -> str:
-    return f"{run}.relays"
-
-
 async def offer_relay(dht: DHT, run: str, relay: bytes) -> None:
     """Say that the node `relay` carries payloads of the run, for as long as a member's record counts."""
     expires = get_dht_time() + CALM.record
-    await dht.store(_relays_key(run), True, expires, subkey=relay, return_future=True)
-
-
-def _handover_key(run: str) -> str:
-    return f"{run}.handover"
+    await dht.store(key_of(run, "relays"), True, expires, subkey=relay, return_future=True)
 
 
 async def announce_handover(dht: DHT, run: str, node: bytes, text: str) -> None:
     """Say where the run is led, to members that cannot ask its coordinator. The text is signed: anyone may say it."""
     expires = get_dht_time() + _HANDOVER_SECONDS
-    await dht.store(_handover_key(run), text, expires, subkey=node, return_future=True)
+    await dht.store(key_of(run, "handover"), text, expires, subkey=node, return_future=True)
 
 
-def _farewell(record: ValueWithExpiration) -> tuple[str, int] | None:
+def _farewell(value: object, lineage: int) -> tuple[str, int] | None:
     """The member whose goodbye this is, and its round; None when it is none."""
-    match record.value:
-        case [str(member), int(round_)]:
+    match value:
+        case [str(member), int(round_), int(said)] if said == lineage:
             return member, round_
     return None
 
 
-def _parse(key: object, record: ValueWithExpiration) -> Member | None:
-    """A member from the DHT, or None when the record is a goodbye or nonsense: anyone may write there."""
-    match record.value:
-        case [float(joined_at), bool(client_mode), bool(active), str(member)] if isinstance(key, bytes):
+def _parse(key: object, value: object, lineage: int) -> Member | None:
+    """A member from the DHT, or None when the record is a goodbye, of another lineage or nonsense."""
+    match value:
+        case [float(joined_at), bool(client_mode), bool(active), str(member), int(said)] if (
+            said == lineage and isinstance(key, bytes)
+        ):
             try:
                 return Member(joined_at, PeerID(key).to_bytes(), client_mode, active, member)
             except ValueError:

@@ -19,12 +19,14 @@ from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, S
 from peer.exchange.clipped import Clipped
 from peer.exchange.court import Court, claim_of, objection
 from peer.exchange.delivery import Delivery, Fallback, Progress
+from peer.exchange.handlers import Handlers
 from peer.exchange.leader import Leader, Rules
 from peer.exchange.loop import LoopThread
 from peer.exchange.node import NETWORK_ERRORS, NOBODY_THERE, Node, NodeOptions, announce_handover, start_dht
 from peer.exchange.options import ExchangeOptions, way_of
 from peer.exchange.protocol import Servicer
 from peer.exchange.reporter import Reporter
+from peer.exchange.roll import Passes
 from peer.exchange.rounds import evaluator_of, leader_of
 from peer.exchange.snapshot import download
 from peer.exchange.ways import Way
@@ -81,6 +83,8 @@ class SwarmExchange:
             leader.recheck = way.recheck
         exchange = cls(node, servicer, leader, way, options.rules, options.ballot, loop)
         exchange.notary = options.notary
+        if options.notary and node.roll.checks:
+            options.notary.keyring = Passes(node.roll)
         leader.lives, servicer.redirect = exchange.lives, exchange.redirect
         servicer.heard_of, servicer.made_by = node.heard_of, exchange.made_by
         loop.run(exchange._open(servicer, *handlers), _CALL_SECONDS)
@@ -90,8 +94,9 @@ class SwarmExchange:
 
     async def _open(self, *servicers: Any) -> None:
         if not self._node.me.client_mode:
-            for handlers in servicers:
-                await handlers.add_p2p_handlers(self._node.p2p, namespace=self._node.run)
+            handlers = Handlers(self._node.roll)
+            for servicer in servicers:
+                await handlers.put_up(servicer, self._node.p2p, self._node.run)
         await self._node.declare()
         await self._node.refresh()
         self._loop.spawn(self._node.keep_fresh())
@@ -230,6 +235,7 @@ class SwarmExchange:
         if group.verdict != pb.GO:
             return Resync(group.why, group.differs) if group.verdict == pb.RESYNC else Retry(group.why)
         reach("exchange")
+        await self._node.roll.know(member.peer_id for member in group.members)
         lie = objection(self.notary, group, update.round, update.digest) if self.notary else ""
         average = Average(broken=lie) if lie else await self._way.average(group, update, parcel)
         reach("commit")

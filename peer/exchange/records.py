@@ -1,0 +1,106 @@
+"""What may be stored in the run's DHT: records that a node with a pass says of itself, signed by it, with its pass.
+
+Whether that pass still counts is asked where a record is written (`authorizer.py`) and where it is used (`roll.py`),
+and not here: records travel together, and who was barred a moment ago must not take the others' with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from peer.doorkeeper import ANYBODY, MEMBERS, NODE, Doorkeeper
+from peer.exchange import guard
+from peer.exchange.nodekey import NodeKey, node_of, signed_by
+
+guard.prepare()
+
+from hivemind.dht.routing import DHTID  # noqa: E402
+from hivemind.dht.validation import DHTRecord, RecordValidatorBase  # noqa: E402
+from hivemind.utils import MSGPackSerializer, get_dht_time  # noqa: E402
+
+_LARGEST = 8 << 10  # bytes of a record; a hand-over, the largest, has 2 KiB
+_LONGEST = 24 * 3600.0  # seconds
+_SAID = b"garage-swarm record 1"  # what is signed can be nothing else
+_ROLES = {"members": MEMBERS, "relays": frozenset({NODE}), "handover": ANYBODY}  # who writes what
+
+
+def key_of(run: str, kind: str) -> str:
+    """Where the records of a kind are."""
+    return f"{run}.{kind}"
+
+
+@dataclass(frozen=True)
+class Said:
+    """A record as it travels: `body` is a value in MessagePack, `pass_` a SignedPass."""
+
+    body: bytes
+    pass_: bytes
+    public: bytes
+    signature: bytes = b""
+
+    def packed(self) -> bytes:
+        data: bytes = MSGPackSerializer.dumps([self.body, self.pass_, self.public, self.signature])
+        return data
+
+    @classmethod
+    def of(cls, value: bytes) -> Said | None:
+        """None for other bytes."""
+        match _loaded(value):
+            case [bytes(body), bytes(pass_), bytes(public), bytes(signature)]:
+                return cls(body, pass_, public, signature)
+        return None
+
+
+class Records(RecordValidatorBase):
+    """Signs the records of one node, and looks at everybody's."""
+
+    def __init__(self, run: str, doorkeeper: Doorkeeper, key: NodeKey) -> None:
+        self._doorkeeper = doorkeeper
+        self._key = key
+        self._roles = {DHTID.generate(key_of(run, kind)).to_bytes(): roles for kind, roles in _ROLES.items()}
+
+    def sign_value(self, record: DHTRecord) -> bytes:
+        said = Said(record.value, self._doorkeeper.papers.own, self._key.public)
+        signature = self._key.sign(_words(record, said))
+        return Said(said.body, said.pass_, said.public, signature).packed()
+
+    def strip_value(self, record: DHTRecord) -> bytes:
+        """The value and its pass; see `opened`."""
+        said = Said.of(record.value) or Said(MSGPackSerializer.dumps(None), b"", b"")
+        data: bytes = MSGPackSerializer.dumps([_loaded(said.body), said.pass_])
+        return data
+
+    def validate(self, record: DHTRecord) -> bool:
+        roles = self._roles.get(record.key)
+        said = Said.of(record.value) if len(record.value) <= _LARGEST else None
+        if roles is None or said is None or record.expiration_time > get_dht_time() + _LONGEST:
+            return False
+        pass_, node = self._doorkeeper.opened(said.pass_), node_of(said.public)
+        if pass_ is None or pass_.peer_id != node or pass_.role not in roles:
+            return False
+        own = bool(record.subkey == MSGPackSerializer.dumps(node)) and _loaded(said.body) is not None
+        return own and signed_by(said.public, _words(record, said), said.signature)
+
+
+def opened(value: object, checked: bool) -> tuple[object, bytes]:
+    """A value that was stored, and the pass of who stored it, where records are `checked`."""
+    if not checked:
+        return value, b""
+    match value:
+        case [body, bytes(pass_)]:
+            return body, pass_
+    return None, b""
+
+
+def _words(record: DHTRecord, said: Said) -> bytes:
+    parts = [_SAID, record.key, record.subkey, said.body, repr(float(record.expiration_time)).encode()]
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def _loaded(data: bytes) -> object:
+    """What MessagePack holds; None when it is none."""
+    try:
+        found: object = MSGPackSerializer.loads(data)
+    except (ValueError, TypeError):
+        return None
+    return found
