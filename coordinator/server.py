@@ -119,7 +119,7 @@ class Coordinator:
         settings = self._settings
         self._resources.enter_context(lock.hold(settings.data_dir))
         require_lead(settings.data_dir, settings.spec.run.name, (settings.advertise_host, settings.port))
-        self._certificate = server_certificate(settings.data_dir)
+        self._certificate = certificate = server_certificate(settings.data_dir)
         self._token = _token(settings.data_dir)
         artefacts = read_artefacts(settings.data_dir / "artefacts.json")
         blobs = Blobs(settings.data_dir / "blobs")
@@ -138,7 +138,8 @@ class Coordinator:
         admission = Admission(engine, self._own_token)
         admission.keep(self._token, "the run's first")
         self._lead = lead = Lead(settings.data_dir, engine)
-        servicer = Servicer(settings.spec, artefacts, engine, lambda: bootstrap.maddrs, admission, told.id, lead)
+        known = (lambda: bootstrap.maddrs, admission, told.id, lead, certificate)
+        servicer = Servicer(settings.spec, artefacts, engine, *known)
         self._serve(servicer, Gate(admission, lead))
         threading.Thread(target=self._keep_time, args=(engine, members, told), name="ticks", daemon=True).start()
 

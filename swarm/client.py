@@ -102,6 +102,11 @@ class CoordinatorClient:
             self._dial()
             self._ask_where()
 
+    @property
+    def certificate(self) -> bytes:
+        """The coordinator's, which the invite names, PEM."""
+        return self._pem.encode()
+
     def close(self) -> None:
         for line in self._channels:
             line.close()
@@ -257,10 +262,10 @@ class CoordinatorClient:
         request = pb.TakeLeaseRequest(run=self.invite.run, member_id=member_id, samples=samples)
         return self._call(self._stub.TakeLease, request)
 
-    def report_rounds(self, member_id: str, reports: Iterable[pb.RoundReport]) -> list[pb.Receipt]:
+    def report_rounds(self, member_id: str, reports: Iterable[pb.RoundReport]) -> pb.ReportRoundsResponse:
         """Report finished rounds; the receipts say what counted. Sending a report twice changes nothing."""
         request = pb.ReportRoundsRequest(run=self.invite.run, member_id=member_id, reports=reports)
-        return list(self._call(self._stub.ReportRounds, request).receipts)
+        return self._call(self._stub.ReportRounds, request)
 
     def recall_leases(self, member_id: str, leases: Iterable[pb.RecalledLease]) -> int:
         """Name what a coordinator that was restored from a copy may not know; how many samples are leased again."""

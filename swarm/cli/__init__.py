@@ -26,6 +26,7 @@ from swarm.cli import (
     join,
     launch,
     ledger,
+    receipts,
     run_spec,
     runs,
     service,
@@ -59,6 +60,7 @@ app.command("fsck")(fsck.fsck)
 app.add_typer(data.app)
 app.add_typer(checkpoints.app)
 app.add_typer(ledger.app)
+app.add_typer(receipts.app)
 app.add_typer(run_spec.app)
 app.add_typer(invite.app)
 app.add_typer(identity.app)

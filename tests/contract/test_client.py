@@ -33,7 +33,7 @@ def test_every_method_asks_for_the_invites_run(
     assert client.heartbeat(pb.HeartbeatRequest(member_id="m", phase="training")).round == 3
     client.leave("m", "evening is over")
     assert client.take_lease("m", 64).range.stop == 64
-    assert [receipt.round for receipt in client.report_rounds("m", [pb.RoundReport(round=8)])] == [8]
+    assert [receipt.round for receipt in client.report_rounds("m", [pb.RoundReport(round=8)]).receipts] == [8]
     server.ledger = [pb.LedgerEntry(why="x" * 100, round=2)] * 60_000  # more than gRPC's usual 4 MiB
     assert len(client.ledger(2, 5)) == 60_000
     assert client.report_evaluation("m", pb.Evaluation(round=4, heldout_loss=2.0)).accepted
