@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from coordinator.nodepass import NodePapers
 from swarm import lifetime, log, notes
 from swarm.errors import StalledError
 
@@ -53,14 +54,17 @@ class Bootstrap:
     """`command` prints {"maddrs": […]} when it answers. Without a command there is no node (tests).
 
     `known` gives multiaddrs of members, so that a node that starts again finds the swarm; `note` names its temporary
-    folder.
+    folder; `papers` are those of the node, which says who it is before it asks for them.
     """
 
-    def __init__(self, command: tuple[str, ...], known: Callable[[], list[str]], note: Path) -> None:
+    def __init__(
+        self, command: tuple[str, ...], known: Callable[[], list[str]], note: Path, papers: NodePapers
+    ) -> None:
         self.maddrs: list[str] = []
         self._command = command
         self._known = known
         self._note = note
+        self._papers = papers
         self._process: subprocess.Popen[str] | None = None
         self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._errors: deque[str] = deque(maxlen=5)
@@ -100,13 +104,17 @@ class Bootstrap:
         for stream, take in ((process.stdout, self._said.put), (process.stderr, self._heard)):
             threading.Thread(target=_read, args=(stream, take), daemon=True).start()
         try:
-            self.maddrs = list(json.loads(self._said.get(timeout=_READY_SECONDS))["maddrs"])
-        except (queue.Empty, ValueError) as error:
+            self._papers.begin(bytes.fromhex(self._next_said()["node"]))
+            self.maddrs = list(self._next_said()["maddrs"])
+        except (queue.Empty, ValueError, KeyError) as error:
             last = " ".join(self._errors).strip() or f"no answer in {_READY_SECONDS:.0f} s"
             raise StalledError(
                 f"The bootstrap node of the swarm's network did not start: {last}",
                 "Check that no firewall or security program stops p2pd; the coordinator's log may say more.",
             ) from error
+
+    def _next_said(self) -> dict[str, Any]:
+        return dict(json.loads(self._said.get(timeout=_READY_SECONDS)))
 
     def _heard(self, line: str) -> None:
         self._errors.append(line)
@@ -116,6 +124,7 @@ class Bootstrap:
     def _watch(self) -> None:
         pause = 1.0
         while not self._ending.wait(_LOOK_SECONDS):
+            self._papers.keep()
             if self._process is None or self._process.poll() is None:
                 continue
             logger.warning("the bootstrap node ended; it is started again in %.0f s", pause)

@@ -24,6 +24,7 @@ from coordinator.engine import Engine
 from coordinator.gate import Gate
 from coordinator.handover import FILE, Lead, require_lead
 from coordinator.history import History
+from coordinator.nodepass import NodePapers
 from coordinator.records import Checkpoint, Terms
 from coordinator.servicer import Artefacts, Servicer, read_artefacts
 from coordinator.state import State
@@ -131,7 +132,8 @@ class Coordinator:
         self._resources.callback(store.close)
         engine, told = _engine(settings, artefacts, store, blobs)
         members = Addresses(settings.data_dir, lambda: _addresses(engine.state))
-        bootstrap = Bootstrap(self._bootstrap_command(), members.known, self._settings.data_dir / "p2p.folder")
+        papers = NodePapers(settings.spec.run.name, certificate, tuple, settings.data_dir / "p2p.papers")
+        bootstrap = Bootstrap(self._bootstrap_command(papers), members.known, settings.data_dir / "p2p.folder", papers)
         self._resources.callback(bootstrap.stop)
         bootstrap.start()
         engine.apply(e.Resumed(restored=told.open))
@@ -143,14 +145,15 @@ class Coordinator:
         self._serve(servicer, Gate(admission, lead))
         threading.Thread(target=self._keep_time, args=(engine, members, told), name="ticks", daemon=True).start()
 
-    def _bootstrap_command(self) -> tuple[str, ...]:
+    def _bootstrap_command(self, papers: NodePapers) -> tuple[str, ...]:
         settings = self._settings
         if not settings.bootstrap_command:
             return ()
         where = ("--data-dir", str(settings.data_dir), "--host", settings.host)
         run = ("--run", settings.spec.run.name, "--handover", str(settings.data_dir / FILE))
         relay = ("--relay",) if settings.spec.training.mode == "local" else ()
-        return (*settings.bootstrap_command, *where, "--advertise-host", settings.advertise_host, *run, *relay)
+        passes = ("--papers", str(papers.file), "--authority", str(settings.data_dir / "tls.pem"))
+        return (*settings.bootstrap_command, *where, "--advertise-host", settings.advertise_host, *run, *relay, *passes)
 
     def _serve(self, servicer: Servicer, gate: Gate) -> None:
         server = grpc.server(

@@ -26,13 +26,11 @@ from swarm.client import CoordinatorClient
 from swarm.errors import HandoverError, NotFoundError, SwarmError, UnreachableError, from_code, from_os_error
 from swarm.identity import Identity
 from swarm.proto import coordinator_pb2 as pb
-from swarm.tls import certificate
 
 logger = log.get(__name__)
 
 _CHECKPOINT_TRIES = 5
 _LOOK_SECONDS = 0.5
-_CERTIFICATE_SECONDS = 5.0
 
 
 class Desk:
@@ -182,7 +180,7 @@ class Desk:
     def _pass(self, peer_id: str) -> dict[str, Any]:
         """For the worker's node, in hex like its id; and what to hold others' passes against (`peer.renewal`)."""
         own = self._client.get_pass(self.session.member_id, bytes.fromhex(peer_id))
-        hearing, authority = self.session.hearing, certificate(self._client.invite, _CERTIFICATE_SECONDS)
+        hearing, authority = self.session.hearing, self._client.certificate.decode()
         said = {"heard_at": hearing.heard_at, "barred": hearing.barred}
         return {"own": own.hex(), "certificate": authority, **said}
 
