@@ -8,6 +8,7 @@ silent.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import multiprocessing.util
 import os
@@ -33,6 +34,10 @@ _RELAY = {
 }
 
 
+LARGEST = 8 << 20  # bytes of a message in a stream; ours have up to 4 MiB
+_SIZE = 8  # bytes, in which a message says its own
+
+
 @cache
 def prepare() -> None:
     """Make hivemind safe to import and to start in this process; call it before the first import of hivemind.
@@ -46,9 +51,20 @@ def prepare() -> None:
     from hivemind.p2p import P2P
 
     P2P._UNIX_SOCKET_PREFIX = f"/unix{tempfile.gettempdir()}/"
+    P2P.receive_raw_data = staticmethod(_received)
     P2P.FORCE_REACHABILITY_MAPPING = {**P2P.FORCE_REACHABILITY_MAPPING, "relay": _RELAY}
     logging.getLogger("hivemind").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", message="torch.quantize_per_tensor")  # of the 8-bit codec, for users of torch
+
+
+async def _received(reader: asyncio.StreamReader) -> bytes:
+    """A message of a stream, in place of hivemind's own, which waits for as much as the sender says that there is; that
+    comes before anybody looks at who it is. Raises ValueError. (Calls without streams are bounded by p2pd.)
+    """
+    size = int.from_bytes(await reader.readexactly(_SIZE), "big")
+    if size > LARGEST:
+        raise ValueError(f"a message of {size} bytes; {LARGEST} are the most")
+    return await reader.readexactly(size)
 
 
 def _die_with_parent() -> None:

@@ -235,10 +235,13 @@ class Node:
         """Read the membership records anew."""
         records = await self._records("members")
         self.roll.note_own(self.id)
-        members = [member for key, record in records.items() if (member := _parse(key, record, self.lineage))]
+        found = [member for key, record in records.items() if (member := _parse(key, record, self.lineage))]
+        members = [member for member in found if self.roll.names(member.peer_id, member.member)]
         kept = {} if self._heard else self._members
         self._members = {**kept, **{member.peer_id: member for member in members}}
-        self.left |= dict(gone for record in records.values() if (gone := _farewell(record, self.lineage)))
+        for key, record in records.items():
+            if (gone := _farewell(record, self.lineage)) and self.roll.names(key, gone[0]):
+                self.left |= dict([gone])
         for member in members:
             self.left.pop(member.member, None)
         if self.place:

@@ -63,6 +63,11 @@ class Roll:
             return ""
         return self._doorkeeper.objection(peer_id, self._passes.get(peer_id, b""))
 
+    def names(self, peer_id: bytes, member: str) -> bool:
+        """Whether the node may speak of itself as that member."""
+        pass_ = self.shown(peer_id)
+        return not self.checks or (pass_ is not None and pass_.member == member)
+
     async def admit(self, peer_id: bytes) -> str:
         """Why a caller is refused; who is not known is looked for first."""
         if not self.objection(peer_id) or self._is_barred(peer_id):

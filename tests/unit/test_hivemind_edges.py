@@ -16,7 +16,6 @@ from tests.harness import ROOT
 from hivemind.averaging.allreduce import AllreduceException  # isort: skip - after peer.exchange
 from hivemind.compression import serialize_torch_tensor  # isort: skip
 from hivemind.proto import runtime_pb2  # isort: skip
-from hivemind.utils.timed_storage import ValueWithExpiration  # isort: skip
 
 NONE, FP16 = runtime_pb2.CompressionType.NONE, runtime_pb2.CompressionType.FLOAT16
 
@@ -65,9 +64,11 @@ def test_loopback_is_announced_only_when_there_is_nothing_else() -> None:
     assert Node(Dht(local), None, "run", me).maddrs() == [local]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("value", [None, [], "x", [1, False, True], ["a", "b", "c"], {"a": 1}, [1.0, False]])
+@pytest.mark.parametrize(
+    "value", [None, [], "x", [1, False, True], ["a", "b", "c"], {"a": 1}, [1.0, False, True, "of another lineage", 1]]
+)
 def test_nonsense_in_the_membership_records_is_no_member(value: object) -> None:
-    assert _parse(b"key", ValueWithExpiration(value, 1.0)) is None
+    assert _parse(b"key", value, 0) is None
 
 
 def test_generated_code_runs_on_the_oldest_permitted_protobuf() -> None:

@@ -1,0 +1,124 @@
+"""Who is let in: those whose pass is of this run, this node and this moment, and who are not barred."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from peer.doorkeeper import ANYBODY, MEMBERS, Doorkeeper, admits
+from peer.renewal import Renewal
+from swarm.errors import UnreachableError
+from swarm.identity import server_certificate
+from swarm.papers import Hearing, Papers
+from swarm.passes import Authority
+from swarm.proto import coordinator_pb2 as pb
+from tests.let_in import pass_for
+
+NOW = 1_700_000_000.0
+PASS = pb.Pass(run="test", member="m", peer_id=b"p", role="volunteer", issued_at=NOW, expires_at=NOW + 900)
+
+
+@given(
+    peer=st.sampled_from([b"p", b"q"]),
+    late=st.floats(-100, 5000),
+    heard=st.floats(-100, 5000),
+    barred=st.sets(st.sampled_from(["m", "n"])),
+    role=st.sampled_from([*sorted(ANYBODY), "", "stranger"]),
+)
+def test_who_is_let_in(peer: bytes, late: float, heard: float, barred: set[str], role: str) -> None:
+    shown = pb.Pass()
+    shown.CopyFrom(PASS)
+    shown.role = role
+    fine = peer == b"p" and "m" not in barred and role in MEMBERS and min(late, heard) <= 960
+    assert (admits(shown, peer, NOW + late, NOW + heard, barred) == "") is fine
+    assert admits(None, peer, NOW + late, NOW + heard, barred)
+
+
+def doorkeeper(tmp_path: Path, now: float = NOW, run: str = "test") -> Doorkeeper:
+    authority = Authority.of(run, server_certificate(tmp_path).certificate_pem)
+    return Doorkeeper(authority, tmp_path / "papers", lambda: now)
+
+
+def test_papers_are_read_again_when_they_change(tmp_path: Path) -> None:
+    shown = pass_for(tmp_path, b"p", member="m", issued_at=NOW, expires_at=NOW + 900)
+    keeper = doorkeeper(tmp_path)
+    Papers(b"own", NOW).keep(tmp_path / "papers")
+    assert keeper.papers.own == b"own"
+    assert keeper.objection(b"p", shown) == ""
+    Papers(b"new", NOW, frozenset({"m"})).keep(tmp_path / "papers")
+    assert keeper.papers.own == b"new"
+    assert "banned" in keeper.objection(b"p", shown)
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ({"run": "other"}, "no pass"),
+        ({"peer_id": b"q"}, "another node"),
+        ({"role": "node"}, "may not"),
+        ({"expires_at": NOW - 61}, "expired"),
+    ],
+    ids=str,
+)
+def test_another_pass_lets_nobody_in(tmp_path: Path, facts: dict[str, Any], why: str) -> None:
+    Papers(b"", NOW).keep(tmp_path / "papers")
+    usual = {"peer_id": b"p", "member": "m", "issued_at": NOW, "expires_at": NOW + 900}
+    assert why in doorkeeper(tmp_path).objection(b"p", pass_for(tmp_path, **{**usual, **facts}))
+
+
+def test_nobody_is_let_in_with_another_coordinators_pass_or_none(tmp_path: Path) -> None:
+    forged = pass_for(tmp_path / "other", b"p", member="m")
+    assert "no pass" in doorkeeper(tmp_path).objection(b"p", forged)
+    assert "no pass" in doorkeeper(tmp_path).objection(b"p", b"")
+
+
+@pytest.mark.parametrize("torn", [b"", b"{", b"[]\n", b'{"own": "x"}\n', b'{"barred": 1}\n', b'{"own": 3}\n'])
+def test_torn_papers_let_nobody_in_and_do_not_stop_the_node(tmp_path: Path, torn: bytes) -> None:
+    (tmp_path / "papers").write_bytes(torn)
+    assert doorkeeper(tmp_path).papers == Papers()
+
+
+@given(st.lists(st.floats(0.1, 50.0), min_size=1, max_size=30))
+def test_who_hears_the_coordinator_all_the_time_knows_the_time_after_a_minute(pauses: list[float]) -> None:
+    hearing, now = Hearing(), NOW
+    for pause in [0.0, *pauses]:
+        now += pause
+        hearing.note(now, ["m"])
+        assert hearing.heard_at == (now if now - NOW >= 60.0 else 0.0)
+    assert hearing.barred == ("m",)
+
+
+def test_after_an_absence_everybody_has_a_minute_to_renew_its_pass() -> None:
+    hearing = Hearing()
+    for now in (NOW, NOW + 30, NOW + 60):
+        hearing.note(now, [])
+    back = NOW + 7200
+    hearing.note(back, ["m"])
+    assert hearing.heard_at == NOW + 60
+    assert hearing.barred == ("m",)  # that counts at once
+    for later in (30, 60):
+        hearing.note(back + later, [])
+    assert hearing.heard_at == back + 60
+
+
+def test_a_worker_has_a_pass_before_it_begins_and_hears_who_is_barred(tmp_path: Path) -> None:
+    answer = {"own": b"own".hex(), "heard_at": NOW, "barred": [], "certificate": "PEM"}
+    renewal = Renewal(lambda _: answer, tmp_path / "papers")
+    assert renewal.begin(b"p") == "PEM"
+    assert Papers.kept(tmp_path / "papers") == Papers(b"own", NOW)
+    renewal.heard(NOW + 1, [])
+    assert Papers.kept(tmp_path / "papers").heard_at == NOW  # no need to write that again
+    renewal.heard(NOW + 2, ["m"])
+    assert Papers.kept(tmp_path / "papers") == Papers(b"own", NOW + 2, frozenset({"m"}))
+
+
+def test_a_worker_without_a_pass_does_not_begin_and_says_why(tmp_path: Path) -> None:
+    def away(_: bytes) -> dict[str, Any]:
+        raise UnreachableError("Nobody answers.", "Wait.")
+
+    with pytest.raises(UnreachableError, match=r"could not be entered.*Nobody answers"):
+        Renewal(away, tmp_path / "papers").begin(b"p")

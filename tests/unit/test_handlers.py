@@ -1,0 +1,163 @@
+"""Every handler has a rule, and nothing gets past it."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, AsyncIterator  # noqa: UP035 - hivemind knows a stream by typing's alias only
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from peer.exchange.handlers import RULES, Bucket, Handlers, Rule, oversize
+from peer.exchange.refusals import RefusedCallError
+from peer.exchange.roll import Roll
+from swarm.proto import exchange_pb2 as pb
+from tests.harness import ROOT
+from tests.rpcs import handlers_of_ours
+
+from hivemind.p2p import P2PContext, ServicerBase  # isort: skip - after peer.exchange
+
+
+def test_every_handler_has_a_rule_and_every_rule_a_handler() -> None:
+    assert handlers_of_ours() == set(RULES)
+
+
+def test_handlers_are_put_up_in_one_place_only() -> None:
+    found = {path.name for path in (ROOT / "peer").rglob("*.py") if ".add_p2p_handlers(" in path.read_text()}
+    assert found == {"handlers.py"}
+
+
+class Servicer(ServicerBase):
+    """One with a handler more, of the same name as ours."""
+
+    async def rpc_more(self, request: pb.Progress, _context: P2PContext) -> pb.SwarmView:
+        raise NotImplementedError(request)
+
+
+def test_a_handler_without_a_rule_is_not_put_up() -> None:
+    with pytest.raises(KeyError, match="rpc_more"):
+        asyncio.run(Handlers(Roll()).put_up(Servicer(), None, "test"))
+
+
+@given(st.lists(st.floats(0, 3), max_size=60), st.integers(1, 5), st.integers(1, 10))
+def test_nobody_calls_more_often_than_its_rule_says(pauses: list[float], a_second: int, at_once: int) -> None:
+    bucket, now, taken = Bucket(Rule(a_second, at_once, 0), 0.0), 0.0, 0
+    for pause in pauses:
+        now += pause
+        taken += bucket.takes(now)
+    assert taken <= at_once + a_second * now
+    assert taken >= min(at_once, len(pauses))
+
+
+OVERSIZE = [
+    ("Servicer.rpc_ready", pb.ReadyRequest(made_by=["m"] * 2000)),
+    ("Servicer.rpc_ready", pb.ReadyRequest(member="m" * 100)),
+    ("Servicer.rpc_ready", pb.ReadyRequest(seal=bytes(1000))),
+    ("Servicer.rpc_commit", pb.CommitRequest(why="w" * 5000)),
+    ("Servicer.rpc_commit", pb.CommitRequest(complaints=[pb.Complaint()] * 2000)),
+    ("Servicer.rpc_commit", pb.CommitRequest(complaints=[pb.Complaint(why="w" * 600_000)])),
+    ("Servicer.rpc_commit", pb.CommitRequest(shares=[pb.Share()] * 2000)),
+    ("Servicer.rpc_commit", pb.CommitRequest(rates=[pb.Rate()] * 2000)),
+    ("Servicer.rpc_outcome", pb.OutcomeQuery(group_id=bytes(100))),
+    ("Servicer.rpc_chunk", pb.ChunkRequest(sha256="a" * 100)),
+    ("Reducing.rpc_reduce", pb.Part(leaves=bytes(5 << 20))),
+    ("Carrier.rpc_bring", pb.PayloadPart(manifest=["a"] * 2000)),
+    ("Carrier.rpc_bring", pb.PayloadPart(data=bytes(2 << 20))),
+]
+
+
+@pytest.mark.parametrize(("name", "message"), OVERSIZE, ids=lambda value: value if isinstance(value, str) else "")
+def test_what_is_too_large_is_refused_by_name(name: str, message: Any) -> None:
+    assert "more than" in oversize(RULES[name], message)
+    assert oversize(RULES[name], type(message)()) == ""
+
+
+class P2P:
+    """Keeps what is put up."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, Any] = {}
+
+    async def add_protobuf_handler(self, name: str, handler: Any, *_: object, **__: object) -> None:
+        self.handlers[name.rsplit(".", 1)[1]] = handler
+
+
+class Carrier(ServicerBase):
+    """Counts what it is given, by ours' names."""
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    async def rpc_payload(self, request: pb.PayloadRequest, _context: P2PContext) -> AsyncIterator[pb.ChunkPart]:
+        self.given += 1
+        yield pb.ChunkPart(data=request.sha256.encode())
+
+    async def rpc_bring(self, stream: AsyncIterator[pb.PayloadPart], _context: P2PContext) -> pb.PayloadReply:
+        async for _ in stream:
+            self.given += 1
+        return pb.PayloadReply()
+
+
+CALLER: Any = SimpleNamespace(remote_id=SimpleNamespace(to_bytes=lambda: b"caller"))
+
+
+async def put_up(carrier: Carrier, roll: Any) -> dict[str, Any]:
+    p2p = P2P()
+    await Handlers(roll, clock=lambda: 0.0).put_up(carrier, p2p, "test")
+    return p2p.handlers
+
+
+async def parts(*given: pb.PayloadPart) -> AsyncIterator[pb.PayloadPart]:
+    for part in given:
+        yield part
+
+
+def test_a_stream_ends_at_the_first_message_that_is_too_large() -> None:
+    carrier = Carrier()
+
+    async def bring() -> None:
+        handlers = await put_up(carrier, Roll())
+        await handlers["rpc_bring"](parts(pb.PayloadPart(), pb.PayloadPart(data=bytes(2 << 20))), CALLER)
+
+    with pytest.raises(RefusedCallError, match="more than"):
+        asyncio.run(bring())
+    assert carrier.given == 1
+
+
+def test_who_calls_too_often_is_refused_for_a_while() -> None:
+    carrier = Carrier()
+
+    async def flood() -> None:
+        handlers = await put_up(carrier, Roll())
+        for _ in range(1000):
+            async for _ in handlers["rpc_payload"](pb.PayloadRequest(), CALLER):
+                pass
+
+    with pytest.raises(RefusedCallError, match="too often"):
+        asyncio.run(flood())
+    assert carrier.given == RULES["Carrier.rpc_payload"].at_once
+
+
+class Closed:
+    """A roll that lets nobody in."""
+
+    async def admit(self, _peer_id: bytes) -> str:
+        return "it has no pass"
+
+
+def test_a_strangers_stream_is_not_read() -> None:
+    carrier, read = Carrier(), []
+
+    async def stream() -> AsyncIterator[pb.PayloadPart]:
+        read.append(1)
+        yield pb.PayloadPart()
+
+    async def bring() -> None:
+        await (await put_up(carrier, Closed()))["rpc_bring"](stream(), CALLER)
+
+    with pytest.raises(RefusedCallError, match="no pass"):
+        asyncio.run(bring())
+    assert not read
+    assert not carrier.given
