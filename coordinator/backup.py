@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from coordinator import copies, fsck, handover, history, placing
+from coordinator.artefacts import read_artefacts
 from coordinator.bootstrap import MEMBERS
 from coordinator.lock import holder
-from coordinator.servicer import read_artefacts
 from swarm import runspec
 from swarm.checks import Check, Level, failed
 from swarm.errors import CorruptError, NotFoundError, UsageError, from_os_error

@@ -18,14 +18,16 @@ from coordinator import decisions as d
 from coordinator import events as e
 from coordinator import history, lock
 from coordinator.admission import Admission, new_token
+from coordinator.artefacts import Artefacts, read_artefacts
 from coordinator.blobs import Blobs
 from coordinator.bootstrap import Addresses, Bootstrap
 from coordinator.engine import Engine
 from coordinator.gate import Gate
 from coordinator.handover import FILE, Lead, require_lead
 from coordinator.history import History
+from coordinator.login import Login
 from coordinator.records import Checkpoint, Terms
-from coordinator.servicer import Artefacts, Servicer, read_artefacts
+from coordinator.servicer import Servicer
 from coordinator.state import State
 from coordinator.store import Store, open_store
 from swarm import log
@@ -138,7 +140,8 @@ class Coordinator:
         admission = Admission(engine, self._own_token)
         admission.keep(self._token, "the run's first")
         self._lead = lead = Lead(settings.data_dir, engine)
-        servicer = Servicer(settings.spec, artefacts, engine, lambda: bootstrap.maddrs, admission, told.id, lead)
+        login = Login(settings.spec.run.name, self._certificate)
+        servicer = Servicer(settings.spec, artefacts, engine, lambda: bootstrap.maddrs, admission, told.id, lead, login)
         self._serve(servicer, Gate(admission, lead))
         threading.Thread(target=self._keep_time, args=(engine, members, told), name="ticks", daemon=True).start()
 

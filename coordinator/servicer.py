@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import grpc
 
@@ -15,15 +12,17 @@ from coordinator import decisions as d
 from coordinator import divergence, translate
 from coordinator import events as e
 from coordinator.admission import Admission, sent_with
+from coordinator.artefacts import Artefacts
 from coordinator.dialback import DialBack, host_of
 from coordinator.engine import Engine
 from coordinator.handover import Lead
+from coordinator.login import Login
+from coordinator.membership import require
 from coordinator.probe import Probe
 from coordinator.ration import Ration
 from coordinator.records import Checkpoint
 from coordinator.state import State
-from swarm.chunks import blob_of
-from swarm.errors import CorruptError, NotFoundError, UnknownRunError, UsageError
+from swarm.errors import NotFoundError, UnknownRunError
 from swarm.identity import member_id
 from swarm.proto import coordinator_pb2 as pb
 from swarm.proto.coordinator_pb2_grpc import CoordinatorServicer
@@ -39,46 +38,6 @@ _PROBES = 60  # measurements of a line, of one address in a minute
 _D = TypeVar("_D")
 
 
-@dataclass(frozen=True)
-class Artefacts:
-    """What preparation made of the run spec; see "State, files, names" in docs/architecture.md."""
-
-    model: tuple[pb.Blob, ...]
-    shards: tuple[pb.Blob, ...]
-    heldout: pb.Blob
-    layout: pb.DataLayout
-    data: pb.DataFacts
-    checkpoint: dict[str, Any]
-    base: tuple[pb.Blob, ...]  # the frozen base's weights; empty for method full
-
-    @property
-    def blobs(self) -> tuple[pb.Blob, ...]:
-        return (*self.model, *self.shards, self.heldout)
-
-    @property
-    def epoch_samples(self) -> int:
-        return sum(self.layout.shard_samples)
-
-
-def read_artefacts(path: Path) -> Artefacts:
-    """Raises NotFoundError, and CorruptError when the file is not what preparation writes."""
-    try:
-        made = json.loads(path.read_text())
-        return Artefacts(
-            tuple(map(blob_of, made["model"])),
-            tuple(map(blob_of, made["shards"])),
-            blob_of(made["heldout"]),
-            pb.DataLayout(**made["layout"]),
-            pb.DataFacts(**made["facts"]),
-            made["checkpoint"],
-            tuple(map(blob_of, made["base"])),
-        )
-    except FileNotFoundError as error:
-        raise NotFoundError(f"{path} is missing: the run was never prepared.", "Use swarm launch.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptError(f"{path.name} is torn or was altered; it is not used.", f"Delete {path}.") from error
-
-
 class Servicer(CoordinatorServicer):
     """One run. Threads of the gRPC server call in at once."""
 
@@ -91,6 +50,7 @@ class Servicer(CoordinatorServicer):
         admission: Admission,
         history: str,
         lead: Lead,
+        login: Login,
     ) -> None:
         self._spec = spec
         self._toml = spec.to_toml()
@@ -100,6 +60,7 @@ class Servicer(CoordinatorServicer):
         self._admission = admission
         self._history = history
         self._lead = lead
+        self._login = login
         self._dial_back = DialBack()
         self._probe = Probe(Ration(_PROBES, 60.0, time.monotonic))
 
@@ -171,10 +132,13 @@ class Servicer(CoordinatorServicer):
         self._admission.require_maintainer(context)
         return pb.Handover(text=self._lead.hand_over(request.host, request.port))
 
+    def Challenge(self, request: pb.ChallengeRequest, context: grpc.ServicerContext) -> pb.ChallengeResponse:
+        self._state(request.run)
+        return pb.ChallengeResponse(nonce=self._login.challenge(request.public_key))
+
     def Join(self, request: pb.JoinRequest, context: grpc.ServicerContext) -> pb.JoinResponse:
         self._state(request.run)
-        if len(request.public_key) != 32:
-            raise UsageError("A member's public key has 32 bytes.", "Use the same version of garage-swarm.")
+        self._login.require(request, _session(context))
         member = member_id(request.public_key, request.seat)
         name, credit = translate.line(request.name, 64) or "unnamed", translate.line(request.credit, 64)
         joining = e.Join(
@@ -198,6 +162,10 @@ class Servicer(CoordinatorServicer):
             counted=max(0, joined.member.counted),
             history=self._history,
         )
+
+    def GetPass(self, request: pb.PassRequest, context: grpc.ServicerContext) -> pb.PassResponse:
+        member = require(self._state(request.run), request.member_id, _session(context))
+        return pb.PassResponse(**{"pass": self._login.issue(member, request.peer_id, self._admission.caller(context))})
 
     def Heartbeat(self, request: pb.HeartbeatRequest, context: grpc.ServicerContext) -> pb.HeartbeatResponse:
         self._state(request.run)

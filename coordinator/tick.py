@@ -14,6 +14,7 @@ from coordinator import checkpoints, divergence, evaluations, grants, invites
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import Entry, Ledger
+from coordinator.membership import refusal
 from coordinator.recalling import recall, unsettled
 from coordinator.records import Member, RoundReport
 from coordinator.returning import expire, go_back
@@ -53,11 +54,9 @@ def _apply(state: State, event: e.Event, now: float, seed: str) -> Step:
 
 
 def _apply_of_member(state: State, event: e.MemberEvent, now: float, seed: str) -> Step:
-    member = state.members.get(event.member)
-    if member is None or not member.live:
-        return state, [d.Refused("This membership has ended, or was never one.", "Join again.")]
-    if member.session != event.session:
-        return state, [d.Refused("Another process with this identity has this membership now.", "Join again.")]
+    if refused := refusal(state, event.member, event.session):
+        return state, [refused]
+    member = state.members[event.member]
     match event:
         case e.Heartbeat():
             return divergence.heard(_beat(state, member, event, now), member)

@@ -20,6 +20,7 @@ from peer.recall import recalled
 from swarm import log, notes
 from swarm.client import CoordinatorClient
 from swarm.errors import CorruptError, DiskError, HaltedError, RefusedError, SwarmError, UnreachableError, from_os_error
+from swarm.identity import Identity
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Range
 from swarm.tensorfile import sha256_file, state_digest
@@ -47,7 +48,7 @@ class Standing:
 class Who:
     """How this peer introduces itself."""
 
-    public_key: bytes
+    identity: Identity
     name: str
     credit: str
     seat: int
@@ -103,7 +104,7 @@ class Session:
     def _enter(self, round_: int) -> tuple[str, bool]:
         """Why it is in another seat, and whether the coordinator had forgotten what it was reminded of."""
         who = self._who
-        answer = self._client.join(who.public_key, who.name, round_, who.credit, who.seat, who.replaces, self.lineage)
+        answer = self._client.join(who.identity, who.name, round_, who.credit, who.seat, who.replaces, self.lineage)
         self.member_id, self._interval = answer.member_id, answer.heartbeat_seconds
         self._standing.before = max(0, answer.counted - self._standing.counted)
         self._renewal = ""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, Self, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2
@@ -21,13 +21,16 @@ from swarm.errors import (
     CorruptError,
     HandedOverError,
     HandoverError,
+    LoginError,
     ProtocolError,
     SwarmError,
     UnreachableError,
     from_os_error,
 )
 from swarm.handover import Handover, later, verified
+from swarm.identity import Identity
 from swarm.invite import Invite
+from swarm.passes import answer
 from swarm.proto import coordinator_pb2 as pb
 from swarm.proto.coordinator_pb2_grpc import CoordinatorStub
 from swarm.tls import certificate
@@ -73,7 +76,7 @@ class CoordinatorClient:
         )
 
     @classmethod
-    def connect(cls, invite: Invite, timeout: float = 5.0, known: str = "") -> CoordinatorClient:
+    def connect(cls, invite: Invite, timeout: float = 5.0, known: str = "") -> Self:
         """A client whose coordinator is the one that the invite names, and serves; `known` is a kept hand-over.
 
         Raises InviteError, UnreachableError, RefusedError, ProtocolError, HandoverError.
@@ -140,13 +143,6 @@ class CoordinatorClient:
         """The latest hand-over that the coordinator knows, signed; empty without one."""
         return str(self._call(self._stub.GetHandover, pb.GetHandoverRequest(run=self._given.run)).text)
 
-    def hand_over(self, host: str, port: int) -> str:
-        """Let the coordinator lead no more; the signed hand-over. Raises RefusedError unless the invite is a
-        maintainer's.
-        """
-        request = pb.HandOverRequest(run=self.invite.run, host=host, port=port)
-        return str(self._call(self._stub.HandOver, request).text)
-
     def _ask_where(self) -> None:
         with suppress(ProtocolError):  # one of an earlier version is never handed over
             if text := self.where():
@@ -157,7 +153,7 @@ class CoordinatorClient:
         self._channels.append(channel(self.invite, self._pem))
         self._stub = CoordinatorStub(self._channels[-1])
 
-    def __enter__(self) -> CoordinatorClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -177,7 +173,7 @@ class CoordinatorClient:
 
     def join(
         self,
-        public_key: bytes,
+        identity: Identity,
         name: str,
         round_: int = 0,
         credit: str = "",
@@ -185,7 +181,7 @@ class CoordinatorClient:
         replaces: str = "",
         lineage: int = 0,
     ) -> pb.JoinResponse:
-        """Become a member, or renew the membership; `public_key` has 32 bytes, `name` is what others see.
+        """Become a member, or renew the membership, by showing that the identity is ours; `name` is what others see.
 
         `round_` is that of the state which this process holds already: a run does not go back behind it, unless it did
         so by rule since the `lineage` that this process knows (see Run). `credit` is the name in the model card, empty
@@ -194,7 +190,7 @@ class CoordinatorClient:
         """
         request = pb.JoinRequest(
             run=self.invite.run,
-            public_key=public_key,
+            public_key=identity.public_key,
             name=name,
             version=__version__,
             round=round_,
@@ -203,7 +199,22 @@ class CoordinatorClient:
             replaces=replaces,
             lineage=lineage,
         )
+        try:
+            return self._log_in(identity, request)
+        except LoginError:  # a coordinator that was restarted in between knows its challenge no more
+            return self._log_in(identity, request)
+
+    def _log_in(self, identity: Identity, request: pb.JoinRequest) -> pb.JoinResponse:
+        asked = pb.ChallengeRequest(run=request.run, public_key=request.public_key)
+        nonce = self._call(self._stub.Challenge, asked).nonce
+        words = answer(request.run, self.invite.fingerprint, nonce, request.seat, self.session)
+        request.nonce, request.signature = nonce, identity.sign(words)
         return self._call(self._stub.Join, request)
+
+    def get_pass(self, member_id: str, peer_id: bytes) -> bytes:
+        """What this member shows to others (swarm.passes), for its libp2p node `peer_id`. Raises RefusedError."""
+        request = pb.PassRequest(run=self.invite.run, member_id=member_id, peer_id=peer_id)
+        return bytes(getattr(self._call(self._stub.GetPass, request), "pass"))
 
     def heartbeat(self, beat: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
         """Say what this member does; `beat.run` is filled in. Raises RefusedError when it must join again."""
@@ -329,19 +340,6 @@ class CoordinatorClient:
                     f"The coordinator's copy of {sha256[:16]}… is shorter than it says.", "Tell the run's maintainer."
                 )
         return bytes(data[:length])
-
-    def make_invite(self, role: str, days: float, note: str) -> pb.MakeInviteResponse:
-        """A new invite, for `days` days, 0 for ever. Raises RefusedError unless this one is a maintainer's."""
-        request = pb.MakeInviteRequest(run=self.invite.run, role=role, days=days, note=note)
-        return self._call(self._stub.MakeInvite, request)
-
-    def invites(self) -> list[pb.InviteRecord]:
-        """All invites of the run, the oldest first. Raises RefusedError unless this one is a maintainer's."""
-        return list(self._call(self._stub.ListInvites, pb.ListInvitesRequest(run=self.invite.run)).invites)
-
-    def revoke_invite(self, id_: str) -> pb.InviteRecord:
-        """Take an invite back: its members are refused. Raises RefusedError, NotFoundError."""
-        return self._call(self._stub.RevokeInvite, pb.RevokeInviteRequest(run=self.invite.run, id=id_)).invite
 
     def _stream(self, sha256: str, offset: int) -> Generator[bytes, None, None]:
         """The blob's bytes from `offset` on; closing the iterator ends the call."""

@@ -9,7 +9,8 @@
     ├── RefusedError           exit 6    the coordinator refused: not a member, not allowed
     │   ├── InviteExpiredError exit 18   the invite's time is over
     │   ├── InviteRevokedError exit 19   the maintainer took the invite back
-    │   └── InviteUnknownError exit 20   the coordinator never made this invite
+    │   ├── InviteUnknownError exit 20   the coordinator never made this invite
+    │   └── LoginError         exit 25   who joins did not show that it has the key that it names
     ├── ProtocolError          exit 7    the two sides speak different versions of the protocol
     ├── UnknownRunError        exit 8    the coordinator has no such run
     ├── DataError              exit 9    the data is missing, empty, or too short
@@ -135,6 +136,10 @@ class InviteRevokedError(RefusedError):
 
 class InviteUnknownError(RefusedError):
     code, exit_code = "INVITE_UNKNOWN", 20
+
+
+class LoginError(RefusedError):
+    code, exit_code = "LOGIN", 25
 
 
 class HandedOverError(UnreachableError):

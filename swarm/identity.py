@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     EllipticCurvePublicKey,
     generate_private_key,
 )
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -113,6 +113,19 @@ class Identity:
     @property
     def member_id(self) -> str:
         return member_id(self.public_key)
+
+    def sign(self, words: bytes) -> bytes:
+        """64 bytes, for `signed_with`."""
+        return self.private_key.sign(words)
+
+
+def signed_with(public_key: bytes, words: bytes, signature: bytes) -> bool:
+    """Whether the owner of a peer's public key signed these words; no bytes are too odd to ask."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, words)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 @dataclass(frozen=True)

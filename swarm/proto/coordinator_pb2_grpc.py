@@ -54,10 +54,20 @@ class CoordinatorStub(object):
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.GetHandoverRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.Handover.FromString,
                 _registered_method=True)
+        self.Challenge = channel.unary_unary(
+                '/swarm.proto.Coordinator/Challenge',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.ChallengeRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.ChallengeResponse.FromString,
+                _registered_method=True)
         self.Join = channel.unary_unary(
                 '/swarm.proto.Coordinator/Join',
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.JoinRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.JoinResponse.FromString,
+                _registered_method=True)
+        self.GetPass = channel.unary_unary(
+                '/swarm.proto.Coordinator/GetPass',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.PassRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.PassResponse.FromString,
                 _registered_method=True)
         self.Heartbeat = channel.unary_unary(
                 '/swarm.proto.Coordinator/Heartbeat',
@@ -183,7 +193,19 @@ class CoordinatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Challenge(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Join(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPass(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -327,10 +349,20 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.GetHandoverRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.Handover.SerializeToString,
             ),
+            'Challenge': grpc.unary_unary_rpc_method_handler(
+                    servicer.Challenge,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.ChallengeRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.ChallengeResponse.SerializeToString,
+            ),
             'Join': grpc.unary_unary_rpc_method_handler(
                     servicer.Join,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.JoinRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.JoinResponse.SerializeToString,
+            ),
+            'GetPass': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPass,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.PassRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.PassResponse.SerializeToString,
             ),
             'Heartbeat': grpc.unary_unary_rpc_method_handler(
                     servicer.Heartbeat,
@@ -547,6 +579,33 @@ class Coordinator(object):
             _registered_method=True)
 
     @staticmethod
+    def Challenge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/Challenge',
+            swarm_dot_proto_dot_coordinator__pb2.ChallengeRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.ChallengeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Join(request,
             target,
             options=(),
@@ -563,6 +622,33 @@ class Coordinator(object):
             '/swarm.proto.Coordinator/Join',
             swarm_dot_proto_dot_coordinator__pb2.JoinRequest.SerializeToString,
             swarm_dot_proto_dot_coordinator__pb2.JoinResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPass(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/GetPass',
+            swarm_dot_proto_dot_coordinator__pb2.PassRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.PassResponse.FromString,
             options,
             channel_credentials,
             insecure,

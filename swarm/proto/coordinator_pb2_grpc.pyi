@@ -40,7 +40,9 @@ class CoordinatorStub:
     ListRuns: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListRunsRequest, _coordinator_pb2.ListRunsResponse]
     GetStatus: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetStatusRequest, _coordinator_pb2.Status]
     GetHandover: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetHandoverRequest, _coordinator_pb2.Handover]
+    Challenge: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ChallengeRequest, _coordinator_pb2.ChallengeResponse]
     Join: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.JoinRequest, _coordinator_pb2.JoinResponse]
+    GetPass: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.PassRequest, _coordinator_pb2.PassResponse]
     Heartbeat: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.HeartbeatRequest, _coordinator_pb2.HeartbeatResponse]
     Leave: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.LeaveRequest, _coordinator_pb2.LeaveResponse]
     DialBack: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.DialBackRequest, _coordinator_pb2.DialBackResponse]
@@ -69,7 +71,9 @@ class CoordinatorAsyncStub(CoordinatorStub):
     ListRuns: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListRunsRequest, _coordinator_pb2.ListRunsResponse]  # type: ignore[assignment]
     GetStatus: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetStatusRequest, _coordinator_pb2.Status]  # type: ignore[assignment]
     GetHandover: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetHandoverRequest, _coordinator_pb2.Handover]  # type: ignore[assignment]
+    Challenge: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ChallengeRequest, _coordinator_pb2.ChallengeResponse]  # type: ignore[assignment]
     Join: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.JoinRequest, _coordinator_pb2.JoinResponse]  # type: ignore[assignment]
+    GetPass: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.PassRequest, _coordinator_pb2.PassResponse]  # type: ignore[assignment]
     Heartbeat: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.HeartbeatRequest, _coordinator_pb2.HeartbeatResponse]  # type: ignore[assignment]
     Leave: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.LeaveRequest, _coordinator_pb2.LeaveResponse]  # type: ignore[assignment]
     DialBack: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.DialBackRequest, _coordinator_pb2.DialBackResponse]  # type: ignore[assignment]
@@ -121,11 +125,25 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_coordinator_pb2.Handover, _abc.Awaitable[_coordinator_pb2.Handover]]: ...
 
     @_abc_1.abstractmethod
+    def Challenge(
+        self,
+        request: _coordinator_pb2.ChallengeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.ChallengeResponse, _abc.Awaitable[_coordinator_pb2.ChallengeResponse]]: ...
+
+    @_abc_1.abstractmethod
     def Join(
         self,
         request: _coordinator_pb2.JoinRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.JoinResponse, _abc.Awaitable[_coordinator_pb2.JoinResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetPass(
+        self,
+        request: _coordinator_pb2.PassRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.PassResponse, _abc.Awaitable[_coordinator_pb2.PassResponse]]: ...
 
     @_abc_1.abstractmethod
     def Heartbeat(

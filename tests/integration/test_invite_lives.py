@@ -17,6 +17,7 @@ from swarm.client import CoordinatorClient
 from swarm.errors import InviteExpiredError, InviteRevokedError, InviteUnknownError, NotFoundError, RefusedError
 from swarm.identity import Identity, member_id
 from swarm.invite import Invite
+from swarm.maintaining import MaintainerClient
 from swarm.replay import replay
 from tests.harness import Program
 from tests.swarm_run import SwarmRun, after_round, swarm_run
@@ -77,12 +78,12 @@ def test_a_revoked_invite_stops_its_members_within_a_minute_and_nobody_else(run:
 
 def test_every_call_is_held_against_the_invites_and_only_maintainers_maintain(run: SwarmRun) -> None:
     first = Invite.parse(run.invite)
-    with CoordinatorClient.connect(first) as volunteer, pytest.raises(RefusedError, match="takes the invite of a main"):
+    with MaintainerClient.connect(first) as volunteer, pytest.raises(RefusedError, match="takes the invite of a main"):
         volunteer.make_invite("volunteer", 1, "")
     with pytest.raises(InviteUnknownError, match="never made"):
         CoordinatorClient.connect(replace(first, token="guessed"))
     other = Invite.of(said(run, "invite", "new", "--role", "maintainer", "--days", "0"))
-    with CoordinatorClient.connect(other) as maintainer:
+    with MaintainerClient.connect(other) as maintainer:
         short = maintainer.make_invite("validator", 0.5 / 86_400, "half a second")
         assert short.invite.role == "validator"
         with pytest.raises(NotFoundError, match="no invite 'x'"):

@@ -1,0 +1,27 @@
+"""Who may speak as a member: of its processes only the one that joined last, while the membership lasts. Pure."""
+
+from __future__ import annotations
+
+from coordinator import decisions as d
+from coordinator.records import Member
+from coordinator.state import State
+from swarm.errors import RefusedError
+
+_AGAIN = "Join again."
+
+
+def refusal(state: State, member_id: str, session: str) -> d.Refused | None:
+    """Why the process `session` does not speak for this member; None when it does."""
+    member = state.members.get(member_id)
+    if member is None or not member.live:
+        return d.Refused("This membership has ended, or was never one.", _AGAIN)
+    if member.session != session:
+        return d.Refused("Another process with this identity has this membership now.", _AGAIN)
+    return None
+
+
+def require(state: State, member_id: str, session: str) -> Member:
+    """The member for which the process `session` speaks. Raises RefusedError."""
+    if why := refusal(state, member_id, session):
+        raise RefusedError(why.what, why.remedy)
+    return state.members[member_id]
