@@ -10,7 +10,7 @@ import grpc
 
 from coordinator import events as e
 from coordinator.engine import Engine
-from coordinator.invites import admitted, hashed, require
+from coordinator.invites import admitted, hashed
 from coordinator.records import IssuedInvite, Role
 from swarm.errors import NotFoundError, UsageError
 from swarm.invite import TOKEN_BYTES
@@ -18,6 +18,7 @@ from swarm.invite import TOKEN_BYTES
 _DAY = 86_400.0  # seconds
 _MOST_DAYS = 3650.0
 _BEARER = "Bearer "
+LONGEST_SESSION = 64  # characters
 
 
 def new_token() -> str:
@@ -27,6 +28,11 @@ def new_token() -> str:
 def sent_with(context: grpc.ServicerContext) -> dict[str, str]:
     """A call's metadata."""
     return {key: str(value) for key, value in context.invocation_metadata()}
+
+
+def session_of(context: grpc.ServicerContext) -> str:
+    """The name that the calling process gave itself."""
+    return sent_with(context).get("swarm-session", "")[:LONGEST_SESSION]
 
 
 class Admission:
@@ -42,10 +48,6 @@ class Admission:
         token = sent_with(context).get("authorization", "").removeprefix(_BEARER)
         known = {**self._engine.state.invites, self._own.id: self._own}
         return admitted(known, token, self._clock())
-
-    def require_maintainer(self, context: grpc.ServicerContext) -> None:
-        """Raises RefusedError."""
-        require(self.caller(context), Role.MAINTAINER)
 
     def keep(self, token: str, note: str) -> None:
         """Make the run's first invite, for volunteers and without an end, unless it was made before."""

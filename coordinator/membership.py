@@ -20,8 +20,11 @@ def refusal(state: State, member_id: str, session: str) -> d.Refused | None:
     return None
 
 
-def require(state: State, member_id: str, session: str) -> Member:
-    """The member for which the process `session` speaks. Raises RefusedError."""
+def require(state: State, member_id: str, session: str, invite: str) -> Member:
+    """The member for which the process `session` speaks, which joined with that invite. Raises RefusedError."""
     if why := refusal(state, member_id, session):
         raise RefusedError(why.what, why.remedy)
-    return state.members[member_id]
+    member = state.members[member_id]
+    if member.invite != invite:  # else a member would outlive the revocation of the invite that let it in
+        raise RefusedError("This membership began with another invite.", _AGAIN)
+    return member

@@ -40,7 +40,8 @@ from swarm.tensorfile import atomic_write, state_digest
 
 logger = log.get(__name__)
 
-_THREADS = 32
+_THREADS = 64
+_CALLS = 1024  # at the same time, those that wait for a thread too; more are refused
 _TICK_SECONDS = 1.0
 _ABSENCE_SECONDS = 5.0  # without a tick: this process did not run, or the clock was set
 _STOP_SECONDS = 2.0
@@ -142,7 +143,7 @@ class Coordinator:
         self._lead = lead = Lead(settings.data_dir, engine)
         login = Login(settings.spec.run.name, self._certificate)
         servicer = Servicer(settings.spec, artefacts, engine, lambda: bootstrap.maddrs, admission, told.id, lead, login)
-        self._serve(servicer, Gate(admission, lead))
+        self._serve(servicer, Gate(engine, admission, lead))
         threading.Thread(target=self._keep_time, args=(engine, members, told), name="ticks", daemon=True).start()
 
     def _bootstrap_command(self) -> tuple[str, ...]:
@@ -158,6 +159,7 @@ class Coordinator:
         server = grpc.server(
             ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc"),
             interceptors=[gate],
+            maximum_concurrent_rpcs=_CALLS,
             options=_OPTIONS,
         )
         add_CoordinatorServicer_to_server(servicer, server)

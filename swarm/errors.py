@@ -5,7 +5,8 @@
     ├── SpecError              exit 3    the run spec is wrong: names key, line, what was found, what would be right
     ├── InviteError            exit 4    the invite cannot be read, or names another coordinator
     ├── UnreachableError       exit 5    no answer from the coordinator or the swarm
-    │   └── HandedOverError    exit 23   the run is led from another address now; peers follow by themselves
+    │   ├── HandedOverError    exit 23   the run is led from another address now; peers follow by themselves
+    │   └── OverloadError      exit 26   the coordinator was asked too often, or has too much to do; ask again later
     ├── RefusedError           exit 6    the coordinator refused: not a member, not allowed
     │   ├── InviteExpiredError exit 18   the invite's time is over
     │   ├── InviteRevokedError exit 19   the maintainer took the invite back
@@ -144,6 +145,10 @@ class LoginError(RefusedError):
 
 class HandedOverError(UnreachableError):
     code, exit_code = "HANDED_OVER", 23
+
+
+class OverloadError(UnreachableError):
+    code, exit_code = "OVERLOAD", 26
 
 
 class HandoverError(SwarmError):

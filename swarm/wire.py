@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 
-from swarm.errors import ProtocolError, RefusedError, SwarmError, UnreachableError, from_code
+from swarm.errors import OverloadError, ProtocolError, RefusedError, SwarmError, UnreachableError, from_code
 from swarm.identity import SERVER_NAME
 from swarm.invite import Invite
 from swarm.proto import coordinator_pb2 as pb
@@ -44,4 +44,6 @@ def _from_status(status: grpc.StatusCode, details: str, invite: Invite) -> Swarm
         return RefusedError(f"{where} refused the call.", "Ask the maintainer for a new invite.")
     if status is grpc.StatusCode.UNIMPLEMENTED:
         return ProtocolError(f"{where} does not know this call.", "Use the same version of garage-swarm on both sides.")
+    if status is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return OverloadError(f"{where} takes no more at the moment: {details}.", "Try again in a minute.")
     return SwarmError(f"{where} failed ({status.name}): {details}.", "Its log says more; tell the maintainer.")
