@@ -121,7 +121,7 @@ class Gate(grpc.ServerInterceptor):
             require_role(invite, Role.MAINTAINER)
         if not self._rations[name].permits(_key(invite, context)):
             raise OverloadError(
-                f"More than {RULES[name].a_minute} calls {name} came within a minute with this invite from this address.",
+                f"More than {RULES[name].a_minute} calls {name} came in a minute with this invite from this address.",
                 "Wait a minute. If nothing is wrong here, the maintainer can give out several invites.",
             )
         if not RULES[name].always:
