@@ -49,6 +49,10 @@ class Admission:
         known = {**self._engine.state.invites, self._own.id: self._own}
         return admitted(known, token, self._clock())
 
+    def of(self, id_: str) -> IssuedInvite | None:
+        """The invite of that id."""
+        return self._own if id_ == self._own.id else self._engine.state.invites.get(id_)
+
     def keep(self, token: str, note: str) -> None:
         """Make the run's first invite, for volunteers and without an end, unless it was made before."""
         self._engine.apply(e.MakeInvite(IssuedInvite(hashed(token), Role.VOLUNTEER, self._clock(), note=note)))

@@ -19,7 +19,7 @@ from coordinator.state import State
 from coordinator.store import Store
 from coordinator.tick import tick
 from swarm import log
-from swarm.errors import CorruptError, RefusedError
+from swarm.errors import CorruptError, RefusedError, from_code
 from swarm.handover import Handover
 from swarm.moments import reach
 from swarm.tensorfile import state_digest
@@ -68,7 +68,7 @@ class Engine:
         self._after(made)
         for decision in made:
             if isinstance(decision, d.Refused):
-                raise RefusedError(decision.what, decision.remedy)
+                raise from_code(decision.code, decision.what, decision.remedy)
         return made
 
     def close(self, hand_over: Callable[[State], Handover]) -> None:

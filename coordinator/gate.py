@@ -30,6 +30,7 @@ _STATUS = {
     "USAGE": grpc.StatusCode.INVALID_ARGUMENT,
     "HANDED_OVER": grpc.StatusCode.FAILED_PRECONDITION,
     "REFUSED": grpc.StatusCode.PERMISSION_DENIED,
+    "BANNED": grpc.StatusCode.PERMISSION_DENIED,
     "LOGIN": grpc.StatusCode.UNAUTHENTICATED,
     "INVITE_EXPIRED": grpc.StatusCode.UNAUTHENTICATED,
     "INVITE_REVOKED": grpc.StatusCode.UNAUTHENTICATED,

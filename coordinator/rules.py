@@ -73,6 +73,9 @@ RULES = {
     "MakeInvite": Rule(Caller.MAINTAINER, RARE),
     "ListInvites": Rule(Caller.MAINTAINER, RARE),
     "RevokeInvite": Rule(Caller.MAINTAINER, RARE),
+    "ListPeers": Rule(Caller.MAINTAINER, RARE),
+    "Ban": Rule(Caller.MAINTAINER, RARE),
+    "Unban": Rule(Caller.MAINTAINER, RARE),
     "HandOver": Rule(Caller.MAINTAINER, RARE, always=True),
 }
 

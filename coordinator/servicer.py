@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import grpc
 
+from coordinator import bans, divergence, translate
 from coordinator import decisions as d
-from coordinator import divergence, translate
 from coordinator import events as e
 from coordinator.admission import LONGEST_SESSION, Admission, session_of
 from coordinator.artefacts import Artefacts
@@ -20,9 +20,9 @@ from coordinator.handover import Lead
 from coordinator.login import Login
 from coordinator.probe import Probe
 from coordinator.ration import Ration
-from coordinator.records import Checkpoint
+from coordinator.records import Checkpoint, Standing
 from coordinator.state import State
-from swarm.errors import NotFoundError, UnknownRunError
+from swarm.errors import NotFoundError, UnknownRunError, UsageError
 from swarm.identity import member_id
 from swarm.proto import coordinator_pb2 as pb
 from swarm.proto.coordinator_pb2_grpc import CoordinatorServicer
@@ -179,6 +179,7 @@ class Servicer(CoordinatorServicer):
             went_back=divergence.went_back(state),
             halted=state.halted,
             history=self._history,
+            barred=bans.barred(state, time.time()),
         )
 
     def Leave(self, request: pb.LeaveRequest, context: grpc.ServicerContext) -> pb.LeaveResponse:
@@ -303,6 +304,31 @@ class Servicer(CoordinatorServicer):
         self._state(request.run)
         revoked = self._admission.revoke(request.id)
         return pb.RevokeInviteResponse(invite=translate.invite_message(revoked, 0))
+
+    def ListPeers(self, request: pb.ListPeersRequest, context: grpc.ServicerContext) -> pb.ListPeersResponse:
+        state, standings = self._state(request.run), self._engine.store.standings()
+        members = [state.members[key] for key in sorted(state.members)]
+        return pb.ListPeersResponse(
+            peers=[
+                translate.peer_message(
+                    it, self._admission.of(it.invite), state.bans.get(it.key), standings.get(it.id, Standing())
+                )
+                for it in members
+            ]
+        )
+
+    def Ban(self, request: pb.BanRequest, context: grpc.ServicerContext) -> pb.BanResponse:
+        key, name = bans.member_named(self._state(request.run), request.member)
+        if not (why := translate.line(request.why, 200).rstrip(".")):
+            raise UsageError("A ban needs a reason: the member is told.", "Say it with --why.")
+        self._engine.apply(e.Ban(key, name, why))
+        return pb.BanResponse(ban=translate.ban_message(self._engine.state.bans[key]))
+
+    def Unban(self, request: pb.UnbanRequest, context: grpc.ServicerContext) -> pb.UnbanResponse:
+        state = self._state(request.run)
+        key = bans.ban_named(state, request.member)
+        self._engine.apply(e.Unban(key))
+        return pb.UnbanResponse(ban=translate.ban_message(state.bans[key]))
 
     def _state(self, run: str) -> State:
         """The run's state. Raises UnknownRunError when the call is about another run."""

@@ -7,6 +7,7 @@ import re
 
 from coordinator.ledger import Claim, Entry, Lease, Recalled
 from coordinator.records import (
+    Ban,
     Checkpoint,
     Evaluation,
     IssuedInvite,
@@ -16,6 +17,7 @@ from coordinator.records import (
     Quarantine,
     Receipt,
     RoundReport,
+    Standing,
 )
 from coordinator.rounds import RoundSummary
 from swarm.errors import UsageError
@@ -37,6 +39,30 @@ def invite_message(invite: IssuedInvite, members: int) -> pb.InviteRecord:
         revoked_at=invite.revoked_at,
         note=invite.note,
         members=members,
+    )
+
+
+def ban_message(ban: Ban) -> pb.BanRecord:
+    return pb.BanRecord(key=ban.key, name=ban.name, why=ban.why, banned_at=ban.banned_at)
+
+
+def peer_message(member: Member, invite: IssuedInvite | None, ban: Ban | None, standing: Standing) -> pb.PeerRecord:
+    return pb.PeerRecord(
+        member_id=member.id,
+        name=member.name,
+        live=member.live,
+        why=member.left,
+        invite=member.invite,
+        invite_note=invite.note if invite else "",
+        role=invite.role if invite else "",
+        since=member.since,
+        last_seen=member.last_seen,
+        rounds=standing.rounds,
+        counted_samples=max(0, member.counted),
+        rejected_samples=member.rejected,
+        rejected_why=standing.rejected_why,
+        banned_at=ban.banned_at if ban else 0.0,
+        banned_why=ban.why if ban else "",
     )
 
 

@@ -60,6 +60,11 @@ def member_id(public_key: bytes, seat: int = 0) -> str:
     return f"{name}-{seat}" if seat else name
 
 
+def key_of(member: str) -> str:
+    """The id of the first seat of a member's key: what all its seats have in common."""
+    return member.partition("-")[0]
+
+
 def fingerprint(certificate_der: bytes) -> str:
     """A certificate's fingerprint: the first 32 hex digits of the SHA-256 of its DER bytes."""
     return hashlib.sha256(certificate_der).hexdigest()[:32]

@@ -26,6 +26,7 @@ from swarm.cli import (
     join,
     launch,
     ledger,
+    peers,
     run_spec,
     runs,
     service,
@@ -56,6 +57,9 @@ app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("handover")(handover.handover)
 app.command("fsck")(fsck.fsck)
+app.command("peers")(peers.peers)
+app.command("ban")(peers.ban)
+app.command("unban")(peers.unban)
 app.add_typer(data.app)
 app.add_typer(checkpoints.app)
 app.add_typer(ledger.app)

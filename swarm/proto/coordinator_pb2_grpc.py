@@ -164,6 +164,21 @@ class CoordinatorStub(object):
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.HandOverRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.Handover.FromString,
                 _registered_method=True)
+        self.ListPeers = channel.unary_unary(
+                '/swarm.proto.Coordinator/ListPeers',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.ListPeersRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.ListPeersResponse.FromString,
+                _registered_method=True)
+        self.Ban = channel.unary_unary(
+                '/swarm.proto.Coordinator/Ban',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.BanRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.BanResponse.FromString,
+                _registered_method=True)
+        self.Unban = channel.unary_unary(
+                '/swarm.proto.Coordinator/Unban',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.UnbanRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.UnbanResponse.FromString,
+                _registered_method=True)
 
 
 class CoordinatorServicer(object):
@@ -326,6 +341,24 @@ class CoordinatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPeers(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Ban(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Unban(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CoordinatorServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -458,6 +491,21 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.HandOver,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.HandOverRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.Handover.SerializeToString,
+            ),
+            'ListPeers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPeers,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.ListPeersRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.ListPeersResponse.SerializeToString,
+            ),
+            'Ban': grpc.unary_unary_rpc_method_handler(
+                    servicer.Ban,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.BanRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.BanResponse.SerializeToString,
+            ),
+            'Unban': grpc.unary_unary_rpc_method_handler(
+                    servicer.Unban,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.UnbanRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.UnbanResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1162,6 +1210,87 @@ class Coordinator(object):
             '/swarm.proto.Coordinator/HandOver',
             swarm_dot_proto_dot_coordinator__pb2.HandOverRequest.SerializeToString,
             swarm_dot_proto_dot_coordinator__pb2.Handover.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPeers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/ListPeers',
+            swarm_dot_proto_dot_coordinator__pb2.ListPeersRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.ListPeersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Ban(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/Ban',
+            swarm_dot_proto_dot_coordinator__pb2.BanRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.BanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Unban(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/Unban',
+            swarm_dot_proto_dot_coordinator__pb2.UnbanRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.UnbanResponse.FromString,
             options,
             channel_credentials,
             insecure,

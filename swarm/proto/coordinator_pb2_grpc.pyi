@@ -63,6 +63,9 @@ class CoordinatorStub:
     ListInvites: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListInvitesRequest, _coordinator_pb2.ListInvitesResponse]
     RevokeInvite: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.RevokeInviteRequest, _coordinator_pb2.RevokeInviteResponse]
     HandOver: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.HandOverRequest, _coordinator_pb2.Handover]
+    ListPeers: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListPeersRequest, _coordinator_pb2.ListPeersResponse]
+    Ban: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.BanRequest, _coordinator_pb2.BanResponse]
+    Unban: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.UnbanRequest, _coordinator_pb2.UnbanResponse]
 
 @_typing.type_check_only
 class CoordinatorAsyncStub(CoordinatorStub):
@@ -94,6 +97,9 @@ class CoordinatorAsyncStub(CoordinatorStub):
     ListInvites: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListInvitesRequest, _coordinator_pb2.ListInvitesResponse]  # type: ignore[assignment]
     RevokeInvite: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.RevokeInviteRequest, _coordinator_pb2.RevokeInviteResponse]  # type: ignore[assignment]
     HandOver: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.HandOverRequest, _coordinator_pb2.Handover]  # type: ignore[assignment]
+    ListPeers: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListPeersRequest, _coordinator_pb2.ListPeersResponse]  # type: ignore[assignment]
+    Ban: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.BanRequest, _coordinator_pb2.BanResponse]  # type: ignore[assignment]
+    Unban: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.UnbanRequest, _coordinator_pb2.UnbanResponse]  # type: ignore[assignment]
 
 class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -278,5 +284,26 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.HandOverRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.Handover, _abc.Awaitable[_coordinator_pb2.Handover]]: ...
+
+    @_abc_1.abstractmethod
+    def ListPeers(
+        self,
+        request: _coordinator_pb2.ListPeersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.ListPeersResponse, _abc.Awaitable[_coordinator_pb2.ListPeersResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Ban(
+        self,
+        request: _coordinator_pb2.BanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.BanResponse, _abc.Awaitable[_coordinator_pb2.BanResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Unban(
+        self,
+        request: _coordinator_pb2.UnbanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.UnbanResponse, _abc.Awaitable[_coordinator_pb2.UnbanResponse]]: ...
 
 def add_CoordinatorServicer_to_server(servicer: CoordinatorServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
