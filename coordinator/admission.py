@@ -35,6 +35,10 @@ def session_of(context: grpc.ServicerContext) -> str:
     return sent_with(context).get("swarm-session", "")[:LONGEST_SESSION]
 
 
+def _token(context: grpc.ServicerContext) -> str:
+    return sent_with(context).get("authorization", "").removeprefix(_BEARER)
+
+
 class Admission:
     """`own_token` is that of the coordinator's machine: a maintainer's, in no table, and another one at each start."""
 
@@ -45,9 +49,13 @@ class Admission:
 
     def caller(self, context: grpc.ServicerContext) -> IssuedInvite:
         """The invite that a call came with. Raises InviteUnknownError, InviteRevokedError, InviteExpiredError."""
-        token = sent_with(context).get("authorization", "").removeprefix(_BEARER)
         known = {**self._engine.state.invites, self._own.id: self._own}
-        return admitted(known, token, self._clock())
+        return admitted(known, _token(context), self._clock())
+
+    def name(self, context: grpc.ServicerContext) -> str:
+        """The id of the invite that a call came with, also of one that lets nobody in; empty for an unknown one."""
+        found = self.of(hashed(_token(context))[:8])
+        return found.id if found else ""
 
     def of(self, id_: str) -> IssuedInvite | None:
         """The invite of that id."""

@@ -12,7 +12,8 @@ import grpc
 
 from coordinator import membership
 from coordinator.admission import Admission, sent_with, session_of
-from coordinator.dialback import network_of
+from coordinator.audit import Audit
+from coordinator.dialback import host_of, network_of
 from coordinator.engine import Engine
 from coordinator.handover import Lead
 from coordinator.invites import require as require_role
@@ -53,12 +54,18 @@ class Gate(grpc.ServerInterceptor):
     """
 
     def __init__(
-        self, engine: Engine, admission: Admission, lead: Lead, clock: Callable[[], float] = time.monotonic
+        self,
+        engine: Engine,
+        admission: Admission,
+        lead: Lead,
+        audit: Audit,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         require_complete(RULES)
         self._engine = engine
         self._admission = admission
         self._lead = lead
+        self._audit = audit
         self._rations = {name: Ration(rule.a_minute, _WINDOW_SECONDS, clock) for name, rule in RULES.items()}
         self._streams = Places(_STREAMS)
 
@@ -76,10 +83,13 @@ class Gate(grpc.ServerInterceptor):
     def _single(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(request: Any, context: grpc.ServicerContext) -> Any:
             try:
-                self._look(name, request, self._enter(name, context), context)
-                return call(request, context)
+                invite = self._enter(name, context)
+                self._look(name, request, invite, context)
+                answer = call(request, context)
+                self._audit.done(name, invite.id, host_of(context.peer()), request, answer)
+                return answer
             except Exception as error:
-                return _refuse(context, error)
+                return self._refuse(name, request, context, error)
 
         return guarded
 
@@ -91,7 +101,7 @@ class Gate(grpc.ServerInterceptor):
                 with self._place(invite, context):
                     yield from call(request, context)
             except Exception as error:
-                _refuse(context, error)
+                self._refuse(name, request, context, error)
 
         return guarded
 
@@ -99,6 +109,7 @@ class Gate(grpc.ServerInterceptor):
         """The first message of a stream says whose it is."""
 
         def guarded(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+            first = None
             try:
                 invite = self._enter(name, context)
                 with self._place(invite, context):
@@ -108,7 +119,7 @@ class Gate(grpc.ServerInterceptor):
                     self._look(name, first, invite, context)
                     return call(chain([first], _of_fitting_size(name, requests)), context)
             except Exception as error:
-                return _refuse(context, error)
+                return self._refuse(name, first, context, error)
 
         return guarded
 
@@ -144,6 +155,17 @@ class Gate(grpc.ServerInterceptor):
                 )
             yield
 
+    def _refuse(self, name: str, request: Any, context: grpc.ServicerContext, error: Exception) -> None:
+        """End the call with the error's code; the detail of an unexpected one stays in the server's log."""
+        if not isinstance(error, SwarmError):
+            logger.exception("a call failed")
+            error = SwarmError("The coordinator failed at this call.", "Its log says why; tell the maintainer.")
+        member = getattr(request, "member_id", "")
+        self._audit.refused(name, self._admission.name(context), host_of(context.peer()), member, error)
+        detail = pb.ErrorDetail(code=error.code, what=error.what, remedy=error.remedy)
+        context.set_trailing_metadata((("swarm-error-bin", detail.SerializeToString()),))
+        context.abort(_STATUS.get(error.code, grpc.StatusCode.INTERNAL), error.what)
+
 
 def _of_fitting_size(name: str, requests: Iterator[Any]) -> Iterator[Any]:
     for request in requests:
@@ -163,13 +185,3 @@ def _require_version(theirs: str) -> None:
             f"The caller speaks version {theirs} of the protocol, the coordinator version {PROTOCOL_VERSION}.",
             f"Upgrade garage-swarm {'on this machine' if older else 'at the coordinator: tell the maintainer'}.",
         )
-
-
-def _refuse(context: grpc.ServicerContext, error: Exception) -> None:
-    """End the call with the error's code; the detail of an unexpected one stays in the server's log."""
-    if not isinstance(error, SwarmError):
-        logger.exception("a call failed")
-        error = SwarmError("The coordinator failed at this call.", "Its log says why; tell the maintainer.")
-    detail = pb.ErrorDetail(code=error.code, what=error.what, remedy=error.remedy)
-    context.set_trailing_metadata((("swarm-error-bin", detail.SerializeToString()),))
-    context.abort(_STATUS.get(error.code, grpc.StatusCode.INTERNAL), error.what)

@@ -19,6 +19,7 @@ from coordinator import events as e
 from coordinator import history, lock
 from coordinator.admission import Admission, new_token
 from coordinator.artefacts import Artefacts, read_artefacts
+from coordinator.audit import Audit
 from coordinator.blobs import Blobs
 from coordinator.bootstrap import Addresses, Bootstrap
 from coordinator.engine import Engine
@@ -143,7 +144,10 @@ class Coordinator:
         self._lead = lead = Lead(settings.data_dir, engine)
         login = Login(settings.spec.run.name, self._certificate)
         servicer = Servicer(settings.spec, artefacts, engine, lambda: bootstrap.maddrs, admission, told.id, lead, login)
-        self._serve(servicer, Gate(engine, admission, lead))
+        audit = Audit(settings.data_dir)
+        self._resources.callback(audit.close)
+        engine.on_decision = audit.decided
+        self._serve(servicer, Gate(engine, admission, lead, audit))
         threading.Thread(target=self._keep_time, args=(engine, members, told), name="ticks", daemon=True).start()
 
     def _bootstrap_command(self) -> tuple[str, ...]:

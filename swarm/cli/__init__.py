@@ -10,6 +10,7 @@ import typer
 
 from swarm import lifetime
 from swarm.cli import (
+    audit,
     backup,
     checkpoints,
     config,
@@ -60,6 +61,7 @@ app.command("fsck")(fsck.fsck)
 app.command("peers")(peers.peers)
 app.command("ban")(peers.ban)
 app.command("unban")(peers.unban)
+app.command("audit")(audit.audit)
 app.add_typer(data.app)
 app.add_typer(checkpoints.app)
 app.add_typer(ledger.app)
