@@ -37,7 +37,7 @@ def audit(
 
 
 def _sentence(item: dict[str, Any]) -> str:
-    """2026-03-01T10:00:00+00:00  Join  refused (BANNED)  c0ffee4200000000  invite 1a2b3c4d  192.0.2.1  The maintainer…"""
+    """2026-03-01T10:00:00+00:00  Join  refused (BANNED)  c0ffee4200000000  invite 1a2b3c4d  192.0.2.1  The main…"""
     parts = [
         item.get("at", ""),
         item.get("call") or "by rule",

@@ -54,17 +54,24 @@ def unban(member: MemberName, run: RunName = "", data_dir: DataDir = None) -> No
 
 
 def _table(found: list[pb.PeerRecord], now: float) -> Table:
+    """A member's name and id stay whole: with them it is banned."""
     from rich.table import Table
 
-    from swarm.cli.output import count
+    from swarm.cli.output import count, member_short
 
-    names = ("Member", "Name", "Invite", "Role", "Since", "State", "Rounds", "Counted", "Rejected")
-    table = Table(*names, box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("Member", "Since", "Rounds", "Counted"):
+        table.add_column(name, no_wrap=True)
+    for name in ("Rejected", "State", "Invite"):
+        table.add_column(name, overflow="fold")
     for item in found:
-        invite = f"{item.invite} ({item.invite_note})" if item.invite_note else item.invite
-        done = (count(item.rounds), count(item.counted_samples), _rejected(item))
-        table.add_row(item.member_id, item.name, invite, item.role, _since(item, now), _state(item, now), *done)
+        who, done = member_short(item.name, item.member_id), (count(item.rounds), count(item.counted_samples))
+        table.add_row(who, _since(item, now), *done, _rejected(item), _state(item, now), _invite(item))
     return table
+
+
+def _invite(item: pb.PeerRecord) -> str:
+    return f"{item.role} {item.invite}{item.invite_note and f' ({item.invite_note})'}"
 
 
 def _since(item: pb.PeerRecord, now: float) -> str:
