@@ -14,7 +14,14 @@ from typing import Any
 import pytest
 
 from swarm.client import CoordinatorClient
-from swarm.errors import InviteExpiredError, InviteRevokedError, InviteUnknownError, NotFoundError, RefusedError
+from swarm.errors import (
+    BannedError,
+    InviteExpiredError,
+    InviteRevokedError,
+    InviteUnknownError,
+    NotFoundError,
+    RefusedError,
+)
 from swarm.identity import Identity, member_id
 from swarm.invite import Invite
 from swarm.maintaining import MaintainerClient
@@ -74,6 +81,24 @@ def test_a_revoked_invite_stops_its_members_within_a_minute_and_nobody_else(run:
     assert listed(run)["for Ben"]["revoked_at"]
     anna.interrupt()
     assert anna.finish(15) == 0, anna.stderr
+
+
+def test_a_banned_member_ends_within_seconds_and_hears_why_and_nobody_else_does(run: SwarmRun) -> None:
+    anna, ben = run.join("anna"), run.join("ben")
+    ben.wait_for(after_round(0), 60)
+    assert "is banned" in said(run, "ban", "ben", "--why", "sends nonsense")
+    assert ben.finish(_BEAT_SECONDS) == BannedError.exit_code
+    assert "banned this key" in ben.stderr
+    assert "sends nonsense" in ben.stderr
+    last = anna.named("round")["round"]
+    anna.wait_for(after_round(last + 2), 30)
+    assert run.join("ben").finish(20) == BannedError.exit_code
+    said(run, "unban", "ben")
+    again = run.join("ben")
+    again.wait_for(lambda event: event.get("event") == "round", 60)
+    for peer in (anna, again):
+        peer.interrupt()
+        assert peer.finish(15) == 0, peer.stderr
 
 
 def test_every_call_is_held_against_the_invites_and_only_maintainers_maintain(run: SwarmRun) -> None:
