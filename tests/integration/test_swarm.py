@@ -87,6 +87,7 @@ def test_the_loss_curve_equals_a_plain_loop_on_the_same_global_batches(tmp_path:
         assert sum(len(range(e.range.start, e.range.stop)) for e in entries) == status.global_samples
 
 
+@pytest.mark.long
 def test_the_coordinator_may_be_killed_and_come_back(tmp_path: Path) -> None:
     """Peers train on, report afterwards; nothing that was acknowledged is lost, nothing is counted twice."""
     with swarm_run(tmp_path, rounds=25, letters=120_000) as run:
@@ -170,6 +171,7 @@ def _ended(process: psutil.Process, seconds: float = 5.0) -> bool:
     return False
 
 
+@pytest.mark.long
 def test_a_crashed_worker_is_started_again_and_counts_again(tmp_path: Path) -> None:
     with swarm_run(tmp_path, rounds=500) as run:
         run.launch()
