@@ -25,9 +25,9 @@ class Caller(Enum):
 
 
 # Calls in a minute that one invite makes from one address: a home, or a hall full of machines behind one router.
-BUSY = 6000  # what members do in every round: 100 a second
+BUSY = 6000  # what members do in every round
 USUAL = 1200
-RARE = 120
+RARE = 120  # what leaves something behind, as a join does, or is work
 
 _SMALL = 4 << 10  # bytes
 _CHUNK = 1 << 20
@@ -52,8 +52,8 @@ RULES = {
     "ListRuns": Rule(Caller.INVITED),
     "GetStatus": Rule(Caller.INVITED),
     "GetHandover": Rule(Caller.INVITED, always=True),
-    "Challenge": Rule(Caller.INVITED),
-    "Join": Rule(Caller.INVITED),
+    "Challenge": Rule(Caller.INVITED, RARE),
+    "Join": Rule(Caller.INVITED, RARE),
     "GetPass": Rule(Caller.MEMBER),
     "Heartbeat": Rule(Caller.MEMBER, BUSY, 16 << 10),
     "Leave": Rule(Caller.MEMBER),
@@ -62,7 +62,7 @@ RULES = {
     "SendProbe": Rule(Caller.INVITED, RARE, _CHUNK),
     "GrantRound": Rule(Caller.MEMBER, BUSY, 256 << 10, {"members": 4096}),
     "TakeLease": Rule(Caller.MEMBER, BUSY),
-    "ReportRounds": Rule(Caller.MEMBER, BUSY, _LARGEST, {"reports": 2000}),
+    "ReportRounds": Rule(Caller.MEMBER, BUSY, _LARGEST, {"reports": 500}),
     "RecallLeases": Rule(Caller.MEMBER, USUAL, _LARGEST, {"leases": 8192}),
     "GetLedger": Rule(Caller.INVITED, RARE),
     "ReportEvaluation": Rule(Caller.MEMBER, USUAL, 16 << 10),

@@ -26,7 +26,6 @@ from coordinator.engine import Engine
 from coordinator.gate import Gate
 from coordinator.handover import FILE, Lead, require_lead
 from coordinator.history import History
-from coordinator.login import Login
 from coordinator.records import Checkpoint, Terms
 from coordinator.servicer import Servicer
 from coordinator.state import State
@@ -123,7 +122,7 @@ class Coordinator:
         settings = self._settings
         self._resources.enter_context(lock.hold(settings.data_dir))
         require_lead(settings.data_dir, settings.spec.run.name, (settings.advertise_host, settings.port))
-        self._certificate = server_certificate(settings.data_dir)
+        self._certificate = certificate = server_certificate(settings.data_dir)
         self._token = _token(settings.data_dir)
         artefacts = read_artefacts(settings.data_dir / "artefacts.json")
         blobs = Blobs(settings.data_dir / "blobs")
@@ -142,8 +141,8 @@ class Coordinator:
         admission = Admission(engine, self._own_token)
         admission.keep(self._token, "the run's first")
         self._lead = lead = Lead(settings.data_dir, engine)
-        login = Login(settings.spec.run.name, self._certificate)
-        servicer = Servicer(settings.spec, artefacts, engine, lambda: bootstrap.maddrs, admission, told.id, lead, login)
+        known = (lambda: bootstrap.maddrs, admission, told.id, lead, certificate)
+        servicer = Servicer(settings.spec, artefacts, engine, *known)
         audit = Audit(settings.data_dir)
         self._resources.callback(audit.close)
         engine.on_decision = audit.decided

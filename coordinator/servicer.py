@@ -20,10 +20,11 @@ from coordinator.handover import Lead
 from coordinator.login import Login
 from coordinator.probe import Probe
 from coordinator.ration import Ration
-from coordinator.records import Checkpoint, Standing
+from coordinator.records import Checkpoint, RoundReport, Standing
 from coordinator.state import State
+from swarm import receipts
 from swarm.errors import NotFoundError, UnknownRunError, UsageError
-from swarm.identity import member_id
+from swarm.identity import ServerCertificate, member_id
 from swarm.proto import coordinator_pb2 as pb
 from swarm.proto.coordinator_pb2_grpc import CoordinatorServicer
 from swarm.runspec import RunSpec
@@ -47,7 +48,7 @@ class Servicer(CoordinatorServicer):
         admission: Admission,
         history: str,
         lead: Lead,
-        login: Login,
+        certificate: ServerCertificate,
     ) -> None:
         self._spec = spec
         self._toml = spec.to_toml()
@@ -57,7 +58,8 @@ class Servicer(CoordinatorServicer):
         self._admission = admission
         self._history = history
         self._lead = lead
-        self._login = login
+        self._certificate = certificate
+        self._login = Login(spec.run.name, certificate)
         self._dial_back = DialBack()
         self._probe = Probe(Ration(_PROBES, 60.0, time.monotonic))
 
@@ -219,8 +221,16 @@ class Servicer(CoordinatorServicer):
         reports = tuple(translate.round_report(request.member_id, report) for report in request.reports)
         made = self._engine.apply(e.Report(request.member_id, reports, session=session_of(context)))
         answered = [item for item in made if isinstance(item, d.ReportFiled | d.ReportKnown)]
-        receipts = [translate.receipt_message(receipt) for item in answered for receipt in item.receipts]
-        return pb.ReportRoundsResponse(receipts=receipts)
+        return pb.ReportRoundsResponse(
+            receipts=[translate.receipt_message(receipt) for item in answered for receipt in item.receipts],
+            signed=[
+                self._signed(request.member_id, report, item) for report, item in zip(reports, answered, strict=True)
+            ],
+        )
+
+    def _signed(self, member: str, report: RoundReport, answered: d.ReportFiled | d.ReportKnown) -> pb.SignedReceipt:
+        word = translate.round_receipt(self._spec.run.name, member, report, answered.receipts, time.time())
+        return receipts.signed(word, self._certificate)
 
     def RecallLeases(self, request: pb.RecallLeasesRequest, context: grpc.ServicerContext) -> pb.RecallLeasesResponse:
         self._state(request.run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 
 from coordinator.ledger import Claim, Entry, Lease, Recalled
 from coordinator.records import (
@@ -181,6 +182,19 @@ def _range(message: pb.Range) -> Range:
 
 def receipt_message(receipt: Receipt) -> pb.Receipt:
     return pb.Receipt(round=receipt.round, range=range_message(receipt.range), counted=receipt.counted, why=receipt.why)
+
+
+def round_receipt(run: str, member: str, report: RoundReport, parts: Sequence[Receipt], now: float) -> pb.RoundReceipt:
+    """The coordinator's word on one report, to be signed."""
+    return pb.RoundReceipt(
+        run=run,
+        member_id=member,
+        round=report.round,
+        digest=report.metrics.digest,
+        lineage=report.lineage,
+        parts=map(receipt_message, parts),
+        issued_at=now,
+    )
 
 
 def entry_message(entry: Entry) -> pb.LedgerEntry:

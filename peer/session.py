@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,7 @@ class Session:
         self.on_lost: Callable[[], None] = lambda: None
         self.on_away: Callable[[], None] = lambda: None  # again and again while the coordinator does not answer
         self.on_receipts: Callable[[], None] = lambda: None
+        self.on_signed: Callable[[Sequence[pb.SignedReceipt]], None] = lambda _: None  # to be kept
         self.on_trouble: Callable[[str], None] = lambda _: None  # what the volunteer should know; perhaps again
         self.on_evaluation: Callable[[pb.Evaluation], None] = lambda _: None  # told the newest, often
         self.on_differs: Callable[[str, str], None] = lambda _digest, _why: None  # a state that is not the run's
@@ -324,9 +325,10 @@ class Session:
 
     def _report(self, items: list[Item]) -> list[pb.Receipt]:
         reports = [pb.RoundReport.FromString(item.body) for item in items]
-        receipts = self._client.report_rounds(self.member_id, reports)
+        answer = self._client.report_rounds(self.member_id, reports)
+        self.on_signed(answer.signed)  # first: a report that is not removed is answered again
         self._outbox.remove(items)
-        return receipts
+        return list(answer.receipts)
 
     def _send_again(self, items: list[Item]) -> None:
         """What a restored coordinator had forgotten: how this peer stands is then what that coordinator says."""

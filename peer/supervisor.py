@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from enum import Enum
 
 from peer import crashes, spawn
@@ -20,11 +21,12 @@ from peer.seats import JoinOptions, Seat
 from peer.session import Session, Who, halted
 from peer.throttle import Throttle
 from peer.worker import TOLD
-from swarm import log, notes, paths
+from swarm import log, notes, paths, receipts
 from swarm.client import CoordinatorClient
 from swarm.errors import UnreachableError
 from swarm.handover import Handover
 from swarm.identity import Identity
+from swarm.proto import coordinator_pb2 as pb
 from swarm.version import __version__, is_newer
 
 logger = log.get(__name__)
@@ -134,6 +136,7 @@ class Supervisor:
         self._session = Session(
             self._client, who, self._outbox, self._checkpoints, self._desk.standing, self._options.door.send
         )
+        self._session.on_signed = self._keep
         self._session.lineage = run.lineage
         why = self._session.join()
         notes.keep(note, self._client.session)
@@ -151,6 +154,10 @@ class Supervisor:
             )
         self._desk.note(f"joined {run.name} at round {self._desk.run.round}")
         return True
+
+    def _keep(self, signed: Sequence[pb.SignedReceipt]) -> None:
+        if signed:
+            receipts.keep(self._seat.folder / receipts.FILE, self._client.certificate, signed)
 
     # ── the worker's life ──────────────────────────────────────────────────────────────────────
 

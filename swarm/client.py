@@ -8,15 +8,15 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Self, TypeVar
+from typing import Self, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2
 
-from swarm import log
+from swarm import log, streams
 from swarm.errors import (
     CorruptError,
     HandedOverError,
@@ -44,9 +44,7 @@ _QUICK = 10.0
 _LEDGER = 60.0  # a long run's ledger has many rows
 _GOODBYE = 2.0  # leaving must not hold up an exit
 _SLICE = 60.0  # a download goes on in a new call after this; a call without a byte has failed
-_CHUNK = 256 << 10  # bytes
 _SLOWEST = 32 << 10  # bytes per second; an upload that is slower is given up
-_PROBE = bytes(16 << 10)  # sent to measure a line
 
 _Response = TypeVar("_Response")
 
@@ -104,6 +102,11 @@ class CoordinatorClient:
         else:
             self._dial()
             self._ask_where()
+
+    @property
+    def certificate(self) -> bytes:
+        """The coordinator's, which the invite names, PEM."""
+        return self._pem.encode()
 
     def close(self) -> None:
         for line in self._channels:
@@ -248,7 +251,7 @@ class CoordinatorClient:
 
     def send_probe(self, seconds: float) -> float:
         """Bytes per second that reach the coordinator, by its clock, measured for about so long."""
-        answer = self._call(self._stub.SendProbe, _probe_chunks(seconds), _QUICK + 3 * seconds)
+        answer = self._call(self._stub.SendProbe, streams.probe(seconds), _QUICK + 3 * seconds)
         return answer.size / max(answer.seconds, 1e-6)
 
     def grant_round(
@@ -268,10 +271,10 @@ class CoordinatorClient:
         request = pb.TakeLeaseRequest(run=self.invite.run, member_id=member_id, samples=samples)
         return self._call(self._stub.TakeLease, request)
 
-    def report_rounds(self, member_id: str, reports: Iterable[pb.RoundReport]) -> list[pb.Receipt]:
+    def report_rounds(self, member_id: str, reports: Iterable[pb.RoundReport]) -> pb.ReportRoundsResponse:
         """Report finished rounds; the receipts say what counted. Sending a report twice changes nothing."""
         request = pb.ReportRoundsRequest(run=self.invite.run, member_id=member_id, reports=reports)
-        return list(self._call(self._stub.ReportRounds, request).receipts)
+        return self._call(self._stub.ReportRounds, request)
 
     def recall_leases(self, member_id: str, leases: Iterable[pb.RecalledLease]) -> int:
         """Name what a coordinator that was restored from a copy may not know; how many samples are leased again."""
@@ -313,7 +316,7 @@ class CoordinatorClient:
             with path.open("rb") as file:
                 timeout = _QUICK + _SLICE + (path.stat().st_size - offset) / _SLOWEST
                 file.seek(offset)
-                return self._call(self._stub.Upload, _chunks(first, file, may_send), timeout)
+                return self._call(self._stub.Upload, streams.chunks(first, file, may_send), timeout)
         except OSError as error:
             raise from_os_error(error, f"sending {path.name}") from error
 
@@ -331,7 +334,7 @@ class CoordinatorClient:
         data = bytearray()
         while (before := len(data)) < length:
             try:
-                _take(data, length, self._stream(sha256, offset + before))
+                streams.take(data, length, self._stream(sha256, offset + before))
             except UnreachableError:
                 if len(data) == before:
                     raise
@@ -374,23 +377,3 @@ class CoordinatorClient:
             raise said from error
         except ValueError as error:  # grpc's word for a closed channel
             raise UnreachableError(f"The connection to {self.invite.address} is closed.") from error
-
-
-def _take(data: bytearray, length: int, stream: Generator[bytes, None, None]) -> None:
-    with closing(stream):
-        while len(data) < length and (part := next(stream, None)) is not None:
-            data += part
-
-
-def _chunks(first: pb.UploadChunk, file: BinaryIO, may_send: Callable[[int], None]) -> Iterator[pb.UploadChunk]:
-    yield first
-    while data := file.read(_CHUNK):
-        may_send(len(data))
-        yield pb.UploadChunk(data=data)
-
-
-def _probe_chunks(seconds: float) -> Iterator[pb.Chunk]:
-    """gRPC takes the next one when the line has room again."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        yield pb.Chunk(data=_PROBE)

@@ -17,7 +17,7 @@ from swarm.proto import coordinator_pb2 as pb
 LIFETIME = 900.0  # seconds
 LARGEST = 1024  # bytes of one
 _CLOCKS = 60.0  # seconds that the clocks of members may differ
-_LOGIN = b"garage-swarm login 1"  # what is signed can be nothing else
+_LOGIN, _PASS = b"garage-swarm login 1", b"garage-swarm pass 1"  # what is signed can be nothing else
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def answer(run: str, fingerprint: str, nonce: bytes, seat: int, session: str) ->
 def signed(pass_: pb.Pass, certificate: ServerCertificate) -> bytes:
     """A SignedPass as it travels."""
     words = pass_.SerializeToString(deterministic=True)
-    return pb.SignedPass(**{"pass": words, "signature": certificate.sign(words)}).SerializeToString()
+    return pb.SignedPass(**{"pass": words, "signature": certificate.sign(_PASS + words)}).SerializeToString()
 
 
 def opened(data: bytes, authority: Authority) -> pb.Pass | None:
@@ -56,7 +56,7 @@ def opened(data: bytes, authority: Authority) -> pb.Pass | None:
         found = pb.Pass.FromString(words)
     except DecodeError:
         return None
-    genuine = signed_by(authority.certificate, words, outer.signature)
+    genuine = signed_by(authority.certificate, _PASS + words, outer.signature)
     return found if genuine and found.run == authority.run else None
 
 

@@ -29,7 +29,6 @@ from peer.exchange.closing import SampleTarget
 from peer.exchange.leader import Rules
 from peer.exchange.node import NodeOptions
 from peer.exchange.options import ExchangeOptions
-from peer.exchange.states import OpenState
 from peer.exchange.swarm import SwarmExchange
 from peer.line import Line
 from peer.seals import Notary, signer_of
@@ -59,7 +58,6 @@ def _all(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Tensors], 
 
 SENT = {
     "honest": _all(lambda tensor: tensor),
-    "flip": _all(lambda tensor: -tensor),
     "NaN": _all(lambda tensor: tensor * float("nan")),
     "inf": _all(lambda tensor: tensor + float("inf")),
     "large": _all(lambda tensor: tensor * 1000),
@@ -173,15 +171,8 @@ def fetch(walker: Walker, exchange: SwarmExchange) -> None:
     say("fetched", digest=fetched.digest, path=str(fetched.path), gave=gave, seconds=time.perf_counter() - began)
 
 
-def lie() -> None:
-    """Offer the right state, and send other bytes."""
-    OpenState.parts = lambda self, chunk: iter([b"x" * self.manifest.span(chunk)[1]])  # type: ignore[method-assign]
-
-
 def main() -> None:
     settings = json.loads(sys.argv[1])
-    if settings.get("lies"):
-        lie()
     torch.set_num_threads(1)
     closing = SampleTarget(settings["target"])
     rules = Rules(closing, settings.get("grace", 2.0), settings.get("patience", 10.0))

@@ -113,7 +113,7 @@ class Volunteer:
         if not self.unheard:
             return
         for _ in range(self.chance.randint(1, 2)):  # the second time as after a lost answer
-            for receipt in client.report_rounds(member, self.unheard):
+            for receipt in client.report_rounds(member, self.unheard).receipts:
                 said = self.acknowledged if receipt.counted else self.rejected
                 said.add((member, receipt.round, receipt.range.start, receipt.range.stop))
         self.unheard.clear()

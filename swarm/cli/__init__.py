@@ -28,6 +28,7 @@ from swarm.cli import (
     launch,
     ledger,
     peers,
+    receipts,
     run_spec,
     runs,
     service,
@@ -65,6 +66,7 @@ app.command("audit")(audit.audit)
 app.add_typer(data.app)
 app.add_typer(checkpoints.app)
 app.add_typer(ledger.app)
+app.add_typer(receipts.app)
 app.add_typer(run_spec.app)
 app.add_typer(invite.app)
 app.add_typer(identity.app)

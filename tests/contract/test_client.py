@@ -14,7 +14,15 @@ import grpc
 import pytest
 
 from swarm.client import CoordinatorClient
-from swarm.errors import DiskError, InviteError, ProtocolError, RefusedError, SwarmError, UnreachableError
+from swarm.errors import (
+    DiskError,
+    InviteError,
+    OverloadError,
+    ProtocolError,
+    RefusedError,
+    SwarmError,
+    UnreachableError,
+)
 from swarm.identity import Identity, signed_with
 from swarm.invite import Invite
 from swarm.passes import answer
@@ -38,7 +46,7 @@ def test_every_method_asks_for_the_invites_run(
     assert client.get_pass("m", b"node") == b"a pass"
     client.leave("m", "evening is over")
     assert client.take_lease("m", 64).range.stop == 64
-    assert [receipt.round for receipt in client.report_rounds("m", [pb.RoundReport(round=8)])] == [8]
+    assert [receipt.round for receipt in client.report_rounds("m", [pb.RoundReport(round=8)]).receipts] == [8]
     server.ledger = [pb.LedgerEntry(why="x" * 100, round=2)] * 60_000  # more than gRPC's usual 4 MiB
     assert len(client.ledger(2, 5)) == 60_000
     assert client.report_evaluation("m", pb.Evaluation(round=4, heldout_loss=2.0)).accepted
@@ -87,6 +95,7 @@ def test_refusals_are_known_by_their_code(
         (grpc.StatusCode.UNAVAILABLE, UnreachableError),
         (grpc.StatusCode.DEADLINE_EXCEEDED, UnreachableError),
         (grpc.StatusCode.PERMISSION_DENIED, RefusedError),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, OverloadError),
         (grpc.StatusCode.UNIMPLEMENTED, ProtocolError),
         (grpc.StatusCode.INTERNAL, SwarmError),
     ],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from swarm import receipts
 from swarm.client import CoordinatorClient
 from swarm.errors import SwarmError, UsageError
 from swarm.identity import Identity, member_id
@@ -39,6 +40,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_counts_twice_over_kills(server
     """The coordinator is killed after every few reports; the peer sends what was not acknowledged again."""
     me = Identity.load_or_create(tmp_path)
     acknowledged: set[tuple[int, int, int]] = set()
+    kept = tmp_path / receipts.FILE
     number = 0
     for life in range(6):
         with server.start() as client:
@@ -47,8 +49,9 @@ def test_nothing_acknowledged_is_lost_and_nothing_counts_twice_over_kills(server
                 lease = client.take_lease(member, 8)
                 sent = report(number, lease)
                 for _ in range(2):  # the second time as after a lost answer
-                    receipts = client.report_rounds(member, [sent])
-                    assert [receipt.counted for receipt in receipts] == [True]
+                    answer = client.report_rounds(member, [sent])
+                    assert [receipt.counted for receipt in answer.receipts] == [True]
+                    receipts.keep(kept, client.certificate, answer.signed)
                 acknowledged.add((number, lease.range.start, lease.range.stop))
                 number += 1
         server.kill()
@@ -56,8 +59,12 @@ def test_nothing_acknowledged_is_lost_and_nothing_counts_twice_over_kills(server
         found = [(e.round, e.range.start, e.range.stop) for e in client.ledger() if e.state == "counted"]
         status = client.status()
         replay(client.ledger(), layout(client)).check()
+        proven = receipts.verified(kept, client.invite.fingerprint).found
     assert sorted(found) == sorted(acknowledged)
     assert status.round == number
+    assert [(one.round, one.digest, receipts.samples(one, counted=True)) for one in proven] == [
+        (round_, f"{round_:064x}", stop - start) for round_, start, stop in sorted(acknowledged)
+    ]
     assert len({start for _, start, _ in found}) == len(found)
     assert load(server.run.spec).training.rounds == status.total_rounds
     server.stop()
