@@ -22,7 +22,10 @@ def offer(state: State, event: e.OfferCheckpoint) -> Step:
     if why:
         return state, [d.CheckpointOffered(offered, why)]
     others = {key: value for key, value in state.offers.items() if value.uploaded_by != event.member}
-    return replace(state, offers={**others, offered.sha256: offered}), [d.CheckpointOffered(offered, "")]
+    kept = {offered.sha256, *others, *(it.sha256 for it in state.checkpoints.values())}
+    given_up = [value for key, value in state.offers.items() if key not in kept]
+    dropped = [d.CheckpointDropped(value, f"{event.member} offers another one") for value in given_up]
+    return replace(state, offers={**others, offered.sha256: offered}), [*dropped, d.CheckpointOffered(offered, "")]
 
 
 def _objection(state: State, offered: Checkpoint) -> str:
