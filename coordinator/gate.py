@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 
 from coordinator.admission import Admission, sent_with
 from coordinator.handover import Lead
+from coordinator.translate import require_bounded
 from swarm import log
 from swarm.errors import ProtocolError, SwarmError
 from swarm.proto import coordinator_pb2 as pb
@@ -56,7 +58,7 @@ class Gate(grpc.ServerInterceptor):
     def _single(self, call: Callable[..., Any], leads: bool = True) -> Callable[..., Any]:
         def guarded(request: Any, context: grpc.ServicerContext) -> Any:
             try:
-                self._check(context, leads)
+                self.check(context, request, leads)
                 return call(request, context)
             except Exception as error:
                 return _refuse(context, error)
@@ -66,17 +68,18 @@ class Gate(grpc.ServerInterceptor):
     def _streaming(self, call: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
         def guarded(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             try:
-                self._check(context)
+                self.check(context, request)
                 yield from call(request, context)
             except Exception as error:
                 _refuse(context, error)
 
         return guarded
 
-    def _check(self, context: grpc.ServicerContext, leads: bool = True) -> None:
+    def check(self, context: grpc.ServicerContext, request: Any, leads: bool = True) -> None:
+        """Raises ProtocolError, UsageError, InviteUnknownError, HandedOverError, …"""
         theirs = sent_with(context).get("swarm-protocol", "none")
         if theirs != str(PROTOCOL_VERSION):
-            older = not theirs.isdigit() or int(theirs) < PROTOCOL_VERSION
+            older = not (theirs.isdecimal() and len(theirs) < 10) or int(theirs) < PROTOCOL_VERSION
             raise ProtocolError(
                 f"The caller speaks version {theirs} of the protocol, the coordinator version {PROTOCOL_VERSION}.",
                 f"Upgrade garage-swarm {'on this machine' if older else 'at the coordinator: tell the maintainer'}.",
@@ -84,6 +87,8 @@ class Gate(grpc.ServerInterceptor):
         self._admission.caller(context)
         if leads:
             self._lead.require()
+        if isinstance(request, Message):  # the parts of a stream are looked at where they are read
+            require_bounded(request)
 
 
 def _refuse(context: grpc.ServicerContext, error: Exception) -> None:
