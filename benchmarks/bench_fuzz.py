@@ -2,10 +2,11 @@
 
 python benchmarks/bench_fuzz.py [--minutes 10] [--only NAME …] [--quick]
 
-Each row of `tests.fuzz.decoders` runs in a process of its own, one after the other. A crash is an exception that is none
-of the row's errors, the end of the process, an input that takes more than 2 s, or more memory than twice the row's
-limit: of one input in 64 as tracemalloc counts it, of all together as the growth of the process. `--only` takes the rows
-whose names begin so. Rows of earlier calls stay in docs/results/fuzz.json, each with its date, until they run again.
+Each row of `tests.fuzz.decoders` runs in a process of its own, one after the other. A crash is an exception that is
+none of the row's errors, the end of the process, an input that takes more than 2 s, or more memory than twice the row's
+limit: of one input in 64 as tracemalloc counts it, of all together as the growth of the process. `--only` takes the
+rows whose names begin so. Rows of earlier calls stay in docs/results/fuzz.json, each with its date, until they run
+again.
 """
 
 from __future__ import annotations

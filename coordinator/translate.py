@@ -24,7 +24,6 @@ from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import LAST, Range
 
-
 _ADDRESSES = 32  # of one member: everybody who joins is told them
 
 

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from swarm.errors import CorruptError
 
-
 _SHARD = 1 << 20  # samples: far beyond what preparation puts into one
 LAST = 1 << 62  # past every position that a run can reach; fits a signed 64-bit column
 
@@ -123,7 +122,8 @@ class Layout:
         lists in memory.
         """
         found = cls(tuple(shard_samples), sequence_length, seed)
-        if not all(0 < samples <= _SHARD for samples in found.shard_samples) or not (found.shard_samples and sequence_length):
+        sound = all(0 < samples <= _SHARD for samples in found.shard_samples)
+        if not (sound and found.shard_samples and sequence_length):
             raise CorruptError("The coordinator's data layout makes no sense.", "Tell the run's maintainer.")
         return found
 

@@ -26,7 +26,6 @@ from swarm.sections import (
 )
 from swarm.spec_errors import key_lines, spec_error, syntax_error
 
-
 _LARGEST = 1 << 16  # letters: it may be a stranger's
 
 

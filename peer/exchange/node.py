@@ -344,7 +344,9 @@ def _farewell(record: ValueWithExpiration) -> tuple[str, int] | None:
 def _parse(key: object, record: ValueWithExpiration) -> Member | None:
     """A member from the DHT, or None when the record is a goodbye or nonsense: anyone may write there."""
     match record.value:
-        case [float(joined_at), bool(client_mode), bool(active), str(member)] if isinstance(key, bytes) and isfinite(joined_at):
+        case [float(joined_at), bool(client_mode), bool(active), str(member)] if isinstance(key, bytes):
+            if not isfinite(joined_at):
+                return None
             try:
                 return Member(joined_at, PeerID(key).to_bytes(), client_mode, active, member)
             except ValueError:

@@ -17,7 +17,7 @@ LARGEST = 16 << 10  # bytes of a value; the largest is a hand-over of about two 
 _SUBKEY = 128  # bytes; the subkeys of a run are peer ids
 
 
-class Readable(RecordValidatorBase):  # type: ignore[misc]
+class Readable(RecordValidatorBase):
     """Takes what can be unpacked and is no larger than what members write."""
 
     def validate(self, record: DHTRecord) -> bool:

@@ -1,8 +1,8 @@
 """Messages that nobody would send: bytes that are nearly right, and protobuf messages that are right but for a value.
 
-Half of what is tried is changed byte by byte (bits, lengths, truncation, splices with other seeds), the other half field
-by field along the message's own descriptor, so that it gets past the parser: extreme numbers, NaN, names that lead
-elsewhere, fields that come a hundred times, messages within messages.
+Half of what is tried is changed byte by byte (bits, lengths, truncation, splices with other seeds), the other half
+field by field along the message's own descriptor, so that it gets past the parser: extreme numbers, NaN, names that
+lead elsewhere, fields that come a hundred times, messages within messages.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError, Message
 
+from coordinator import decisions as d
 from coordinator.admission import Admission
 from coordinator.blobs import Blobs
 from coordinator.engine import Engine
@@ -19,7 +20,6 @@ from coordinator.gate import Gate
 from coordinator.handover import Lead
 from coordinator.servicer import Servicer, read_artefacts
 from coordinator.store import open_store
-from coordinator import decisions as d
 from swarm import runspec
 from swarm.errors import SwarmError
 from swarm.identity import member_id, server_certificate
@@ -219,7 +219,7 @@ def _gate() -> Decoder:
     worlds = Worlds()
 
     def take(data: bytes) -> None:
-        protocol, token, session = (data.decode("ascii", "ignore").split("\n") + ["", "", ""])[:3]
+        protocol, token, session = [*data.decode("ascii", "ignore").split("\n"), "", "", ""][:3]
         context = Context(session)
         context._metadata = (("swarm-protocol", protocol), ("authorization", token), ("swarm-session", session))
         world = worlds.next()
@@ -234,5 +234,3 @@ def _gate() -> Decoder:
 def decoders() -> list[Decoder]:
     rows = [_decoder(name, said, _offer if name == "Upload" else _nothing) for name, said in requests().items()]
     return [*rows, _gate()]
-
-

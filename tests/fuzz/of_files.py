@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -18,15 +19,15 @@ from peer import admission
 from peer.admission import prospect, require_fit
 from peer.base import manifests
 from peer.checkpoint import read_state, state_digest, state_metadata, write_state
-from peer.data import read_samples
 from peer.checkup import of_machine
+from peer.data import read_samples
 from peer.fetch import Files
 from peer.machine import look
 from peer.needs import needs_of
 from peer.outbox import Outbox
 from peer.session import Session, Standing, Who
 from peer.shards import Shards
-from swarm import handover, invite, passes, runspec, wire
+from swarm import handover, passes, runspec, wire
 from swarm.chunks import Manifest, chunked
 from swarm.cli import ledger as ledger_lines
 from swarm.cli.show import news, status_view
@@ -205,9 +206,7 @@ def _receipts(answer: pb.ReportRoundsResponse) -> None:
 
 
 def _status(status: pb.Status) -> None:
-    console = Console(file=open("/dev/null", "w"), width=100)  # noqa: SIM115 - closed with the console
-    with console.file:
-        console.print(status_view(status, 1.8e9))
+    Console(file=io.StringIO(), width=100).print(status_view(status, 1.8e9))
     news(None, status)
     run = run_message()
     card(Release(runspec.example(), run, status, status.latest, merged=False))
@@ -310,6 +309,11 @@ def _announced(data: bytes) -> None:
         assert all(Invite.parse(str(item)) == item for item in found.invites)
 
 
+def _invited(data: bytes) -> None:
+    found = Invite.parse(data.decode(errors="replace"))
+    assert Invite.parse(str(found)) == found
+
+
 def _spec(data: bytes) -> None:
     text = data.decode(errors="replace")
     assert runspec.loads(runspec.loads(text).to_toml())
@@ -342,10 +346,7 @@ def _texts() -> list[Decoder]:
     example = runspec.example().to_toml().encode()
     return [
         Decoder("hand-over", _handover, (_handed_over(),), SMALL, MEMORY, covers=(pb.Handover,)),
-        Decoder(
-            "invite", lambda data: invite.Invite.parse(data.decode(errors="replace")), (str(_INVITE).encode(),),
-            SMALL, MEMORY,
-        ),  # fmt: skip
+        Decoder("invite", _invited, (str(_INVITE).encode(),), SMALL, MEMORY),
         Decoder("run spec", _spec, (example,), SMALL, MEMORY),
         Decoder("config.json", _config, (_CONFIG,), SMALL, MEMORY),
         Decoder("announcement on the local network", _announced, (announced.encode(),), SMALL, MEMORY),
@@ -388,5 +389,3 @@ def _files_() -> list[Decoder]:
 
 def decoders() -> list[Decoder]:
     return [*_answers(), *_texts(), *_files_()]
-
-
