@@ -20,6 +20,7 @@ from coordinator.invites import require as require_role
 from coordinator.ration import Places, Ration
 from coordinator.records import IssuedInvite, Role
 from coordinator.rules import RULES, Caller, require_complete, require_size
+from coordinator.translate import require_bounded
 from swarm import log
 from swarm.errors import OverloadError, ProtocolError, SwarmError, UsageError
 from swarm.proto import coordinator_pb2 as pb
@@ -83,8 +84,7 @@ class Gate(grpc.ServerInterceptor):
     def _single(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(request: Any, context: grpc.ServicerContext) -> Any:
             try:
-                invite = self._enter(name, context)
-                self._look(name, request, invite, context)
+                invite = self.check(name, request, context)
                 answer = call(request, context)
                 self._audit.done(name, invite.id, host_of(context.peer()), request, answer)
                 return answer
@@ -96,8 +96,7 @@ class Gate(grpc.ServerInterceptor):
     def _sending(self, name: str, call: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
         def guarded(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             try:
-                invite = self._enter(name, context)
-                self._look(name, request, invite, context)
+                invite = self.check(name, request, context)
                 with self._place(invite, context):
                     yield from call(request, context)
             except Exception as error:
@@ -123,6 +122,12 @@ class Gate(grpc.ServerInterceptor):
 
         return guarded
 
+    def check(self, name: str, request: Any, context: grpc.ServicerContext) -> IssuedInvite:
+        """The invite of a call that may be made. Raises ProtocolError, UsageError, RefusedError, OverloadError, …"""
+        invite = self._enter(name, context)
+        self._look(name, request, invite, context)
+        return invite
+
     def _enter(self, name: str, context: grpc.ServicerContext) -> IssuedInvite:
         """The caller's invite, when it may make the call at all and not too often. Raises ProtocolError, RefusedError,
         OverloadError, HandedOverError.
@@ -143,6 +148,7 @@ class Gate(grpc.ServerInterceptor):
     def _look(self, name: str, request: Any, invite: IssuedInvite, context: grpc.ServicerContext) -> None:
         """Raises UsageError for a message that is too large, RefusedError when another member's process sent it."""
         require_size(name, request)
+        require_bounded(request)
         if RULES[name].caller is Caller.MEMBER:
             membership.require(self._engine.state, request.member_id, session_of(context), invite.id)
 
@@ -170,6 +176,7 @@ class Gate(grpc.ServerInterceptor):
 def _of_fitting_size(name: str, requests: Iterator[Any]) -> Iterator[Any]:
     for request in requests:
         require_size(name, request)
+        require_bounded(request)
         yield request
 
 
@@ -180,7 +187,7 @@ def _key(invite: IssuedInvite, context: grpc.ServicerContext) -> str:
 
 def _require_version(theirs: str) -> None:
     if theirs != str(PROTOCOL_VERSION):
-        older = not theirs.isdigit() or int(theirs) < PROTOCOL_VERSION
+        older = not (theirs.isdecimal() and len(theirs) < 10) or int(theirs) < PROTOCOL_VERSION
         raise ProtocolError(
             f"The caller speaks version {theirs} of the protocol, the coordinator version {PROTOCOL_VERSION}.",
             f"Upgrade garage-swarm {'on this machine' if older else 'at the coordinator: tell the maintainer'}.",

@@ -31,6 +31,7 @@ _REPORTS_AT_ONCE = 100
 _ALL = 1 << 31
 _OFFER_AGAIN_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
+_BEATS = 0.05, 600.0  # seconds between heartbeats, whatever the coordinator says
 
 
 @dataclass
@@ -106,7 +107,7 @@ class Session:
         """Why it is in another seat, and whether the coordinator had forgotten what it was reminded of."""
         who = self._who
         answer = self._client.join(who.identity, who.name, round_, who.credit, who.seat, who.replaces, self.lineage)
-        self.member_id, self._interval = answer.member_id, answer.heartbeat_seconds
+        self.member_id, self._interval = answer.member_id, min(_BEATS[1], max(_BEATS[0], answer.heartbeat_seconds))
         self._standing.before = max(0, answer.counted - self._standing.counted)
         self._renewal = ""
         return answer.why, self._remind(answer.history)
@@ -186,10 +187,11 @@ class Session:
     def lease(self, samples: int) -> Leased:
         """Ask for samples to train on. Raises UnreachableError."""
         answer = self._client.take_lease(self.member_id, samples)
-        if not answer.lease_id:
+        lent = Range(answer.range.start, answer.range.stop)
+        if not (answer.lease_id and lent and lent.sound and len(lent) <= samples):
             return Leased(None, answer.why)
         self._outbox.remember(pb.LeasedRange(lease_id=answer.lease_id, range=answer.range).SerializeToString())
-        return Leased(LeasedRange(answer.lease_id, Range(answer.range.start, answer.range.stop)))
+        return Leased(LeasedRange(answer.lease_id, lent))
 
     def grant(self, round_: int, members: list[str], blind: bool) -> bool:
         """Whether the coordinator lets these members make the round. Raises UnreachableError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from swarm.errors import OverloadError, ProtocolError, RefusedError, SwarmError, UnreachableError, from_code
 from swarm.identity import SERVER_NAME
@@ -29,9 +30,17 @@ def translated(error: grpc.RpcError, invite: Invite) -> SwarmError:
         return SwarmError(f"The call to {invite.address} failed: {error}.")
     for key, value in error.trailing_metadata() or ():
         if key == "swarm-error-bin":
-            detail = pb.ErrorDetail.FromString(bytes(value))
-            return from_code(detail.code, detail.what, detail.remedy)
+            return _detailed(bytes(value), invite)
     return _from_status(error.code(), error.details() or "", invite)
+
+
+def _detailed(data: bytes, invite: Invite) -> SwarmError:
+    try:
+        detail = pb.ErrorDetail.FromString(data)
+    except DecodeError:
+        what = f"The coordinator at {invite.address} refused the call, and why cannot be read."
+        return ProtocolError(what, "Use the same version of garage-swarm on both sides.")
+    return from_code(detail.code, detail.what, detail.remedy)
 
 
 def _from_status(status: grpc.StatusCode, details: str, invite: Invite) -> SwarmError:

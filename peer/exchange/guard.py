@@ -13,8 +13,11 @@ import multiprocessing.util
 import os
 import signal
 import tempfile
+import threading
 import warnings
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import psutil
 
@@ -32,23 +35,45 @@ _RELAY = {
     "relayMaxCircuits": 256,  # of one peer
 }
 
+_DEEPEST = 8  # tuples and dictionaries within each other, in what others packed
+
 
 @cache
 def prepare() -> None:
     """Make hivemind safe to import and to start in this process; call it before the first import of hivemind.
 
     Its sockets go to the temporary folder of this process (whoever set TMPDIR removes it), shared memory leaves no
-    files, its log lines go to our handlers, and its children die with us.
+    files, its log lines go to our handlers, its children die with us, and what it unpacks cannot overflow the stack.
     """
     os.environ.setdefault("HIVEMIND_LOGLEVEL", "ERROR")
     os.environ.setdefault("HIVEMIND_MEMORY_SHARING_STRATEGY", "file_descriptor")
     os.register_at_fork(after_in_child=_die_with_parent)
     from hivemind.p2p import P2P
+    from hivemind.utils.serializer import MSGPackSerializer
 
+    MSGPackSerializer._decode_ext_types = _bounded(MSGPackSerializer._decode_ext_types)
     P2P._UNIX_SOCKET_PREFIX = f"/unix{tempfile.gettempdir()}/"
     P2P.FORCE_REACHABILITY_MAPPING = {**P2P.FORCE_REACHABILITY_MAPPING, "relay": _RELAY}
     logging.getLogger("hivemind").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", message="torch.quantize_per_tensor")  # of the 8-bit codec, for users of torch
+
+
+def _bounded(decode: Callable[[int, bytes], Any]) -> Callable[[int, bytes], Any]:
+    """hivemind unpacks tuples within tuples by calling itself: some 250 of them, a kilobyte, overflow the C stack and
+    end the process. What is stored in the DHT has one or two.
+    """
+    nested = threading.local()
+
+    def bounded(type_code: int, data: bytes) -> Any:
+        nested.depth = getattr(nested, "depth", 0) + 1
+        try:
+            if nested.depth > _DEEPEST:
+                raise ValueError(f"more than {_DEEPEST} values within each other")
+            return decode(type_code, data)
+        finally:
+            nested.depth -= 1
+
+    return bounded
 
 
 def _die_with_parent() -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import inf
+from math import inf, isfinite
 from typing import Any
 
 from peer.exchange import circuit, guard
+from peer.exchange.records import Readable
 from peer.exchange.rounds import Member
 from peer.line import Line
 from swarm import log
@@ -23,6 +24,7 @@ from hivemind import DHT  # noqa: E402
 from hivemind.dht import DHTNode  # noqa: E402
 from hivemind.p2p import P2P, P2PDaemonError, P2PHandlerError, PeerID, ServicerBase  # noqa: E402
 from hivemind.utils import get_dht_time  # noqa: E402
+from hivemind.utils.multiaddr import Multiaddr  # noqa: E402
 from hivemind.utils.timed_storage import ValueWithExpiration  # noqa: E402
 
 logger = log.get(__name__)
@@ -77,7 +79,7 @@ def start_dht(options: NodeOptions) -> DHT:
     Raises UnreachableError, with the cause, when no node of the swarm can be reached or the port is taken.
     """
     dht = DHT(
-        initial_peers=[address for address in options.initial_peers if not _is_relayed(address)] or None,
+        initial_peers=[address for address in _usable(options.initial_peers) if not _is_relayed(address)] or None,
         start=False,
         host_maddrs=[f"/ip4/{options.listen_host}/tcp/{options.port}"],
         identity_path=options.identity_path,
@@ -88,6 +90,7 @@ def start_dht(options: NodeOptions) -> DHT:
         startup_timeout=_START_SECONDS,
         announce_maddrs=_announced(options) or None,
         force_reachability="relay" if options.relays else None,
+        record_validators=[Readable()],
     )
     try:
         dht.run_in_background(await_ready=True, timeout=_START_SECONDS + 5)
@@ -100,12 +103,25 @@ def start_dht(options: NodeOptions) -> DHT:
     return dht
 
 
+def _usable(addresses: Iterable[str]) -> list[str]:
+    """Those that are multiaddrs of a node: the coordinator passes on what members say of themselves."""
+    return [address for address in addresses if _is_of_node(address)]
+
+
+def _is_of_node(address: str) -> bool:
+    try:
+        return bool(Multiaddr(address).value_for_protocol("p2p"))
+    except Exception:  # of many kinds: it is a stranger's text
+        return False
+
+
 def _announced(options: NodeOptions) -> list[str]:
     return [*([circuit.through(options.relay)] if options.relay else []), *options.announced]
 
 
 def _entrance(options: NodeOptions) -> PeerID | None:
-    return circuit.node_of(options.initial_peers[0]) if options.initial_peers else None
+    known = _usable(options.initial_peers)
+    return circuit.node_of(known[0]) if known else None
 
 
 def _is_relayed(address: str) -> bool:
@@ -329,6 +345,8 @@ def _parse(key: object, record: ValueWithExpiration) -> Member | None:
     """A member from the DHT, or None when the record is a goodbye or nonsense: anyone may write there."""
     match record.value:
         case [float(joined_at), bool(client_mode), bool(active), str(member)] if isinstance(key, bytes):
+            if not isfinite(joined_at):
+                return None
             try:
                 return Member(joined_at, PeerID(key).to_bytes(), client_mode, active, member)
             except ValueError:

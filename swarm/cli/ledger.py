@@ -107,7 +107,7 @@ def account(entries: Iterable[pb.LedgerEntry], epoch_samples: int) -> list[Line]
 
 
 def _layout(found: pb.DataLayout) -> Layout:
-    return Layout(tuple(found.shard_samples), found.sequence_length, found.seed)
+    return Layout.received(found.shard_samples, found.sequence_length, found.seed)
 
 
 def _names(status: pb.Status) -> Names:
