@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -45,7 +46,7 @@ from swarm.tensorfile import state_digest as file_digest
 from tests.fuzz.run import Decoder
 
 ANSWER = 64 << 20  # bytes: what a client takes at most; here they are smaller
-SMALL = 64 << 10  # bytes: of what is tried
+SMALL = 1 << 20  # bytes: of what is tried
 MEMORY = 64 << 20  # bytes: what an answer of the size tried here may take
 _INVITE = Invite("127.0.0.1", 7700, "law", "0" * 32, "token")
 
@@ -127,7 +128,7 @@ def run_message() -> pb.Run:
         latest=pb.Checkpoint(round=0, digest="0" * 64, sha256="1" * 64, size=1000),
         bootstrap=["/ip4/127.0.0.1/tcp/1/p2p/QmcgpsyWgH8Y8ajJz1Cu72KnS5uo2Aa2LpzU7kinSupNKC"],
         data=pb.DataFacts(documents=3),
-        server_time=1.8e9,
+        server_time=time.time(),
         version="1",
     )
 
