@@ -69,6 +69,7 @@ class World:
         folder = Path(self._folder.name)
         first = prepared(folder)
         certificate = server_certificate(folder)
+        self._fingerprint = certificate.fingerprint
         self.store = open_store(RUN, folder)
         self.store.write([d.CheckpointAccepted(first)], 0.0)
         self.engine = Engine(self.store.load(TERMS), self.store, Blobs(folder / "blobs"))
@@ -80,23 +81,21 @@ class World:
         self.gate = Gate(self.engine, admission, lead, self.audit, clock=self._minute)
         self.runs = 0
         for identity, session in ((_KEY, "liar"), (_OTHER, "honest")):
-            self._join(identity, session, certificate.fingerprint)
+            self.servicer.Join(self.sign(pb.JoinRequest(run=RUN, name=session), identity, session), Context(session))
         self.lease = self.servicer.TakeLease(_member(pb.TakeLeaseRequest(samples=8)), Context("liar"))
 
     def _minute(self) -> float:
         """Each request comes in a minute of its own: what is many is another matter."""
         return 60.0 * self.runs
 
-    def _join(self, identity: Identity, session: str, fingerprint: str) -> None:
-        nonce = self.servicer.Challenge(pb.ChallengeRequest(run=RUN, public_key=identity.public_key), Context(session))
-        words = answer(RUN, fingerprint, nonce.nonce, 0, session)
-        signature = identity.private_key.sign(words)
-        self.servicer.Join(
-            pb.JoinRequest(
-                run=RUN, public_key=identity.public_key, name=session, nonce=nonce.nonce, signature=signature
-            ),
-            Context(session),
-        )
+    def sign(self, request: pb.JoinRequest, identity: Identity, session: str) -> pb.JoinRequest:
+        """With an answer to a fresh challenge: who has a key may say anything else of itself."""
+        request.public_key = identity.public_key
+        challenge = pb.ChallengeRequest(run=RUN, public_key=identity.public_key)
+        request.nonce = self.servicer.Challenge(challenge, Context(session)).nonce
+        words = answer(RUN, self._fingerprint, request.nonce, request.seat, session)
+        request.signature = identity.private_key.sign(words)
+        return request
 
     def close(self) -> None:
         self.audit.close()
@@ -196,7 +195,7 @@ def requests() -> dict[str, tuple[Message, ...]]:
 _STREAMED = ("SendProbe", "Upload")  # their requests
 
 
-def _decoder(method: str, seeds: tuple[Message, ...], before: Callable[[World], object]) -> Decoder:
+def _decoder(method: str, seeds: tuple[Message, ...], before: Callable[[World, Any], object]) -> Decoder:
     kind, worlds = type(seeds[0]), Worlds()
 
     def take(data: bytes) -> object:
@@ -205,7 +204,7 @@ def _decoder(method: str, seeds: tuple[Message, ...], before: Callable[[World], 
         except DecodeError:
             return None  # gRPC's part: the call fails
         world = worlds.next()
-        before(world)
+        before(world, request)
         called, context = getattr(world.servicer, method), Context("liar")
         asked = iter([request, request]) if method in _STREAMED else request
         try:
@@ -221,7 +220,7 @@ def _decoder(method: str, seeds: tuple[Message, ...], before: Callable[[World], 
     return Decoder(f"coordinator: {method}", take, found, MESSAGE, MEMORY, message=kind, covers=(kind,))
 
 
-def _offer(world: World) -> None:
+def _offer(world: World, _: Any) -> None:
     """So that an upload is one of a file that was asked for."""
     request = pb.OfferCheckpointRequest(run=RUN, member_id=MEMBER, checkpoint=_known_offer()[0])
     try:
@@ -235,7 +234,16 @@ def _known_offer() -> tuple[pb.Checkpoint, bytes]:
     return _offered()
 
 
-def _nothing(_: World) -> None:
+def _sign(world: World, request: Any) -> None:
+    """For every second one."""
+    if world.runs % 2:
+        world.sign(request, _KEY, "liar")
+
+
+_BEFORE = {"Upload": _offer, "Join": _sign}
+
+
+def _nothing(_: World, _request: Any) -> None:
     """Most requests need nothing before them."""
 
 
@@ -257,5 +265,5 @@ def _gate() -> Decoder:
 
 
 def decoders() -> list[Decoder]:
-    rows = [_decoder(name, said, _offer if name == "Upload" else _nothing) for name, said in requests().items()]
+    rows = [_decoder(name, said, _BEFORE.get(name, _nothing)) for name, said in requests().items()]
     return [*rows, _gate()]

@@ -91,8 +91,9 @@ def _asked_dht(method: str) -> Callable[[Any], None]:
 def _readable(value: Any) -> None:
     """As hivemind's search unpacks what it found, without catching anything."""
     if isinstance(value, DictionaryDHTValue):
-        for data, _expires in value.values():
-            MSGPackSerializer.loads(data)
+        for subkey, item in value.items():
+            hash(subkey)
+            MSGPackSerializer.loads(item.value)
     else:
         MSGPackSerializer.loads(value)
 

@@ -307,7 +307,8 @@ class _Streaming:
 
 def _ways() -> list[Decoder]:
     first, second = strangers().strangers
-    second.way.parcel(second.update)
+    for one in (first, second):
+        one.way.parcel(one.update)
     part = pb.Part(group_id=GROUP, leaves=first.way._offer.leaves, tensor=second.way._offer.parts[0])
     brought = pb.PayloadPart(group_id=bytes(range(16)), sha256="p" * 64, manifest=["p" * 64], size=64, data=b"x" * 64)
     return [

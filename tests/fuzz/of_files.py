@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -27,14 +28,15 @@ from peer.needs import needs_of
 from peer.outbox import Outbox
 from peer.session import Session, Standing, Who
 from peer.shards import Shards
-from swarm import handover, passes, runspec, wire
+from swarm import handover, passes, receipts, runspec, wire
 from swarm.chunks import Manifest, chunked
 from swarm.cli import ledger as ledger_lines
+from swarm.cli import peers as peer_lines
 from swarm.cli.show import news, status_view
 from swarm.client import CoordinatorClient
 from swarm.discovery import entry
 from swarm.errors import NotFoundError
-from swarm.identity import ServerCertificate, server_certificate
+from swarm.identity import Identity, ServerCertificate, server_certificate
 from swarm.invite import Invite
 from swarm.modelcard import Release, card
 from swarm.proto import coordinator_pb2 as pb
@@ -45,7 +47,7 @@ from swarm.tensorfile import state_digest as file_digest
 from tests.fuzz.run import Decoder
 
 ANSWER = 64 << 20  # bytes: what a client takes at most; here they are smaller
-SMALL = 64 << 10  # bytes: of what is tried
+SMALL = 1 << 20  # bytes: of what is tried
 MEMORY = 64 << 20  # bytes: what an answer of the size tried here may take
 _INVITE = Invite("127.0.0.1", 7700, "law", "0" * 32, "token")
 
@@ -127,7 +129,7 @@ def run_message() -> pb.Run:
         latest=pb.Checkpoint(round=0, digest="0" * 64, sha256="1" * 64, size=1000),
         bootstrap=["/ip4/127.0.0.1/tcp/1/p2p/QmcgpsyWgH8Y8ajJz1Cu72KnS5uo2Aa2LpzU7kinSupNKC"],
         data=pb.DataFacts(documents=3),
-        server_time=1.8e9,
+        server_time=time.time(),
         version="1",
     )
 
@@ -168,7 +170,9 @@ class _Session(Session):
         folder = scratch() / "session" / "checkpoints"
         folder.mkdir(parents=True, exist_ok=True)
         outbox = _outbox()
-        super().__init__(cast(CoordinatorClient, answer), Who(bytes(32), "n", "", 0), outbox, folder, Standing())
+        super().__init__(
+            cast(CoordinatorClient, answer), Who(Identity.from_seed(bytes(32)), "n", "", 0), outbox, folder, Standing()
+        )
 
 
 @cache
@@ -201,7 +205,8 @@ def _leased(answer: pb.TakeLeaseResponse) -> None:
 
 
 def _receipts(answer: pb.ReportRoundsResponse) -> None:
-    session = _Session(SimpleNamespace(report_rounds=lambda *_: list(answer.receipts)))
+    session = _Session(SimpleNamespace(report_rounds=lambda *_: answer))
+    session.on_signed = lambda signed: receipts.keep(scratch() / receipts.FILE, certificate().certificate_pem, signed)
     session._send_reports([])
 
 
@@ -210,6 +215,10 @@ def _status(status: pb.Status) -> None:
     news(None, status)
     run = run_message()
     card(Release(runspec.example(), run, status, status.latest, merged=False))
+
+
+def _peers(answer: pb.ListPeersResponse) -> None:
+    Console(file=io.StringIO(), width=100).print(peer_lines._table(list(answer.peers), 1.8e9))
 
 
 def _ledger(answer: pb.GetLedgerResponse) -> None:
@@ -235,6 +244,8 @@ def _answers() -> list[Decoder]:
     )  # fmt: skip
     beat = pb.HeartbeatResponse(server_time=1.8e9, round=3, evaluation=measured, history="h", barred=["m"])
     invited = pb.InviteRecord(id="i", role="volunteer", made_at=1.8e9)
+    banned = pb.BanRecord(key="m", name="n", why="w", banned_at=1.8e9)
+    seen = pb.PeerRecord(member_id="m", name="n", invite="i", role="volunteer", since=1.8e9, last_seen=1.8e9, why="w")
     return [
         of_message("answer: Run, before joining", _run, (run_message(),)),
         of_message("answer: Run, its files", _files, (run_message(),)),
@@ -249,6 +260,9 @@ def _answers() -> list[Decoder]:
         ),
         of_message("answer: Status", _status, (status,)),
         of_message("answer: GetLedgerResponse", _ledger, (pb.GetLedgerResponse(entries=[entry_]),)),
+        of_message("answer: ListPeersResponse", _peers, (pb.ListPeersResponse(peers=[seen]),)),
+        _simple("BanResponse", pb.BanResponse(ban=banned)),
+        _simple("UnbanResponse", pb.UnbanResponse(ban=banned)),
         _simple("ListRunsResponse", pb.ListRunsResponse(runs=[pb.RunSummary(name="r")])),
         _simple("LeaveResponse", pb.LeaveResponse()),
         _simple("DialBackResponse", pb.DialBackResponse(observed_host="127.0.0.1")),
@@ -341,6 +355,20 @@ def _passes() -> Decoder:
     return Decoder("pass", take, (seed,), SMALL, MEMORY, message=pb.SignedPass, covers=(pb.SignedPass, pb.Pass))
 
 
+def _receipt() -> Decoder:
+    part = pb.Receipt(round=3, range=pb.Range(start=0, stop=8), counted=True)
+    said = pb.RoundReceipt(run="law", member_id="m", round=3, digest="0" * 64, parts=[part], issued_at=1.0)
+    path = scratch() / "receipts"
+    receipts.keep(path, certificate().certificate_pem, [receipts.signed(said, certificate())])
+    seed = path.read_bytes()
+
+    def take(data: bytes) -> None:
+        for found in receipts.verified(written(data)).found:
+            assert found == said
+
+    return Decoder("receipts", take, (seed,), SMALL, MEMORY, covers=(pb.RoundReceipt,))
+
+
 def _texts() -> list[Decoder]:
     announced = f"\x1e\x14\n10.0.0.1 fe80::1\nrun=law\nfp={'0' * 32}\ntoken=t\nround=3\nstate=running\nprotocol=1"
     example = runspec.example().to_toml().encode()
@@ -351,6 +379,7 @@ def _texts() -> list[Decoder]:
         Decoder("config.json", _config, (_CONFIG,), SMALL, MEMORY),
         Decoder("announcement on the local network", _announced, (announced.encode(),), SMALL, MEMORY),
         _passes(),
+        _receipt(),
     ]
 
 

@@ -16,7 +16,11 @@ from tests.fuzz.decoders import covered, received, table
 from tests.fuzz.run import Decoder, fuzz, replayed
 
 _SECONDS = float(os.environ.get("SWARM_FUZZ_SECONDS", "0.08"))
-_REFUSED = {"coordinator: RevokeInvite", "coordinator: Upload"}  # valid, but about what is not there
+_REFUSED = {
+    "coordinator: RevokeInvite",
+    "coordinator: Unban",
+    "coordinator: Upload",
+}  # valid, but about what is not there
 
 
 @pytest.fixture(scope="module", autouse=True)
