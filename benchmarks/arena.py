@@ -15,18 +15,19 @@ from transformers import LlamaConfig
 
 from benchmarks.attacks import Attack, Scene, Vector
 from benchmarks.replicas import Ground
-from peer.codecs import Codec, Shapes, codec_of, decode, encode
+from peer.codecs import Codec, Shapes, codec_of, encode
 from peer.data import Samples
 from peer.exchange.average import measure
 from peer.exchange.base import Applied, Update
+from peer.exchange.parts import VALUES
 from peer.learner import Learner
 from peer.merge import Contribution, merge, understood
 from peer.model import load_model
 from peer.robust import robust_mean
+from swarm.errors import CorruptError
 from swarm.ranges import Range
 from swarm.runspec import RunSpec, loads
 
-PART = 1 << 15  # values of a vector that are averaged together, as in the all-reduce
 BYTES = 260  # tokens of the byte tokenizer, rounded up
 SPEC = """
 [run]
@@ -213,8 +214,8 @@ def robust_gradients(sent: Sequence[Sent], _shapes: Shapes) -> tuple[Vector, set
     """As the all-reduce's reducers: part by part."""
     rows, samples = np.array([one.vector.astype(np.float32) for one in sent], np.float64), [one.samples for one in sent]
     parts, refused = [], set()
-    for begin in range(0, rows.shape[1], PART):
-        mean, left_out = robust_mean(rows[:, begin : begin + PART], samples)
+    for begin in range(0, rows.shape[1], VALUES):
+        mean, left_out = robust_mean(rows[:, begin : begin + VALUES], samples)
         parts.append(mean)
         refused |= set(left_out)
     return np.concatenate(parts).astype(np.float64), refused, []
@@ -258,8 +259,8 @@ def _encoded(codec: Codec, sent: Sequence[Sent], shapes: Shapes) -> list[bytes]:
 
 def _decoded(codec: Codec, payload: bytes, shapes: Shapes) -> Vector:
     try:
-        return _vector(dict(decode(codec, payload, shapes)))
-    except Exception:
+        return _vector(understood(codec, payload, shapes))
+    except CorruptError:
         return np.full(sum(int(np.prod(shape)) for shape in shapes.values()), np.nan)
 
 

@@ -33,11 +33,15 @@ PEERS = 8
 CODECS = {name: codec_of(Local(codec=name)) for name in ("sparse", "int8", "fp16")}
 
 
+def config() -> LlamaConfig:
+    """The preset llama-10m with 1024 tokens."""
+    return LlamaConfig(**PRESETS["llama-10m"], vocab_size=1024, tie_word_embeddings=True)
+
+
 def model_shapes() -> dict[str, tuple[int, ...]]:
-    """Those of the preset llama-10m with 1024 tokens, tied weights once."""
-    config = LlamaConfig(**PRESETS["llama-10m"], vocab_size=1024, tie_word_embeddings=True)
+    """The model's, tied weights once."""
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        model = AutoModelForCausalLM.from_config(config())
     return {name: tuple(parameter.shape) for name, parameter in trainable(model).items()}
 
 

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.results import record
 from swarm.moments import Moment
+from tests.accounts import leave
 from tests.swarm_run import swarm_run
 from tests.victims import LEADER, MOMENTS, OTHER, Survival, Three
 
@@ -29,10 +30,7 @@ def killed(moment: Moment, victim: int) -> Survival:
     with tempfile.TemporaryDirectory() as folder, swarm_run(Path(folder), rounds=100_000, every=2) as run:
         three = Three(run, victim)
         survived = three.survive(moment, _SLOW)
-        for peer in three.peers:
-            peer.interrupt()
-        for peer in three.peers:
-            peer.finish(30)
+        leave(three.peers)
         return survived
 
 

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.bench_codec import CODECS, PEERS, model_shapes, seconds, update
+from benchmarks.bench_codec import CODECS, PEERS, config, model_shapes, seconds, update
 from peer.codecs import Codec, Shapes, encode
 from peer.combine import combined, weights
 from peer.exchange.butterfly import vectors
 from peer.exchange.parts import cut, decoded, encoded, leaf, mean_of
 from peer.merge import Contribution, merge, understood
-from peer.model import PRESETS
 from peer.seals import Claim, Notary, signer_of
 from swarm.identity import Identity
 
@@ -36,11 +35,11 @@ def overhead(repeats: int) -> dict[str, Any]:
 
 def _step() -> float:
     """Seconds of processor time for the gradients of a batch."""
-    from transformers import AutoModelForCausalLM, LlamaConfig
+    from transformers import AutoModelForCausalLM
 
-    config = LlamaConfig(**PRESETS["llama-10m"], vocab_size=1024, tie_word_embeddings=True)
-    model = AutoModelForCausalLM.from_config(config)
-    batch = torch.randint(0, 1024, (BATCH, TOKENS))
+    made = config()
+    model = AutoModelForCausalLM.from_config(made)
+    batch = torch.randint(0, made.vocab_size, (BATCH, TOKENS))
 
     def step() -> None:
         model(input_ids=batch, labels=batch).loss.backward()

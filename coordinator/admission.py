@@ -10,7 +10,7 @@ import grpc
 
 from coordinator import events as e
 from coordinator.engine import Engine
-from coordinator.invites import admitted, hashed, require
+from coordinator.invites import admitted, hashed
 from coordinator.records import IssuedInvite, Role
 from swarm.errors import NotFoundError, UsageError
 from swarm.invite import TOKEN_BYTES
@@ -18,6 +18,7 @@ from swarm.invite import TOKEN_BYTES
 _DAY = 86_400.0  # seconds
 _MOST_DAYS = 3650.0
 _BEARER = "Bearer "
+LONGEST_SESSION = 64  # characters
 
 
 def new_token() -> str:
@@ -27,6 +28,15 @@ def new_token() -> str:
 def sent_with(context: grpc.ServicerContext) -> dict[str, str]:
     """A call's metadata."""
     return {key: str(value) for key, value in context.invocation_metadata()}
+
+
+def session_of(context: grpc.ServicerContext) -> str:
+    """The name that the calling process gave itself."""
+    return sent_with(context).get("swarm-session", "")[:LONGEST_SESSION]
+
+
+def _token(context: grpc.ServicerContext) -> str:
+    return sent_with(context).get("authorization", "").removeprefix(_BEARER)
 
 
 class Admission:
@@ -39,13 +49,17 @@ class Admission:
 
     def caller(self, context: grpc.ServicerContext) -> IssuedInvite:
         """The invite that a call came with. Raises InviteUnknownError, InviteRevokedError, InviteExpiredError."""
-        token = sent_with(context).get("authorization", "").removeprefix(_BEARER)
         known = {**self._engine.state.invites, self._own.id: self._own}
-        return admitted(known, token, self._clock())
+        return admitted(known, _token(context), self._clock())
 
-    def require_maintainer(self, context: grpc.ServicerContext) -> None:
-        """Raises RefusedError."""
-        require(self.caller(context), Role.MAINTAINER)
+    def name(self, context: grpc.ServicerContext) -> str:
+        """The id of the invite that a call came with, also of one that lets nobody in; empty for an unknown one."""
+        found = self.of(hashed(_token(context))[:8])
+        return found.id if found else ""
+
+    def of(self, id_: str) -> IssuedInvite | None:
+        """The invite of that id."""
+        return self._own if id_ == self._own.id else self._engine.state.invites.get(id_)
 
     def keep(self, token: str, note: str) -> None:
         """Make the run's first invite, for volunteers and without an end, unless it was made before."""

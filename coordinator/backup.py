@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from coordinator import copies, fsck, handover, history, placing
+from coordinator.artefacts import read_artefacts
 from coordinator.bootstrap import MEMBERS
 from coordinator.lock import holder
-from coordinator.servicer import read_artefacts
 from swarm import runspec
 from swarm.checks import Check, Level, failed
 from swarm.errors import CorruptError, NotFoundError, UsageError, from_os_error
@@ -29,6 +29,7 @@ NOTE = "backup.json"
 _FORMAT = "garage-swarm-backup-1"
 _TAR = ".tar"
 _KEPT = ("run.toml", "artefacts.json", "tls.pem", "token", "invite", "near-duplicates.json", MEMBERS, handover.FILE)
+_NONSENSE = (KeyError, ValueError, TypeError, AttributeError, RecursionError)
 _TRIES = 5  # a checkpoint may be dropped between the copy of the tables and that of its file
 
 
@@ -102,8 +103,11 @@ def note_of(backup: Path) -> Note:
         facts = json.loads(_note_in_tar(backup) if backup.is_file() else (backup / NOTE).read_bytes())
         if facts.pop("format") != _FORMAT:
             raise ValueError("format")
-        return Note(**facts)
-    except (FileNotFoundError, KeyError, ValueError, TypeError, AttributeError, tarfile.TarError) as error:
+        note = Note(**facts)
+        if not isinstance(note.files, dict):
+            raise TypeError("files")
+        return note
+    except (*_NONSENSE, FileNotFoundError, tarfile.TarError) as error:
         raise _no_backup(backup) from error
 
 
@@ -194,7 +198,8 @@ def _unfold(backup: Path, note: Note, stage: Path) -> None:
 def _unpack(backup: Path, stage: Path) -> None:
     with tarfile.open(backup, "r:") as tar:
         for member in tar:
-            source, target = tar.extractfile(member), _inside(stage, member.name)
+            target = _inside(stage, member.name)
+            source = tar.extractfile(member) if member.isfile() else None  # links and devices are none of a backup's
             if source is not None:
                 target.parent.mkdir(exist_ok=True)
                 with source, target.open("xb") as file:

@@ -11,13 +11,21 @@ from coordinator import events as e
 from coordinator.records import Checkpoint
 from coordinator.state import State, Step, advanced, doubt
 
+_GROWTH = 8  # the first state has no optimizer's part, and may be in a smaller format
+_SLACK = 64 << 20  # bytes
+
 
 def offer(state: State, event: e.OfferCheckpoint) -> Step:
-    """Whether the offered file is wanted."""
+    """Whether the offered file is wanted; of each member one at a time."""
     offered = event.checkpoint
     why = _objection(state, offered)
-    offers = state.offers if why else {**state.offers, offered.sha256: offered}
-    return replace(state, offers=offers), [d.CheckpointOffered(offered, why)]
+    if why:
+        return state, [d.CheckpointOffered(offered, why)]
+    others = {key: value for key, value in state.offers.items() if value.uploaded_by != event.member}
+    kept = {offered.sha256, *others, *(it.sha256 for it in state.checkpoints.values())}
+    given_up = [value for key, value in state.offers.items() if key not in kept]
+    dropped = [d.CheckpointDropped(value, f"{event.member} offers another one") for value in given_up]
+    return replace(state, offers={**others, offered.sha256: offered}), [*dropped, d.CheckpointOffered(offered, "")]
 
 
 def _objection(state: State, offered: Checkpoint) -> str:
@@ -26,6 +34,8 @@ def _objection(state: State, offered: Checkpoint) -> str:
         return "it is already here"
     if offered.round < state.latest.round:
         return f"a newer one, of round {state.latest.round}, is here"
+    if offered.size > _GROWTH * state.latest.size + _SLACK:
+        return "no state of this run is as large"
     return doubt(state, offered.round, offered.digest)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from coordinator.ledger import Entry, Lease, Return
 from coordinator.records import (
+    Ban,
     Checkpoint,
     Evaluation,
     IssuedInvite,
@@ -18,6 +19,7 @@ from coordinator.records import (
     RollBack,
     RoundReport,
 )
+from swarm.errors import RefusedError
 from swarm.ranges import total
 
 
@@ -27,6 +29,7 @@ class Refused:
 
     what: str
     remedy: str
+    code: str = RefusedError.code
 
     def __str__(self) -> str:
         return ""
@@ -46,6 +49,22 @@ class InviteRevoked:
 
     def __str__(self) -> str:
         return f"{self.invite} was revoked."
+
+
+@dataclass(frozen=True)
+class MemberBanned:
+    ban: Ban
+
+    def __str__(self) -> str:
+        return f"{self.ban.name} ({self.ban.key}) was banned: {self.ban.why}."
+
+
+@dataclass(frozen=True)
+class MemberUnbanned:
+    ban: Ban
+
+    def __str__(self) -> str:
+        return f"{self.ban.name} ({self.ban.key}) is banned no more."
 
 
 @dataclass(frozen=True)
@@ -328,6 +347,8 @@ Decision = (
     Refused
     | InviteMade
     | InviteRevoked
+    | MemberBanned
+    | MemberUnbanned
     | MemberJoined
     | MemberLeft
     | LeaseGranted

@@ -47,6 +47,12 @@ def host_of(caller: str) -> str:
     return str(mapped or address)
 
 
+def network_of(caller: str) -> str:
+    """The address in gRPC's name of a caller; of IPv6 the network of 2^64 addresses that one line has."""
+    host = host_of(caller)
+    return str(ipaddress.ip_network(f"{host}/64", strict=False)) if ":" in host else host
+
+
 def _dial(host: str, port: int, nonce: bytes) -> str:
     """Why the caller cannot be dialled; empty when it can."""
     try:

@@ -19,7 +19,7 @@ from coordinator.state import State
 from coordinator.store import Store
 from coordinator.tick import tick
 from swarm import log
-from swarm.errors import CorruptError, RefusedError
+from swarm.errors import CorruptError, RefusedError, from_code
 from swarm.handover import Handover
 from swarm.moments import reach
 from swarm.tensorfile import state_digest
@@ -48,6 +48,7 @@ class Engine:
         self._absence = absence
         self._looked = clock()
         self.closed: Handover | None = None  # to where the run was handed over
+        self.on_decision: Callable[[d.Decision], None] = lambda _: None  # once it is on disk
         self._lock = threading.Lock()
 
     def apply(self, event: e.Event | None = None) -> list[d.Decision]:
@@ -68,7 +69,7 @@ class Engine:
         self._after(made)
         for decision in made:
             if isinstance(decision, d.Refused):
-                raise RefusedError(decision.what, decision.remedy)
+                raise from_code(decision.code, decision.what, decision.remedy)
         return made
 
     def close(self, hand_over: Callable[[State], Handover]) -> None:
@@ -104,6 +105,7 @@ class Engine:
     def _after(self, made: list[d.Decision]) -> None:
         kept = {checkpoint.sha256 for checkpoint in self.state.checkpoints.values()}
         for decision in made:
+            self.on_decision(decision)
             if sentence := str(decision):
                 logger.info("%s", sentence)
             if isinstance(decision, d.CheckpointDropped) and decision.checkpoint.sha256 not in kept:

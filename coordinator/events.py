@@ -41,6 +41,22 @@ class RevokeInvite:
 
 
 @dataclass(frozen=True)
+class Ban:
+    """A key, by the id of its first seat; `name` is that of the member that was meant."""
+
+    key: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Unban:
+    """A key that is banned."""
+
+    key: str
+
+
+@dataclass(frozen=True)
 class Heartbeat:
     """`lineage` is that of the run as the member knows it."""
 
@@ -131,4 +147,4 @@ class Resumed:
 
 # What only a live member may say, and of its processes only the one that `session` names.
 MemberEvent = Heartbeat | Leave | TakeLease | AskRound | Report | Recall | OfferCheckpoint | Evaluated
-Event = Join | MemberEvent | MakeInvite | RevokeInvite | CheckpointUploaded | Resumed
+Event = Join | MemberEvent | MakeInvite | RevokeInvite | Ban | Unban | CheckpointUploaded | Resumed

@@ -14,10 +14,10 @@ from pathlib import Path
 from sqlalchemy import StaticPool, create_engine
 
 from coordinator import copies, invariants
+from coordinator.artefacts import Artefacts, read_artefacts
 from coordinator.invariants import Found, Named
 from coordinator.ledger import Entry
 from coordinator.records import Filed, Terms
-from coordinator.servicer import Artefacts, read_artefacts
 from coordinator.state import State
 from coordinator.store import SqlStore
 from swarm import runspec

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import grpc
 
-from coordinator.admission import Admission, sent_with
+from coordinator import membership
+from coordinator.admission import Admission, sent_with, session_of
+from coordinator.audit import Audit
+from coordinator.dialback import host_of, network_of
+from coordinator.engine import Engine
 from coordinator.handover import Lead
+from coordinator.invites import require as require_role
+from coordinator.ration import Places, Ration
+from coordinator.records import IssuedInvite, Role
+from coordinator.rules import RULES, Caller, require_complete, require_size
+from coordinator.translate import require_bounded
 from swarm import log
-from swarm.errors import ProtocolError, SwarmError
+from swarm.errors import OverloadError, ProtocolError, SwarmError, UsageError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.version import PROTOCOL_VERSION
 
@@ -20,77 +32,163 @@ _STATUS = {
     "USAGE": grpc.StatusCode.INVALID_ARGUMENT,
     "HANDED_OVER": grpc.StatusCode.FAILED_PRECONDITION,
     "REFUSED": grpc.StatusCode.PERMISSION_DENIED,
+    "BANNED": grpc.StatusCode.PERMISSION_DENIED,
+    "LOGIN": grpc.StatusCode.UNAUTHENTICATED,
     "INVITE_EXPIRED": grpc.StatusCode.UNAUTHENTICATED,
     "INVITE_REVOKED": grpc.StatusCode.UNAUTHENTICATED,
     "INVITE_UNKNOWN": grpc.StatusCode.UNAUTHENTICATED,
     "PROTOCOL": grpc.StatusCode.FAILED_PRECONDITION,
     "UNKNOWN_RUN": grpc.StatusCode.NOT_FOUND,
     "NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "OVERLOAD": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "DISK": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "CORRUPT": grpc.StatusCode.DATA_LOSS,
 }
 
-_OF_WHO_LEADS = ("GetHandover", "HandOver")
+_WINDOW_SECONDS = 60.0
+_STREAMS = 32  # of one caller at the same time: each takes a thread while it lasts
 
 
 class Gate(grpc.ServerInterceptor):
-    """Checks protocol version and invite of every call but the health check's, and translates errors. What was handed
-    over answers only to where.
+    """Holds every call but the health check's against its rule, and translates errors. What was handed over answers
+    only to where. `clock` gives seconds.
     """
 
-    def __init__(self, admission: Admission, lead: Lead) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        admission: Admission,
+        lead: Lead,
+        audit: Audit,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        require_complete(RULES)
+        self._engine = engine
         self._admission = admission
         self._lead = lead
+        self._audit = audit
+        self._rations = {name: Ration(rule.a_minute, _WINDOW_SECONDS, clock) for name, rule in RULES.items()}
+        self._streams = Places(_STREAMS)
 
     def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
         handler = continuation(details)
         if handler is None or details.method.startswith("/grpc.health."):
             return handler
+        name = details.method.rpartition("/")[2]
         if handler.response_streaming:
-            return handler._replace(unary_stream=self._streaming(handler.unary_stream))
+            return handler._replace(unary_stream=self._sending(name, handler.unary_stream))
         if handler.request_streaming:
-            return handler._replace(stream_unary=self._single(handler.stream_unary))
-        leads = details.method.rpartition("/")[2] not in _OF_WHO_LEADS
-        return handler._replace(unary_unary=self._single(handler.unary_unary, leads))
+            return handler._replace(stream_unary=self._receiving(name, handler.stream_unary))
+        return handler._replace(unary_unary=self._single(name, handler.unary_unary))
 
-    def _single(self, call: Callable[..., Any], leads: bool = True) -> Callable[..., Any]:
+    def _single(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(request: Any, context: grpc.ServicerContext) -> Any:
             try:
-                self._check(context, leads)
-                return call(request, context)
+                invite = self.check(name, request, context)
+                answer = call(request, context)
+                self._audit.done(name, invite.id, host_of(context.peer()), request, answer)
+                return answer
             except Exception as error:
-                return _refuse(context, error)
+                return self._refuse(name, request, context, error)
 
         return guarded
 
-    def _streaming(self, call: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    def _sending(self, name: str, call: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
         def guarded(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             try:
-                self._check(context)
-                yield from call(request, context)
+                invite = self.check(name, request, context)
+                with self._place(invite, context):
+                    yield from call(request, context)
             except Exception as error:
-                _refuse(context, error)
+                self._refuse(name, request, context, error)
 
         return guarded
 
-    def _check(self, context: grpc.ServicerContext, leads: bool = True) -> None:
-        theirs = sent_with(context).get("swarm-protocol", "none")
-        if theirs != str(PROTOCOL_VERSION):
-            older = not theirs.isdigit() or int(theirs) < PROTOCOL_VERSION
-            raise ProtocolError(
-                f"The caller speaks version {theirs} of the protocol, the coordinator version {PROTOCOL_VERSION}.",
-                f"Upgrade garage-swarm {'on this machine' if older else 'at the coordinator: tell the maintainer'}.",
+    def _receiving(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The first message of a stream says whose it is."""
+
+        def guarded(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+            first = None
+            try:
+                invite = self._enter(name, context)
+                with self._place(invite, context):
+                    first = next(requests, None)
+                    if first is None:
+                        raise UsageError("Nothing was sent.", "Use the same version of garage-swarm.")
+                    self._look(name, first, invite, context)
+                    return call(chain([first], _of_fitting_size(name, requests)), context)
+            except Exception as error:
+                return self._refuse(name, first, context, error)
+
+        return guarded
+
+    def check(self, name: str, request: Any, context: grpc.ServicerContext) -> IssuedInvite:
+        """The invite of a call that may be made. Raises ProtocolError, UsageError, RefusedError, OverloadError, …"""
+        invite = self._enter(name, context)
+        self._look(name, request, invite, context)
+        return invite
+
+    def _enter(self, name: str, context: grpc.ServicerContext) -> IssuedInvite:
+        """The caller's invite, when it may make the call at all and not too often. Raises ProtocolError, RefusedError,
+        OverloadError, HandedOverError.
+        """
+        _require_version(sent_with(context).get("swarm-protocol", "none"))
+        invite = self._admission.caller(context)
+        if RULES[name].caller is Caller.MAINTAINER:
+            require_role(invite, Role.MAINTAINER)
+        if not self._rations[name].permits(_key(invite, context)):
+            raise OverloadError(
+                f"More than {RULES[name].a_minute} calls {name} came in a minute with this invite from this address.",
+                "Wait a minute. If nothing is wrong here, the maintainer can give out several invites.",
             )
-        self._admission.caller(context)
-        if leads:
+        if not RULES[name].always:
             self._lead.require()
+        return invite
+
+    def _look(self, name: str, request: Any, invite: IssuedInvite, context: grpc.ServicerContext) -> None:
+        """Raises UsageError for a message that is too large, RefusedError when another member's process sent it."""
+        require_size(name, request)
+        require_bounded(request)
+        if RULES[name].caller is Caller.MEMBER:
+            membership.require(self._engine.state, request.member_id, session_of(context), invite.id)
+
+    @contextmanager
+    def _place(self, invite: IssuedInvite, context: grpc.ServicerContext) -> Iterator[None]:
+        with self._streams.taken(_key(invite, context)) as there:
+            if not there:
+                raise OverloadError(
+                    f"{_STREAMS} files are under way already with this invite at this address.", "Try again later."
+                )
+            yield
+
+    def _refuse(self, name: str, request: Any, context: grpc.ServicerContext, error: Exception) -> None:
+        """End the call with the error's code; the detail of an unexpected one stays in the server's log."""
+        if not isinstance(error, SwarmError):
+            logger.exception("a call failed")
+            error = SwarmError("The coordinator failed at this call.", "Its log says why; tell the maintainer.")
+        member = getattr(request, "member_id", "")
+        self._audit.refused(name, self._admission.name(context), host_of(context.peer()), member, error)
+        detail = pb.ErrorDetail(code=error.code, what=error.what, remedy=error.remedy)
+        context.set_trailing_metadata((("swarm-error-bin", detail.SerializeToString()),))
+        context.abort(_STATUS.get(error.code, grpc.StatusCode.INTERNAL), error.what)
 
 
-def _refuse(context: grpc.ServicerContext, error: Exception) -> None:
-    """End the call with the error's code; the detail of an unexpected one stays in the server's log."""
-    if not isinstance(error, SwarmError):
-        logger.exception("a call failed")
-        error = SwarmError("The coordinator failed at this call.", "Its log says why; tell the maintainer.")
-    detail = pb.ErrorDetail(code=error.code, what=error.what, remedy=error.remedy)
-    context.set_trailing_metadata((("swarm-error-bin", detail.SerializeToString()),))
-    context.abort(_STATUS.get(error.code, grpc.StatusCode.INTERNAL), error.what)
+def _of_fitting_size(name: str, requests: Iterator[Any]) -> Iterator[Any]:
+    for request in requests:
+        require_size(name, request)
+        require_bounded(request)
+        yield request
+
+
+def _key(invite: IssuedInvite, context: grpc.ServicerContext) -> str:
+    """Whom a ration is for: who uses one invite at one address, or, of IPv6, in one network."""
+    return f"{invite.id} {network_of(context.peer())}"
+
+
+def _require_version(theirs: str) -> None:
+    if theirs != str(PROTOCOL_VERSION):
+        older = not (theirs.isdecimal() and len(theirs) < 10) or int(theirs) < PROTOCOL_VERSION
+        raise ProtocolError(
+            f"The caller speaks version {theirs} of the protocol, the coordinator version {PROTOCOL_VERSION}.",
+            f"Upgrade garage-swarm {'on this machine' if older else 'at the coordinator: tell the maintainer'}.",
+        )

@@ -13,9 +13,9 @@ from typing import Literal
 from immutables import Map
 
 from coordinator.tempo import Tempo
-from swarm.ranges import Range, among, merge, subtract, total
+from swarm.ranges import LAST, Range, among, merge, subtract, total
 
-END = 1 << 62  # past every position a run can reach; fits a signed 64-bit column
+END = LAST
 CLOSED_KEPT = 32_768  # a late report may still name a closed lease that is among so many last ones
 
 Outcome = Literal["counted", "expired", "rejected"]

@@ -1,36 +1,61 @@
-"""How often one address may ask for something that costs the coordinator more than an answer."""
+"""How much of the coordinator one caller may have: how often it may ask, and how much of it at the same time."""
 
 from __future__ import annotations
 
 import threading
-from collections import defaultdict, deque
-from collections.abc import Callable
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class Ration:
-    """`tries` of each address within `window` seconds. Threads may share it; `clock` gives seconds."""
+    """`tries` of each caller within `window` seconds. Threads may share it; `clock` gives seconds."""
 
     def __init__(self, tries: int, window: float, clock: Callable[[], float]) -> None:
         self.tries = tries
         self.window = window
         self._clock = clock
-        self._asked: dict[str, deque[float]] = defaultdict(deque)
+        self._asked: OrderedDict[str, deque[float]] = OrderedDict()  # who asked last is the last
         self._lock = threading.Lock()
 
-    def permits(self, host: str) -> bool:
-        """Whether `host` may ask now; if so, that is counted."""
+    def permits(self, caller: str) -> bool:
+        """Whether `caller` may ask now; if so, that is counted."""
         with self._lock:
             now = self._clock()
             self._forget(now - self.window)
-            if len(self._asked[host]) >= self.tries:
+            times = self._asked.setdefault(caller, deque())
+            while times and times[0] <= now - self.window:
+                times.popleft()
+            if len(times) >= self.tries:
                 return False
-            self._asked[host].append(now)
+            times.append(now)
+            self._asked.move_to_end(caller)
             return True
 
     def _forget(self, before: float) -> None:
-        """What was asked so long ago; who asked nothing since takes no memory."""
-        for host, times in list(self._asked.items()):
-            while times and times[0] <= before:
-                times.popleft()
-            if not times:
-                del self._asked[host]
+        """Who asked nothing since takes no memory."""
+        while self._asked and next(iter(self._asked.values()))[-1] <= before:
+            self._asked.popitem(last=False)
+
+
+class Places:
+    """`number` of each caller at the same time. Threads may share it."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._taken = Counter[str]()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def taken(self, caller: str) -> Iterator[bool]:
+        """Whether there was a place, which is free again after the block."""
+        with self._lock:
+            there = self._taken[caller] < self._number
+            self._taken[caller] += there
+        try:
+            yield there
+        finally:
+            with self._lock:
+                self._taken[caller] -= there
+                if not self._taken[caller]:
+                    del self._taken[caller]

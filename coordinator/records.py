@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from coordinator.ledger import Claim, Entry
+from swarm.identity import key_of
 from swarm.ranges import Range
 
 
@@ -54,6 +55,18 @@ class IssuedInvite:
 
     def __str__(self) -> str:
         return f"Invite {self.id}{f' ({self.note})' if self.note else ''}"
+
+
+@dataclass(frozen=True)
+class Ban:
+    """A key is let in no more, in none of its seats. `key` is the id of its first seat, `name` that of the member that
+    was named, `why` the maintainer's reason, which the member is told. Unix seconds.
+    """
+
+    key: str
+    name: str
+    why: str
+    banned_at: float
 
 
 @dataclass(frozen=True)
@@ -112,7 +125,13 @@ class Member:
     invite: str = ""
     session: str = ""
     lineage: int = 0
+    since: float = 0.0  # Unix seconds, when it joined first; 0 before that was kept
     left: str = ""  # why it is gone, as far as this process of the coordinator knows
+
+    @property
+    def key(self) -> str:
+        """The id of its key's first seat."""
+        return key_of(self.id)
 
     @property
     def furthest(self) -> int:
@@ -157,6 +176,14 @@ class Filed:
     key: str
     member: str
     round: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """In how many rounds a member's samples counted, and why some were rejected the last time."""
+
+    rounds: int = 0
+    rejected_why: str = ""
 
 
 @dataclass(frozen=True)

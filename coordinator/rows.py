@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from coordinator.ledger import Entry, Lease, Return
-from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Member, Metrics, Role, RollBack
+from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, Metrics, Role, RollBack
 from swarm.ranges import Range, subtract
 
 
@@ -29,6 +29,7 @@ def member_row(member: Member) -> dict[str, Any]:
         "rejected",
         "invite",
         "session",
+        "since",
     )
     return {key: getattr(member, key) for key in kept}
 
@@ -44,6 +45,10 @@ def member(row: Row[Any]) -> Member:
 
 def invite(row: Row[Any]) -> IssuedInvite:
     return IssuedInvite(**{**_values(row), "role": Role(row.role)})
+
+
+def ban(row: Row[Any]) -> Ban:
+    return Ban(**_values(row))
 
 
 def lease_row(lease: Lease) -> dict[str, Any]:

@@ -18,6 +18,9 @@ from coordinator import decisions as d
 from coordinator import events as e
 from coordinator import history, lock
 from coordinator.admission import Admission, new_token
+from coordinator.artefacts import Artefacts, read_artefacts
+from coordinator.audit import Audit
+from coordinator.bans import barred
 from coordinator.blobs import Blobs
 from coordinator.bootstrap import Addresses, Bootstrap
 from coordinator.engine import Engine
@@ -26,7 +29,7 @@ from coordinator.handover import FILE, Lead, require_lead
 from coordinator.history import History
 from coordinator.nodepass import NodePapers
 from coordinator.records import Checkpoint, Terms
-from coordinator.servicer import Artefacts, Servicer, read_artefacts
+from coordinator.servicer import Servicer
 from coordinator.state import State
 from coordinator.store import Store, open_store
 from swarm import log
@@ -39,7 +42,8 @@ from swarm.tensorfile import atomic_write, state_digest
 
 logger = log.get(__name__)
 
-_THREADS = 32
+_THREADS = 64
+_CALLS = 1024  # at the same time, those that wait for a thread too; more are refused
 _TICK_SECONDS = 1.0
 _ABSENCE_SECONDS = 5.0  # without a tick: this process did not run, or the clock was set
 _STOP_SECONDS = 2.0
@@ -132,7 +136,12 @@ class Coordinator:
         self._resources.callback(store.close)
         engine, told = _engine(settings, artefacts, store, blobs)
         members = Addresses(settings.data_dir, lambda: _addresses(engine.state))
-        papers = NodePapers(settings.spec.run.name, certificate, tuple, settings.data_dir / "p2p.papers")
+        papers = NodePapers(
+            settings.spec.run.name,
+            certificate,
+            lambda: barred(engine.state, time.time()),
+            settings.data_dir / "p2p.papers",
+        )
         bootstrap = Bootstrap(self._bootstrap_command(papers), members.known, settings.data_dir / "p2p.folder", papers)
         self._resources.callback(bootstrap.stop)
         bootstrap.start()
@@ -142,7 +151,10 @@ class Coordinator:
         self._lead = lead = Lead(settings.data_dir, engine)
         known = (lambda: bootstrap.maddrs, admission, told.id, lead, certificate)
         servicer = Servicer(settings.spec, artefacts, engine, *known)
-        self._serve(servicer, Gate(admission, lead))
+        audit = Audit(settings.data_dir)
+        self._resources.callback(audit.close)
+        engine.on_decision = audit.decided
+        self._serve(servicer, Gate(engine, admission, lead, audit))
         threading.Thread(target=self._keep_time, args=(engine, members, told), name="ticks", daemon=True).start()
 
     def _bootstrap_command(self, papers: NodePapers) -> tuple[str, ...]:
@@ -159,6 +171,7 @@ class Coordinator:
         server = grpc.server(
             ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc"),
             interceptors=[gate],
+            maximum_concurrent_rpcs=_CALLS,
             options=_OPTIONS,
         )
         add_CoordinatorServicer_to_server(servicer, server)

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from itertools import chain
+from typing import TypeVar
 
 import grpc
 
+from coordinator import bans, divergence, translate
 from coordinator import decisions as d
-from coordinator import divergence, translate
 from coordinator import events as e
-from coordinator.admission import Admission, sent_with
+from coordinator.admission import LONGEST_SESSION, Admission, session_of
+from coordinator.artefacts import Artefacts
 from coordinator.dialback import DialBack, host_of
 from coordinator.engine import Engine
 from coordinator.handover import Lead
+from coordinator.login import Login
 from coordinator.probe import Probe
 from coordinator.ration import Ration
-from coordinator.records import Checkpoint, RoundReport
+from coordinator.records import Checkpoint, RoundReport, Standing
 from coordinator.state import State
 from swarm import receipts
-from swarm.chunks import blob_of
-from swarm.errors import CorruptError, NotFoundError, UnknownRunError, UsageError
+from swarm.errors import NotFoundError, UnknownRunError, UsageError
 from swarm.identity import ServerCertificate, member_id
 from swarm.proto import coordinator_pb2 as pb
 from swarm.proto.coordinator_pb2_grpc import CoordinatorServicer
@@ -33,51 +32,8 @@ from swarm.version import __version__
 
 _ROUNDS_SHOWN = 20
 _MAX_LEASE = 1 << 32
-_MOST_MEMBERS = 4096
-_MOST_RECALLED = 8192  # more than a peer remembers
-_LONGEST_SESSION = 64  # characters
 _PROBES = 60  # measurements of a line, of one address in a minute
 _D = TypeVar("_D")
-
-
-@dataclass(frozen=True)
-class Artefacts:
-    """What preparation made of the run spec; see "State, files, names" in docs/architecture.md."""
-
-    model: tuple[pb.Blob, ...]
-    shards: tuple[pb.Blob, ...]
-    heldout: pb.Blob
-    layout: pb.DataLayout
-    data: pb.DataFacts
-    checkpoint: dict[str, Any]
-    base: tuple[pb.Blob, ...]  # the frozen base's weights; empty for method full
-
-    @property
-    def blobs(self) -> tuple[pb.Blob, ...]:
-        return (*self.model, *self.shards, self.heldout)
-
-    @property
-    def epoch_samples(self) -> int:
-        return sum(self.layout.shard_samples)
-
-
-def read_artefacts(path: Path) -> Artefacts:
-    """Raises NotFoundError, and CorruptError when the file is not what preparation writes."""
-    try:
-        made = json.loads(path.read_text())
-        return Artefacts(
-            tuple(map(blob_of, made["model"])),
-            tuple(map(blob_of, made["shards"])),
-            blob_of(made["heldout"]),
-            pb.DataLayout(**made["layout"]),
-            pb.DataFacts(**made["facts"]),
-            made["checkpoint"],
-            tuple(map(blob_of, made["base"])),
-        )
-    except FileNotFoundError as error:
-        raise NotFoundError(f"{path} is missing: the run was never prepared.", "Use swarm launch.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptError(f"{path.name} is torn or was altered; it is not used.", f"Delete {path}.") from error
 
 
 class Servicer(CoordinatorServicer):
@@ -103,6 +59,7 @@ class Servicer(CoordinatorServicer):
         self._history = history
         self._lead = lead
         self._certificate = certificate
+        self._login = Login(spec.run.name, certificate)
         self._dial_back = DialBack()
         self._probe = Probe(Ration(_PROBES, 60.0, time.monotonic))
 
@@ -171,13 +128,15 @@ class Servicer(CoordinatorServicer):
 
     def HandOver(self, request: pb.HandOverRequest, context: grpc.ServicerContext) -> pb.Handover:
         self._state(request.run)
-        self._admission.require_maintainer(context)
         return pb.Handover(text=self._lead.hand_over(request.host, request.port))
+
+    def Challenge(self, request: pb.ChallengeRequest, context: grpc.ServicerContext) -> pb.ChallengeResponse:
+        self._state(request.run)
+        return pb.ChallengeResponse(nonce=self._login.challenge(request.public_key))
 
     def Join(self, request: pb.JoinRequest, context: grpc.ServicerContext) -> pb.JoinResponse:
         self._state(request.run)
-        if len(request.public_key) != 32:
-            raise UsageError("A member's public key has 32 bytes.", "Use the same version of garage-swarm.")
+        self._login.require(request, session_of(context))
         member = member_id(request.public_key, request.seat)
         name, credit = translate.line(request.name, 64) or "unnamed", translate.line(request.credit, 64)
         joining = e.Join(
@@ -188,8 +147,8 @@ class Servicer(CoordinatorServicer):
             request.round,
             credit,
             invite=self._admission.caller(context).id,
-            session=_session(context),
-            replaces=request.replaces[:_LONGEST_SESSION],
+            session=session_of(context),
+            replaces=request.replaces[:LONGEST_SESSION],
             lineage=request.lineage,
         )
         [joined] = _of(self._engine.apply(joining), d.MemberJoined)
@@ -202,10 +161,14 @@ class Servicer(CoordinatorServicer):
             history=self._history,
         )
 
+    def GetPass(self, request: pb.PassRequest, context: grpc.ServicerContext) -> pb.PassResponse:
+        member = self._state(request.run).members[request.member_id]
+        return pb.PassResponse(**{"pass": self._login.issue(member, request.peer_id, self._admission.caller(context))})
+
     def Heartbeat(self, request: pb.HeartbeatRequest, context: grpc.ServicerContext) -> pb.HeartbeatResponse:
         self._state(request.run)
         pulse = translate.pulse(request)
-        self._engine.apply(e.Heartbeat(request.member_id, pulse, _session(context), request.lineage))
+        self._engine.apply(e.Heartbeat(request.member_id, pulse, session_of(context), request.lineage))
         state = self._engine.state
         newest = state.evaluations.get(max(state.evaluations, default=-1))
         return pb.HeartbeatResponse(
@@ -218,11 +181,12 @@ class Servicer(CoordinatorServicer):
             went_back=divergence.went_back(state),
             halted=state.halted,
             history=self._history,
+            barred=bans.barred(state, time.time()),
         )
 
     def Leave(self, request: pb.LeaveRequest, context: grpc.ServicerContext) -> pb.LeaveResponse:
         self._state(request.run)
-        self._engine.apply(e.Leave(request.member_id, request.reason[:200], _session(context)))
+        self._engine.apply(e.Leave(request.member_id, request.reason[:200], session_of(context)))
         return pb.LeaveResponse()
 
     def DialBack(self, request: pb.DialBackRequest, context: grpc.ServicerContext) -> pb.DialBackResponse:
@@ -236,8 +200,8 @@ class Servicer(CoordinatorServicer):
 
     def GrantRound(self, request: pb.GrantRoundRequest, context: grpc.ServicerContext) -> pb.GrantRoundResponse:
         self._state(request.run)
-        members = frozenset(request.members[:_MOST_MEMBERS])
-        asked = e.AskRound(request.member_id, request.round, members, _session(context), request.blind)
+        members = frozenset(request.members)
+        asked = e.AskRound(request.member_id, request.round, members, session_of(context), request.blind)
         made = self._engine.apply(asked)
         denied = _of(made, d.RoundDenied)
         return pb.GrantRoundResponse(granted=not denied, why="; ".join(item.why for item in denied))
@@ -245,7 +209,7 @@ class Servicer(CoordinatorServicer):
     def TakeLease(self, request: pb.TakeLeaseRequest, context: grpc.ServicerContext) -> pb.TakeLeaseResponse:
         self._state(request.run)
         wish = min(request.samples, _MAX_LEASE)
-        made = self._engine.apply(e.TakeLease(request.member_id, wish, _session(context)))
+        made = self._engine.apply(e.TakeLease(request.member_id, wish, session_of(context)))
         for granted in _of(made, d.LeaseGranted):
             lease = granted.lease
             span = translate.range_message(lease.range)
@@ -255,7 +219,7 @@ class Servicer(CoordinatorServicer):
     def ReportRounds(self, request: pb.ReportRoundsRequest, context: grpc.ServicerContext) -> pb.ReportRoundsResponse:
         self._state(request.run)
         reports = tuple(translate.round_report(request.member_id, report) for report in request.reports)
-        made = self._engine.apply(e.Report(request.member_id, reports, session=_session(context)))
+        made = self._engine.apply(e.Report(request.member_id, reports, session=session_of(context)))
         answered = [item for item in made if isinstance(item, d.ReportFiled | d.ReportKnown)]
         return pb.ReportRoundsResponse(
             receipts=[translate.receipt_message(receipt) for item in answered for receipt in item.receipts],
@@ -270,8 +234,8 @@ class Servicer(CoordinatorServicer):
 
     def RecallLeases(self, request: pb.RecallLeasesRequest, context: grpc.ServicerContext) -> pb.RecallLeasesResponse:
         self._state(request.run)
-        found = tuple(map(translate.recalled, request.leases[:_MOST_RECALLED]))
-        made = self._engine.apply(e.Recall(request.member_id, found, _session(context)))
+        found = tuple(map(translate.recalled, request.leases))
+        made = self._engine.apply(e.Recall(request.member_id, found, session_of(context)))
         return pb.RecallLeasesResponse(samples=sum(again.samples for again in _of(made, d.LeasesRecalled)))
 
     def GetLedger(self, request: pb.GetLedgerRequest, context: grpc.ServicerContext) -> pb.GetLedgerResponse:
@@ -291,7 +255,7 @@ class Servicer(CoordinatorServicer):
     ) -> pb.ReportEvaluationResponse:
         self._state(request.run)
         found = translate.evaluation(request.member_id, request.evaluation)
-        made = self._engine.apply(e.Evaluated(request.member_id, found, _session(context)))
+        made = self._engine.apply(e.Evaluated(request.member_id, found, session_of(context)))
         denied = _of(made, d.EvaluationDenied)
         return pb.ReportEvaluationResponse(accepted=not denied, why="; ".join(item.why for item in denied))
 
@@ -308,7 +272,7 @@ class Servicer(CoordinatorServicer):
         self._state(request.run)
         offered = translate.offered(request.member_id, request.checkpoint, time.time())
         self._engine.blobs.path(offered.sha256)
-        made = self._engine.apply(e.OfferCheckpoint(request.member_id, offered, _session(context)))
+        made = self._engine.apply(e.OfferCheckpoint(request.member_id, offered, session_of(context)))
         why = next(item.why for item in _of(made, d.CheckpointOffered))
         offset = 0 if why else self._engine.blobs.arrived(offered.sha256)
         return pb.OfferCheckpointResponse(wanted=not why, offset=offset, why=why)
@@ -320,7 +284,7 @@ class Servicer(CoordinatorServicer):
             if any(item.sha256 == first.sha256 for item in self._engine.state.checkpoints.values()):
                 return pb.UploadResponse(complete=True)  # another member was faster
             raise NotFoundError("This file was not asked for.", "Offer the checkpoint again.")
-        chunks = (chunk.data for chunk in _chain(first, request))
+        chunks = (chunk.data for chunk in chain([first], request))
         whole = self._engine.blobs.receive(offered.sha256, offered.size, first.offset, chunks)
         if whole and first.sha256 in self._engine.state.offers:
             self._engine.uploaded(offered)
@@ -339,20 +303,42 @@ class Servicer(CoordinatorServicer):
 
     def MakeInvite(self, request: pb.MakeInviteRequest, context: grpc.ServicerContext) -> pb.MakeInviteResponse:
         self._state(request.run)
-        self._admission.require_maintainer(context)
         token, made = self._admission.make(request.role, request.days, translate.line(request.note, 100))
         return pb.MakeInviteResponse(token=token, invite=translate.invite_message(made, 0))
 
     def ListInvites(self, request: pb.ListInvitesRequest, context: grpc.ServicerContext) -> pb.ListInvitesResponse:
         self._state(request.run)
-        self._admission.require_maintainer(context)
         return pb.ListInvitesResponse(invites=[translate.invite_message(*pair) for pair in self._admission.made()])
 
     def RevokeInvite(self, request: pb.RevokeInviteRequest, context: grpc.ServicerContext) -> pb.RevokeInviteResponse:
         self._state(request.run)
-        self._admission.require_maintainer(context)
         revoked = self._admission.revoke(request.id)
         return pb.RevokeInviteResponse(invite=translate.invite_message(revoked, 0))
+
+    def ListPeers(self, request: pb.ListPeersRequest, context: grpc.ServicerContext) -> pb.ListPeersResponse:
+        state, standings = self._state(request.run), self._engine.store.standings()
+        members = [state.members[key] for key in sorted(state.members)]
+        return pb.ListPeersResponse(
+            peers=[
+                translate.peer_message(
+                    it, self._admission.of(it.invite), state.bans.get(it.key), standings.get(it.id, Standing())
+                )
+                for it in members
+            ]
+        )
+
+    def Ban(self, request: pb.BanRequest, context: grpc.ServicerContext) -> pb.BanResponse:
+        key, name = bans.member_named(self._state(request.run), request.member)
+        if not (why := translate.line(request.why, 200).rstrip(".")):
+            raise UsageError("A ban needs a reason: the member is told.", "Say it with --why.")
+        self._engine.apply(e.Ban(key, name, why))
+        return pb.BanResponse(ban=translate.ban_message(self._engine.state.bans[key]))
+
+    def Unban(self, request: pb.UnbanRequest, context: grpc.ServicerContext) -> pb.UnbanResponse:
+        state = self._state(request.run)
+        key = bans.ban_named(state, request.member)
+        self._engine.apply(e.Unban(key))
+        return pb.UnbanResponse(ban=translate.ban_message(state.bans[key]))
 
     def _state(self, run: str) -> State:
         """The run's state. Raises UnknownRunError when the call is about another run."""
@@ -361,11 +347,6 @@ class Servicer(CoordinatorServicer):
                 f"This coordinator has no run {run!r}; it coordinates {self._spec.run.name}.", "Check the invite."
             )
         return self._engine.state
-
-
-def _session(context: grpc.ServicerContext) -> str:
-    """The name that the calling process gave itself."""
-    return sent_with(context).get("swarm-session", "")[:_LONGEST_SESSION]
 
 
 def _checkpoint(state: State, checkpoint: Checkpoint) -> pb.Checkpoint:
@@ -379,8 +360,3 @@ def _rounds(state: State) -> list[pb.Round]:
 
 def _of(made: list[d.Decision], kind: type[_D]) -> list[_D]:
     return [item for item in made if isinstance(item, kind)]
-
-
-def _chain(first: pb.UploadChunk, rest: Iterator[pb.UploadChunk]) -> Iterator[pb.UploadChunk]:
-    yield first
-    yield from rest

@@ -9,7 +9,7 @@ from immutables import Map
 
 from coordinator import decisions as d
 from coordinator.ledger import Ledger
-from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Member, RollBack, Terms
+from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, RollBack, Terms
 from coordinator.rounds import Poll
 from coordinator.tempo import Tempo
 
@@ -19,8 +19,9 @@ Votes = Map[int, Poll]
 @dataclass(frozen=True)
 class State:
     """A run. `checkpoints` and `evaluations` are accepted ones by round, `offers` wanted ones by their SHA-256,
-    `invites` all that were made, by id, `grants` who may make a round where that was asked, `rollbacks` every going
-    back by rule. `tempo` is that of the live members; before `due` (Unix seconds) no membership or lease ends alone,
+    `invites` all that were made, by id, `bans` by key, `barred` until when the passes of members that
+    were put out might count, `grants` who may make a round where that was asked, `rollbacks` every going back by
+    rule. `tempo` is that of the live members; before `due` (Unix seconds) no membership or lease ends alone,
     before `settled` nothing is lent.
     """
 
@@ -35,6 +36,8 @@ class State:
     offers: Mapping[str, Checkpoint] = field(default_factory=dict)
     evaluations: Mapping[int, Evaluation] = field(default_factory=dict)
     invites: Mapping[str, IssuedInvite] = field(default_factory=dict)
+    bans: Mapping[str, Ban] = field(default_factory=dict)
+    barred: Mapping[str, float] = field(default_factory=dict)
     grants: Mapping[int, frozenset[str]] = field(default_factory=dict)
     rollbacks: tuple[RollBack, ...] = ()
 

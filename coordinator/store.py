@@ -6,7 +6,6 @@ The decisions of a tick are written in one transaction before any caller is answ
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -30,18 +29,20 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
 
 from coordinator import decisions as d
 from coordinator import rows
+from coordinator.bans import with_barred
 from coordinator.checkpoints import newest
 from coordinator.grants import KEPT as GRANTS_KEPT
 from coordinator.ledger import END, Entry, Ledger
-from coordinator.records import Checkpoint, Evaluation, Filed, Receipt, Terms
+from coordinator.records import Checkpoint, Evaluation, Filed, Receipt, Standing, Terms
 from coordinator.rounds import Poll
 from coordinator.seal import Seal
+from coordinator.sqlerrors import in_our_words
 from coordinator.state import State
 from coordinator.tables import (
+    bans,
     checkpoints,
     entries,
     evaluations,
@@ -56,9 +57,7 @@ from coordinator.tables import (
     rollbacks,
     votes,
 )
-from swarm.errors import CorruptError, DiskError, SwarmError
 from swarm.ranges import Range, gaps, merge
-from swarm.sqlitefile import code, is_damage
 
 _LOG_SHOWN = 50
 
@@ -77,6 +76,8 @@ class Store(Protocol):
     def newest_entry(self) -> int: ...
 
     def filed(self) -> tuple[list[Filed], set[str]]: ...
+
+    def standings(self) -> dict[str, Standing]: ...
 
     def recent_decisions(self) -> list[str]: ...
 
@@ -112,7 +113,7 @@ class SqlStore:
 
     def create(self) -> None:
         """Make the tables, and give them the columns of this version. Raises CorruptError, DiskError, SwarmError."""
-        with _in_our_words():
+        with in_our_words():
             if self._seal:
                 self._seal.open()
             metadata.create_all(self._engine)
@@ -138,7 +139,7 @@ class SqlStore:
 
     def write(self, made: Iterable[d.Decision], now: float) -> None:
         """Put the decisions of one tick on disk, all or none. Raises DiskError, SwarmError."""
-        with _in_our_words(), self._engine.begin() as connection:
+        with in_our_words(), self._engine.begin() as connection:
             for decision in made:
                 self._write(connection, decision)
                 if sentence := str(decision):
@@ -189,6 +190,10 @@ class SqlStore:
                 connection.execute(delete(checkpoints).where(self._mine(checkpoints), _is(checkpoints, checkpoint)))
             case d.InviteMade(invite) | d.InviteRevoked(invite):
                 self._put(connection, invites, asdict(invite))
+            case d.MemberBanned(ban):
+                self._put(connection, bans, asdict(ban))
+            case d.MemberUnbanned(ban):
+                connection.execute(delete(bans).where(self._mine(bans), bans.c.key == ban.key))
             case d.EvaluationAccepted(evaluation):
                 self._put(connection, evaluations, rows.evaluation_row(evaluation))
             case d.EvaluationDropped(evaluation):
@@ -282,10 +287,11 @@ class SqlStore:
                 checkpoints=kept,
                 evaluations={row.round: rows.evaluation(row) for row in self._all(connection, evaluations)},
                 invites={found.id: found for found in map(rows.invite, self._all(connection, invites))},
+                bans={row.key: rows.ban(row) for row in self._all(connection, bans)},
                 rollbacks=tuple(map(rows.rollback, self._all(connection, rollbacks))),
                 grants={row.round: frozenset(json.loads(row.members)) for row in granted},
             )
-            return state.with_members(map(rows.member, self._all(connection, members)))
+            return with_barred(state.with_members(map(rows.member, self._all(connection, members))))
 
     def _load_ledger(self, connection: Connection, terms: Terms, since: int) -> Ledger:
         written = self._all(connection, entries)
@@ -344,6 +350,17 @@ class SqlStore:
             kept = self._all(connection, reports)
             return [Filed(row.key, row.member, row.round) for row in kept], set(named.scalars())
 
+    def standings(self) -> dict[str, Standing]:
+        """How each member stands in the ledger that is in it at all."""
+        mine, by = self._mine(entries), entries.c.member
+        rounds = select(by, func.count(entries.c.round.distinct()).label("rounds")).where(mine, _is_state("counted"))
+        newest = select(func.max(entries.c.number)).where(mine, _is_state("rejected")).group_by(by)
+        reasons = select(by, entries.c.why).where(entries.c.number.in_(newest))
+        with self._reading() as connection:
+            counted = {row.member: row.rounds for row in connection.execute(rounds.group_by(by))}
+            why = {row.member: row.why for row in connection.execute(reasons)}
+        return {member: Standing(counted.get(member, 0), why.get(member, "")) for member in counted | why}
+
     def recent_decisions(self) -> list[str]:
         """The last decisions that are worth a sentence, newest first."""
         newest = select(log.c.text).where(self._mine(log)).order_by(log.c.number.desc()).limit(_LOG_SHOWN)
@@ -352,7 +369,7 @@ class SqlStore:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with _in_our_words(), self._engine.connect() as connection:
+        with in_our_words(), self._engine.connect() as connection:
             yield connection
 
     def _all(self, connection: Connection, table: Any) -> Sequence[Row[Any]]:
@@ -371,30 +388,5 @@ def _of_round(evaluation: Evaluation) -> Any:
     return evaluations.c.round == evaluation.round
 
 
-@contextmanager
-def _in_our_words() -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        raise _translated(error.orig) from error
-    except sqlite3.Error as error:
-        raise _translated(error) from error
-
-
-def _translated(error: BaseException | None) -> SwarmError:
-    state = getattr(error, "sqlstate", None)
-    if is_damage(error):
-        return CorruptError(
-            f"The run's database, coordinator.sqlite, is torn or was altered: {error}.",
-            "Stop the coordinator, and put back a copy with `swarm restore`.",
-        )
-    if code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) or state == "53100":
-        return DiskError(
-            "The disk is full or fails; the coordinator could not write.",
-            "Free some space; nothing acknowledged is lost.",
-        )
-    if code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
-        return DiskError(f"The run's database cannot be written: {error}.", "Check the folder given with --data-dir.")
-    return SwarmError(
-        f"The run's database failed: {error}.", "Look at the coordinator's log; nothing acknowledged is lost."
-    )
+def _is_state(name: str) -> Any:
+    return entries.c.state == name

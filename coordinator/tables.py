@@ -31,6 +31,7 @@ members = Table(
     Column("invite", String(64), nullable=False, server_default=""),
     Column("session", String(64), nullable=False, server_default=""),
     Column("holds", BigInteger, nullable=False, server_default="0"),
+    Column("since", Float(53), nullable=False, server_default="0"),
 )
 
 # Times are Unix seconds, 0 is never.
@@ -44,6 +45,16 @@ invites = Table(
     Column("expires_at", Float(53), nullable=False),
     Column("revoked_at", Float(53), nullable=False),
     Column("note", Text, nullable=False),
+)
+
+bans = Table(
+    "bans",
+    metadata,
+    _run(),
+    Column("key", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("banned_at", Float(53), nullable=False),
 )
 
 leases = Table(

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from coordinator import checkpoints, divergence, evaluations, grants, invites
+from coordinator import bans, checkpoints, divergence, evaluations, grants, invites, membership
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import Entry, Ledger
@@ -44,6 +44,10 @@ def _apply(state: State, event: e.Event, now: float, seed: str) -> Step:
             return invites.make(state, event)
         case e.RevokeInvite():
             return _revoke(state, event, now)
+        case e.Ban():
+            return _ban(state, event, now)
+        case e.Unban():
+            return bans.lifted(state, event.key)
         case e.Resumed():
             return _resume(state, event, now), []
         case e.CheckpointUploaded():
@@ -53,16 +57,14 @@ def _apply(state: State, event: e.Event, now: float, seed: str) -> Step:
 
 
 def _apply_of_member(state: State, event: e.MemberEvent, now: float, seed: str) -> Step:
-    member = state.members.get(event.member)
-    if member is None or not member.live:
-        return state, [d.Refused("This membership has ended, or was never one.", "Join again.")]
-    if member.session != event.session:
-        return state, [d.Refused("Another process with this identity has this membership now.", "Join again.")]
+    if refused := membership.refusal(state, event.member, event.session):
+        return state, [refused]
+    member = state.members[event.member]
     match event:
         case e.Heartbeat():
             return divergence.heard(_beat(state, member, event, now), member)
         case e.Leave():
-            return _end_membership(state, member, event.reason)
+            return membership.end(state, member, event.reason)
         case e.TakeLease():
             return _lease(state, member, event.samples, now, random.Random(seed))
         case e.Report():
@@ -91,6 +93,8 @@ def _answer(state: State, member: Member, event: e.AskRound | e.OfferCheckpoint 
 
 def _join(state: State, event: e.Join, now: float) -> Step:
     """Leases of an earlier membership are not extended any more."""
+    if banned := bans.refusal(state, event.member):
+        return state, [banned]
     seat, why = seat_for(state, event)
     if not seat:
         return state, [d.Refused(f"This machine cannot join: {why}.", "Stop some of them, or use another identity.")]
@@ -109,31 +113,38 @@ def _join(state: State, event: e.Join, now: float) -> Step:
         invite=event.invite,
         session=event.session,
         lineage=event.lineage,
+        since=before.since if before else now,
     )
+    state = replace(state, barred={key: until for key, until in state.barred.items() if key != seat})
     return state.with_member(member), [d.MemberJoined(member, again=before is not None, why=why)]
 
 
 def _revoke(state: State, event: e.RevokeInvite, now: float) -> Step:
     """The members that joined with the invite end with it."""
     state, made = invites.revoke(state, event, now)
-    for member in state.live if made else []:
-        if member.invite == event.id:
-            state, more = _end_membership(state, member, "its invite was revoked")
-            made = [*made, *more]
-    return state, made
+    return _put_out(state, made, lambda member: member.invite == event.id, "its invite was revoked")
+
+
+def _ban(state: State, event: e.Ban, now: float) -> Step:
+    """All seats of the key end with it."""
+    state, made = bans.banned(state, event.key, event.name, event.why, now)
+    return _put_out(state, made, lambda member: member.key == event.key, f"banned: {event.why}")
+
+
+def _put_out(state: State, made: list[d.Decision], whom: Callable[[Member], bool], why: str) -> Step:
+    """End those memberships, if anything was decided, and let everybody know."""
+    if not made:
+        return state, []
+    for member in filter(whom, state.live):
+        state, more = membership.end(state, member, why)
+        made = [*made, *more]
+    return bans.with_barred(state), made
 
 
 def _beat(state: State, member: Member, event: e.Heartbeat, now: float) -> State:
     seen = replace(member, last_seen=now, heard=True, pulse=event.pulse, lineage=event.lineage)
     ledger = state.ledger.extend(member.id, member.first_lease, now + state.terms.lease_seconds)
     return replace(state.with_member(seen), ledger=ledger)
-
-
-def _end_membership(state: State, member: Member, why: str) -> Step:
-    gone = replace(member, live=False, holds=0, left=why)
-    state, made = state.with_member(gone), [d.MemberLeft(gone, why)]
-    state, expired = expire(state, state.ledger.held_by(member.id), f"{member.name} left")
-    return state, [*made, *expired]
 
 
 def _resume(state: State, event: e.Resumed, now: float) -> State:
@@ -155,7 +166,7 @@ def _elapse(state: State, now: float) -> Step:
     for member in state.live:
         if now - member.last_seen > _patience(state, member):
             why = f"no sign of life for {now - member.last_seen:.0f} s"
-            state, more = _end_membership(state, member, why)
+            state, more = membership.end(state, member, why)
             made += more
     overdue = [lease for lease in state.ledger.leases.values() if lease.deadline <= now]
     state, more = expire(state, sorted(overdue, key=lambda lease: lease.number), "its time ran out")

@@ -6,8 +6,11 @@ import hashlib
 import re
 from collections.abc import Sequence
 
+from google.protobuf.message import Message
+
 from coordinator.ledger import Claim, Entry, Lease, Recalled
 from coordinator.records import (
+    Ban,
     Checkpoint,
     Evaluation,
     IssuedInvite,
@@ -17,11 +20,24 @@ from coordinator.records import (
     Quarantine,
     Receipt,
     RoundReport,
+    Standing,
 )
 from coordinator.rounds import RoundSummary
 from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
-from swarm.ranges import Range
+from swarm.ranges import LAST, Range
+
+_ADDRESSES = 32  # of one member: everybody who joins is told them
+
+
+def require_bounded(message: Message) -> None:
+    """Raises UsageError for a number that no table can hold: no peer counts that far."""
+    for _, value in message.ListFields():
+        for one in [value] if isinstance(value, int | float | str | bytes | Message) else value:
+            if isinstance(one, Message):
+                require_bounded(one)
+            elif isinstance(one, int) and one > LAST:
+                raise UsageError(f"{one} is no number that a peer sends.", "Use the same version of garage-swarm.")
 
 
 def line(text: str, limit: int) -> str:
@@ -41,17 +57,41 @@ def invite_message(invite: IssuedInvite, members: int) -> pb.InviteRecord:
     )
 
 
+def ban_message(ban: Ban) -> pb.BanRecord:
+    return pb.BanRecord(key=ban.key, name=ban.name, why=ban.why, banned_at=ban.banned_at)
+
+
+def peer_message(member: Member, invite: IssuedInvite | None, ban: Ban | None, standing: Standing) -> pb.PeerRecord:
+    return pb.PeerRecord(
+        member_id=member.id,
+        name=member.name,
+        live=member.live,
+        why=member.left,
+        invite=member.invite,
+        invite_note=invite.note if invite else "",
+        role=invite.role if invite else "",
+        since=member.since,
+        last_seen=member.last_seen,
+        rounds=standing.rounds,
+        counted_samples=max(0, member.counted),
+        rejected_samples=member.rejected,
+        rejected_why=standing.rejected_why,
+        banned_at=ban.banned_at if ban else 0.0,
+        banned_why=ban.why if ban else "",
+    )
+
+
 def pulse(message: pb.HeartbeatRequest) -> Pulse:
     return Pulse(
-        phase=message.phase,
-        why=message.why,
+        phase=line(message.phase, 32),
+        why=line(message.why, 200),
         round=message.round,
         samples_in_round=message.samples_in_round,
         samples_per_second=message.samples_per_second,
         loss=message.loss,
-        maddrs=tuple(message.maddrs),
+        maddrs=tuple(line(address, 300) for address in message.maddrs[:_ADDRESSES]),
         device=line(message.device, 100),
-        digest=message.digest,
+        digest=message.digest[:64],
         quarantine=_quarantine(message.quarantine) if message.HasField("quarantine") else None,
     )
 
@@ -88,8 +128,7 @@ def round_report(member: str, message: pb.RoundReport) -> RoundReport:
 
 
 def _claim(message: pb.LeasedRange) -> Claim:
-    start = message.range.start
-    return Claim(message.lease_id, Range(start, max(start, message.range.stop)))
+    return Claim(message.lease_id, _range(message.range))
 
 
 def offered(member: str, message: pb.Checkpoint, now: float) -> Checkpoint:
@@ -151,7 +190,9 @@ def recalled(message: pb.RecalledLease) -> Recalled:
 
 
 def _range(message: pb.Range) -> Range:
-    return Range(message.start, message.stop)
+    """Empty when it ends before it starts. Nobody was ever lent positions beyond the last one."""
+    start = min(message.start, LAST)
+    return Range(start, min(max(start, message.stop), LAST))
 
 
 def receipt_message(receipt: Receipt) -> pb.Receipt:

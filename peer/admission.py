@@ -17,12 +17,13 @@ from peer.needs import Needs, needs_of
 from swarm import paths
 from swarm.checks import Check, Level, failed
 from swarm.client import CoordinatorClient
-from swarm.errors import RefusedError, UnfitError
+from swarm.errors import CorruptError, RefusedError, UnfitError
 from swarm.neighbour import load
 from swarm.proto import coordinator_pb2 as pb
 from swarm.runspec import RunSpec, loads
 
 _CALLS = 5
+_CONFIG = 1 << 20  # bytes of a config.json
 _PROBE_SECONDS = 1.5  # each way
 
 
@@ -112,6 +113,16 @@ def _config(client: CoordinatorClient, run: pb.Run) -> dict[str, Any]:
     """The model's config.json, a small file."""
     for blob in run.model:
         if blob.name == "config.json":
-            found: dict[str, Any] = json.loads(client.download_range(blob.sha256, 0, blob.size))
-            return found
+            return _read(client.download_range(blob.sha256, 0, min(blob.size, _CONFIG)))
     return {}
+
+
+def _read(data: bytes) -> dict[str, Any]:
+    """Raises CorruptError."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise CorruptError("The run's config.json cannot be read.", "Do not join this run; tell its maintainer.")
+    return found

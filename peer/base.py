@@ -10,7 +10,7 @@ from typing import Any
 
 from peer.held import found
 from swarm import stamps
-from swarm.chunks import CHUNK, Manifest, blob_of, chunked
+from swarm.chunks import CHUNK, Manifest, blob_of, chunked, require_data
 from swarm.errors import ModelError, from_os_error
 from swarm.tensorfile import atomic_write
 
@@ -101,8 +101,11 @@ def _require_same(manifest: Manifest, path: Path, folder: Path) -> None:
 
 
 def model_folder(folder: Path, files: Sequence[Manifest], cache: Path) -> None:
-    """Give the base's files their own names in the model's folder, where transformers looks for them."""
+    """Give the base's files their own names in the model's folder, where transformers looks for them. Raises
+    CorruptError for files that are no weights.
+    """
     for manifest in files:
+        require_data(manifest.name)
         link(cache / manifest.sha256, folder / manifest.name)
 
 

@@ -28,6 +28,7 @@ def row_norms(rows: Rows) -> Rows:
 
 
 def squares(values: NDArray[np.floating]) -> float:
-    """The sum of squares of `values` [d]."""
+    """The sum of squares of `values` [d]; infinite when it is too large."""
     wide = values.astype(np.float64)
-    return float(row_sums((wide * wide)[None])[0])
+    with np.errstate(over="ignore"):
+        return float(row_sums((wide * wide)[None])[0])

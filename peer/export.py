@@ -70,7 +70,10 @@ def _merge(folder: Path, out: Path) -> None:
     """Add the adapter of `out` to the base's weights, in fp32, and keep the result in the base's own type."""
     from peft import PeftModel
 
-    base: Any = built(folder, lambda: AutoModelForCausalLM.from_pretrained(folder, local_files_only=True))
+    load = AutoModelForCausalLM.from_pretrained
+    base: Any = built(
+        folder, lambda: load(folder, local_files_only=True, use_safetensors=True, trust_remote_code=False)
+    )
     dtype = base.dtype
     model: Any = PeftModel.from_pretrained(base.float(), out)
     _save(model.merge_and_unload().to(dtype), out)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from peer.base import link
-from swarm.chunks import require_plain
+from swarm.chunks import require_data, require_sha256
 from swarm.client import CoordinatorClient
 from swarm.errors import from_os_error
 from swarm.proto import coordinator_pb2 as pb
@@ -40,6 +40,7 @@ class Files:
         return self._fetched(blob, self._folder)
 
     def _fetched(self, blob: pb.Blob, folder: Path) -> Path:
+        require_sha256(blob)
         path = folder / blob.sha256
         with self._lock:
             if not _whole(path, blob.size, blob.sha256):
@@ -54,7 +55,7 @@ class Files:
         folder = self._folder.parent / "model"
         folder.mkdir(parents=True, exist_ok=True)
         for blob in blobs:
-            require_plain(blob.name)
+            require_data(blob.name)
             with self._lock:
                 link(self.blob(blob), folder / blob.name)
         return folder

@@ -44,7 +44,8 @@ def _small(config: Any) -> nn.Module:
     if text.__dict__.get("layer_types"):
         text.layer_types = text.layer_types[:_LAYERS]
     with torch.random.fork_rng(devices=[]):
-        model: nn.Module = built(config.model_type, lambda: AutoModelForCausalLM.from_config(small))
+        load = AutoModelForCausalLM.from_config
+        model: nn.Module = built(config.model_type, lambda: load(small, trust_remote_code=False))
     return model.eval()
 
 

@@ -74,5 +74,10 @@ def _missing(blob: pb.Blob, here: Collection[str]) -> int:
 
 
 def _activations(length: int, config: Mapping[str, Any]) -> int:
-    width, layers = int(config.get("hidden_size", 0)), int(config.get("num_hidden_layers", 0))
-    return 34 * length * width * layers + 8 * length * int(config.get("vocab_size", 0))
+    width, layers, words = (_number(config.get(key)) for key in ("hidden_size", "num_hidden_layers", "vocab_size"))
+    return 34 * length * width * layers + 8 * length * words
+
+
+def _number(value: object) -> int:
+    """0 for what a model's configuration cannot mean: it is a stranger's."""
+    return value if isinstance(value, int) and 0 <= value < 1 << 32 else 0

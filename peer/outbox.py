@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swarm import log
-from swarm.errors import DiskError
+from swarm.errors import CorruptError, DiskError
 from swarm.sqlitefile import companions, flaw
+from swarm.tensorfile import state_digest
 
 logger = log.get(__name__)
 
@@ -181,3 +182,16 @@ def _noted() -> Iterator[None]:
         yield
     except DiskError as error:
         logger.warning("%s", error)
+
+
+def holds(path: Path, digest: str) -> bool:
+    """Whether the file holds that state. One that was torn while it waited would be refused again and again, and all
+    that waits behind it would never be sent.
+    """
+    try:
+        if state_digest(path) == digest:
+            return True
+    except CorruptError as error:
+        logger.warning("%s", error)
+    logger.warning("%s does not hold the state that it was kept as; it is not sent", path)
+    return False

@@ -15,15 +15,16 @@ from pathlib import Path
 
 from peer.fetch import keep_checkpoint
 from peer.leases import Leased, LeasedRange
-from peer.outbox import AGAIN, CHECKPOINT, EVALUATION, REPORT, Item, Outbox
+from peer.outbox import AGAIN, CHECKPOINT, EVALUATION, REPORT, Item, Outbox, holds
 from peer.recall import recalled
 from swarm import log, notes
 from swarm.client import CoordinatorClient
-from swarm.errors import CorruptError, DiskError, HaltedError, RefusedError, SwarmError, UnreachableError, from_os_error
+from swarm.errors import DiskError, HaltedError, RefusedError, SwarmError, UnreachableError, from_os_error
+from swarm.identity import Identity
 from swarm.papers import Hearing
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Range
-from swarm.tensorfile import sha256_file, state_digest
+from swarm.tensorfile import sha256_file
 
 logger = log.get(__name__)
 
@@ -31,6 +32,7 @@ _REPORTS_AT_ONCE = 100
 _ALL = 1 << 31
 _OFFER_AGAIN_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
+_BEATS = 0.05, 600.0  # seconds between heartbeats, whatever the coordinator says
 
 
 @dataclass
@@ -48,7 +50,7 @@ class Standing:
 class Who:
     """How this peer introduces itself."""
 
-    public_key: bytes
+    identity: Identity
     name: str
     credit: str
     seat: int
@@ -106,8 +108,8 @@ class Session:
     def _enter(self, round_: int) -> tuple[str, bool]:
         """Why it is in another seat, and whether the coordinator had forgotten what it was reminded of."""
         who = self._who
-        answer = self._client.join(who.public_key, who.name, round_, who.credit, who.seat, who.replaces, self.lineage)
-        self.member_id, self._interval = answer.member_id, answer.heartbeat_seconds
+        answer = self._client.join(who.identity, who.name, round_, who.credit, who.seat, who.replaces, self.lineage)
+        self.member_id, self._interval = answer.member_id, min(_BEATS[1], max(_BEATS[0], answer.heartbeat_seconds))
         self._standing.before = max(0, answer.counted - self._standing.counted)
         self._renewal = ""
         return answer.why, self._remind(answer.history)
@@ -187,10 +189,11 @@ class Session:
     def lease(self, samples: int) -> Leased:
         """Ask for samples to train on. Raises UnreachableError."""
         answer = self._client.take_lease(self.member_id, samples)
-        if not answer.lease_id:
+        lent = Range(answer.range.start, answer.range.stop)
+        if not (answer.lease_id and lent and lent.sound and len(lent) <= samples):
             return Leased(None, answer.why)
         self._outbox.remember(pb.LeasedRange(lease_id=answer.lease_id, range=answer.range).SerializeToString())
-        return Leased(LeasedRange(answer.lease_id, Range(answer.range.start, answer.range.stop)))
+        return Leased(LeasedRange(answer.lease_id, lent))
 
     def grant(self, round_: int, members: list[str], blind: bool) -> bool:
         """Whether the coordinator lets these members make the round. Raises UnreachableError."""
@@ -363,7 +366,7 @@ class Session:
         """
         checkpoint = pb.Checkpoint.FromString(item.body)
         path = self.checkpoint_path(checkpoint.round)
-        if path.exists() and _holds(path, checkpoint.digest):
+        if path.exists() and holds(path, checkpoint.digest):
             checkpoint.sha256, checkpoint.size = sha256_file(path), path.stat().st_size
             answer = self._client.offer_checkpoint(self.member_id, checkpoint)
             if answer.wanted:
@@ -384,16 +387,3 @@ def halted(why: str) -> HaltedError:
         f"The run was stopped: {why}. There is nothing to train.",
         "Nothing is wrong here. Ask the run's maintainer, who can export the last good model and launch a run from it.",
     )
-
-
-def _holds(path: Path, digest: str) -> bool:
-    """Whether the file holds that state. One that was torn while it waited would be refused again and again, and all
-    that waits behind it would never be sent.
-    """
-    try:
-        if state_digest(path) == digest:
-            return True
-    except CorruptError as error:
-        logger.warning("%s", error)
-    logger.warning("%s does not hold the state that it was kept as; it is not sent", path)
-    return False

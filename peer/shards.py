@@ -31,7 +31,7 @@ class Shards:
         self._shards = manifests(setup.shards)
         self._folder = Path(setup.folder) / "blobs"
         layout = setup.layout
-        self._layout = Layout(tuple(layout["shard_samples"]), layout["sequence_length"], layout["seed"])
+        self._layout = Layout.received(layout["shard_samples"], layout["sequence_length"], layout["seed"])
         self._batches = Batches(self._layout, tuple(shard.sha256 for shard in self._shards), self._fetch)
 
     def offer(self) -> None:

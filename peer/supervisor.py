@@ -130,9 +130,9 @@ class Supervisor:
             return False
         if run.halted:
             raise halted(run.halted)
-        key = Identity.of(self._options.data_dir, paths.home()).public_key
+        identity = Identity.of(self._options.data_dir, paths.home())
         note = self._seat.folder / "session"  # of the last process here: it has ended, its seat is free for this one
-        who = Who(key, self._options.name, self._options.credit, self._seat.number, notes.kept(note))
+        who = Who(identity, self._options.name, self._options.credit, self._seat.number, notes.kept(note))
         self._session = Session(
             self._client, who, self._outbox, self._checkpoints, self._desk.standing, self._options.door.send
         )

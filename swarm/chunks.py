@@ -14,6 +14,8 @@ from swarm.proto import coordinator_pb2 as pb
 
 CHUNK = 4 << 20  # bytes; a gigabyte is 256 chunks
 _READ = 512 << 10  # bytes
+_LARGEST = 256 << 20  # bytes of a chunk: whoever fetches one has it in memory
+_DATA = (".safetensors", ".json", ".txt", ".jinja", ".model", ".tiktoken")
 _DIGEST = 32  # bytes of a SHA-256
 
 
@@ -34,6 +36,8 @@ class Manifest:
     def of(cls, blob: pb.Blob) -> Manifest:
         """Raises CorruptError for a name that is no plain file name, and for chunks that do not make up the file."""
         require_plain(blob.name)
+        if min(blob.chunk_size or blob.size, blob.size) > _LARGEST:
+            raise _nonsense(blob.name, f"a chunk of it has {min(blob.chunk_size or blob.size, blob.size)} bytes")
         if not blob.chunk_size:
             return cls(blob.name, blob.sha256, blob.size, blob.size, (_digest(blob),))
         digests = tuple(blob.chunks[i : i + _DIGEST] for i in range(0, len(blob.chunks), _DIGEST))
@@ -90,6 +94,20 @@ def require_plain(name: str) -> None:
     """Raises CorruptError for a name that could lead out of the folder it is meant for."""
     if "/" in name or "\0" in name or name in ("", ".", ".."):
         raise _nonsense(name, "that is no plain file name")
+
+
+def require_data(name: str) -> None:
+    """Raises CorruptError for the name of a file that is no plain data, though it were never opened: transformers would
+    take code or pickled weights where it finds them.
+    """
+    require_plain(name)
+    if not name.endswith(_DATA):
+        raise _nonsense(name, f"a model's files end in {', '.join(_DATA)}")
+
+
+def require_sha256(blob: pb.Blob) -> None:
+    """Raises CorruptError for a file that is not named by a SHA-256: on disk it has that name."""
+    _digest(blob)
 
 
 def _count(size: int, chunk_size: int) -> int:

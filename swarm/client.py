@@ -8,26 +8,29 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Self, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2
 
-from swarm import log
+from swarm import log, streams
 from swarm.errors import (
     CorruptError,
     HandedOverError,
     HandoverError,
+    LoginError,
     ProtocolError,
     SwarmError,
     UnreachableError,
     from_os_error,
 )
 from swarm.handover import Handover, later, verified
+from swarm.identity import Identity
 from swarm.invite import Invite
+from swarm.passes import answer
 from swarm.proto import coordinator_pb2 as pb
 from swarm.proto.coordinator_pb2_grpc import CoordinatorStub
 from swarm.tls import certificate
@@ -41,9 +44,7 @@ _QUICK = 10.0
 _LEDGER = 60.0  # a long run's ledger has many rows
 _GOODBYE = 2.0  # leaving must not hold up an exit
 _SLICE = 60.0  # a download goes on in a new call after this; a call without a byte has failed
-_CHUNK = 256 << 10  # bytes
 _SLOWEST = 32 << 10  # bytes per second; an upload that is slower is given up
-_PROBE = bytes(16 << 10)  # sent to measure a line
 
 _Response = TypeVar("_Response")
 
@@ -73,7 +74,7 @@ class CoordinatorClient:
         )
 
     @classmethod
-    def connect(cls, invite: Invite, timeout: float = 5.0, known: str = "") -> CoordinatorClient:
+    def connect(cls, invite: Invite, timeout: float = 5.0, known: str = "") -> Self:
         """A client whose coordinator is the one that the invite names, and serves; `known` is a kept hand-over.
 
         Raises InviteError, UnreachableError, RefusedError, ProtocolError, HandoverError.
@@ -145,13 +146,6 @@ class CoordinatorClient:
         """The latest hand-over that the coordinator knows, signed; empty without one."""
         return str(self._call(self._stub.GetHandover, pb.GetHandoverRequest(run=self._given.run)).text)
 
-    def hand_over(self, host: str, port: int) -> str:
-        """Let the coordinator lead no more; the signed hand-over. Raises RefusedError unless the invite is a
-        maintainer's.
-        """
-        request = pb.HandOverRequest(run=self.invite.run, host=host, port=port)
-        return str(self._call(self._stub.HandOver, request).text)
-
     def _ask_where(self) -> None:
         with suppress(ProtocolError):  # one of an earlier version is never handed over
             if text := self.where():
@@ -162,7 +156,7 @@ class CoordinatorClient:
         self._channels.append(channel(self.invite, self._pem))
         self._stub = CoordinatorStub(self._channels[-1])
 
-    def __enter__(self) -> CoordinatorClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -182,7 +176,7 @@ class CoordinatorClient:
 
     def join(
         self,
-        public_key: bytes,
+        identity: Identity,
         name: str,
         round_: int = 0,
         credit: str = "",
@@ -190,7 +184,7 @@ class CoordinatorClient:
         replaces: str = "",
         lineage: int = 0,
     ) -> pb.JoinResponse:
-        """Become a member, or renew the membership; `public_key` has 32 bytes, `name` is what others see.
+        """Become a member, or renew the membership, by showing that the identity is ours; `name` is what others see.
 
         `round_` is that of the state which this process holds already: a run does not go back behind it, unless it did
         so by rule since the `lineage` that this process knows (see Run). `credit` is the name in the model card, empty
@@ -199,7 +193,7 @@ class CoordinatorClient:
         """
         request = pb.JoinRequest(
             run=self.invite.run,
-            public_key=public_key,
+            public_key=identity.public_key,
             name=name,
             version=__version__,
             round=round_,
@@ -208,7 +202,22 @@ class CoordinatorClient:
             replaces=replaces,
             lineage=lineage,
         )
+        try:
+            return self._log_in(identity, request)
+        except LoginError:  # a coordinator that was restarted in between knows its challenge no more
+            return self._log_in(identity, request)
+
+    def _log_in(self, identity: Identity, request: pb.JoinRequest) -> pb.JoinResponse:
+        asked = pb.ChallengeRequest(run=request.run, public_key=request.public_key)
+        nonce = self._call(self._stub.Challenge, asked).nonce
+        words = answer(request.run, self.invite.fingerprint, nonce, request.seat, self.session)
+        request.nonce, request.signature = nonce, identity.sign(words)
         return self._call(self._stub.Join, request)
+
+    def get_pass(self, member_id: str, peer_id: bytes) -> bytes:
+        """What this member shows to others (swarm.passes), for its libp2p node `peer_id`. Raises RefusedError."""
+        request = pb.PassRequest(run=self.invite.run, member_id=member_id, peer_id=peer_id)
+        return bytes(getattr(self._call(self._stub.GetPass, request), "pass"))
 
     def heartbeat(self, beat: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
         """Say what this member does; `beat.run` is filled in. Raises RefusedError when it must join again."""
@@ -242,7 +251,7 @@ class CoordinatorClient:
 
     def send_probe(self, seconds: float) -> float:
         """Bytes per second that reach the coordinator, by its clock, measured for about so long."""
-        answer = self._call(self._stub.SendProbe, _probe_chunks(seconds), _QUICK + 3 * seconds)
+        answer = self._call(self._stub.SendProbe, streams.probe(seconds), _QUICK + 3 * seconds)
         return answer.size / max(answer.seconds, 1e-6)
 
     def grant_round(
@@ -307,7 +316,7 @@ class CoordinatorClient:
             with path.open("rb") as file:
                 timeout = _QUICK + _SLICE + (path.stat().st_size - offset) / _SLOWEST
                 file.seek(offset)
-                return self._call(self._stub.Upload, _chunks(first, file, may_send), timeout)
+                return self._call(self._stub.Upload, streams.chunks(first, file, may_send), timeout)
         except OSError as error:
             raise from_os_error(error, f"sending {path.name}") from error
 
@@ -325,7 +334,7 @@ class CoordinatorClient:
         data = bytearray()
         while (before := len(data)) < length:
             try:
-                _take(data, length, self._stream(sha256, offset + before))
+                streams.take(data, length, self._stream(sha256, offset + before))
             except UnreachableError:
                 if len(data) == before:
                     raise
@@ -334,19 +343,6 @@ class CoordinatorClient:
                     f"The coordinator's copy of {sha256[:16]}… is shorter than it says.", "Tell the run's maintainer."
                 )
         return bytes(data[:length])
-
-    def make_invite(self, role: str, days: float, note: str) -> pb.MakeInviteResponse:
-        """A new invite, for `days` days, 0 for ever. Raises RefusedError unless this one is a maintainer's."""
-        request = pb.MakeInviteRequest(run=self.invite.run, role=role, days=days, note=note)
-        return self._call(self._stub.MakeInvite, request)
-
-    def invites(self) -> list[pb.InviteRecord]:
-        """All invites of the run, the oldest first. Raises RefusedError unless this one is a maintainer's."""
-        return list(self._call(self._stub.ListInvites, pb.ListInvitesRequest(run=self.invite.run)).invites)
-
-    def revoke_invite(self, id_: str) -> pb.InviteRecord:
-        """Take an invite back: its members are refused. Raises RefusedError, NotFoundError."""
-        return self._call(self._stub.RevokeInvite, pb.RevokeInviteRequest(run=self.invite.run, id=id_)).invite
 
     def _stream(self, sha256: str, offset: int) -> Generator[bytes, None, None]:
         """The blob's bytes from `offset` on; closing the iterator ends the call."""
@@ -381,23 +377,3 @@ class CoordinatorClient:
             raise said from error
         except ValueError as error:  # grpc's word for a closed channel
             raise UnreachableError(f"The connection to {self.invite.address} is closed.") from error
-
-
-def _take(data: bytearray, length: int, stream: Generator[bytes, None, None]) -> None:
-    with closing(stream):
-        while len(data) < length and (part := next(stream, None)) is not None:
-            data += part
-
-
-def _chunks(first: pb.UploadChunk, file: BinaryIO, may_send: Callable[[int], None]) -> Iterator[pb.UploadChunk]:
-    yield first
-    while data := file.read(_CHUNK):
-        may_send(len(data))
-        yield pb.UploadChunk(data=data)
-
-
-def _probe_chunks(seconds: float) -> Iterator[pb.Chunk]:
-    """gRPC takes the next one when the line has room again."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        yield pb.Chunk(data=_PROBE)

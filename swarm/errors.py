@@ -5,11 +5,14 @@
     ├── SpecError              exit 3    the run spec is wrong: names key, line, what was found, what would be right
     ├── InviteError            exit 4    the invite cannot be read, or names another coordinator
     ├── UnreachableError       exit 5    no answer from the coordinator or the swarm
-    │   └── HandedOverError    exit 23   the run is led from another address now; peers follow by themselves
+    │   ├── HandedOverError    exit 23   the run is led from another address now; peers follow by themselves
+    │   └── OverloadError      exit 26   the coordinator was asked too often, or has too much to do; ask again later
     ├── RefusedError           exit 6    the coordinator refused: not a member, not allowed
     │   ├── InviteExpiredError exit 18   the invite's time is over
     │   ├── InviteRevokedError exit 19   the maintainer took the invite back
-    │   └── InviteUnknownError exit 20   the coordinator never made this invite
+    │   ├── InviteUnknownError exit 20   the coordinator never made this invite
+    │   ├── BannedError        exit 27   the maintainer banned this key from the run; the message says why
+    │   └── LoginError         exit 25   who joins did not show that it has the key that it names
     ├── ProtocolError          exit 7    the two sides speak different versions of the protocol
     ├── UnknownRunError        exit 8    the coordinator has no such run
     ├── DataError              exit 9    the data is missing, empty, or too short
@@ -137,8 +140,20 @@ class InviteUnknownError(RefusedError):
     code, exit_code = "INVITE_UNKNOWN", 20
 
 
+class BannedError(RefusedError):
+    code, exit_code = "BANNED", 27
+
+
+class LoginError(RefusedError):
+    code, exit_code = "LOGIN", 25
+
+
 class HandedOverError(UnreachableError):
     code, exit_code = "HANDED_OVER", 23
+
+
+class OverloadError(UnreachableError):
+    code, exit_code = "OVERLOAD", 26
 
 
 class HandoverError(SwarmError):

@@ -22,6 +22,7 @@ from swarm.invite import Invite, address_of
 logger = log.get(__name__)
 
 _FORMAT = "garage-swarm-handover-1"
+_LARGEST = 8192  # letters
 _DISTRUST = "Nothing was followed. When a run has moved, its maintainer has a new invite for you."
 
 
@@ -63,6 +64,8 @@ def signed(statement: Handover, certificate: ServerCertificate) -> str:
 def verified(text: str, run: str, fingerprint_: str) -> Handover:
     """What the text says, when the coordinator with this fingerprint signed it for this run. Raises HandoverError."""
     try:
+        if len(text) > _LARGEST:
+            raise ValueError("it is too long")
         parts = json.loads(text)
         der = base64.b64decode(parts["certificate"], validate=True)
         found = Handover(**parts["statement"])
@@ -74,7 +77,7 @@ def verified(text: str, run: str, fingerprint_: str) -> Handover:
             raise ValueError("it has no such number")
         if not signed_by(x509.load_der_x509_certificate(der), _bytes(parts["statement"]), signature):
             raise ValueError("its signature is not the coordinator's")
-    except (InviteError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (InviteError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise HandoverError(f"A hand-over of the run {run} is forged or torn: {error}.", _DISTRUST) from error
     return found
 

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     EllipticCurvePublicKey,
     generate_private_key,
 )
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -58,6 +58,11 @@ def member_id(public_key: bytes, seat: int = 0) -> str:
         )
     name = hashlib.sha256(public_key).hexdigest()[:16]
     return f"{name}-{seat}" if seat else name
+
+
+def key_of(member: str) -> str:
+    """The id of the first seat of a member's key: what all its seats have in common."""
+    return member.partition("-")[0]
 
 
 def fingerprint(certificate_der: bytes) -> str:
@@ -113,6 +118,19 @@ class Identity:
     @property
     def member_id(self) -> str:
         return member_id(self.public_key)
+
+    def sign(self, words: bytes) -> bytes:
+        """64 bytes, for `signed_with`."""
+        return self.private_key.sign(words)
+
+
+def signed_with(public_key: bytes, words: bytes, signature: bytes) -> bool:
+    """Whether the owner of a peer's public key signed these words; no bytes are too odd to ask."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, words)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 @dataclass(frozen=True)

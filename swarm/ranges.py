@@ -14,6 +14,11 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
+from swarm.errors import CorruptError
+
+_SHARD = 1 << 20  # samples: far beyond what preparation puts into one
+LAST = 1 << 62  # past every position that a run can reach; fits a signed 64-bit column
+
 
 class Range(NamedTuple):
     """Positions start ≤ p < stop."""
@@ -26,6 +31,11 @@ class Range(NamedTuple):
 
     def __bool__(self) -> bool:
         return self.stop > self.start
+
+    @property
+    def sound(self) -> bool:
+        """Whether a run can have such a range: what a stranger sends may end before it starts."""
+        return 0 <= self.start <= self.stop <= LAST
 
     def covers(self, other: Range) -> bool:
         return self.start <= other.start and other.stop <= self.stop
@@ -105,6 +115,17 @@ class Layout:
     shard_samples: tuple[int, ...]
     sequence_length: int
     seed: int
+
+    @classmethod
+    def received(cls, shard_samples: Iterable[int], sequence_length: int, seed: int) -> Layout:
+        """What a coordinator says. Raises CorruptError for what preparation never makes: order and rows of a shard are
+        lists in memory.
+        """
+        found = cls(tuple(shard_samples), sequence_length, seed)
+        sound = all(0 < samples <= _SHARD for samples in found.shard_samples)
+        if not (sound and found.shard_samples and sequence_length):
+            raise CorruptError("The coordinator's data layout makes no sense.", "Tell the run's maintainer.")
+        return found
 
     @property
     def samples_per_epoch(self) -> int:

@@ -112,6 +112,9 @@ class _Book:
 
     def read(self, entry: pb.LedgerEntry) -> None:
         part = Range(entry.range.start, entry.range.stop)
+        if not part.sound:
+            self.faults.append(f"a range from {part.start} to {part.stop} is none.")
+            return
         self.members.setdefault(entry.member_id, Counter())[entry.state] += len(part)
         self.seen.add(part)
         if entry.state != "rejected":  # a rejected claim may name positions that nobody was ever lent

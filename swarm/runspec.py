@@ -26,6 +26,8 @@ from swarm.sections import (
 )
 from swarm.spec_errors import key_lines, spec_error, syntax_error
 
+_LARGEST = 1 << 16  # letters: it may be a stranger's
+
 
 class RunSpec(Section):
     """A whole run spec."""
@@ -74,9 +76,11 @@ def load(path: Path) -> RunSpec:
 
 def loads(text: str, origin: str = "run spec") -> RunSpec:
     """The run spec in `text`; `origin` names it in errors. Raises SpecError as `load` does."""
+    if len(text) > _LARGEST:
+        raise SpecError(f"{origin} has {len(text)} letters; no run spec has more than {_LARGEST}.", "Shorten it.")
     try:
         raw: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also for numbers of thousands of digits, and nesting without end
         raise syntax_error(error, origin) from error
     try:
         return RunSpec.model_validate(raw)

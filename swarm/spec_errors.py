@@ -30,11 +30,15 @@ _BOUNDS = {
 }
 
 
+_LONGEST = 50  # lines of a statement
+
+
 def key_lines(text: str) -> dict[KeyPath, int]:
     """The line of every section and key of a valid TOML text.
 
     Each statement is read by tomllib alone: lines are added until they parse. So strings and arrays over
-    several lines, dotted keys and inline tables need no grammar here.
+    several lines, dotted keys and inline tables need no grammar here. Behind a statement of very many lines, which
+    would be read as often, nothing is found.
     """
     lines: dict[KeyPath, int] = {}
     table: KeyPath = ()
@@ -44,7 +48,9 @@ def key_lines(text: str) -> dict[KeyPath, int]:
         try:
             found = list(_paths(tomllib.loads(statement)))
         except tomllib.TOMLDecodeError:
-            continue
+            if number - start < _LONGEST:
+                continue
+            return lines
         if statement.lstrip().startswith("["):
             table, found = found[-1], [()]
         lines |= {table + path: start for path in found}
@@ -59,7 +65,7 @@ def _paths(value: Mapping[str, Any], prefix: KeyPath = ()) -> Iterator[KeyPath]:
             yield from _paths(item, (*prefix, key))
 
 
-def syntax_error(error: tomllib.TOMLDecodeError, origin: str) -> SpecError:
+def syntax_error(error: Exception, origin: str) -> SpecError:
     """A text that is no TOML; tomllib's message names line and column."""
     return SpecError(
         f"{origin} is not valid TOML: {error}.",

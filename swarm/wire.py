@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from swarm.errors import ProtocolError, RefusedError, SwarmError, UnreachableError, from_code
+from swarm.errors import OverloadError, ProtocolError, RefusedError, SwarmError, UnreachableError, from_code
 from swarm.identity import SERVER_NAME
 from swarm.invite import Invite
 from swarm.proto import coordinator_pb2 as pb
@@ -29,9 +30,17 @@ def translated(error: grpc.RpcError, invite: Invite) -> SwarmError:
         return SwarmError(f"The call to {invite.address} failed: {error}.")
     for key, value in error.trailing_metadata() or ():
         if key == "swarm-error-bin":
-            detail = pb.ErrorDetail.FromString(bytes(value))
-            return from_code(detail.code, detail.what, detail.remedy)
+            return _detailed(bytes(value), invite)
     return _from_status(error.code(), error.details() or "", invite)
+
+
+def _detailed(data: bytes, invite: Invite) -> SwarmError:
+    try:
+        detail = pb.ErrorDetail.FromString(data)
+    except DecodeError:
+        what = f"The coordinator at {invite.address} refused the call, and why cannot be read."
+        return ProtocolError(what, "Use the same version of garage-swarm on both sides.")
+    return from_code(detail.code, detail.what, detail.remedy)
 
 
 def _from_status(status: grpc.StatusCode, details: str, invite: Invite) -> SwarmError:
@@ -44,4 +53,6 @@ def _from_status(status: grpc.StatusCode, details: str, invite: Invite) -> Swarm
         return RefusedError(f"{where} refused the call.", "Ask the maintainer for a new invite.")
     if status is grpc.StatusCode.UNIMPLEMENTED:
         return ProtocolError(f"{where} does not know this call.", "Use the same version of garage-swarm on both sides.")
+    if status is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return OverloadError(f"{where} takes no more at the moment: {details}.", "Try again in a minute.")
     return SwarmError(f"{where} failed ({status.name}): {details}.", "Its log says more; tell the maintainer.")

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from peer.outbox import REPORT, Outbox
 from swarm.proto import coordinator_pb2 as pb
 from tests.harness import Event, Program
-from tests.swarm_run import SwarmRun, rounds
+from tests.swarm_run import SwarmRun, rounds, took_part
+
+PATIENCE = 16.0  # seconds; a member that is silent for 15 is no member any more
 
 Shares = dict[tuple[str, int], int]  # samples of a member in a round
 
@@ -27,7 +29,7 @@ def rounds_more(count: int) -> Callable[[Event], bool]:
     seen: set[int] = set()
 
     def enough(event: Event) -> bool:
-        if event.get("event") == "round" and not event["dropped_why"]:
+        if took_part(event):
             seen.add(event["round"])
         return len(seen) >= count
 
@@ -55,6 +57,13 @@ def leave(peers: list[Program]) -> None:
         peer.interrupt()
     for peer in peers:
         assert peer.finish(30) == 0, peer.stderr
+
+
+def said(run: SwarmRun, *words: str, code: int = 0) -> str:
+    """What a command printed, which must end with this code."""
+    program = run.command(*words)
+    assert program.finish(60) == code, (program.stderr, program.events)
+    return "\n".join(str(event.get("text", event)) for event in program.events) + program.stderr
 
 
 def done(peers: list[Program]) -> Shares:
@@ -108,5 +117,10 @@ def assert_whole(run: SwarmRun, peers: list[Program]) -> None:
 
 def assert_sound(run: SwarmRun, folder: str) -> None:
     """`swarm fsck` finds nothing."""
-    check = run.command("fsck", str(run.folder / folder), "--json")
-    assert check.finish(60) == 0, check.events
+    said(run, "fsck", str(run.folder / folder), "--json")
+
+
+def assert_nobody_left(run: SwarmRun) -> None:
+    """The coordinator gave up no member and no lease."""
+    with run.client() as client:
+        assert not [text for text in client.status().decisions if "left" in text or "expired" in text]

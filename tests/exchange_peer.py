@@ -32,7 +32,6 @@ from peer.exchange.leader import Rules
 from peer.exchange.node import NodeOptions
 from peer.exchange.nodekey import NodeKey
 from peer.exchange.options import ExchangeOptions
-from peer.exchange.states import OpenState
 from peer.exchange.swarm import SwarmExchange
 from peer.line import Line
 from peer.seals import Notary, signer_of
@@ -65,7 +64,6 @@ def _all(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Tensors], 
 
 SENT = {
     "honest": _all(lambda tensor: tensor),
-    "flip": _all(lambda tensor: -tensor),
     "NaN": _all(lambda tensor: tensor * float("nan")),
     "inf": _all(lambda tensor: tensor + float("inf")),
     "large": _all(lambda tensor: tensor * 1000),
@@ -179,11 +177,6 @@ def fetch(walker: Walker, exchange: SwarmExchange) -> None:
     say("fetched", digest=fetched.digest, path=str(fetched.path), gave=gave, seconds=time.perf_counter() - began)
 
 
-def lie() -> None:
-    """Offer the right state, and send other bytes."""
-    OpenState.parts = lambda self, chunk: iter([b"x" * self.manifest.span(chunk)[1]])  # type: ignore[method-assign]
-
-
 def passed_in(folder: Path, authority: Path, identity: Identity) -> dict[str, Any]:
     """What a node needs where passes are asked for: `authority` is the folder of the coordinator's certificate."""
     key = NodeKey.made(folder / "node.key")
@@ -195,8 +188,6 @@ def passed_in(folder: Path, authority: Path, identity: Identity) -> dict[str, An
 
 def main() -> None:
     settings = json.loads(sys.argv[1])
-    if settings.get("lies"):
-        lie()
     torch.set_num_threads(1)
     closing = SampleTarget(settings["target"])
     rules = Rules(closing, settings.get("grace", 2.0), settings.get("patience", 10.0))

@@ -71,11 +71,13 @@ def frozen(process: psutil.Process) -> Iterator[None]:
                 one.resume()
 
 
-def restart(run: SwarmRun, coordinator: Program) -> Program:
-    """kill -9 of the coordinator, and another one in its place."""
+@contextmanager
+def away(run: SwarmRun, coordinator: Program) -> Iterator[None]:
+    """kill -9 of the coordinator; another one is in its place when the block ends."""
     coordinator.kill()
     coordinator.process.wait()
-    return run.launch()
+    yield
+    run.launch()
 
 
 # ── links, in the lab ──────────────────────────────────────────────────────────────────────────

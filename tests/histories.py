@@ -48,6 +48,7 @@ class History:
     known: dict[str, tuple[Receipt, ...]] = field(default_factory=dict)
     said: list[e.Report] = field(default_factory=list)
     keys: str = "k"  # what its reports' keys begin with
+    bans: float = 0.0  # the part of its events that are bans, or lift them
 
     def steps(self, count: int) -> Iterator[tuple[State, list[d.Decision], State, float]]:
         """(state before, decisions, state after, time) of each tick."""
@@ -55,7 +56,7 @@ class History:
         for number in range(count):
             self.now += rng.choice([0.0, 0.1, 1.0, 4.0, 4.0, 14.0, 16.0, 61.0])
             before = self.state
-            events = [*self._beats(rng), self._event(rng, number)]
+            events = [*self._beats(rng), self._ban(number) or self._event(rng, number)]
             self.state, made = tick(before, events, self.now, rng.getrandbits(32))
             for item in made:
                 if isinstance(item, d.LeaseGranted):
@@ -76,6 +77,14 @@ class History:
             e.Heartbeat(who, pulse, lineage=max(0, self.state.lineage - (rng.random() < 0.02)))
             for who, pulse in zip(heard, pulses, strict=True)
         ]
+
+    def _ban(self, number: int) -> e.Event | None:
+        """With chances of their own: without bans a seed tells the same story."""
+        rng = random.Random(f"{self.seed}/{number}")
+        if rng.random() >= self.bans:
+            return None
+        who = f"m{rng.randrange(4)}"
+        return e.Unban(who) if rng.random() < 0.6 else e.Ban(who, who, rng.choice(["lies", "spam"]))
 
     def _quarantine(self, rng: random.Random) -> Quarantine | None:
         """Mostly everybody's, so that the run goes back."""

@@ -85,7 +85,7 @@ class Server:
 class Volunteer:
     """One member; `acknowledged` and `rejected` are receipts that it has seen, `unheard` reports without one."""
 
-    key: bytes
+    identity: Identity
     chance: random.Random
     acknowledged: set[Counted] = field(default_factory=set)
     rejected: set[Counted] = field(default_factory=set)
@@ -96,7 +96,7 @@ class Volunteer:
         """Until the coordinator dies."""
         try:
             with CoordinatorClient.connect(invite) as client:
-                member = client.join(self.key, "volunteer", round_=self.round).member_id
+                member = client.join(self.identity, "volunteer", round_=self.round).member_id
                 while not ended.is_set():
                     self._report(client, member)
                     self._lease(client, member)
@@ -135,8 +135,7 @@ def killed(server: Server, times: int, chance: random.Random, volunteers: int = 
     """Kill it so many times at random moments of its life, also while it starts; then look at its ledger."""
     began = time.monotonic()
     people = [
-        Volunteer(Identity.from_seed(chance.randbytes(32)).public_key, random.Random(chance.random()))
-        for _ in range(volunteers)
+        Volunteer(Identity.from_seed(chance.randbytes(32)), random.Random(chance.random())) for _ in range(volunteers)
     ]
     for _ in range(times):
         with _working(people, server.begin()):

@@ -13,6 +13,7 @@ from peer.exchange.clipped import Clipped, Meeting
 from peer.exchange.parts import decoded, encoded, leaf, root
 from peer.exchange.payloads import Payloads
 from peer.exchange.reducer import Reducer
+from peer.exchange.states import OpenState
 from swarm.proto import exchange_pb2 as pb
 
 Lie = Callable[[Clipped], None]
@@ -153,6 +154,11 @@ def withheld_payload(_way: object) -> None:
     Payloads.read = read  # type: ignore[method-assign]
 
 
+def other_state(_way: object) -> None:
+    """It offers the right state, and sends other bytes."""
+    OpenState.parts = lambda self, chunk: iter([b"x" * self.manifest.span(chunk)[1]])  # type: ignore[method-assign]
+
+
 LIES: dict[str, Lie] = {
     lie.__name__: lie
     for lie in (
@@ -167,5 +173,6 @@ LIES: dict[str, Lie] = {
         other_payload,
         oversized_payload,
         withheld_payload,
+        other_state,
     )
 }

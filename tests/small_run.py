@@ -1,4 +1,4 @@
-"""A coordinator's data directory with a history in its tables, made in milliseconds and without processes."""
+"""A coordinator's data directory, with a history or served, made in milliseconds and without processes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import hashlib
 import json
 import random
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from safetensors.numpy import save
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.records import Checkpoint
+from coordinator.server import Coordinator, Settings
 from coordinator.state import State
 from coordinator.store import open_store
 from swarm.identity import server_certificate
 from swarm.invite import Invite
-from swarm.runspec import example
+from swarm.runspec import example, load
 from swarm.tensorfile import state_digest
 from tests.histories import TERMS, History
 
@@ -85,6 +87,22 @@ def small_run(folder: Path, seed: int = 11, steps: int = 120) -> State:
         store.write(made, now)
     store.close()
     return history.state
+
+
+@contextmanager
+def coordinating(folder: Path) -> Iterator[Coordinator]:
+    """A real coordinator of a prepared run, in this process and without a bootstrap node, while the block lasts. It
+    waits for nobody's heartbeats.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    prepared(folder)
+    spec, host = load(folder / "run.toml"), "127.0.0.1"
+    coordinator = Coordinator(Settings(folder, host, 0, host, spec, (), heartbeat_seconds=600.0))
+    coordinator.start()
+    try:
+        yield coordinator
+    finally:
+        coordinator.stop()
 
 
 # ── damage ───────────────────────────────────────────────────────────────────────────────────────

@@ -15,6 +15,7 @@ import torch
 
 from peer.exchange.average import Average
 from peer.exchange.base import Update
+from peer.exchange.carrier import Carrier
 from peer.exchange.clipped import Clipped, Reducing
 from peer.exchange.closing import SampleTarget
 from peer.exchange.court import Court
@@ -33,7 +34,7 @@ DIGEST = "d" * 64
 class Wire:
     """Who answers for whom, and how many more streams from one to another break off after their first message."""
 
-    servers: dict[bytes, Reducing] = field(default_factory=dict)
+    servers: dict[bytes, Reducing | Carrier] = field(default_factory=dict)
     breaks: Counter[tuple[bytes, bytes]] = field(default_factory=Counter)
 
     async def carried(self, way: tuple[bytes, bytes], stream: AsyncGenerator[Any]) -> AsyncIterator[Any]:

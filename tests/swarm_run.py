@@ -136,7 +136,7 @@ class SwarmRun:
 
     def blob(self, sha256: str) -> Path:
         """A file of the coordinator's."""
-        return self.folder / "coordinator" / "blobs" / sha256
+        return self.folder / self.home / "blobs" / sha256
 
     def client(self) -> CoordinatorClient:
         return CoordinatorClient.connect(Invite.parse(self.invite))
@@ -180,14 +180,24 @@ def is_invite(event: Event) -> bool:
     return str(event.get("text", "")).startswith("swarm://")
 
 
+def took_part(event: Event) -> bool:
+    """Whether it says of a round that this peer finished it."""
+    return event.get("event") == "round" and not event["dropped_why"]
+
+
 def rounds(program: Program) -> list[Event]:
     """The rounds that a peer took part in, with its own samples counted."""
-    return [event for event in program.every("round") if not event["dropped_why"]]
+    return [event for event in program.events if took_part(event)]
 
 
 def after_round(number: int) -> Any:
     """For `Program.wait_for`: the peer finished round `number` or a later one."""
     return lambda event: event.get("event") == "round" and event["round"] >= number
+
+
+def together(members: int, later_than: int = -1) -> Any:
+    """For `Program.wait_for`: the peer took part in a round with that many members, after round `later_than`."""
+    return lambda event: took_part(event) and event["members"] == members and event["round"] > later_than
 
 
 def digests(peers: list[Program]) -> dict[int, set[str]]:

@@ -22,6 +22,7 @@ from swarm.proto import coordinator_pb2 as pb
 from swarm.proto.coordinator_pb2_grpc import CoordinatorServicer, add_CoordinatorServicer_to_server
 
 BLOB = os.urandom(1_000_000)
+NONCE = b"n" * 32
 SHA256 = hashlib.sha256(BLOB).hexdigest()
 
 
@@ -57,6 +58,14 @@ class TinyCoordinator(CoordinatorServicer):
         self._note(request, context)
         self.status.run = request.run
         return self.status
+
+    def Challenge(self, request: pb.ChallengeRequest, context: grpc.ServicerContext) -> pb.ChallengeResponse:
+        self._note(request, context)
+        return pb.ChallengeResponse(nonce=NONCE)
+
+    def GetPass(self, request: pb.PassRequest, context: grpc.ServicerContext) -> pb.PassResponse:
+        self._note(request, context)
+        return pb.PassResponse(**{"pass": b"a pass"})
 
     def Join(self, request: pb.JoinRequest, context: grpc.ServicerContext) -> pb.JoinResponse:
         self._note(request, context)

@@ -34,7 +34,7 @@ class Three:
 
     def __init__(self, run: SwarmRun, planned: int) -> None:
         self.run = run
-        self.coordinator = run.launch()
+        run.launch()
         self.peers: list[Program] = []
         for number in range(3):
             run.environment = faults.planned(run.folder) if number == planned else {}

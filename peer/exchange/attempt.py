@@ -53,6 +53,16 @@ def ready_of(request: pb.ReadyRequest, now: float) -> Ready:
     )
 
 
+def unsound(group: pb.Group, own: bytes, payload: str) -> str:
+    """Why a leader's group is none for this member, which said that it has this payload; empty when it may be one."""
+    members = [member.peer_id for member in group.members]
+    if len(set(members)) != len(members):
+        return "the leader's group names a member twice"
+    if not any(member.peer_id == own and member.payload == payload for member in group.members):
+        return "the leader's group is without this peer's update"
+    return "" if any(not member.client_mode for member in group.members) else "nobody in the group can be dialled"
+
+
 def outcome_message(decision: Apply | Abort) -> pb.Outcome:
     if isinstance(decision, Abort):
         return pb.Outcome(verdict=pb.RETRY, why=decision.why)

@@ -161,7 +161,7 @@ class ExactAllReduce(AllReduceRunner):
             raise AllreduceException("more parts than were agreed")
         if part.compression != self._codec:
             raise AllreduceException("another codec than the run's")
-        if prod(part.size) != prod(shape) or len(part.buffer) > 4 * prod(shape) + 4096:
+        if tuple(part.size) != tuple(shape) or len(part.buffer) > 4 * prod(shape) + 4096:
             raise AllreduceException("a part of another size than was agreed")
         return shape
 

@@ -17,6 +17,7 @@ from hivemind.p2p import P2PContext, ServicerBase  # noqa: E402
 logger = log.get(__name__)
 
 _PAYLOAD_SECONDS = 20.0  # how long a stream waits for a payload that is not here yet; then the asker looks elsewhere
+_MEMBERS = 4096  # of a group: of tiny payloads there would be room for millions
 _GROUPS = 8  # of others have room
 
 
@@ -51,7 +52,7 @@ class Carrier(ServicerBase):
         return pb.PayloadReply(size=payloads.arrived(first.sha256))
 
     async def _group_of(self, first: pb.PayloadPart) -> Payloads | None:
-        bytes_needed = first.size * len(first.manifest)
-        if not self._groups.joined(first.group_id) and 0 < bytes_needed <= self._room // _GROUPS:
+        bytes_needed, few = first.size * len(first.manifest), len(first.manifest) <= _MEMBERS
+        if few and not self._groups.joined(first.group_id) and 0 < bytes_needed <= self._room // _GROUPS:
             self.join(first.group_id, Payloads(first.manifest, first.size))
         return await self._groups.get(first.group_id)

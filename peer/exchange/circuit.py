@@ -26,6 +26,7 @@ _PING = "/ipfs/ping/1.0.0"  # every libp2p node serves it
 _RESERVE = 0
 _GRANTED = 100
 _ASK_SECONDS = 4.0
+_LARGEST = 4096  # bytes of an answer, by the specification
 RENEW_SECONDS = 5.0  # a relay that was started again knows no places: so long nobody can reach us at most
 _ERRORS = (P2PDaemonError, OSError, EOFError, TimeoutError, DecodeError)
 
@@ -92,9 +93,12 @@ class Place:
 
 
 async def _length(reader: asyncio.StreamReader) -> int:
-    """A varint."""
+    """A varint. Raises DecodeError for more than an answer has, before memory is taken for it."""
     length = shift = 0
-    while (byte := (await reader.readexactly(1))[0]) & 0x80:
+    while (byte := (await reader.readexactly(1))[0]) & 0x80 and length <= _LARGEST and shift < 64:
         length |= (byte & 0x7F) << shift
         shift += 7
-    return length | byte << shift
+    length |= byte << shift
+    if length > _LARGEST:
+        raise DecodeError(f"an answer of {length} bytes")
+    return length

@@ -14,8 +14,11 @@ import multiprocessing.util
 import os
 import signal
 import tempfile
+import threading
 import warnings
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import psutil
 
@@ -33,6 +36,8 @@ _RELAY = {
     "relayMaxCircuits": 256,  # of one peer
 }
 
+_DEEPEST = 8  # tuples and dictionaries within each other, in what others packed
+
 
 LARGEST = 8 << 20  # bytes of a message in a stream; ours have up to 4 MiB
 _SIZE = 8  # bytes, in which a message says its own
@@ -43,13 +48,15 @@ def prepare() -> None:
     """Make hivemind safe to import and to start in this process; call it before the first import of hivemind.
 
     Its sockets go to the temporary folder of this process (whoever set TMPDIR removes it), shared memory leaves no
-    files, its log lines go to our handlers, and its children die with us.
+    files, its log lines go to our handlers, its children die with us, and what it unpacks cannot overflow the stack.
     """
     os.environ.setdefault("HIVEMIND_LOGLEVEL", "ERROR")
     os.environ.setdefault("HIVEMIND_MEMORY_SHARING_STRATEGY", "file_descriptor")
     os.register_at_fork(after_in_child=_die_with_parent)
     from hivemind.p2p import P2P
+    from hivemind.utils.serializer import MSGPackSerializer
 
+    MSGPackSerializer._decode_ext_types = _bounded(MSGPackSerializer._decode_ext_types)
     P2P._UNIX_SOCKET_PREFIX = f"/unix{tempfile.gettempdir()}/"
     P2P.receive_raw_data = staticmethod(_received)
     P2P.FORCE_REACHABILITY_MAPPING = {**P2P.FORCE_REACHABILITY_MAPPING, "relay": _RELAY}
@@ -65,6 +72,24 @@ async def _received(reader: asyncio.StreamReader) -> bytes:
     if size > LARGEST:
         raise ValueError(f"a message of {size} bytes; {LARGEST} are the most")
     return await reader.readexactly(size)
+
+
+def _bounded(decode: Callable[[int, bytes], Any]) -> Callable[[int, bytes], Any]:
+    """hivemind unpacks tuples within tuples by calling itself: some 250 of them, a kilobyte, overflow the C stack and
+    end the process. What is stored in the DHT has one or two.
+    """
+    nested = threading.local()
+
+    def bounded(type_code: int, data: bytes) -> Any:
+        nested.depth = getattr(nested, "depth", 0) + 1
+        try:
+            if nested.depth > _DEEPEST:
+                raise ValueError(f"more than {_DEEPEST} values within each other")
+            return decode(type_code, data)
+        finally:
+            nested.depth -= 1
+
+    return bounded
 
 
 def _die_with_parent() -> None:

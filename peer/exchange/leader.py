@@ -41,6 +41,7 @@ _TICK = 0.05  # seconds between looks at the clock while somebody waits
 _LONGEST_HOLD = 30.0  # seconds
 _APPEAL_SECONDS = 2.0  # before the coordinator is asked again
 _SILENCE_SECONDS = 1.0  # after the last result, before those whose is missing are asked whether they live
+_FASTEST = 1e12  # bytes per second: what is faster, or no number, is a lie
 _INVITATIONS = 5  # rounds that wait for the same peer while it catches up, until it takes part
 
 # Whether the members named may make the round.
@@ -196,7 +197,7 @@ class Leader:
         if attempt is None or peer not in attempt.members:
             return pb.Outcome(verdict=pb.RETRY, why="this group is not known to the leader", open=True)
         if peer not in attempt.commits:
-            attempt.rates.update({rate.peer_id: int(rate.bytes_per_second) for rate in request.rates})
+            attempt.rates.update({rate.peer_id: int(rate.bytes_per_second) for rate in request.rates if _sane(rate)})
         attempt.last_at = self._clock()
         attempt.commits[peer] = Commit(request.complete, request.digest, request.norm, request.why)
         await self._until(attempt.outcome, lambda: self._try_to_decide(request.group_id, attempt))
@@ -359,3 +360,7 @@ class Leader:
         if why != self._why:
             logger.debug("round %d: %s", self.round, why)
             self._why = why
+
+
+def _sane(rate: pb.Rate) -> bool:
+    return 0.0 <= rate.bytes_per_second < _FASTEST

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from peer.doorkeeper import Doorkeeper
 from peer.exchange import circuit, guard
 from peer.exchange.authorizer import PassAuthorizer
 from peer.exchange.nodekey import NodeKey
-from peer.exchange.records import Records, key_of, opened
+from peer.exchange.records import Readable, Records, key_of, opened
 from peer.exchange.roll import Roll
 from peer.exchange.rounds import Member
 from peer.line import Line
@@ -29,6 +29,7 @@ from hivemind import DHT  # noqa: E402
 from hivemind.dht import DHTNode  # noqa: E402
 from hivemind.p2p import P2P, P2PDaemonError, P2PHandlerError, PeerID, ServicerBase  # noqa: E402
 from hivemind.utils import get_dht_time  # noqa: E402
+from hivemind.utils.multiaddr import Multiaddr  # noqa: E402
 
 logger = log.get(__name__)
 
@@ -83,7 +84,7 @@ def start_dht(options: NodeOptions) -> DHT:
     Raises UnreachableError, with the cause, when no node of the swarm can be reached or the port is taken.
     """
     dht = DHT(
-        initial_peers=[address for address in options.initial_peers if not _is_relayed(address)] or None,
+        initial_peers=[address for address in _usable(options.initial_peers) if not _is_relayed(address)] or None,
         start=False,
         host_maddrs=[f"/ip4/{options.listen_host}/tcp/{options.port}"],
         identity_path=options.identity_path,
@@ -108,12 +109,24 @@ def start_dht(options: NodeOptions) -> DHT:
 
 
 def _checks(options: NodeOptions) -> dict[str, Any]:
-    """Let the DHT ask for passes, if there is somebody to look at them."""
+    """What the DHT asks of records; and of callers, if there is somebody who looks at passes."""
     if options.doorkeeper is None or options.identity_path is None:
-        return {}
+        return {"record_validators": [Readable()]}
     key = NodeKey.load(Path(options.identity_path))
     records = Records(options.run, options.doorkeeper, key)
-    return {"record_validators": [records], "authorizer": PassAuthorizer(options.doorkeeper, key)}
+    return {"record_validators": [Readable(), records], "authorizer": PassAuthorizer(options.doorkeeper, key)}
+
+
+def _usable(addresses: Iterable[str]) -> list[str]:
+    """Those that are multiaddrs of a node: the coordinator passes on what members say of themselves."""
+    return [address for address in addresses if _is_of_node(address)]
+
+
+def _is_of_node(address: str) -> bool:
+    try:
+        return bool(Multiaddr(address).value_for_protocol("p2p"))
+    except Exception:  # of many kinds: it is a stranger's text
+        return False
 
 
 def _announced(options: NodeOptions) -> list[str]:
@@ -121,7 +134,8 @@ def _announced(options: NodeOptions) -> list[str]:
 
 
 def _entrance(options: NodeOptions) -> PeerID | None:
-    return circuit.node_of(options.initial_peers[0]) if options.initial_peers else None
+    known = _usable(options.initial_peers)
+    return circuit.node_of(known[0]) if known else None
 
 
 def _is_relayed(address: str) -> bool:
@@ -354,6 +368,8 @@ def _parse(key: object, value: object, lineage: int) -> Member | None:
         case [float(joined_at), bool(client_mode), bool(active), str(member), int(said)] if (
             said == lineage and isinstance(key, bytes)
         ):
+            if not isfinite(joined_at):
+                return None
             try:
                 return Member(joined_at, PeerID(key).to_bytes(), client_mode, active, member)
             except ValueError:

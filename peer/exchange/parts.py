@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
-from math import prod
 
 import numpy as np
 import torch
@@ -43,10 +42,11 @@ def encoded(part: Tensor, codec: str) -> bytes:
 
 def decoded(data: bytes, count: int, codec: str) -> Floats | None:
     """The values [count] of a part; None when it is of another size or codec, or not finite: then it counts nothing."""
+    if len(data) != _length(count, codec):
+        return None  # before anything of it is read: that could take long
     try:
         found = runtime_pb2.Tensor.FromString(data)
-        fits = found.compression == CODECS[codec].compression_type and prod(found.size) == count
-        if not fits or len(data) != _length(count, codec):
+        if found.compression != CODECS[codec].compression_type or tuple(found.size) != (count,):
             return None
         values: Floats = deserialize_torch_tensor(found).reshape(-1).numpy()
     except Exception:  # of many kinds: it is a stranger's message

@@ -1,5 +1,8 @@
 """What may be stored in the run's DHT: records that a node with a pass says of itself, signed by it, with its pass.
 
+hivemind looks only at a record's expiry. One whose value cannot be unpacked would make every look-up of its key fail,
+for all members, for as long as it lives (`Readable`).
+
 Whether that pass still counts is asked where a record is written (`authorizer.py`) and where it is used (`roll.py`),
 and not here: records travel together, and who was barred a moment ago must not take the others' with it.
 """
@@ -18,10 +21,25 @@ from hivemind.dht.routing import DHTID  # noqa: E402
 from hivemind.dht.validation import DHTRecord, RecordValidatorBase  # noqa: E402
 from hivemind.utils import MSGPackSerializer, get_dht_time  # noqa: E402
 
-_LARGEST = 8 << 10  # bytes of a record; a hand-over, the largest, has 2 KiB
+LARGEST = 16 << 10  # bytes of a value; the largest is a hand-over of about two thousand
+_SUBKEY = 128  # bytes; the subkeys of a run are peer ids
 _LONGEST = 24 * 3600.0  # seconds
 _SAID = b"garage-swarm record 1"  # what is signed can be nothing else
 _ROLES = {"members": MEMBERS, "relays": frozenset({NODE}), "handover": ANYBODY}  # who writes what
+
+
+class Readable(RecordValidatorBase):
+    """Takes what can be unpacked and is no larger than what members write."""
+
+    def validate(self, record: DHTRecord) -> bool:
+        if len(record.value) > LARGEST or len(record.subkey) > _SUBKEY:
+            return False
+        try:
+            hash(MSGPackSerializer.loads(record.subkey)) if record.subkey else None
+            MSGPackSerializer.loads(record.value)
+        except Exception:  # of many kinds: it is a stranger's record
+            return False
+        return True
 
 
 def key_of(run: str, kind: str) -> str:
@@ -52,7 +70,9 @@ class Said:
 
 
 class Records(RecordValidatorBase):
-    """Signs the records of one node, and looks at everybody's."""
+    """Signs the records of one node, and looks at everybody's, before other validators look at what is in them."""
+
+    priority = 10
 
     def __init__(self, run: str, doorkeeper: Doorkeeper, key: NodeKey) -> None:
         self._doorkeeper = doorkeeper
@@ -72,7 +92,7 @@ class Records(RecordValidatorBase):
 
     def validate(self, record: DHTRecord) -> bool:
         roles = self._roles.get(record.key)
-        said = Said.of(record.value) if len(record.value) <= _LARGEST else None
+        said = Said.of(record.value) if len(record.value) <= LARGEST else None
         if roles is None or said is None or record.expiration_time > get_dht_time() + _LONGEST:
             return False
         pass_, node = self._doorkeeper.opened(said.pass_), node_of(said.public)
@@ -101,6 +121,6 @@ def _loaded(data: bytes) -> object:
     """What MessagePack holds; None when it is none."""
     try:
         found: object = MSGPackSerializer.loads(data)
-    except (ValueError, TypeError):
+    except Exception:  # of many kinds: it is a stranger's record
         return None
     return found

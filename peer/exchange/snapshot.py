@@ -12,7 +12,7 @@ from peer.exchange.base import Fetched
 from peer.exchange.delivery import Fetching
 from peer.exchange.node import NETWORK_ERRORS, Node
 from peer.exchange.protocol import Servicer
-from peer.exchange.states import States
+from peer.exchange.states import CHUNK, States
 from peer.held import Part
 from swarm import log
 from swarm.chunks import Manifest
@@ -112,6 +112,8 @@ def _manifest(offer: pb.Snapshot) -> Manifest:
     name = f"state of round {offer.round}"
     if offer.size > _LARGEST:
         raise CorruptError(f"the {name} is said to be of {offer.size} bytes")
+    if not 0 < offer.chunk_size <= CHUNK:
+        raise CorruptError(f"the {name} is offered in chunks of {offer.chunk_size} bytes")
     blob = coordinator_pb2.Blob(
         name=name, sha256=offer.sha256, size=offer.size, chunk_size=offer.chunk_size, chunks=offer.chunks
     )

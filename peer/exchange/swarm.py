@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from peer.exchange import guard
-from peer.exchange.attempt import for_member
+from peer.exchange.attempt import for_member, unsound
 from peer.exchange.average import Average
 from peer.exchange.ballot import Ballot
 from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, StateSource, Update, View
@@ -231,12 +231,15 @@ class SwarmExchange:
         parcel = await asyncio.to_thread(self._way.parcel, update)
         leader = self._find_leader()
         reach("ready")
-        group = await self._ready(leader, update, hashlib.sha256(parcel).hexdigest() if parcel else "")
+        payload = hashlib.sha256(parcel).hexdigest() if parcel else ""
+        group = await self._ready(leader, update, payload)
         if group.verdict != pb.GO:
             return Resync(group.why, group.differs) if group.verdict == pb.RESYNC else Retry(group.why)
         reach("exchange")
         await self._node.roll.know(member.peer_id for member in group.members)
-        lie = objection(self.notary, group, update.round, update.digest) if self.notary else ""
+        lie = unsound(group, self._node.id, payload)
+        if self.notary and not lie:
+            lie = objection(self.notary, group, update.round, update.digest)
         average = Average(broken=lie) if lie else await self._way.average(group, update, parcel)
         reach("commit")
         outcome = await self._vote_and_commit(leader, group, update.round, average)

@@ -10,6 +10,7 @@ import typer
 
 from swarm import lifetime
 from swarm.cli import (
+    audit,
     backup,
     checkpoints,
     config,
@@ -26,6 +27,7 @@ from swarm.cli import (
     join,
     launch,
     ledger,
+    peers,
     receipts,
     run_spec,
     runs,
@@ -57,6 +59,10 @@ app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("handover")(handover.handover)
 app.command("fsck")(fsck.fsck)
+app.command("peers")(peers.peers)
+app.command("ban")(peers.ban)
+app.command("unban")(peers.unban)
+app.command("audit")(audit.audit)
 app.add_typer(data.app)
 app.add_typer(checkpoints.app)
 app.add_typer(ledger.app)

@@ -66,14 +66,14 @@ def _give(folder: Path, to: tuple[str, int], copy: Path) -> None:
     from coordinator import backup, lock
     from coordinator.handover import CLOSED, close
     from swarm.cli import rundir
-    from swarm.client import CoordinatorClient
     from swarm.invite import Invite
+    from swarm.maintaining import MaintainerClient
 
     serving = lock.holder(folder)
     if serving and (folder / CLOSED).exists():
         close(folder, _last(folder), to, time.time())  # only the copy is made again
     elif serving:
-        with CoordinatorClient.connect(Invite.of(str(rundir.kept(folder, rundir.OWN_INVITE)))) as client:
+        with MaintainerClient.connect(Invite.of(str(rundir.kept(folder, rundir.OWN_INVITE)))) as client:
             client.hand_over(*to)
     else:
         with lock.hold(folder):

@@ -9,26 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swarm.cli.maintain import RunName, maintaining, shared
 from swarm.cli.options import AsJson, DataDir
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from swarm.client import CoordinatorClient
-    from swarm.invite import Invite
     from swarm.proto import coordinator_pb2 as pb
 
 app = typer.Typer(name="invite", help="Let people in, and take that back.", no_args_is_help=True)
 
-_NAME_ONE = "Name one, or a maintainer's invite, with --run."
-RunName = Annotated[
-    str,
-    typer.Option(
-        "--run",
-        help="A run on this machine, or a maintainer's invite; by default the only run here.",
-        show_default=False,
-    ),
-]
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Write it to this file, too: run.swarm-invite.", show_default=False),
@@ -40,7 +30,7 @@ def show(run: RunName = "", data_dir: DataDir = None, output: Output = None) -> 
     """Print the run's first invite, as a link, and on a terminal as a QR code."""
     from swarm.cli.share import share
 
-    share(_shared(run, data_dir), output)
+    share(shared(run, data_dir), output)
 
 
 @app.command("new")
@@ -57,9 +47,9 @@ def new(
     from swarm.cli.output import echo_json, plain
     from swarm.cli.share import share, write
 
-    with _maintaining(run, data_dir) as client:
+    with maintaining(run, data_dir) as client:
         made = client.make_invite(role, days, note)
-    invite = replace(_shared(run, data_dir), token=made.token)
+    invite = replace(shared(run, data_dir), token=made.token)
     if as_json:
         if output:
             write(invite, output)
@@ -76,7 +66,7 @@ def list_(run: RunName = "", data_dir: DataDir = None, as_json: AsJson = False) 
 
     from swarm.cli.output import echo_json
 
-    with _maintaining(run, data_dir) as client:
+    with maintaining(run, data_dir) as client:
         found = client.invites()
     if as_json:
         echo_json(found)
@@ -92,35 +82,9 @@ def revoke(
 ) -> None:
     """Take an invite back. Who joined with it is out within seconds; what they contributed stays counted,
     but for a state that they alone held."""
-    with _maintaining(run, data_dir) as client:
+    with maintaining(run, data_dir) as client:
         revoked = client.revoke_invite(id_)
     typer.echo(f"{revoked.id} is revoked; its members end within seconds")
-
-
-def _maintaining(run: str, data_dir: Path | None) -> CoordinatorClient:
-    """A client with a maintainer's right: by the run on this machine, or by an invite."""
-    from swarm.cli import rundir
-    from swarm.client import CoordinatorClient
-    from swarm.invite import Invite
-
-    given = _given(run)
-    return CoordinatorClient.connect(
-        given or Invite.of(str(rundir.kept(rundir.named(run, data_dir, _NAME_ONE), rundir.OWN_INVITE)))
-    )
-
-
-def _shared(run: str, data_dir: Path | None) -> Invite:
-    """An invite with the address that others use: the run's first one, or the one given."""
-    from swarm.cli import rundir
-    from swarm.invite import Invite
-
-    return _given(run) or Invite.of(str(rundir.kept(rundir.named(run, data_dir, _NAME_ONE), rundir.INVITE)))
-
-
-def _given(run: str) -> Invite | None:
-    from swarm.invite import Invite
-
-    return Invite.of(run) if run.startswith("swarm:") or Path(run).is_file() else None
 
 
 def _table(found: list[pb.InviteRecord], now: float) -> Table:

@@ -107,7 +107,7 @@ def account(entries: Iterable[pb.LedgerEntry], epoch_samples: int) -> list[Line]
 
 
 def _layout(found: pb.DataLayout) -> Layout:
-    return Layout(tuple(found.shard_samples), found.sequence_length, found.seed)
+    return Layout.received(found.shard_samples, found.sequence_length, found.seed)
 
 
 def _names(status: pb.Status) -> Names:
@@ -115,9 +115,9 @@ def _names(status: pb.Status) -> Names:
 
 
 def _who(member_id: str, names: Names) -> str:
-    """Name and the beginning of the id, with the seat."""
-    key, _, seat = member_id.partition("-")
-    return f"{names.get(member_id, '?')} ({key[:8]}{'-' if seat else ''}{seat})"
+    from swarm.cli.output import member_short
+
+    return member_short(names.get(member_id, "?"), member_id)
 
 
 def _say(lines: list[Line], names: Names, layout: Layout | None, as_json: bool) -> None:

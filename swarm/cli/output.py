@@ -50,6 +50,12 @@ def members(number: int) -> str:
     return f"{count(number)} member{'s' * (number != 1)}"
 
 
+def member_short(name: str, member_id: str) -> str:
+    """anna (c0ffee42-1): the name and the beginning of the id, with the seat."""
+    key, _, seat = member_id.partition("-")
+    return f"{name} ({key[:8]}{'-' if seat else ''}{seat})"
+
+
 def rate(samples_per_second: float) -> str:
     """A throughput; three digits are enough."""
     return f"{samples_per_second:.3g}/s" if samples_per_second < 100 else f"{samples_per_second:,.0f}/s"

@@ -1985,6 +1985,237 @@ class RevokeInviteResponse(_message.Message):
 Global___RevokeInviteResponse: _TypeAlias = RevokeInviteResponse  # noqa: Y015
 
 @_typing.final
+class PeerRecord(_message.Message):
+    """A member, present or gone, as its maintainer sees it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    LIVE_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    INVITE_FIELD_NUMBER: _builtins.int
+    INVITE_NOTE_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    LAST_SEEN_FIELD_NUMBER: _builtins.int
+    ROUNDS_FIELD_NUMBER: _builtins.int
+    COUNTED_SAMPLES_FIELD_NUMBER: _builtins.int
+    REJECTED_SAMPLES_FIELD_NUMBER: _builtins.int
+    REJECTED_WHY_FIELD_NUMBER: _builtins.int
+    BANNED_AT_FIELD_NUMBER: _builtins.int
+    BANNED_WHY_FIELD_NUMBER: _builtins.int
+    member_id: _builtins.str
+    name: _builtins.str
+    live: _builtins.bool
+    why: _builtins.str
+    """why it is gone, as far as the coordinator knows since it started"""
+    invite: _builtins.str
+    """the id of the one with which it joined last"""
+    invite_note: _builtins.str
+    role: _builtins.str
+    """of that invite"""
+    since: _builtins.float
+    """Unix seconds, when it joined first; 0: before this was kept"""
+    last_seen: _builtins.float
+    rounds: _builtins.int
+    """in which its samples counted"""
+    counted_samples: _builtins.int
+    rejected_samples: _builtins.int
+    rejected_why: _builtins.str
+    """the last reason"""
+    banned_at: _builtins.float
+    """0: it is not"""
+    banned_why: _builtins.str
+    def __init__(
+        self,
+        *,
+        member_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        live: _builtins.bool = ...,
+        why: _builtins.str = ...,
+        invite: _builtins.str = ...,
+        invite_note: _builtins.str = ...,
+        role: _builtins.str = ...,
+        since: _builtins.float = ...,
+        last_seen: _builtins.float = ...,
+        rounds: _builtins.int = ...,
+        counted_samples: _builtins.int = ...,
+        rejected_samples: _builtins.int = ...,
+        rejected_why: _builtins.str = ...,
+        banned_at: _builtins.float = ...,
+        banned_why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["banned_at", b"banned_at", "banned_why", b"banned_why", "counted_samples", b"counted_samples", "invite", b"invite", "invite_note", b"invite_note", "last_seen", b"last_seen", "live", b"live", "member_id", b"member_id", "name", b"name", "rejected_samples", b"rejected_samples", "rejected_why", b"rejected_why", "role", b"role", "rounds", b"rounds", "since", b"since", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeerRecord: _TypeAlias = PeerRecord  # noqa: Y015
+
+@_typing.final
+class ListPeersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPeersRequest: _TypeAlias = ListPeersRequest  # noqa: Y015
+
+@_typing.final
+class ListPeersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeerRecord]: ...
+    def __init__(
+        self,
+        *,
+        peers: _abc.Iterable[Global___PeerRecord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["peers", b"peers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPeersResponse: _TypeAlias = ListPeersResponse  # noqa: Y015
+
+@_typing.final
+class BanRecord(_message.Message):
+    """A key is let in no more, in none of its seats."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    BANNED_AT_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """the id of its seat 0"""
+    name: _builtins.str
+    """of the member that was named"""
+    why: _builtins.str
+    banned_at: _builtins.float
+    """Unix seconds"""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        name: _builtins.str = ...,
+        why: _builtins.str = ...,
+        banned_at: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["banned_at", b"banned_at", "key", b"key", "name", b"name", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BanRecord: _TypeAlias = BanRecord  # noqa: Y015
+
+@_typing.final
+class BanRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    member: _builtins.str
+    """its id, the beginning of one, or its name, when only one key has that"""
+    why: _builtins.str
+    """the member is told"""
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        member: _builtins.str = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member", "run", b"run", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BanRequest: _TypeAlias = BanRequest  # noqa: Y015
+
+@_typing.final
+class BanResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ban(self) -> Global___BanRecord: ...
+    def __init__(
+        self,
+        *,
+        ban: Global___BanRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ban", b"ban"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ban", b"ban"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BanResponse: _TypeAlias = BanResponse  # noqa: Y015
+
+@_typing.final
+class UnbanRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    member: _builtins.str
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        member: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnbanRequest: _TypeAlias = UnbanRequest  # noqa: Y015
+
+@_typing.final
+class UnbanResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ban(self) -> Global___BanRecord: ...
+    def __init__(
+        self,
+        *,
+        ban: Global___BanRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ban", b"ban"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ban", b"ban"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnbanResponse: _TypeAlias = UnbanResponse  # noqa: Y015
+
+@_typing.final
 class GetHandoverRequest(_message.Message):
     """The latest hand-over of the run (swarm.handover), also from a coordinator that was handed over and refuses all else."""
 

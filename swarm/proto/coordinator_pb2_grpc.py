@@ -54,10 +54,20 @@ class CoordinatorStub(object):
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.GetHandoverRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.Handover.FromString,
                 _registered_method=True)
+        self.Challenge = channel.unary_unary(
+                '/swarm.proto.Coordinator/Challenge',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.ChallengeRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.ChallengeResponse.FromString,
+                _registered_method=True)
         self.Join = channel.unary_unary(
                 '/swarm.proto.Coordinator/Join',
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.JoinRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.JoinResponse.FromString,
+                _registered_method=True)
+        self.GetPass = channel.unary_unary(
+                '/swarm.proto.Coordinator/GetPass',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.PassRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.PassResponse.FromString,
                 _registered_method=True)
         self.Heartbeat = channel.unary_unary(
                 '/swarm.proto.Coordinator/Heartbeat',
@@ -154,6 +164,21 @@ class CoordinatorStub(object):
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.HandOverRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.Handover.FromString,
                 _registered_method=True)
+        self.ListPeers = channel.unary_unary(
+                '/swarm.proto.Coordinator/ListPeers',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.ListPeersRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.ListPeersResponse.FromString,
+                _registered_method=True)
+        self.Ban = channel.unary_unary(
+                '/swarm.proto.Coordinator/Ban',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.BanRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.BanResponse.FromString,
+                _registered_method=True)
+        self.Unban = channel.unary_unary(
+                '/swarm.proto.Coordinator/Unban',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.UnbanRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.UnbanResponse.FromString,
+                _registered_method=True)
 
 
 class CoordinatorServicer(object):
@@ -183,7 +208,19 @@ class CoordinatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Challenge(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Join(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPass(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -304,6 +341,24 @@ class CoordinatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPeers(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Ban(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Unban(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CoordinatorServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -327,10 +382,20 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.GetHandoverRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.Handover.SerializeToString,
             ),
+            'Challenge': grpc.unary_unary_rpc_method_handler(
+                    servicer.Challenge,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.ChallengeRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.ChallengeResponse.SerializeToString,
+            ),
             'Join': grpc.unary_unary_rpc_method_handler(
                     servicer.Join,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.JoinRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.JoinResponse.SerializeToString,
+            ),
+            'GetPass': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPass,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.PassRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.PassResponse.SerializeToString,
             ),
             'Heartbeat': grpc.unary_unary_rpc_method_handler(
                     servicer.Heartbeat,
@@ -426,6 +491,21 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.HandOver,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.HandOverRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.Handover.SerializeToString,
+            ),
+            'ListPeers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPeers,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.ListPeersRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.ListPeersResponse.SerializeToString,
+            ),
+            'Ban': grpc.unary_unary_rpc_method_handler(
+                    servicer.Ban,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.BanRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.BanResponse.SerializeToString,
+            ),
+            'Unban': grpc.unary_unary_rpc_method_handler(
+                    servicer.Unban,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.UnbanRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.UnbanResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -547,6 +627,33 @@ class Coordinator(object):
             _registered_method=True)
 
     @staticmethod
+    def Challenge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/Challenge',
+            swarm_dot_proto_dot_coordinator__pb2.ChallengeRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.ChallengeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Join(request,
             target,
             options=(),
@@ -563,6 +670,33 @@ class Coordinator(object):
             '/swarm.proto.Coordinator/Join',
             swarm_dot_proto_dot_coordinator__pb2.JoinRequest.SerializeToString,
             swarm_dot_proto_dot_coordinator__pb2.JoinResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPass(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/GetPass',
+            swarm_dot_proto_dot_coordinator__pb2.PassRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.PassResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1076,6 +1210,87 @@ class Coordinator(object):
             '/swarm.proto.Coordinator/HandOver',
             swarm_dot_proto_dot_coordinator__pb2.HandOverRequest.SerializeToString,
             swarm_dot_proto_dot_coordinator__pb2.Handover.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPeers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/ListPeers',
+            swarm_dot_proto_dot_coordinator__pb2.ListPeersRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.ListPeersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Ban(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/Ban',
+            swarm_dot_proto_dot_coordinator__pb2.BanRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.BanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Unban(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/Unban',
+            swarm_dot_proto_dot_coordinator__pb2.UnbanRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.UnbanResponse.FromString,
             options,
             channel_credentials,
             insecure,

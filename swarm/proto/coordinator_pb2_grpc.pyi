@@ -40,7 +40,9 @@ class CoordinatorStub:
     ListRuns: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListRunsRequest, _coordinator_pb2.ListRunsResponse]
     GetStatus: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetStatusRequest, _coordinator_pb2.Status]
     GetHandover: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetHandoverRequest, _coordinator_pb2.Handover]
+    Challenge: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ChallengeRequest, _coordinator_pb2.ChallengeResponse]
     Join: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.JoinRequest, _coordinator_pb2.JoinResponse]
+    GetPass: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.PassRequest, _coordinator_pb2.PassResponse]
     Heartbeat: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.HeartbeatRequest, _coordinator_pb2.HeartbeatResponse]
     Leave: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.LeaveRequest, _coordinator_pb2.LeaveResponse]
     DialBack: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.DialBackRequest, _coordinator_pb2.DialBackResponse]
@@ -61,6 +63,9 @@ class CoordinatorStub:
     ListInvites: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListInvitesRequest, _coordinator_pb2.ListInvitesResponse]
     RevokeInvite: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.RevokeInviteRequest, _coordinator_pb2.RevokeInviteResponse]
     HandOver: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.HandOverRequest, _coordinator_pb2.Handover]
+    ListPeers: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListPeersRequest, _coordinator_pb2.ListPeersResponse]
+    Ban: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.BanRequest, _coordinator_pb2.BanResponse]
+    Unban: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.UnbanRequest, _coordinator_pb2.UnbanResponse]
 
 @_typing.type_check_only
 class CoordinatorAsyncStub(CoordinatorStub):
@@ -69,7 +74,9 @@ class CoordinatorAsyncStub(CoordinatorStub):
     ListRuns: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListRunsRequest, _coordinator_pb2.ListRunsResponse]  # type: ignore[assignment]
     GetStatus: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetStatusRequest, _coordinator_pb2.Status]  # type: ignore[assignment]
     GetHandover: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetHandoverRequest, _coordinator_pb2.Handover]  # type: ignore[assignment]
+    Challenge: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ChallengeRequest, _coordinator_pb2.ChallengeResponse]  # type: ignore[assignment]
     Join: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.JoinRequest, _coordinator_pb2.JoinResponse]  # type: ignore[assignment]
+    GetPass: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.PassRequest, _coordinator_pb2.PassResponse]  # type: ignore[assignment]
     Heartbeat: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.HeartbeatRequest, _coordinator_pb2.HeartbeatResponse]  # type: ignore[assignment]
     Leave: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.LeaveRequest, _coordinator_pb2.LeaveResponse]  # type: ignore[assignment]
     DialBack: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.DialBackRequest, _coordinator_pb2.DialBackResponse]  # type: ignore[assignment]
@@ -90,6 +97,9 @@ class CoordinatorAsyncStub(CoordinatorStub):
     ListInvites: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListInvitesRequest, _coordinator_pb2.ListInvitesResponse]  # type: ignore[assignment]
     RevokeInvite: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.RevokeInviteRequest, _coordinator_pb2.RevokeInviteResponse]  # type: ignore[assignment]
     HandOver: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.HandOverRequest, _coordinator_pb2.Handover]  # type: ignore[assignment]
+    ListPeers: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListPeersRequest, _coordinator_pb2.ListPeersResponse]  # type: ignore[assignment]
+    Ban: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.BanRequest, _coordinator_pb2.BanResponse]  # type: ignore[assignment]
+    Unban: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.UnbanRequest, _coordinator_pb2.UnbanResponse]  # type: ignore[assignment]
 
 class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -121,11 +131,25 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_coordinator_pb2.Handover, _abc.Awaitable[_coordinator_pb2.Handover]]: ...
 
     @_abc_1.abstractmethod
+    def Challenge(
+        self,
+        request: _coordinator_pb2.ChallengeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.ChallengeResponse, _abc.Awaitable[_coordinator_pb2.ChallengeResponse]]: ...
+
+    @_abc_1.abstractmethod
     def Join(
         self,
         request: _coordinator_pb2.JoinRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.JoinResponse, _abc.Awaitable[_coordinator_pb2.JoinResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetPass(
+        self,
+        request: _coordinator_pb2.PassRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.PassResponse, _abc.Awaitable[_coordinator_pb2.PassResponse]]: ...
 
     @_abc_1.abstractmethod
     def Heartbeat(
@@ -260,5 +284,26 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.HandOverRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.Handover, _abc.Awaitable[_coordinator_pb2.Handover]]: ...
+
+    @_abc_1.abstractmethod
+    def ListPeers(
+        self,
+        request: _coordinator_pb2.ListPeersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.ListPeersResponse, _abc.Awaitable[_coordinator_pb2.ListPeersResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Ban(
+        self,
+        request: _coordinator_pb2.BanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.BanResponse, _abc.Awaitable[_coordinator_pb2.BanResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Unban(
+        self,
+        request: _coordinator_pb2.UnbanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.UnbanResponse, _abc.Awaitable[_coordinator_pb2.UnbanResponse]]: ...
 
 def add_CoordinatorServicer_to_server(servicer: CoordinatorServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -8,8 +8,8 @@ from statistics import median
 from typing import Any
 
 from tests.chaos.plan import Fault
-from tests.chaos.stage import took_part
 from tests.chaos.story import Record
+from tests.swarm_run import took_part
 
 _ROUNDS_MORE = 2  # after a kill; the first may have been as good as done
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests import faults
 from tests.chaos.stage import Stage, peer_names
 from tests.lab import Lab, Link, lab
 from tests.lab.swarm import LabRun, lab_run
@@ -44,18 +45,18 @@ class Homes(Stage):
     def _apart(self, pairs: Iterable[tuple[str, str]]) -> Iterator[None]:
         cut = list(pairs)
         for pair in cut:
-            self._net.cut_between(*pair)
+            faults.cut(self._net, *pair)
         yield
         for pair in cut:
-            self._net.heal_between(*pair)
+            faults.heal(self._net, *pair)
 
     @contextmanager
     def _slow(self, names: Sequence[str]) -> Iterator[None]:
         for name in names:
-            self._net.slow(name, _HOME.up_mbit / 10, _HOME.down_mbit / 10)
+            faults.slow(self._net, name, _HOME.up_mbit / 10, _HOME.down_mbit / 10)
         yield
         for name in names:
-            self._net.slow(name, _HOME.up_mbit, _HOME.down_mbit)
+            faults.slow(self._net, name, _HOME.up_mbit, _HOME.down_mbit)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,13 @@ every_rounds = {every}
 
 @dataclass(frozen=True)
 class Setting:
-    """A swarm of the tests' tiny model. `values` are those of `SwarmRun`, whose defaults are for shorter tests."""
+    """A swarm of the tests' tiny model."""
 
     peers: int
     mode: str = "gradient"
     lab: bool = False
     evaluation: int = 25  # rounds between two
     seed: int = 0  # of the model and the order of samples
-    values: dict[str, Any] = field(default_factory=dict)
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -37,7 +36,7 @@ class Setting:
     @contextmanager
     def stage(self, folder: Path) -> Iterator[tuple[SwarmRun, Stage]]:
         """The swarm, its files in `folder`; nothing of it runs after the block. `Stage.look` starts it."""
-        values = {"rounds": 100_000, "batch": 24 * self.peers, "every": 5, "letters": 400_000, **self.values}
+        values = {"rounds": 100_000, "batch": 24 * self.peers, "every": 5, "letters": 400_000}
         with self._run(folder, values) as (run, stage):
             spec = run.spec.read_text().replace("[run]", f"[run]\nseed = {self.seed}")
             run.spec.write_text(spec + EVALUATION.format(every=self.evaluation))

@@ -15,7 +15,7 @@ from swarm.proto import coordinator_pb2 as pb
 from tests import faults
 from tests.chaos.plan import OF_COORDINATOR, Fault
 from tests.harness import Event, Program
-from tests.swarm_run import SwarmRun, is_invite
+from tests.swarm_run import SwarmRun, is_invite, took_part
 
 Fact = tuple[int, str, int, int]  # round, member and positions that the ledger counts
 
@@ -221,11 +221,6 @@ class Stage:
             if "peer.exchange.bootstrap" in node.cmdline():
                 faults.kill(node)
         yield
-
-
-def took_part(event: Event) -> bool:
-    """Whether it says of a round that this peer finished it."""
-    return event.get("event") == "round" and not event["dropped_why"]
 
 
 def counted(entries: Iterable[pb.LedgerEntry]) -> set[Fact]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from swarm.proto import coordinator_pb2 as pb
 from tests.chaos import verdict
 from tests.chaos.plan import Fault
-from tests.chaos.stage import Stage, counted, took_part
+from tests.chaos.stage import Stage, counted
 from tests.chaos.verdict import Done, Line
 from tests.harness import Event
-from tests.swarm_run import SwarmRun
+from tests.swarm_run import SwarmRun, took_part
 
 _LOOK_SECONDS = 0.1
 _TOGETHER_SECONDS = 150.0  # until all train together, at the beginning and after the last fault; two cores for all

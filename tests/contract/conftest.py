@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
+from swarm import cli
 from swarm.client import CoordinatorClient
 from swarm.invite import Invite
 from tests.tiny_coordinator import TinyCoordinator, serving
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -32,6 +36,23 @@ def invite(server: TinyCoordinator, tmp_path: Path) -> Iterator[Invite]:
 def client(invite: Invite) -> Iterator[CoordinatorClient]:
     with CoordinatorClient.connect(invite) as found:
         yield found
+
+
+@pytest.fixture
+def swarm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run a command; its exit code, stdout and stderr."""
+    monkeypatch.setenv("SWARM_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SWARM_DEBUG", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["swarm", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        said = capsys.readouterr()
+        return int(caught.value.code or 0), said.out, said.err
+
+    return run
 
 
 @pytest.fixture(scope="session")

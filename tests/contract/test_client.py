@@ -14,11 +14,23 @@ import grpc
 import pytest
 
 from swarm.client import CoordinatorClient
-from swarm.errors import DiskError, InviteError, ProtocolError, RefusedError, SwarmError, UnreachableError
+from swarm.errors import (
+    DiskError,
+    InviteError,
+    OverloadError,
+    ProtocolError,
+    RefusedError,
+    SwarmError,
+    UnreachableError,
+)
+from swarm.identity import Identity, signed_with
 from swarm.invite import Invite
+from swarm.passes import answer
 from swarm.proto import coordinator_pb2 as pb
-from swarm.version import __version__
-from tests.tiny_coordinator import BLOB, SHA256, TinyCoordinator, serving
+from swarm.version import PROTOCOL_VERSION, __version__
+from tests.tiny_coordinator import BLOB, NONCE, SHA256, TinyCoordinator, serving
+
+ME = Identity.from_seed(b"k" * 32)
 
 
 def test_every_method_asks_for_the_invites_run(
@@ -29,8 +41,9 @@ def test_every_method_asks_for_the_invites_run(
     assert client.get_run().name == "a-run"
     assert [run.name for run in client.list_runs()] == ["r"]
     assert client.status().run == "a-run"
-    assert client.join(b"k" * 32, "me", credit="Me", seat=2).member_id == "m"
+    assert client.join(ME, "me", credit="Me", seat=2).member_id == "m"
     assert client.heartbeat(pb.HeartbeatRequest(member_id="m", phase="training")).round == 3
+    assert client.get_pass("m", b"node") == b"a pass"
     client.leave("m", "evening is over")
     assert client.take_lease("m", 64).range.stop == 64
     assert [receipt.round for receipt in client.report_rounds("m", [pb.RoundReport(round=8)]).receipts] == [8]
@@ -43,9 +56,14 @@ def test_every_method_asks_for_the_invites_run(
     assert server.received == BLOB[7:]
     client.download(SHA256, len(BLOB), tmp_path / "copy")
     assert {request.run for request in server.asked if hasattr(request, "run")} == {"a-run"}
-    joined = server.asked[3]
-    assert (joined.version, joined.public_key, joined.credit, joined.seat) == (__version__, b"k" * 32, "Me", 2)
-    assert all(item["authorization"] == "Bearer secret" and item["swarm-protocol"] == "1" for item in server.metadata)
+    [joined] = [request for request in server.asked if isinstance(request, pb.JoinRequest)]
+    assert (joined.version, joined.public_key, joined.credit, joined.seat) == (__version__, ME.public_key, "Me", 2)
+    words = answer("a-run", client.invite.fingerprint, NONCE, 2, client.session)
+    assert (joined.nonce, signed_with(ME.public_key, words, joined.signature)) == (NONCE, True)
+    assert all(
+        item["authorization"] == "Bearer secret" and item["swarm-protocol"] == str(PROTOCOL_VERSION)
+        for item in server.metadata
+    )
 
 
 def test_threads_share_a_client(client: CoordinatorClient) -> None:
@@ -77,6 +95,7 @@ def test_refusals_are_known_by_their_code(
         (grpc.StatusCode.UNAVAILABLE, UnreachableError),
         (grpc.StatusCode.DEADLINE_EXCEEDED, UnreachableError),
         (grpc.StatusCode.PERMISSION_DENIED, RefusedError),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, OverloadError),
         (grpc.StatusCode.UNIMPLEMENTED, ProtocolError),
         (grpc.StatusCode.INTERNAL, SwarmError),
     ],

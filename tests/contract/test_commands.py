@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -13,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from swarm import cli, paths
+from swarm import paths
 from swarm.cli.checkpoints import chosen
 from swarm.cli.launch import reachable_host
 from swarm.cli.rundir import check_same_run, remember
@@ -22,27 +20,10 @@ from swarm.invite import Invite
 from swarm.proto import coordinator_pb2 as pb
 from swarm.runspec import example, load, loads
 from swarm.tensorfile import state_digest
+from tests.contract.conftest import Run
 from tests.tiny_coordinator import TinyCoordinator
 
-Run = Callable[..., tuple[int, str, str]]
 ANY = Invite("h", 1, "r", "0" * 32, "t")
-
-
-@pytest.fixture
-def swarm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run a command; its exit code, stdout and stderr."""
-    monkeypatch.setenv("SWARM_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("SWARM_DEBUG", raising=False)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["swarm", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        said = capsys.readouterr()
-        return int(caught.value.code or 0), said.out, said.err
-
-    return run
 
 
 def test_status_as_table_and_as_json(swarm: Run, invite: Invite) -> None:

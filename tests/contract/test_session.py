@@ -19,6 +19,7 @@ from peer.session import Session, Standing, Who
 from swarm import notes
 from swarm.client import CoordinatorClient
 from swarm.errors import DiskError
+from swarm.identity import Identity
 from swarm.proto import coordinator_pb2 as pb
 from swarm.tensorfile import state_digest
 from tests.tiny_coordinator import TinyCoordinator, refuse, serving
@@ -53,7 +54,7 @@ def offer(session: Session) -> None:
 def test_a_hand_over_ends_at_once_in_a_hurry(server: SlowLine, client: CoordinatorClient, tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox.sqlite")
     outbox.open()
-    session = Session(client, Who(b"k" * 32, "peer", "", 0), outbox, tmp_path, Standing())
+    session = Session(client, Who(Identity.from_seed(b"k" * 32), "peer", "", 0), outbox, tmp_path, Standing())
     session.join()
     offer(session)
     hurry, started = threading.Event(), time.monotonic()
@@ -71,7 +72,7 @@ def test_a_hand_over_on_a_slow_line_ends_in_time_and_is_kept(
 ) -> None:
     box = Outbox(tmp_path / "outbox.sqlite")
     box.open()
-    session = Session(client, Who(b"k" * 32, "one", "", 0), box, tmp_path, Standing())
+    session = Session(client, Who(Identity.from_seed(b"k" * 32), "one", "", 0), box, tmp_path, Standing())
     offer(session)
     assert session.hands_over()
     began = time.monotonic()
@@ -92,7 +93,7 @@ def test_a_lost_workers_membership_ends_once_the_coordinator_is_back(
     """Until then its heartbeats would hold leases that nobody works on any more."""
     box, lost = Outbox(tmp_path / "outbox.sqlite"), threading.Event()
     box.open()
-    session = Session(client, Who(b"k" * 32, "one", "", 0), box, tmp_path, Standing())
+    session = Session(client, Who(Identity.from_seed(b"k" * 32), "one", "", 0), box, tmp_path, Standing())
     session.on_lost = lost.set
     session.join()
     server.refusal = (grpc.StatusCode.UNAVAILABLE, None)
@@ -144,7 +145,9 @@ def box(tmp_path: Path) -> Iterator[FullBox]:
 def test_lost_leases_are_worked_on_no_more_whatever_the_disk_takes(box: FullBox, tmp_path: Path) -> None:
     lost = threading.Event()
     with serving(Another(), tmp_path / "server") as invite, CoordinatorClient.connect(invite) as client:
-        session = Session(client, Who(b"k" * 32, "one", "", 0), box, tmp_path / "outbox", Standing())
+        session = Session(
+            client, Who(Identity.from_seed(b"k" * 32), "one", "", 0), box, tmp_path / "outbox", Standing()
+        )
         session.on_lost = lost.set
         session.start()
         assert lost.wait(10)
@@ -154,7 +157,7 @@ def test_lost_leases_are_worked_on_no_more_whatever_the_disk_takes(box: FullBox,
 def test_a_history_that_cannot_be_kept_is_said_and_heartbeats_go_on(box: FullBox, tmp_path: Path) -> None:
     folder, said = tmp_path / "later", queue.Queue[str]()
     with serving(Another(), tmp_path / "server") as invite, CoordinatorClient.connect(invite) as client:
-        session = Session(client, Who(b"k" * 32, "one", "", 0), box, folder / "outbox", Standing())
+        session = Session(client, Who(Identity.from_seed(b"k" * 32), "one", "", 0), box, folder / "outbox", Standing())
         session.on_lost, session.on_trouble = session._due.set, said.put
         session.start()
         assert said.get(timeout=10).startswith("Keeping the coordinator's history failed: No such file")
@@ -168,7 +171,7 @@ def test_a_renewal_that_the_disk_does_not_take_stays_due(
     box: FullBox, server: SlowLine, client: CoordinatorClient, tmp_path: Path
 ) -> None:
     lost = threading.Event()
-    session = Session(client, Who(b"k" * 32, "one", "", 0), box, tmp_path / "outbox", Standing())
+    session = Session(client, Who(Identity.from_seed(b"k" * 32), "one", "", 0), box, tmp_path / "outbox", Standing())
     session.on_lost = lost.set
     session.renew("the training process ended unexpectedly")
     assert server.asked == []

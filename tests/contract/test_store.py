@@ -10,8 +10,9 @@ from sqlalchemy import create_engine, text
 
 from coordinator import decisions as d
 from coordinator import events as e
+from coordinator.bans import barred
 from coordinator.invariants import of_ledger, reports
-from coordinator.records import IssuedInvite, Role, Terms
+from coordinator.records import Ban, IssuedInvite, Role, Standing, Terms
 from coordinator.state import State
 from coordinator.store import SqlStore, open_store
 from coordinator.tick import tick
@@ -51,13 +52,14 @@ def facts(state: State) -> dict[str, object]:
         "rollbacks": state.rollbacks,
         "next": ledger.next_number,
         "members": {
-            key: (m.name, m.credit, m.live, m.holds, m.first_lease, m.counted, m.rejected, m.invite, m.session)
+            key: (m.name, m.credit, m.live, m.holds, m.first_lease, m.counted, m.rejected, m.invite, m.session, m.since)
             for key, m in state.members.items()
         },
         "votes": {key: {who: vote.digest for who, vote in cast.votes.items()} for key, cast in state.votes.items()},
         "checkpoints": state.checkpoints,
         "evaluations": state.evaluations,
         "invites": state.invites,
+        "bans": state.bans,
         "grants": state.grants,
         "round": state.round,
         "samples": state.global_samples,
@@ -72,7 +74,7 @@ def begun(store: SqlStore, terms: Terms = TERMS) -> State:
 @pytest.mark.parametrize("seed", range(6))
 def test_the_loaded_state_is_the_state_after_every_tick(opener: Opener, seed: int) -> None:
     store = opener()
-    history = History(seed, state=begun(store))
+    history = History(seed, state=begun(store), bans=0.05)
     for number, (_, made, after, now) in enumerate(history.steps(120)):
         store.write(made, now)
         if number % 7 == 0:
@@ -133,6 +135,31 @@ def test_invites_and_who_came_with_them_are_kept(opener: Opener) -> None:
     assert loaded.members["anna"].invite == invites[0].id
 
 
+def test_bans_and_whom_members_must_drop_are_kept(opener: Opener) -> None:
+    store, now = opener(), 1.7e9 + 1 / 3
+    members = [e.Join(name, bytes(32), name, "1") for name in ("anna", "anna-1", "ben", "carl")]
+    banned = [e.Ban("anna", "anna", "sendet Müll"), e.Ban("carl", "carl", "lies"), e.Unban("carl")]
+    state, made = tick(begun(store), [*members, *banned], now, 1)
+    store.write(made, now)
+    loaded = opener().load(TERMS)
+    assert facts(loaded) == facts(state)
+    assert loaded.bans["anna"] == Ban("anna", "anna", "sendet Müll", now)
+    assert barred(loaded, now) == barred(state, now) == ["anna", "anna-1"]
+
+
+def test_what_members_did_is_read_from_the_ledger(opener: Opener) -> None:
+    store = opener()
+    history = History(5, state=begun(store))
+    for _, made, _, now in history.steps(150):
+        store.write(made, now)
+    found, entries = store.standings(), store.ledger(0, None)
+    assert found
+    for member in history.state.members:
+        rounds = {entry.round for entry in entries if (entry.member, entry.state) == (member, "counted")}
+        reasons = ["", *(entry.why for entry in entries if (entry.member, entry.state) == (member, "rejected"))]
+        assert found.get(member, Standing()) == Standing(len(rounds), reasons[-1])
+
+
 def test_tables_of_an_earlier_version_get_the_columns_that_they_lack(
     opener: Opener, database: str, tmp_path: Path
 ) -> None:
@@ -142,6 +169,7 @@ def test_tables_of_an_earlier_version_get_the_columns_that_they_lack(
         store.write(made, now)
     engine = create_engine(database or f"sqlite:///{tmp_path / 'coordinator.sqlite'}")
     with engine.begin() as connection:
+        connection.execute(text("DROP TABLE bans"))
         for column in ("invite", "session"):
             connection.execute(text(f"ALTER TABLE members DROP COLUMN {column}"))
     engine.dispose()

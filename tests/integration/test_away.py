@@ -7,14 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests import faults
-from tests.harness import Event
-from tests.swarm_run import digests, swarm_run
+from tests.accounts import leave
+from tests.swarm_run import digests, swarm_run, together
 
 pytestmark = [pytest.mark.processes, pytest.mark.long, pytest.mark.timeout(240)]
-
-
-def together(event: Event) -> bool:
-    return event.get("event") == "round" and not event["dropped_why"] and event["members"] == 3
 
 
 def test_a_worker_that_starts_again_meanwhile_finds_the_others(tmp_path: Path) -> None:
@@ -23,16 +19,11 @@ def test_a_worker_that_starts_again_meanwhile_finds_the_others(tmp_path: Path) -
         coordinator = run.launch()
         peers = [run.join(f"peer-{number}") for number in range(3)]
         for peer in peers:
-            peer.wait_for(together, 60)
-        coordinator.kill()
-        coordinator.process.wait()
-        faults.kill(faults.worker(peers[2]))
-        peers[2].wait_for(lambda event: "could not be entered" in str(event.get("text", "")), 60)
-        run.launch()
+            peer.wait_for(together(3), 60)
+        with faults.away(run, coordinator):
+            faults.kill(faults.worker(peers[2]))
+            peers[2].wait_for(lambda event: "could not be entered" in str(event.get("text", "")), 60)
         peers[2].drain()
-        peers[2].wait_for(together, 90)
-        for peer in peers:
-            peer.interrupt()
-        for peer in peers:
-            assert peer.finish(30) == 0, peer.stderr
+        peers[2].wait_for(together(3), 90)
+        leave(peers)
         assert all(len(held) == 1 for held in digests(peers).values())

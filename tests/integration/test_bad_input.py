@@ -121,8 +121,12 @@ def test_spec_errors_are_all_named_with_key_and_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "corpus.txt"), (b"", "empty"), (b"Too short.", "token"), (b"\xff\xfe\x00bad" * 99, "UTF-8")],
-    ids=["missing", "empty", "short", "not-utf-8"],
+    [
+        pytest.param(None, "corpus.txt", id="missing"),
+        pytest.param(b"", "empty", id="empty"),
+        pytest.param(b"Too short.", "token", id="short", marks=pytest.mark.long),
+        pytest.param(b"\xff\xfe\x00bad" * 99, "UTF-8", id="not-utf-8", marks=pytest.mark.long),
+    ],
 )
 def test_data_that_cannot_be_used(tmp_path: Path, content: bytes | None, words: str) -> None:
     spec = spec_of(tmp_path)

@@ -38,13 +38,13 @@ def report(number: int, lease: pb.TakeLeaseResponse) -> pb.RoundReport:
 
 def test_nothing_acknowledged_is_lost_and_nothing_counts_twice_over_kills(server: Server, tmp_path: Path) -> None:
     """The coordinator is killed after every few reports; the peer sends what was not acknowledged again."""
-    key = Identity.load_or_create(tmp_path).public_key
+    me = Identity.load_or_create(tmp_path)
     acknowledged: set[tuple[int, int, int]] = set()
     kept = tmp_path / receipts.FILE
     number = 0
     for life in range(6):
         with server.start() as client:
-            member = client.join(key, "peer", round_=number).member_id
+            member = client.join(me, "peer", round_=number).member_id
             for _ in range(5 + life):
                 lease = client.take_lease(member, 8)
                 sent = report(number, lease)
@@ -76,10 +76,10 @@ def layout(client: CoordinatorClient) -> Layout:
 
 
 def test_evaluations_credit_and_seats_survive_a_kill(server: Server, tmp_path: Path) -> None:
-    key = Identity.load_or_create(tmp_path).public_key
+    me = Identity.load_or_create(tmp_path)
     with server.start() as client:
         start = client.get_run().latest
-        members = [client.join(key, "rig", credit="  Anna \n of B\x1b ", seat=seat).member_id for seat in (0, 1)]
+        members = [client.join(me, "rig", credit="  Anna \n of B\x1b ", seat=seat).member_id for seat in (0, 1)]
         client.heartbeat(pb.HeartbeatRequest(member_id=members[1], phase="training", device="RTX\n4090 " * 20))
         assert client.status().members[1].device == ("RTX 4090 " * 20)[:100].strip()
         measured = pb.Evaluation(round=0, digest=start.digest, heldout_loss=1 / 3, metrics={"bleu": 0.1 + 0.2})
@@ -90,14 +90,14 @@ def test_evaluations_credit_and_seats_survive_a_kill(server: Server, tmp_path: P
         assert not answer.accepted
         assert "its held-out loss is 0.5" in answer.why
         with pytest.raises(UsageError, match="no seat 64"):
-            client.join(key, "rig", seat=64)
+            client.join(me, "rig", seat=64)
         with pytest.raises(UsageError, match="needs the state's digest"):
             client.report_evaluation(members[0], pb.Evaluation(digest="short"))
     server.kill()
     with server.start() as client:
         status = client.status()
         [checkpoint] = client.checkpoints()
-    assert members == [member_id(key), f"{member_id(key)}-1"]
+    assert members == [me.member_id, member_id(me.public_key, 1)]
     assert [(member.credit, member.live) for member in status.members] == [("Anna of B", True)] * 2
     assert [(item.heldout_loss, item.evaluated_by) for item in status.evaluations] == [(1 / 3, members[0])]
     assert (checkpoint.heldout_loss, dict(checkpoint.metrics)) == (1 / 3, {"bleu": 0.1 + 0.2})
@@ -111,7 +111,7 @@ def test_an_upload_goes_on_after_a_restart_and_a_lie_is_refused(server: Server, 
     with server.start() as client:
         start = client.get_run().latest
         client.download(start.sha256, start.size, tmp_path / "start.safetensors")
-        member = client.join(Identity.load_or_create(tmp_path).public_key, "peer").member_id
+        member = client.join(Identity.load_or_create(tmp_path), "peer").member_id
         path = _altered_state(tmp_path / "start.safetensors")
         offer = pb.Checkpoint(round=1, digest=state_digest(path), sha256=sha256_file(path), size=path.stat().st_size)
         assert client.offer_checkpoint(member, offer).wanted
@@ -120,7 +120,7 @@ def test_an_upload_goes_on_after_a_restart_and_a_lie_is_refused(server: Server, 
         assert not client.upload(member, half, offer.sha256, 0).complete
     server.kill()
     with server.start() as client:
-        member = client.join(Identity.load_or_create(tmp_path).public_key, "peer").member_id
+        member = client.join(Identity.load_or_create(tmp_path), "peer").member_id
         answer = client.offer_checkpoint(member, offer)
         assert (answer.wanted, answer.offset) == (True, offer.size // 2)
         assert client.upload(member, path, offer.sha256, answer.offset).complete

@@ -84,7 +84,7 @@ def ended(processes: list[psutil.Process]) -> bool:
     return not alive
 
 
-@pytest.mark.parametrize("source", ["pairs.jsonl", str(PARLIAMENT)])
+@pytest.mark.parametrize("source", ["pairs.jsonl", pytest.param(str(PARLIAMENT), marks=pytest.mark.long)])
 def test_pairs_become_whole_samples_that_a_model_can_learn(tmp_path: Path, source: str) -> None:
     if not Path(tmp_path, source).exists() and source != "pairs.jsonl":
         pytest.skip("the parliament's pairs are not here")

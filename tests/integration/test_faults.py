@@ -9,7 +9,7 @@ import pytest
 
 from swarm.moments import Moment
 from tests import faults
-from tests.accounts import rounds_more
+from tests.accounts import assert_sound, counted, leave, rounds_more
 from tests.killed_coordinator import Server, killed
 from tests.swarm_run import SwarmRun, digests, swarm_run
 from tests.victims import LEADER, MOMENTS, OTHER, Three
@@ -39,10 +39,7 @@ def test_a_worker_that_is_killed_at_any_moment(run: SwarmRun, moment: Moment, vi
     three = Three(run, victim)
     survived = three.survive(moment, SLOW)
     print(f"{moment}: the others went on after {survived.others} s, it counts again after {survived.back} s")
-    for peer in three.peers:
-        peer.interrupt()
-    for peer in three.peers:
-        assert peer.finish(30) == 0, peer.stderr
+    leave(three.peers)
     assert all(len(held) == 1 for held in digests(three.peers).values())
 
 
@@ -63,17 +60,9 @@ def test_a_coordinator_that_is_killed_again_and_again_loses_nothing_that_it_answ
         run.environment = faults.planned(run.folder)
         coordinator = run.launch()
         run.environment = {}
-    for peer in peers:
-        peer.interrupt()
-    for peer in peers:
-        assert peer.finish(30) == 0, peer.stderr
-    check = run.command("fsck", str(run.folder / "coordinator"), "--json")
-    assert check.finish(30) == 0, check.events
-    with run.client() as client:
-        counted = [entry.range for entry in client.ledger() if entry.state == "counted"]
-    positions = [position for part in counted for position in range(part.start, part.stop)]
-    assert len(positions) == len(set(positions))
-    assert len(positions) >= sum(peer.every("end")[-1]["counted"] for peer in peers)
+    leave(peers)
+    assert_sound(run, run.home)
+    assert sum(counted(run).values()) >= sum(peer.every("end")[-1]["counted"] for peer in peers)
 
 
 @pytest.mark.long

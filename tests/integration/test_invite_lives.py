@@ -14,9 +14,17 @@ from typing import Any
 import pytest
 
 from swarm.client import CoordinatorClient
-from swarm.errors import InviteExpiredError, InviteRevokedError, InviteUnknownError, NotFoundError, RefusedError
+from swarm.errors import (
+    BannedError,
+    InviteExpiredError,
+    InviteRevokedError,
+    InviteUnknownError,
+    NotFoundError,
+    RefusedError,
+)
 from swarm.identity import Identity, member_id
 from swarm.invite import Invite
+from swarm.maintaining import MaintainerClient
 from swarm.replay import replay
 from tests.harness import Program
 from tests.swarm_run import SwarmRun, after_round, swarm_run
@@ -75,14 +83,32 @@ def test_a_revoked_invite_stops_its_members_within_a_minute_and_nobody_else(run:
     assert anna.finish(15) == 0, anna.stderr
 
 
+def test_a_banned_member_ends_within_seconds_and_hears_why_and_nobody_else_does(run: SwarmRun) -> None:
+    anna, ben = run.join("anna"), run.join("ben")
+    ben.wait_for(after_round(0), 60)
+    assert "is banned" in said(run, "ban", "ben", "--why", "sends nonsense")
+    assert ben.finish(_BEAT_SECONDS) == BannedError.exit_code
+    assert "banned this key" in ben.stderr
+    assert "sends nonsense" in ben.stderr
+    last = anna.named("round")["round"]
+    anna.wait_for(after_round(last + 2), 30)
+    assert run.join("ben").finish(20) == BannedError.exit_code
+    said(run, "unban", "ben")
+    again = run.join("ben")
+    again.wait_for(lambda event: event.get("event") == "round", 60)
+    for peer in (anna, again):
+        peer.interrupt()
+        assert peer.finish(15) == 0, peer.stderr
+
+
 def test_every_call_is_held_against_the_invites_and_only_maintainers_maintain(run: SwarmRun) -> None:
     first = Invite.parse(run.invite)
-    with CoordinatorClient.connect(first) as volunteer, pytest.raises(RefusedError, match="takes the invite of a main"):
+    with MaintainerClient.connect(first) as volunteer, pytest.raises(RefusedError, match="takes the invite of a main"):
         volunteer.make_invite("volunteer", 1, "")
     with pytest.raises(InviteUnknownError, match="never made"):
         CoordinatorClient.connect(replace(first, token="guessed"))
     other = Invite.of(said(run, "invite", "new", "--role", "maintainer", "--days", "0"))
-    with CoordinatorClient.connect(other) as maintainer:
+    with MaintainerClient.connect(other) as maintainer:
         short = maintainer.make_invite("validator", 0.5 / 86_400, "half a second")
         assert short.invite.role == "validator"
         with pytest.raises(NotFoundError, match="no invite 'x'"):

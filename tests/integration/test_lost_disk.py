@@ -11,6 +11,7 @@ import pytest
 from coordinator.fsck import examine
 from swarm.checks import failed
 from swarm.proto import coordinator_pb2 as pb
+from tests.accounts import said
 from tests.swarm_run import SwarmRun, after_round, swarm_run
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
@@ -29,18 +30,9 @@ def checkpoints(run: SwarmRun) -> list[pb.Checkpoint]:
         return client.checkpoints()
 
 
-def say(run: SwarmRun, *words: str) -> tuple[int, str, str]:
-    """Exit code, what was printed, and errors of a command that is waited for."""
-    program = run.command(*words)
-    code = program.finish(60)
-    return code, "\n".join(str(event.get("text", event)) for event in program.events), program.stderr
-
-
 def fsck(run: SwarmRun, folder: Path) -> list[str]:
     """The names of what does not hold; the command must end with 0."""
-    code, said, errors = say(run, "fsck", str(folder), "--json")
-    assert code == 0, said + errors
-    [found] = json.loads(said)
+    [found] = json.loads(said(run, "fsck", str(folder), "--json"))
     return [check["name"] for check in found["checks"] if check["level"] == "failed"]
 
 
@@ -54,15 +46,12 @@ def test_a_run_goes_on_from_a_backup_after_its_disk_was_lost(tmp_path: Path, nam
         peer.wait_for(after_round(4), 60)
         before, kept = counted(run), checkpoints(run)
         for _ in range(2):  # the second takes the place of the first
-            code, _, errors = say(run, "backup", "--data-dir", str(folder), "--to", str(copy))
-            assert code == 0, errors
+            said(run, "backup", "--data-dir", str(folder), "--to", str(copy))
         coordinator.kill()
         coordinator.clean_up()
         shutil.rmtree((folder / "p2p.folder").read_text().strip())  # temporary: it is lost with its machine
         shutil.rmtree(folder)
-        code, said, errors = say(run, "restore", str(copy), "--data-dir", str(folder))
-        assert code == 0, errors
-        assert f"swarm launch {folder}/run.toml" in said
+        assert f"swarm launch {folder}/run.toml" in said(run, "restore", str(copy), "--data-dir", str(folder))
         run.spec = folder / "run.toml"
         run.launch()
         last = max(event["round"] for event in peer.every("round"))

@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.accounts import said
 from tests.harness import Event, Program
 from tests.swarm_run import SwarmRun, swarm_run
 
@@ -37,9 +38,7 @@ class Night:
         later.replace(self.script)
 
     def swarm(self, *arguments: str) -> str:
-        command = self.run.command(*arguments)
-        assert command.finish(20) == 0, command.stderr
-        return "\n".join(str(event.get("text", "")) for event in command.events)
+        return said(self.run, *arguments)
 
     def pauses(self, why: str) -> None:
         """The reason is said, and the worker, with all that it holds, is gone."""

@@ -102,7 +102,7 @@ def test_a_member_writes_nothing_in_anothers_place_or_as_the_coordinators_node(a
                 member.record(subkey=victim),
                 member.record(kind="relays", value=True),
                 member.record(kind="anything"),
-                member.record(kind="handover", value="x" * 9000),
+                member.record(kind="handover", value="x" * 17_000),
             ]
             return [list((await member.ask_dht("rpc_store", victim, said)).store_ok) for said in tries]
 

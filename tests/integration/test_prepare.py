@@ -105,7 +105,7 @@ def test_a_second_time_keeps_what_is_there_and_a_missing_blob_is_made_again(tmp_
 @pytest.mark.parametrize(
     ("keys", "code", "status", "what"),
     [
-        ({"source": "none.txt"}, "DATA", 9, "none.txt"),
+        pytest.param({"source": "none.txt"}, "DATA", 9, "none.txt", marks=pytest.mark.long),
         ({"length": 8192}, "DATA", 9, "too short"),
         ({"tokenizer": "bpe:1"}, "SPEC", 3, "model.tokenizer"),
     ],

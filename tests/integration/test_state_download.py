@@ -57,7 +57,7 @@ def test_a_donor_that_dies_or_stalls_in_the_middle_is_left(how: signal.Signals) 
 def test_a_donor_of_wrong_bytes_is_left_and_the_others_go_on() -> None:
     with exchange_peers() as swarm:
         honest = donors(swarm, 2)
-        [liar] = donors(swarm, 1, lies=True)
+        [liar] = donors(swarm, 1, lie="other_state")
         fetched = fetcher(swarm).named("fetched", 60)
         assert_whole(fetched, honest[0])
         assert liar.every("serves")[-1]["id"] not in fetched["gave"]

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from peer.codecs import codec_of, encode
 from peer.exchange.parts import VALUES
+from peer.merge import Contribution, merge
 from peer.robust import robust_mean
+from swarm.sections import Local
 from tests.exchange_peer import tensors
-from tests.harness import Program, digests, exchange_peers
+from tests.harness import Event, Program, digests, exchange_peers
 from tests.swarm_run import digests as held
 from tests.swarm_run import swarm_run
 
@@ -21,11 +26,16 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(120), pytest.mark.long]
 
 ROUNDS = 3
 SIZE = 200_000  # some parts for each reducer
+LOCAL = Local(codec="sparse")
+
+Sent = tuple[dict[str, torch.Tensor], int]  # an update and its samples
 
 
-def swarm(liars: list[dict[str, Any]], **settings: Any) -> tuple[list[Program], list[Program]]:
-    """The honest peers and the liars after the honest ones have finished; the first, who leads, is honest."""
-    common = {"await_others": 4, "rounds": ROUNDS, "patience": 12.0, "size": SIZE, "target": 60}
+def swarm(liars: list[dict[str, Any]], **settings: Any) -> list[Program]:
+    """The honest peers and the liars after the honest ones have finished and the liars were told that they are refused;
+    the first, who leads, is honest.
+    """
+    common = {"await_others": 4, "rounds": ROUNDS, "linger": 10.0, "patience": 12.0, "size": SIZE, "target": 60}
     with exchange_peers(**{**common, **settings}) as peers:
         honest = [peers.start()]
         lying = [peers.start(**liar) for liar in liars]
@@ -35,12 +45,19 @@ def swarm(liars: list[dict[str, Any]], **settings: Any) -> tuple[list[Program], 
         found = digests(honest)
         assert sorted(found) == list(range(1, ROUNDS + 1))
         assert all(len(kinds) == 1 for kinds in found.values()), found
-        return honest, lying
+        for one, liar in zip(lying, liars, strict=True):
+            if "lie" in liar:
+                one.wait_for(was_refused, 15)
+        return honest
 
 
-@pytest.mark.parametrize("sends", ["NaN", "inf", "large"])
-def test_an_update_that_is_no_honest_one_changes_no_bit(sends: str) -> None:
-    honest, _ = swarm([{"sends": sends}, {"sends": sends}], clipped=True)
+def was_refused(event: Event) -> bool:
+    """Whether the leader told it that it sits out; that takes longer than a round."""
+    return event["event"] == "not_applied" and str(event["why"]).startswith("refused: ")
+
+
+def assert_made_of_the_honest(honest: list[Program], reference: Callable[[Sequence[Sent]], str]) -> None:
+    """What all applied is what the `reference` makes of the honest updates alone: the average's SHA-256."""
     compared = 0
     for event in honest[0].every("applied"):
         index, seeds = event["round"] - 1, [0, 3, 4]
@@ -50,40 +67,50 @@ def test_an_update_that_is_no_honest_one_changes_no_bit(sends: str) -> None:
         if 2 * len(sent) <= event["members"]:
             continue  # who has no samples in a round is no part of a majority
         compared += 1
-        assert event["average"] in {reference(list(order)) for order in permutations(sent)}  # peers' ids are drawn
+        assert event["average"] in {reference(order) for order in permutations(sent)}  # peers' ids are drawn
     assert compared
 
 
-def reference(sent: list[tuple[dict[str, Any], int]]) -> str:
-    """The SHA-256 of the clipped mean of these (update, samples), in this order."""
+def clipped_mean(sent: Sequence[Sent]) -> str:
     flat = [np.concatenate([one[name].reshape(-1).numpy() for name in sorted(one)]) for one, _ in sent]
     rows, samples = np.array(flat, np.float64), [count for _, count in sent]
     parts = [robust_mean(rows[:, at : at + VALUES], samples)[0] for at in range(0, rows.shape[1], VALUES)]
     return hashlib.sha256(np.concatenate(parts).tobytes()).hexdigest()
 
 
+def merged(sent: Sequence[Sent]) -> str:
+    codec, shapes = codec_of(LOCAL), {name: tuple(tensor.shape) for name, tensor in sent[0][0].items()}
+    payloads = [encode(codec, {name: tensor.numpy() for name, tensor in one.items()}) for one, _ in sent]
+    found = [Contribution(count, payload) for (_, count), payload in zip(sent, payloads, strict=True)]
+    made = merge(codec, found, shapes, LOCAL.clip)
+    assert not made.refused
+    return hashlib.sha256(b"".join(made.update[name].tobytes() for name in sorted(shapes))).hexdigest()
+
+
+@pytest.mark.parametrize("sends", ["NaN", "inf", "large"])
+def test_an_update_that_is_no_honest_one_changes_no_bit(sends: str) -> None:
+    honest = swarm([{"sends": sends}, {"sends": sends}], clipped=True)
+    assert_made_of_the_honest(honest, clipped_mean)
+
+
 @pytest.mark.parametrize(
     "lie", ["lying_reducer", "two_faced_reducer", "false_accuser", "other_parts", "silent_sender", "replayer"]
 )
 def test_who_lies_in_gradient_mode_sits_out_and_the_others_go_on(lie: str) -> None:
-    honest, [liar] = swarm([{"lie": lie}], clipped=True)
+    honest = swarm([{"lie": lie}], clipped=True)
     assert any(event["members"] == 4 for event in honest[0].every("applied"))  # it may be back in the next round
-    liar.drain()
-    assert any(event["why"].startswith("refused: ") for event in liar.every("not_applied"))
 
 
 @pytest.mark.parametrize("lie", ["other_payload", "oversized_payload", "withheld_payload"])
 def test_who_lies_in_local_mode_sits_out_and_the_others_go_on(lie: str) -> None:
-    honest, [liar] = swarm([{"lie": lie}], local="sparse", patience=5.0)
+    honest = swarm([{"lie": lie}], local=LOCAL.codec, patience=5.0)
     assert any(event["members"] <= 4 for event in honest[0].every("applied"))
-    liar.drain()
-    assert any(event["why"].startswith("refused: ") for event in liar.every("not_applied"))
 
 
 @pytest.mark.parametrize("sends", ["NaN", "large", "zeros"])
 def test_bad_updates_of_local_mode_are_left_out_by_everybody(sends: str) -> None:
-    honest, _ = swarm([{"sends": sends}, {"sends": sends}], local="sparse")
-    assert honest[0].every("applied")[-1]["members"] == 5
+    honest = swarm([{"sends": sends}, {"sends": sends}], local=LOCAL.codec)
+    assert_made_of_the_honest(honest, merged)
 
 
 def test_a_whole_swarm_trains_with_clipping_and_signs_by_its_supervisors(tmp_path: Path) -> None:

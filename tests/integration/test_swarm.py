@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import time
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from peer.model import load_model
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Range
 from swarm.runspec import load
+from tests import faults
 from tests.harness import Program
 from tests.reference import plain_loop
 from tests.swarm_run import SwarmRun, after_round, rounds, swarm_command, swarm_run
@@ -88,6 +87,7 @@ def test_the_loss_curve_equals_a_plain_loop_on_the_same_global_batches(tmp_path:
         assert sum(len(range(e.range.start, e.range.stop)) for e in entries) == status.global_samples
 
 
+@pytest.mark.long
 def test_the_coordinator_may_be_killed_and_come_back(tmp_path: Path) -> None:
     """Peers train on, report afterwards; nothing that was acknowledged is lost, nothing is counted twice."""
     with swarm_run(tmp_path, rounds=25, letters=120_000) as run:
@@ -95,11 +95,9 @@ def test_the_coordinator_may_be_killed_and_come_back(tmp_path: Path) -> None:
         peers = [run.join(f"peer-{number}") for number in range(2)]
         peers[0].wait_for(after_round(3))
         before = counted(run)
-        coordinator.kill()
-        coordinator.process.wait()
-        alone = peers[0].named("round", 20)["round"]
-        peers[0].wait_for(after_round(alone + 2), 20)
-        run.launch()
+        with faults.away(run, coordinator):
+            alone = peers[0].named("round", 20)["round"]
+            peers[0].wait_for(after_round(alone + 2), 20)
         for peer in peers:
             assert_quiet_end(peer, 60)
         after = counted(run)
@@ -148,7 +146,7 @@ def test_ctrl_c_leaves_silently_within_five_seconds_and_kill_9_leaves_nothing(tm
         leaving.interrupt()
         assert_quiet_end(leaving, 10)
         assert time.monotonic() - started < 5
-        worker = _worker(killed)
+        worker = faults.worker(killed)
         killed.kill()
         last = staying.named("round")["round"]
         staying.wait_for(after_round(last + 2), 25)
@@ -173,16 +171,13 @@ def _ended(process: psutil.Process, seconds: float = 5.0) -> bool:
     return False
 
 
-def _worker(peer: Program) -> psutil.Process:
-    return next(p for p in psutil.Process(peer.process.pid).children() if "peer.worker" in p.cmdline())
-
-
+@pytest.mark.long
 def test_a_crashed_worker_is_started_again_and_counts_again(tmp_path: Path) -> None:
     with swarm_run(tmp_path, rounds=500) as run:
         run.launch()
         peer = run.join("peer")
         peer.wait_for(after_round(1))
-        os.kill(_worker(peer).pid, signal.SIGKILL)
+        faults.kill(faults.worker(peer))
         peer.wait_for(lambda e: e["event"] == "note" and "starting it again" in e["text"])
         last = rounds(peer)[-1]["round"]
         peer.wait_for(after_round(last + 1), 30)

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from tests.accounts import counted
 from tests.harness import Event, Program
 from tests.lab import Link, lab
 from tests.lab.swarm import LabRun, lab_run
-from tests.swarm_run import digests, rounds
+from tests.swarm_run import digests, rounds, together
 
 pytestmark = [pytest.mark.lab, pytest.mark.processes, pytest.mark.long, pytest.mark.timeout(420)]
 
@@ -40,16 +41,6 @@ def homes(folder: Path, mode: str, **values: Any) -> Iterator[tuple[LabRun, dict
         for peer in peers.values():
             peer.wait_for(together(4), ENOUGH_SECONDS)
         yield run, peers
-
-
-def together(members: int, later_than: int = -1) -> Any:
-    """For `Program.wait_for`: a round with that many members, in which the peer's own samples counted."""
-    return lambda event: (
-        event.get("event") == "round"
-        and not event["dropped_why"]
-        and event["members"] == members
-        and event["round"] > later_than
-    )
 
 
 def play(run: LabRun, peers: dict[str, Program]) -> dict[str, Event]:
@@ -81,10 +72,7 @@ def assert_all_agree(run: LabRun, peers: dict[str, Program]) -> None:
     assert all(len(kinds) == 1 for kinds in held.values()), held
     assert set(held) == set(range(max(held) + 1)), "a round is missing"
     assert run.net.processes("killed") == []
-    with run.client() as client:
-        entries = [entry for entry in client.ledger() if entry.state == "counted"]
-    positions = [p for entry in entries for p in range(entry.range.start, entry.range.stop)]
-    assert len(positions) == len(set(positions))
+    assert counted(run)
 
 
 def test_local_mode_goes_on_while_one_is_cut_one_is_slow_and_one_is_killed(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from coordinator import decisions as d
 from coordinator import handover
+from coordinator.artefacts import read_artefacts
 from coordinator.blobs import Blobs
 from coordinator.server import _token
-from coordinator.servicer import read_artefacts
 from coordinator.store import SqlStore, open_store
 from peer.artefacts import Workshop
 from peer.blocks import Encoder, _block

@@ -187,7 +187,9 @@ def _send_checkpoint(folder: Path) -> list[str]:
     """What the coordinator is offered; nothing may stay at the head of the box for ever."""
     box, coordinator = Outbox(folder / "outbox.sqlite"), Coordinator()
     said(box.open())
-    session = Session(cast(CoordinatorClient, coordinator), Who(b"", "", "", 0), box, folder, Standing())
+    session = Session(
+        cast(CoordinatorClient, coordinator), Who(Identity.from_seed(bytes(32)), "", "", 0), box, folder, Standing()
+    )
     session.offer(pb.Checkpoint(round=3, digest=state_digest(STATE)))
     session._send_outbox()
     assert not len(box)

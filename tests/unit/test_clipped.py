@@ -98,7 +98,7 @@ def test_a_liar_costs_one_attempt_and_the_others_go_on_without_it(kind: str) -> 
     run(story())
 
 
-def test_one_word_against_another_costs_both_a_round_and_the_liar_its_place_after_three() -> None:
+def test_one_word_against_another_costs_both_the_round() -> None:
     async def story() -> None:
         five = table(5)
         LIES["slanderer"](five.strangers[2].way)

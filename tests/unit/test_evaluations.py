@@ -53,6 +53,7 @@ def test_the_first_that_nothing_contradicts_stays() -> None:
 def test_what_is_no_measurement_of_a_state_of_the_run_is_refused_with_the_reason(event: e.Evaluated, why: str) -> None:
     state, made = run(voted(), event)
     assert made[0] == d.EvaluationDenied(event.evaluation, why)
+    assert len(made) == 1 or math.isnan(event.evaluation.heldout_loss)  # that is a sign of divergence, too
     assert not state.evaluations
 
 

@@ -79,7 +79,7 @@ def test_before_there_are_enough_batches_nothing_is_judged() -> None:
     assert findings([*usual, 2.0, 2.0, 2.0, 50.0, 50.0, 50.0])
 
 
-@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("size", [1, pytest.param(4, marks=pytest.mark.long)])
 def test_a_real_loss_curve_has_no_spike(size: int) -> None:
     """The tiny model of the tests, from its first batch on, through its warm-up."""
     batches = iter(torch.split(Script(100 * size).tokens, size))

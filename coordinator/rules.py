@@ -1,0 +1,101 @@
+"""What each call of the service takes: who may make it, how often, and how much it may hold.
+
+A method without a rule is not served: `require_complete` fails, and the coordinator does not start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from swarm.errors import UsageError
+from swarm.proto import coordinator_pb2 as pb
+
+SERVICE = pb.DESCRIPTOR.services_by_name["Coordinator"]
+
+
+class Caller(Enum):
+    """Whose call it is; each comes with an invite that is known, neither expired nor revoked."""
+
+    INVITED = "invited"  # nothing more: it may look, and join
+    MEMBER = "member"  # the process that joined as the member that the call names, with the invite that it joined with
+    MAINTAINER = "maintainer"  # with the invite of a maintainer
+
+
+# Calls in a minute that one invite makes from one address: a home, or a hall full of machines behind one router.
+BUSY = 6000  # what members do in every round
+USUAL = 1200
+RARE = 120  # what leaves something behind, as a join does, or is work
+
+_SMALL = 4 << 10  # bytes
+_CHUNK = 1 << 20
+_LARGEST = 4 << 20  # gRPC itself takes no more
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`most_bytes` is of one message; `lists` says how long fields may be of which each item is work. `always`: also a
+    coordinator that was handed over answers.
+    """
+
+    caller: Caller
+    a_minute: int = USUAL
+    most_bytes: int = _SMALL
+    lists: Mapping[str, int] = field(default_factory=dict)
+    always: bool = False
+
+
+RULES = {
+    "GetRun": Rule(Caller.INVITED),
+    "ListRuns": Rule(Caller.INVITED),
+    "GetStatus": Rule(Caller.INVITED),
+    "GetHandover": Rule(Caller.INVITED, always=True),
+    "Challenge": Rule(Caller.INVITED, RARE),
+    "Join": Rule(Caller.INVITED, RARE),
+    "GetPass": Rule(Caller.MEMBER),
+    "Heartbeat": Rule(Caller.MEMBER, BUSY, 16 << 10),
+    "Leave": Rule(Caller.MEMBER),
+    "DialBack": Rule(Caller.INVITED, RARE),
+    "ReceiveProbe": Rule(Caller.INVITED, RARE),
+    "SendProbe": Rule(Caller.INVITED, RARE, _CHUNK),
+    "GrantRound": Rule(Caller.MEMBER, BUSY, 256 << 10, {"members": 4096}),
+    "TakeLease": Rule(Caller.MEMBER, BUSY),
+    "ReportRounds": Rule(Caller.MEMBER, BUSY, _LARGEST, {"reports": 500}),
+    "RecallLeases": Rule(Caller.MEMBER, USUAL, _LARGEST, {"leases": 8192}),
+    "GetLedger": Rule(Caller.INVITED, RARE),
+    "ReportEvaluation": Rule(Caller.MEMBER, USUAL, 16 << 10),
+    "ListCheckpoints": Rule(Caller.INVITED),
+    "OfferCheckpoint": Rule(Caller.MEMBER, USUAL, 16 << 10),
+    "Upload": Rule(Caller.MEMBER, USUAL, _CHUNK),
+    "Download": Rule(Caller.INVITED, BUSY),
+    "MakeInvite": Rule(Caller.MAINTAINER, RARE),
+    "ListInvites": Rule(Caller.MAINTAINER, RARE),
+    "RevokeInvite": Rule(Caller.MAINTAINER, RARE),
+    "ListPeers": Rule(Caller.MAINTAINER, RARE),
+    "Ban": Rule(Caller.MAINTAINER, RARE),
+    "Unban": Rule(Caller.MAINTAINER, RARE),
+    "HandOver": Rule(Caller.MAINTAINER, RARE, always=True),
+}
+
+
+def require_complete(rules: Collection[str]) -> None:
+    """Raises RuntimeError, naming them, when methods have no rule or rules no method."""
+    methods = {method.name for method in SERVICE.methods}
+    if odd := methods ^ set(rules):
+        raise RuntimeError(f"methods without a rule, or rules without a method: {', '.join(sorted(odd))}")
+
+
+def require_size(name: str, message: Any) -> None:
+    """Raises UsageError when a message of the call `name` is larger than any that a peer sends."""
+    rule = RULES[name]
+    if message.ByteSize() > rule.most_bytes:
+        raise _too_large(name, f"{message.ByteSize()} bytes", str(rule.most_bytes))
+    for key, most in rule.lists.items():
+        if len(getattr(message, key)) > most:
+            raise _too_large(name, f"{len(getattr(message, key))} {key}", str(most))
+
+
+def _too_large(name: str, found: str, most: str) -> UsageError:
+    return UsageError(f"A call {name} with {found} is refused: at most {most} are taken.", "Send less at once.")

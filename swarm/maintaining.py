@@ -1,0 +1,44 @@
+"""What only a maintainer's invite may ask of a coordinator."""
+
+from __future__ import annotations
+
+from swarm.client import CoordinatorClient
+from swarm.proto import coordinator_pb2 as pb
+
+
+class MaintainerClient(CoordinatorClient):
+    """Each of these calls raises RefusedError unless the invite is a maintainer's."""
+
+    def hand_over(self, host: str, port: int) -> str:
+        """Let the coordinator lead no more; the signed hand-over. Raises RefusedError unless the invite is a
+        maintainer's.
+        """
+        request = pb.HandOverRequest(run=self.invite.run, host=host, port=port)
+        return str(self._call(self._stub.HandOver, request).text)
+
+    def peers(self) -> list[pb.PeerRecord]:
+        """All members, present or gone: who they are, what they did, and whether they are banned."""
+        return list(self._call(self._stub.ListPeers, pb.ListPeersRequest(run=self.invite.run)).peers)
+
+    def ban(self, member: str, why: str) -> pb.BanRecord:
+        """Let the member's key in no more: its memberships end, in all seats. `member` is an id, the beginning of one,
+        or a name. Raises NotFoundError, UsageError when several are meant.
+        """
+        return self._call(self._stub.Ban, pb.BanRequest(run=self.invite.run, member=member, why=why)).ban
+
+    def unban(self, member: str) -> pb.BanRecord:
+        """Let a banned key in again; the ban that was. Raises NotFoundError, UsageError when several are meant."""
+        return self._call(self._stub.Unban, pb.UnbanRequest(run=self.invite.run, member=member)).ban
+
+    def make_invite(self, role: str, days: float, note: str) -> pb.MakeInviteResponse:
+        """A new invite, for `days` days, 0 for ever. Raises RefusedError unless this one is a maintainer's."""
+        request = pb.MakeInviteRequest(run=self.invite.run, role=role, days=days, note=note)
+        return self._call(self._stub.MakeInvite, request)
+
+    def invites(self) -> list[pb.InviteRecord]:
+        """All invites of the run, the oldest first. Raises RefusedError unless this one is a maintainer's."""
+        return list(self._call(self._stub.ListInvites, pb.ListInvitesRequest(run=self.invite.run)).invites)
+
+    def revoke_invite(self, id_: str) -> pb.InviteRecord:
+        """Take an invite back: its members are refused. Raises RefusedError, NotFoundError."""
+        return self._call(self._stub.RevokeInvite, pb.RevokeInviteRequest(run=self.invite.run, id=id_)).invite

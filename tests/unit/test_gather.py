@@ -1,0 +1,44 @@
+"""Local mode's way between members in one process: everything is real but the network."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+
+import pytest
+import torch
+
+from peer.exchange.average import Average
+from peer.exchange.base import Update
+from peer.exchange.carrier import Carrier
+from peer.exchange.gather import Gather
+from swarm.proto import exchange_pb2 as pb
+from swarm.sections import Local
+from tests.strangers import DIGEST, FakeNode, Wire
+
+SENT = {"honest": torch.randn, "NaN": lambda size: torch.full((size,), torch.nan), "zeros": torch.zeros}
+
+
+async def gathered(sends: list[str], size: int) -> list[Average]:
+    """What everybody has of one exchange in which the members send this."""
+    wire, members, ways = Wire(), [], []
+    for number, kind in enumerate(sends):
+        node, carrier = FakeNode(f"m{number}".encode(), wire), Carrier()
+        wire.servers[node.id] = carrier
+        way = Gather(node, carrier, Local(codec="sparse"), 5.0)  # type: ignore[arg-type]
+        update = Update(0, DIGEST, 8, {"w": SENT[kind](size)})
+        parcel = way.parcel(update)
+        ways.append((way, update, parcel))
+        members.append(pb.GroupMember(peer_id=node.id, samples=8, payload=hashlib.sha256(parcel).hexdigest()))
+    group = pb.Group(group_id=secrets.token_bytes(16), members=members, leader=b"m0")
+    return list(await asyncio.gather(*(way.average(group, update, parcel) for way, update, parcel in ways)))
+
+
+@pytest.mark.parametrize("bad", ["NaN", "zeros"])
+@pytest.mark.parametrize("size", [40_000, 1_500_000])  # in one part, in several
+def test_two_members_with_the_same_bytes_set_nobody_against_another(bad: str, size: int) -> None:
+    averages = asyncio.run(gathered(["honest", bad, bad, "honest", "honest"], size))
+    assert [(one.broken, one.complaints) for one in averages] == [("", ())] * 5
+    assert len({one.digest for one in averages}) == 1
+    assert sorted(averages[0].refused) == [1, 2]
