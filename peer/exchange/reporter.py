@@ -26,6 +26,7 @@ class Reporter:
         self.said = pb.Progress()
         self._ask = ask
         self._closing = closing
+        self._complaint = ""
         self._news = asyncio.Event()
 
     def speak(self, said: pb.Progress) -> None:
@@ -45,7 +46,13 @@ class Reporter:
             try:
                 await self._report(self.said)
             except NETWORK_ERRORS as error:
-                logger.debug("progress was not heard: %r", error)
+                self._complain(f"progress was not heard: {error!r}")
+
+    def _complain(self, text: str) -> None:
+        """Once, until there is another reason: who is refused hears it every time."""
+        if text != self._complaint:
+            logger.info("%s", text)
+        self._complaint = text
 
     async def _report(self, said: pb.Progress) -> None:
         """An answer that the leader holds back is given up for news; one that is on its way is awaited: on a long

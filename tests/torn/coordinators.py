@@ -25,6 +25,7 @@ from swarm.cli.share import write as share
 from swarm.errors import CorruptError
 from swarm.identity import server_certificate
 from swarm.invite import Invite
+from swarm.papers import Papers
 from swarm.runspec import loads
 from tests.histories import START, TERMS, History
 from tests.torn.kinds import Durable, Kind, Must
@@ -247,6 +248,14 @@ KINDS = [
     Kind("seal of the database", "coordinator.sqlite.seal", _killed, _state, Must.REPAIRED, Durable.LOOSE),
     Kind("key of the bootstrap node", "p2p.key", _keep_key, _node, Must.ANEW, new="another"),
     Kind("port of the bootstrap node", "p2p.port", _keep_port, _port, Must.ANEW, new="another", fresh=True),
+    Kind(
+        "papers of the bootstrap node",
+        "p2p.papers",
+        lambda at: Papers(b"own", 1.0, frozenset({"m"})).keep(at / "p2p.papers"),
+        lambda at: Papers.kept(at / "p2p.papers"),
+        Must.ANEW,
+        new=Papers(),
+    ),
     Kind(
         "folder of the bootstrap node",
         "p2p.folder",

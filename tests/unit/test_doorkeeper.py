@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.doorkeeper import ANYBODY, MEMBERS, Doorkeeper, admits
+from coordinator.nodepass import NodePapers
+from peer.doorkeeper import ANYBODY, MEMBERS, NODE, Doorkeeper, admits
 from peer.renewal import Renewal
 from swarm.errors import UnreachableError
 from swarm.identity import server_certificate
@@ -122,3 +123,30 @@ def test_a_worker_without_a_pass_does_not_begin_and_says_why(tmp_path: Path) -> 
 
     with pytest.raises(UnreachableError, match=r"could not be entered.*Nobody answers"):
         Renewal(away, tmp_path / "papers").begin(b"p")
+
+
+def test_the_coordinators_own_node_has_a_pass_in_time_and_hears_of_bans_at_once(tmp_path: Path) -> None:
+    now, out, certificate = [NOW], list[str](), server_certificate(tmp_path)
+    papers = NodePapers("test", certificate, lambda: out, tmp_path / "papers", lambda: now[0])
+    papers.begin(b"node")
+    keeper = Doorkeeper(Authority.of("test", certificate.certificate_pem), tmp_path / "papers", lambda: now[0])
+    first = keeper.papers.own
+    assert keeper.objection(b"node", first, {NODE}) == ""
+    assert "may not" in keeper.objection(b"node", first)
+    out.append("m")
+    papers.keep()
+    assert keeper.papers.barred == {"m"}
+    assert keeper.papers.own == first
+    for _ in range(10):
+        now[0] += 31.0
+        papers.keep()
+    assert keeper.papers.own != first
+    assert keeper.papers.heard_at >= now[0] - 31.0
+
+
+def test_a_full_disk_does_not_end_the_watch_over_the_node(tmp_path: Path) -> None:
+    papers = NodePapers("test", server_certificate(tmp_path), tuple, tmp_path / "nowhere" / "papers")
+    papers.begin(b"node")
+    (tmp_path / "nowhere").mkdir()
+    papers.keep()
+    assert Papers.kept(papers.file).own

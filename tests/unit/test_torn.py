@@ -159,6 +159,7 @@ WRITERS = {
     "swarm/log.py": "a log",
     "swarm/neighbour.py": "settings",
     "swarm/notes.py": "session, port, worker, vote",
+    "swarm/papers.py": "papers of the bootstrap node",
     "swarm/sqlitefile.py": "reads only",
     "swarm/stamps.py": "stamp",
     "swarm/tensorfile.py": "for all others",
