@@ -232,6 +232,6 @@ def test_whatever_happens_a_going_back_leaves_only_older_checkpoints_and_ends_so
             assert back.halted or back.back_to < back.place or back.back_to == 0
         if found and not found[-1].halted:
             assert max(after.checkpoints) == after.round == found[-1].back_to
-            # A report of an earlier round may have come in the same tick, by one who holds the state to which it went back.
+            # Who reports an earlier round in the same tick holds the state to which the run went back.
             assert all(member.holds <= after.round for member in after.live)
         assert not before.halted or after.rollbacks == before.rollbacks
