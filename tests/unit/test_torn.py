@@ -160,6 +160,7 @@ WRITERS = {
     "swarm/log.py": "a log",
     "swarm/neighbour.py": "settings",
     "swarm/notes.py": "session, port, worker, vote",
+    "swarm/receipts.py": "a proof for people: a line that was cut off is left out, another is refused by name",
     "swarm/sqlitefile.py": "reads only",
     "swarm/stamps.py": "stamp",
     "swarm/tensorfile.py": "for all others",
