@@ -160,6 +160,7 @@ WRITERS = {
     "swarm/log.py": "a log",
     "swarm/neighbour.py": "settings",
     "swarm/notes.py": "session, port, worker, vote",
+    "swarm/papers.py": "papers: a note like the session's; without it nobody is let in until they are renewed",
     "swarm/receipts.py": "a proof for people: a line that was cut off is left out, another is refused by name",
     "swarm/sqlitefile.py": "reads only",
     "swarm/stamps.py": "stamp",
