@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from coordinator import copies, fsck, handover, history, placing
 from coordinator.artefacts import read_artefacts
@@ -199,12 +200,21 @@ def _unpack(backup: Path, stage: Path) -> None:
     with tarfile.open(backup, "r:") as tar:
         for member in tar:
             target = _inside(stage, member.name)
-            source = tar.extractfile(member) if member.isfile() else None  # links and devices are none of a backup's
-            if source is not None:
+            if source := _content(tar, member):
                 target.parent.mkdir(exist_ok=True)
                 with source, target.open("xb") as file:
                     shutil.copyfileobj(source, file)
                 target.chmod(member.mode & 0o777)
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes] | None:
+    """What a file holds; one with two names comes as a link to an earlier one of the archive. Nothing else is followed:
+    symbolic links and devices are none of a backup's.
+    """
+    try:
+        return tar.extractfile(member) if member.isfile() or member.islnk() else None
+    except KeyError as error:
+        raise tarfile.TarError(f"{member.name} is a link to what is not there") from error
 
 
 def _inside(stage: Path, name: str) -> Path:

@@ -12,11 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from google.protobuf.message import DecodeError
 
-from swarm.identity import Identity, member_id
+from swarm.identity import Identity, member_id, signed_with
 from swarm.proto import exchange_pb2 as pb
 
 _NONCE = 16  # bytes
@@ -28,7 +26,7 @@ Signer = Callable[[bytes], tuple[bytes, bytes]]
 
 def signer_of(identity: Identity) -> Signer:
     """Sign in this process."""
-    return lambda words: (identity.public_key, identity.private_key.sign(words))
+    return lambda words: (identity.public_key, identity.sign(words))
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class Notary:
             return f"it says that it is of {claim.samples} samples; a member makes {self._most} in a round at most"
         if why := self.keyring.objection(claim, found.public_key):
             return why
-        signed = _valid(found.public_key, found.signature, self._words(claim, found.nonce))
+        signed = signed_with(found.public_key, self._words(claim, found.nonce), found.signature)
         return "" if signed else "its signature is not of this round, state, payload and sample count"
 
     def sign_share(self, group_id: bytes, sha256: str) -> bytes:
@@ -96,7 +94,7 @@ class Notary:
     def made(self, group_id: bytes, sha256: str, signature: bytes, seal: bytes) -> bool:
         """Whether it is the word of the member that sent `seal`."""
         found = _seal(seal)
-        return found is not None and _valid(found.public_key, signature, _share(group_id, sha256))
+        return found is not None and signed_with(found.public_key, _share(group_id, sha256), signature)
 
     def _words(self, claim: Claim, nonce: bytes) -> bytes:
         said = [self._run, str(claim.round), claim.digest, claim.payload, str(claim.samples), claim.member]
@@ -119,11 +117,3 @@ def _seal(data: bytes) -> pb.Seal | None:
         return pb.Seal.FromString(data)
     except DecodeError:
         return None
-
-
-def _valid(public_key: bytes, signature: bytes, words: bytes) -> bool:
-    try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, words)
-    except (InvalidSignature, ValueError):
-        return False
-    return True

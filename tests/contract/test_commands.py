@@ -122,7 +122,7 @@ ANNA, BOB = "c0ffee4200000000", "c0ffee4200000000-2"
 @pytest.fixture
 def ledger(server: TinyCoordinator) -> TinyCoordinator:
     """Four finished rounds over epochs of ten samples."""
-    server.run.layout.shard_samples.extend([6, 4])
+    server.run.layout.MergeFrom(pb.DataLayout(shard_samples=[6, 4], sequence_length=8))
     server.status.round = 4
     server.status.members.extend([pb.Member(member_id=ANNA, name="anna"), pb.Member(member_id=BOB, name="bob")])
     server.ledger = [

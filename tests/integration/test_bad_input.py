@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from swarm.invite import Invite
+from swarm.version import PROTOCOL_VERSION
 from tests.harness import ROOT, Program
 from tests.swarm_run import SwarmRun, swarm_run
 
@@ -100,7 +101,7 @@ def test_another_version_of_the_protocol(run: SwarmRun) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", code, run.invite], capture_output=True, text=True, check=False, cwd=ROOT
     )
-    assert_says(ended, 7, "version 99", "version 1", "Upgrade garage-swarm at the coordinator")
+    assert_says(ended, 7, "version 99", f"version {PROTOCOL_VERSION}", "Upgrade garage-swarm at the coordinator")
 
 
 def launch(folder: Path, spec: str, *options: str, **more: object) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,9 @@ shown in hex: `table()[NAME].take(bytes.fromhex(...))` does it again.
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -24,10 +26,10 @@ _REFUSED = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_log() -> None:
-    import logging
-
+def no_log() -> Iterator[None]:
     logging.disable(logging.WARNING)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 def test_every_message_that_can_be_received_has_a_row() -> None:

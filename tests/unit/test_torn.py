@@ -117,6 +117,7 @@ WRITERS = {
     "coordinator/backup.py": "a backup, whole or not there: tests/contract/test_backup.py",
     "coordinator/bootstrap.py": "the members' addresses: a note like the session's; without it the node asks nobody",
     "coordinator/blobs.py": "blob, upload on its way",
+    "coordinator/audit.py": "a log; what is torn in it is left out",
     "coordinator/copies.py": "a backup's tables",
     "coordinator/fsck.py": "reads only",
     "coordinator/handover.py": "hand-over",
@@ -159,7 +160,8 @@ WRITERS = {
     "swarm/log.py": "a log",
     "swarm/neighbour.py": "settings",
     "swarm/notes.py": "session, port, worker, vote",
-    "swarm/papers.py": "papers of the bootstrap node",
+    "swarm/papers.py": "papers: a note like the session's; without it nobody is let in until they are renewed",
+    "swarm/receipts.py": "a proof for people: a line that was cut off is left out, another is refused by name",
     "swarm/sqlitefile.py": "reads only",
     "swarm/stamps.py": "stamp",
     "swarm/tensorfile.py": "for all others",
@@ -167,7 +169,7 @@ WRITERS = {
 }
 _WRITES = re.compile(
     r"atomic_write\(|\.write_text\(|\.write_bytes\(|publish\(|open\(\"[wax]|\"r\+b\"|O_CREAT|O_RDWR|os\.link\(|notes\.keep\(|"
-    r"sqlite3\.connect\(|create_engine\(|save_file\(|save_pretrained\(|FileHandler\(|\.replace\(target|shutil\.move\(|\.rename\("
+    r"sqlite3\.connect\(|create_engine\(|save_file\(|save_pretrained\(|FileHandler[()]|\.replace\(target|shutil\.move\(|\.rename\("
 )
 
 
