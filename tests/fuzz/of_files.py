@@ -60,6 +60,7 @@ def scratch() -> Path:
     return Path(folder.name)
 
 
+_MADE = time.time()
 _CONFIG = b'{"hidden_size": 8, "num_hidden_layers": 2, "vocab_size": 300}'
 _FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
 
@@ -129,13 +130,14 @@ def run_message() -> pb.Run:
         latest=pb.Checkpoint(round=0, digest="0" * 64, sha256="1" * 64, size=1000),
         bootstrap=["/ip4/127.0.0.1/tcp/1/p2p/QmcgpsyWgH8Y8ajJz1Cu72KnS5uo2Aa2LpzU7kinSupNKC"],
         data=pb.DataFacts(documents=3),
-        server_time=time.time(),
+        server_time=_MADE,
         version="1",
     )
 
 
 def _run(run: pb.Run) -> None:
     """What a joining peer does with it before it fetches anything, and with every name of a file in it."""
+    run.server_time += time.time() - _MADE
     found = prospect(cast(CoordinatorClient, Answering(run)), scratch())
     require_fit(found, ["cpu"])
 
