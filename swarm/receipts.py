@@ -22,6 +22,7 @@ from swarm.identity import ServerCertificate, fingerprint, signed_by
 from swarm.proto import coordinator_pb2 as pb
 
 FILE = "receipts.jsonl"
+_NONSENSE = (ValueError, KeyError, TypeError, RecursionError)  # of what is no JSON of ours
 _PREFIX = b"garage-swarm receipt 1"  # what is signed can be nothing else
 
 
@@ -88,7 +89,7 @@ def _all(path: Path, lines: Sequence[str], certificate: x509.Certificate) -> Ite
             words = base64.b64decode(said["receipt"], validate=True)
             signature = base64.b64decode(said["signature"], validate=True)
             receipt = pb.RoundReceipt.FromString(words)
-        except (ValueError, KeyError, TypeError, DecodeError) as error:
+        except (*_NONSENSE, DecodeError) as error:
             if _cut_off(lines, number):
                 continue
             raise _damaged(path, number, "it is not a receipt") from error
@@ -105,7 +106,7 @@ def _cut_off(lines: Sequence[str], number: int) -> bool:
 def _certificate(path: Path, lines: Sequence[str]) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(json.loads(lines[0])["certificate"].encode())
-    except (IndexError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (*_NONSENSE, IndexError, AttributeError) as error:
         raise _damaged(path, 1, "it does not begin with a coordinator's certificate") from error
 
 

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certificate
 from typer.testing import CliRunner
 
 from swarm import paths, receipts
@@ -85,6 +87,19 @@ def test_a_pass_or_a_handover_is_no_receipt(book: Path, own: ServerCertificate) 
     """What the coordinator signs for other ends counts for nothing here."""
     words = receipt(3).SerializeToString(deterministic=True)
     receipts.keep(book, b"", [pb.SignedReceipt(receipt=words, signature=own.sign(words))])
+    with pytest.raises(CorruptError, match="did not sign it"):
+        receipts.verified(book)
+
+
+def test_a_certificate_with_a_key_of_a_kind_that_nobody_knows_proves_nothing(book: Path) -> None:
+    """Fuzzing found one whose curve was altered."""
+    lines = book.read_text().splitlines()
+    der = bytearray(load_pem_x509_certificate(json.loads(lines[0])["certificate"].encode()).public_bytes(Encoding.DER))
+    curve = bytes.fromhex("06082a8648ce3d030107")  # prime256v1
+    at = der.index(curve)
+    der[at + len(curve) - 1] = 1
+    pem = load_der_x509_certificate(bytes(der)).public_bytes(Encoding.PEM).decode()
+    book.write_text("\n".join([json.dumps({"certificate": pem}), *lines[1:]]) + "\n")
     with pytest.raises(CorruptError, match="did not sign it"):
         receipts.verified(book)
 
