@@ -60,6 +60,7 @@ def listed(run: SwarmRun) -> dict[str, dict[str, Any]]:
     return {item["note"]: item for item in json.loads(said(run, "invite", "list", "--json"))}
 
 
+@pytest.mark.long  # the same way out as that of a banned member, below
 def test_a_revoked_invite_stops_its_members_within_a_minute_and_nobody_else(run: SwarmRun) -> None:
     file = run.folder / "run.swarm-invite"
     made = said(run, "invite", "new", "--note", "for Ben", "--output", str(file))
