@@ -11,9 +11,10 @@ import grpc
 from coordinator import events as e
 from coordinator.engine import Engine
 from coordinator.invites import admitted, hashed
-from coordinator.records import IssuedInvite, Role
+from coordinator.records import IssuedInvite
 from swarm.errors import NotFoundError, UsageError
 from swarm.invite import TOKEN_BYTES
+from swarm.passes import Role
 
 _DAY = 86_400.0  # seconds
 _MOST_DAYS = 3650.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,10 +10,9 @@ from weakref import WeakValueDictionary
 
 from swarm import stamps
 from swarm.errors import CorruptError, NotFoundError, UsageError, from_os_error
-from swarm.tensorfile import publish, sha256_file
+from swarm.tensorfile import is_sha256, publish, sha256_file
 
 CHUNK = 256 << 10  # bytes
-_NAME = re.compile(r"[0-9a-f]{64}")
 
 
 class Blobs:
@@ -27,7 +25,7 @@ class Blobs:
 
     def path(self, sha256: str) -> Path:
         """Where the blob is or would be. Raises UsageError for anything that is no SHA-256: names come from outside."""
-        if not _NAME.fullmatch(sha256):
+        if not is_sha256(sha256):
             raise UsageError("A file is asked for by its SHA-256, 64 hexadecimal digits.", "Use the same version.")
         return self._folder / sha256
 

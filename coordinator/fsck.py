@@ -5,7 +5,6 @@ Nothing is repaired or changed, and the coordinator may be running meanwhile.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,11 +24,10 @@ from swarm.checks import Check, Level, attempt, verdicts
 from swarm.errors import CorruptError, SwarmError
 from swarm.identity import server_certificate
 from swarm.invite import Invite
-from swarm.tensorfile import sha256_file, state_digest
+from swarm.tensorfile import is_sha256, sha256_file, state_digest
 
 # What a copy must not lack: without one of these no coordinator goes on.
 FILES = ("run spec", "artefacts", "keys", "database", "blobs", "checkpoints")
-_BLOB = re.compile(r"[0-9a-f]{64}")
 _LOOKS = 3  # a checkpoint may be dropped, file and row, between two looks at a running coordinator
 _FROM_BACKUP = "Stop the coordinator and restore a backup, or put the file back from another copy."
 _TORN_CHECKPOINT = "Launch the run again: it goes on from an older checkpoint when there is one; else restore a backup."
@@ -140,7 +138,7 @@ def _look(folder: Path, named: Iterable[Named], known: dict[str, Found]) -> dict
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
     found = {}
     for path in paths:
-        if _BLOB.fullmatch(path.name) and path.name not in known:
+        if is_sha256(path.name) and path.name not in known:
             with suppress(FileNotFoundError):
                 digest = _digest(path) if path.name in states else ""
                 found[path.name] = Found(sha256_file(path), path.stat().st_size, digest)

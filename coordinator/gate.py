@@ -18,11 +18,12 @@ from coordinator.engine import Engine
 from coordinator.handover import Lead
 from coordinator.invites import require as require_role
 from coordinator.ration import Places, Ration
-from coordinator.records import IssuedInvite, Role
+from coordinator.records import IssuedInvite
 from coordinator.rules import RULES, Caller, require_complete, require_size
 from coordinator.translate import require_bounded
 from swarm import log
 from swarm.errors import OverloadError, ProtocolError, SwarmError, UsageError
+from swarm.passes import Role
 from swarm.proto import coordinator_pb2 as pb
 from swarm.version import PROTOCOL_VERSION
 

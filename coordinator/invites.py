@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 
 from coordinator import decisions as d
 from coordinator import events as e
-from coordinator.records import IssuedInvite, Role
+from coordinator.records import IssuedInvite
 from coordinator.state import State, Step
 from swarm.errors import InviteExpiredError, InviteRevokedError, InviteUnknownError, RefusedError
+from swarm.passes import Role
 
 
 def hashed(token: str) -> str:

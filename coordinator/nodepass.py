@@ -13,9 +13,6 @@ from swarm.proto import coordinator_pb2 as pb
 
 logger = log.get(__name__)
 
-ROLE = "node"
-_NEWS_SECONDS = 15.0
-
 
 class NodePapers:
     """Kept in `file`, which the node's processes read. `barred` names the members whose passes count no more."""
@@ -47,10 +44,10 @@ class NodePapers:
         """Call it often: who is barred is written down at once, a new pass in time. A full disk is said only."""
         now = self._clock()
         self._hearing.note(now, self._barred())
-        due = not 0 <= now - self._issued_at < passes.LIFETIME / 3
+        due = not 0 <= now - self._issued_at < passes.RENEWAL
         own = self._signed(now) if due and self._node else self._papers.own
         papers = Papers(own, self._hearing.heard_at, frozenset(self._hearing.barred))
-        if not due and papers.barred == self._papers.barred and papers.heard_at - self._papers.heard_at < _NEWS_SECONDS:
+        if not due and not papers.is_news(self._papers):
             return
         try:
             papers.keep(self.file)
@@ -61,5 +58,5 @@ class NodePapers:
 
     def _signed(self, now: float) -> bytes:
         expires_at = now + passes.LIFETIME
-        found = pb.Pass(run=self._run, peer_id=self._node, role=ROLE, issued_at=now, expires_at=expires_at)
+        found = pb.Pass(run=self._run, peer_id=self._node, role=passes.NODE, issued_at=now, expires_at=expires_at)
         return passes.signed(found, self._certificate)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from coordinator.ledger import Claim, Entry
 from swarm.identity import key_of
+from swarm.passes import Role
 from swarm.ranges import Range
 
 
@@ -27,14 +27,6 @@ class Terms:
     def patience_seconds(self) -> float:
         """How long a silent member stays a member: three missed heartbeats."""
         return 3 * self.heartbeat_seconds
-
-
-class Role(StrEnum):
-    """What an invite lets its holder do. All may take part and look; only a maintainer makes and revokes invites."""
-
-    VOLUNTEER = "volunteer"
-    VALIDATOR = "validator"
-    MAINTAINER = "maintainer"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Row
 
 from coordinator.ledger import Entry, Lease, Return
-from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, Metrics, Role, RollBack
+from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, Metrics, RollBack
+from swarm.passes import Role
 from swarm.ranges import Range, subtract
 
 

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 from swarm.errors import UsageError
+from swarm.excess import excess
 from swarm.proto import coordinator_pb2 as pb
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Coordinator"]
@@ -90,12 +91,6 @@ def require_complete(rules: Collection[str]) -> None:
 def require_size(name: str, message: Any) -> None:
     """Raises UsageError when a message of the call `name` is larger than any that a peer sends."""
     rule = RULES[name]
-    if message.ByteSize() > rule.most_bytes:
-        raise _too_large(name, f"{message.ByteSize()} bytes", str(rule.most_bytes))
-    for key, most in rule.lists.items():
-        if len(getattr(message, key)) > most:
-            raise _too_large(name, f"{len(getattr(message, key))} {key}", str(most))
-
-
-def _too_large(name: str, found: str, most: str) -> UsageError:
-    return UsageError(f"A call {name} with {found} is refused: at most {most} are taken.", "Send less at once.")
+    if over := excess(message, rule.most_bytes, rule.lists):
+        what = f"{over.found} {over.field or 'bytes'}"
+        raise UsageError(f"A call {name} with {what} is refused: at most {over.most} are taken.", "Send less at once.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 
 from google.protobuf.message import Message
@@ -26,6 +25,7 @@ from coordinator.rounds import RoundSummary
 from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import LAST, Range
+from swarm.tensorfile import is_sha256
 
 _ADDRESSES = 32  # of one member: everybody who joins is told them
 
@@ -163,7 +163,7 @@ def checkpoint_message(checkpoint: Checkpoint, measured: Evaluation | None) -> p
 def evaluation(member: str, message: pb.Evaluation) -> Evaluation:
     """Raises UsageError."""
     named = all(0 < len(name) <= 64 for name in message.metrics)
-    if not re.fullmatch("[0-9a-f]{64}", message.digest) or not named or len(message.metrics) > 64:
+    if not is_sha256(message.digest) or not named or len(message.metrics) > 64:
         raise UsageError(
             "An evaluation needs the state's digest (64 hex digits), and at most 64 metrics with short names.",
             "Give the metrics shorter names, or fewer of them.",

@@ -12,11 +12,10 @@ from pathlib import Path
 
 from swarm import passes
 from swarm.papers import Papers
-from swarm.passes import Authority
+from swarm.passes import NODE, Authority, Role
 from swarm.proto import coordinator_pb2 as pb
 
-NODE = "node"  # the role of the coordinator's own node, which takes no part in rounds
-MEMBERS = frozenset({"volunteer", "validator", "maintainer"})
+MEMBERS = frozenset(Role)
 ANYBODY = MEMBERS | {NODE}
 _REMEMBERED = 4096  # passes whose signature was verified
 

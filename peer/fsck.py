@@ -23,9 +23,8 @@ from swarm.errors import CorruptError, SwarmError
 from swarm.identity import FILE, Identity
 from swarm.proto import coordinator_pb2 as pb
 from swarm.sqlitefile import read_only
-from swarm.tensorfile import read_header, sha256_file, state_digest
+from swarm.tensorfile import is_sha256, read_header, sha256_file, state_digest
 
-_BLOB = re.compile(r"[0-9a-f]{64}")
 _VOTE = re.compile("[0-9]{1,18}")
 _SESSION = re.compile(r"[0-9a-zA-Z]{1,64}")
 _MESSAGES: dict[str, type[Message]] = {
@@ -106,7 +105,7 @@ def _why(path: Path, flaw: Callable[[Path], str]) -> str:
 def _blobs(folder: Path) -> list[Path]:
     """Also the states that the coordinator has: they are named like all that is fetched."""
     found = sorted([*folder.glob("blobs/*"), *folder.glob(f"{CHECKPOINTS}/*")])
-    return [path for path in found if _BLOB.fullmatch(path.name)]
+    return [path for path in found if is_sha256(path.name)]
 
 
 def _blob_flaw(path: Path) -> str:

@@ -11,13 +11,11 @@ from typing import Any
 from swarm import log
 from swarm.errors import SwarmError, UnreachableError, from_os_error
 from swarm.papers import Papers
-from swarm.passes import LIFETIME
+from swarm.passes import RENEWAL
 
 logger = log.get(__name__)
 
-_EVERY_SECONDS = LIFETIME / 3
 _AGAIN_SECONDS = 10.0
-_NEWS_SECONDS = 15.0  # the coordinator is heard more often; nobody needs to know that more exactly
 
 # A pass for the node with that id: {"own": …, "heard_at": …, "barred": …, "certificate": …}. Raises SwarmError.
 Ask = Callable[[bytes], dict[str, Any]]
@@ -51,16 +49,16 @@ class Renewal:
         """The supervisor heard the coordinator. Who is barred is refused at once."""
         with self._writing:
             papers = replace(self._papers, heard_at=heard_at, barred=frozenset(barred))
-            if papers.barred != self._papers.barred or abs(heard_at - self._papers.heard_at) > _NEWS_SECONDS:
+            if papers.is_news(self._papers):
                 self._write(papers)
 
     def _keep_renewing(self, peer_id: bytes) -> None:
         pause = threading.Event()
-        seconds = _EVERY_SECONDS
+        seconds = RENEWAL
         while not pause.wait(seconds):
             try:
                 self._renew(peer_id)
-                seconds = _EVERY_SECONDS
+                seconds = RENEWAL
             except (SwarmError, OSError) as error:
                 logger.info("the pass is not renewed yet: %s", error)
                 seconds = _AGAIN_SECONDS

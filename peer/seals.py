@@ -14,7 +14,7 @@ from typing import Protocol
 
 from google.protobuf.message import DecodeError
 
-from swarm.identity import Identity, member_id, signed_with
+from swarm.identity import Identity, framed, member_id, signed_with
 from swarm.proto import exchange_pb2 as pb
 
 _NONCE = 16  # bytes
@@ -99,7 +99,7 @@ class Notary:
     def _words(self, claim: Claim, nonce: bytes) -> bytes:
         said = [self._run, str(claim.round), claim.digest, claim.payload, str(claim.samples), claim.member]
         parts = [_UPDATE, *(word.encode() for word in said), claim.peer_id, bytes([claim.client_mode]), nonce]
-        return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        return framed(*parts)
 
 
 def nonce_of(seal: bytes) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from swarm.errors import CorruptError
 from swarm.proto import coordinator_pb2 as pb
+from swarm.tensorfile import is_sha256
 
 CHUNK = 4 << 20  # bytes; a gigabyte is 256 chunks
 _READ = 512 << 10  # bytes
@@ -38,12 +39,12 @@ class Manifest:
         require_plain(blob.name)
         if min(blob.chunk_size or blob.size, blob.size) > _LARGEST:
             raise _nonsense(blob.name, f"a chunk of it has {min(blob.chunk_size or blob.size, blob.size)} bytes")
+        require_sha256(blob)
         if not blob.chunk_size:
-            return cls(blob.name, blob.sha256, blob.size, blob.size, (_digest(blob),))
+            return cls(blob.name, blob.sha256, blob.size, blob.size, (bytes.fromhex(blob.sha256),))
         digests = tuple(blob.chunks[i : i + _DIGEST] for i in range(0, len(blob.chunks), _DIGEST))
         if len(blob.chunks) != _DIGEST * _count(blob.size, blob.chunk_size):
             raise _nonsense(blob.name, "its chunks do not make up its size")
-        _digest(blob)
         return cls(blob.name, blob.sha256, blob.size, blob.chunk_size, digests)
 
     @property
@@ -107,21 +108,12 @@ def require_data(name: str) -> None:
 
 def require_sha256(blob: pb.Blob) -> None:
     """Raises CorruptError for a file that is not named by a SHA-256: on disk it has that name."""
-    _digest(blob)
+    if not is_sha256(blob.sha256):
+        raise _nonsense(blob.name, "its SHA-256 is none")
 
 
 def _count(size: int, chunk_size: int) -> int:
     return max(1, -(-size // chunk_size))
-
-
-def _digest(blob: pb.Blob) -> bytes:
-    try:
-        digest = bytes.fromhex(blob.sha256)
-    except ValueError:
-        digest = b""
-    if len(digest) != _DIGEST or digest.hex() != blob.sha256:
-        raise _nonsense(blob.name, "its SHA-256 is none")
-    return digest
 
 
 def _nonsense(name: str, why: str) -> CorruptError:

@@ -12,6 +12,7 @@ from swarm import log, notes
 logger = log.get(__name__)
 
 _GAP = 60.0  # seconds of silence after which the coordinator was away
+_NEWS = 15.0  # seconds; the coordinator is heard more often, and nobody needs to know that more exactly
 _SETTLE = 60.0  # seconds that members have to hear it again, and to renew their passes
 
 
@@ -24,6 +25,10 @@ class Papers:
     own: bytes = b""
     heard_at: float = 0.0
     barred: frozenset[str] = frozenset()
+
+    def is_news(self, known: Papers) -> bool:
+        """Whether those who hold `known` should hear of it, passes aside."""
+        return self.barred != known.barred or abs(self.heard_at - known.heard_at) > _NEWS
 
     def keep(self, path: Path) -> None:
         """Raises OSError."""

@@ -7,17 +7,28 @@ hear the coordinator go on with those who were let in when they last could: a pa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from cryptography import x509
 from google.protobuf.message import DecodeError
 
-from swarm.identity import ServerCertificate, signed_by
+from swarm.identity import ServerCertificate, framed, signed_by
 from swarm.proto import coordinator_pb2 as pb
 
+NODE = "node"  # in place of a role: the coordinator's own node, which takes no part in rounds
 LIFETIME = 900.0  # seconds
+RENEWAL = LIFETIME / 3  # seconds, after which there shall be another one
 LARGEST = 1024  # bytes of one
 _CLOCKS = 60.0  # seconds that the clocks of members may differ
 _LOGIN, _PASS = b"garage-swarm login 1", b"garage-swarm pass 1"  # what is signed can be nothing else
+
+
+class Role(StrEnum):
+    """What an invite lets its holder do. All may take part and look; only a maintainer makes and revokes invites."""
+
+    VOLUNTEER = "volunteer"
+    VALIDATOR = "validator"
+    MAINTAINER = "maintainer"
 
 
 @dataclass(frozen=True)
@@ -38,8 +49,7 @@ def answer(run: str, fingerprint: str, nonce: bytes, seat: int, session: str) ->
 
     `fingerprint` is that of the coordinator's certificate.
     """
-    parts = [_LOGIN, run.encode(), fingerprint.encode(), nonce, str(seat).encode(), session.encode()]
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return framed(_LOGIN, run.encode(), fingerprint.encode(), nonce, str(seat).encode(), session.encode())
 
 
 def signed(pass_: pb.Pass, certificate: ServerCertificate) -> bytes:

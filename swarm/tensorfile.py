@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from swarm.errors import CorruptError
 
 MAX_HEADER = 8 << 20  # bytes: sixty thousand tensors; as Python objects up to 25 times as many
 _CHUNK = 1 << 20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,11 @@ def _entry(name: str, value: object, data_start: int) -> TensorEntry:
     if any(type(number) is not int for number in (begin, end, *shape)) or not 0 <= begin <= end:
         raise ValueError(name)
     return TensorEntry(name, str(value["dtype"]), tuple(shape), data_start + begin, data_start + end)
+
+
+def is_sha256(text: str) -> bool:
+    """Whether it is a SHA-256 in lowercase hex: files are named so, and such a name leads nowhere else."""
+    return _SHA256.fullmatch(text) is not None
 
 
 def tensor_prefix(name: str, dtype: str, shape: tuple[int, ...]) -> bytes:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from swarm.errors import CorruptError, DiskError, UnreachableError, from_os_error
-from swarm.tensorfile import publish, sha256_file
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")  # a part of it is in a file's name
+from swarm.tensorfile import is_sha256, publish, sha256_file
 
 Progress = Callable[[int], None]  # told how many bytes are there
 
@@ -30,7 +27,7 @@ def receive(
     something.
     Raises UnreachableError, CorruptError (nothing wrong is kept), DiskError (checked before the first byte).
     """
-    if not _SHA256.fullmatch(sha256):
+    if not is_sha256(sha256):  # a part of it is in a file's name
         raise CorruptError(f"The coordinator names {target.name} by no SHA-256.", "Tell the run's maintainer.")
     part = target.with_name(f"{target.name}.{sha256[:8]}.part")
     try:

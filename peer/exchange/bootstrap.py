@@ -27,10 +27,10 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peer.doorkeeper import NODE, Doorkeeper
+from peer.doorkeeper import Doorkeeper
 from swarm import lifetime, log, notes
 from swarm.errors import StalledError
-from swarm.passes import Authority
+from swarm.passes import NODE, Authority
 from swarm.tensorfile import publish, sync
 
 if TYPE_CHECKING:

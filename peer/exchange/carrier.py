@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import AsyncIterator  # noqa: UP035 - hivemind knows a stream by typing's alias only
 
 from peer.exchange import guard
-from peer.exchange.groups import Groups
+from peer.exchange.groups import REMEMBERED, Groups
 from peer.exchange.payloads import Payloads
 from swarm import log
 from swarm.proto import exchange_pb2 as pb
@@ -18,7 +18,6 @@ logger = log.get(__name__)
 
 _PAYLOAD_SECONDS = 20.0  # how long a stream waits for a payload that is not here yet; then the asker looks elsewhere
 _MEMBERS = 4096  # of a group: of tiny payloads there would be room for millions
-_GROUPS = 8  # of others have room
 
 
 class Carrier(ServicerBase):
@@ -53,6 +52,6 @@ class Carrier(ServicerBase):
 
     async def _group_of(self, first: pb.PayloadPart) -> Payloads | None:
         bytes_needed, few = first.size * len(first.manifest), len(first.manifest) <= _MEMBERS
-        if few and not self._groups.joined(first.group_id) and 0 < bytes_needed <= self._room // _GROUPS:
+        if few and not self._groups.joined(first.group_id) and 0 < bytes_needed <= self._room // REMEMBERED:
             self.join(first.group_id, Payloads(first.manifest, first.size))
         return await self._groups.get(first.group_id)

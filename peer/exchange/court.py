@@ -10,6 +10,7 @@ from peer.exchange.attempt import Attempt
 from peer.exchange.closing import Said
 from peer.exchange.complaints import Bench, Word, judge
 from peer.exchange.leader import Leader
+from peer.newest import Newest
 from peer.seals import Claim, Notary, nonce_of
 from swarm import log
 from swarm.proto import exchange_pb2 as pb
@@ -55,7 +56,7 @@ class Court(Leader):
         self.bench = Bench()
         self._hearings: dict[bytes, _Hearing] = {}
         self._nonces: set[bytes] = set()  # of this round
-        self._refused: dict[bytes, str] = {}  # whom, and why; said once
+        self._refused = Newest[bytes, str](_REMEMBERED)  # whom, and why; said once
 
     def advance(self, round_: int) -> None:
         if round_ != self.round:
@@ -66,7 +67,7 @@ class Court(Leader):
         if why := self._refuses(peer, request):
             if self._refused.get(peer) != why:
                 logger.warning("%s is refused: %s", request.member, why)
-            self._refused = {**dict(list(self._refused.items())[-_REMEMBERED:]), peer: why}
+            self._refused[peer] = why
             await asyncio.sleep(_REFUSED_SECONDS)
             return pb.Group(verdict=pb.RETRY, why=f"refused: {why}")
         self._nonces.add(nonce_of(request.seal))

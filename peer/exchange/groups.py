@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Generic, TypeVar
 
+from peer.newest import Newest
+
 Work = TypeVar("Work")
 
 _JOIN_SECONDS = 10.0  # how long a fast groupmate waits for our own word from the leader
-_REMEMBERED = 8
+REMEMBERED = 8
 _EXPECTED = 64  # groups that somebody waits for
 
 
@@ -18,7 +20,7 @@ class Groups(Generic[Work]):
     """
 
     def __init__(self) -> None:
-        self._works: dict[bytes, Work] = {}
+        self._works = Newest[bytes, Work](REMEMBERED)
         self._expected: dict[bytes, asyncio.Future[Work]] = {}
 
     def __len__(self) -> int:
@@ -27,8 +29,6 @@ class Groups(Generic[Work]):
     def join(self, group_id: bytes, work: Work) -> None:
         """Take part in a group from now on."""
         self._works[group_id] = work
-        if len(self._works) > _REMEMBERED:
-            self._works.pop(next(iter(self._works)))
         if expected := self._expected.pop(group_id, None):
             expected.set_result(work)
 

@@ -13,6 +13,8 @@ from typing import Any
 from peer.exchange import guard
 from peer.exchange.refusals import Refusals
 from peer.exchange.roll import Roll
+from peer.newest import Newest
+from swarm.excess import excess
 
 guard.prepare()
 
@@ -85,12 +87,11 @@ class Bucket:
 
 def oversize(rule: Rule, message: Any) -> str:
     """What of a message is larger than its rule allows; empty when nothing is."""
-    if message.ByteSize() > rule.largest:
-        return f"it has {message.ByteSize()} bytes, more than {rule.largest}"
-    for name, most in rule.fields.items():
-        if len(getattr(message, name)) > most:
-            return f"{name} is of {len(getattr(message, name))}, more than {most}"
-    return ""
+    over = excess(message, rule.largest, rule.fields)
+    if over is None:
+        return ""
+    what = f"{over.field} is of {over.found}" if over.field else f"it has {over.found} bytes"
+    return f"{what}, more than {over.most}"
 
 
 class Handlers:
@@ -99,7 +100,7 @@ class Handlers:
     def __init__(self, roll: Roll, clock: Callable[[], float] = time.monotonic) -> None:
         self._roll = roll
         self._clock = clock
-        self._buckets: dict[tuple[bytes, str], Bucket] = {}
+        self._buckets = Newest[tuple[bytes, str], Bucket](_CALLERS)
         self._refusals = Refusals()
 
     async def put_up(self, servicer: ServicerBase, p2p: P2P, run: str) -> None:
@@ -131,10 +132,8 @@ class Handlers:
 
     def _bucket(self, caller: bytes, name: str, rule: Rule) -> Bucket:
         """That of who called last is the last to be forgotten."""
-        bucket = self._buckets.pop((caller, name), None) or Bucket(rule, self._clock())
+        bucket = self._buckets.get((caller, name)) or Bucket(rule, self._clock())
         self._buckets[caller, name] = bucket
-        if len(self._buckets) > _CALLERS:
-            self._buckets.pop(next(iter(self._buckets)))
         return bucket
 
     def _look_at(self, name: str, rule: Rule, message: Any, context: P2PContext) -> None:

@@ -31,6 +31,7 @@ from peer.exchange.rounds import (
     decide_group,
     decide_outcome,
 )
+from peer.newest import Newest
 from swarm import log
 from swarm.proto import exchange_pb2 as pb
 
@@ -79,7 +80,7 @@ class Leader:
     ) -> None:
         self.round = 0
         self.behind_of = 0  # a later round that another peer spoke of
-        self.outcomes: dict[bytes, pb.Outcome] = {}
+        self.outcomes = Newest[bytes, pb.Outcome](_KEPT_OUTCOMES)
         self.relays: Callable[[], Collection[bytes]] = tuple  # nodes that carry payloads and are no members
         self.left: Callable[[], Mapping[str, int]] = dict  # members that said goodbye, and in which round
         self.arbiter: Arbiter = nobody_else
@@ -325,8 +326,6 @@ class Leader:
     def remember(self, group_id: bytes, outcome: pb.Outcome) -> None:
         """Keep an outcome for members that did not hear it from the leader."""
         self.outcomes[group_id] = outcome
-        while len(self.outcomes) > _KEPT_OUTCOMES:
-            self.outcomes.pop(next(iter(self.outcomes)))
 
     def step_down(self) -> None:
         """Another peer leads: who waits here for a group asks there. Groups that are formed go on."""

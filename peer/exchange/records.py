@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from peer.doorkeeper import ANYBODY, MEMBERS, NODE, Doorkeeper
+from peer.doorkeeper import ANYBODY, MEMBERS, Doorkeeper
 from peer.exchange import guard
 from peer.exchange.nodekey import NodeKey, node_of, signed_by
+from swarm.identity import framed
+from swarm.passes import NODE
 
 guard.prepare()
 
@@ -113,8 +115,7 @@ def opened(value: object, checked: bool) -> tuple[object, bytes]:
 
 
 def _words(record: DHTRecord, said: Said) -> bytes:
-    parts = [_SAID, record.key, record.subkey, said.body, repr(float(record.expiration_time)).encode()]
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return framed(_SAID, record.key, record.subkey, said.body, repr(float(record.expiration_time)).encode())
 
 
 def _loaded(data: bytes) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from peer.newest import Newest
 from swarm import log
 
 logger = log.get(__name__)
@@ -17,13 +18,11 @@ class Refusals:
     """Of one node."""
 
     def __init__(self) -> None:
-        self._said: dict[bytes, str] = {}
+        self._said = Newest[bytes, str](_REMEMBERED)
 
     def refuse(self, peer_id: bytes, what: str, why: str) -> RefusedCallError:
         """The error to raise; the log says it unless it was said of this node before."""
-        if self._said.pop(peer_id, "") != why:
+        if self._said.get(peer_id) != why:
             logger.warning("node %s is refused (%s): %s", peer_id.hex()[-12:] or "without a key", what, why)
         self._said[peer_id] = why
-        if len(self._said) > _REMEMBERED:
-            self._said.pop(next(iter(self._said)))
         return RefusedCallError(f"refused: {why}")

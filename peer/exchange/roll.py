@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
 from peer.doorkeeper import Doorkeeper
+from peer.newest import Newest
 from peer.seals import Claim
 from swarm.proto import coordinator_pb2 as pb
 
@@ -33,7 +34,7 @@ class Roll:
         self.look: Callable[[], Awaitable[object]] = _nowhere
         self._doorkeeper = doorkeeper
         self._clock = clock
-        self._passes: dict[bytes, bytes] = {}
+        self._passes = Newest[bytes, bytes](_REMEMBERED)
         self._waiting: Counter[bytes] = Counter()
         self._looking: asyncio.Task[None] | None = None
         self._looked_at = -_PAUSE
@@ -50,12 +51,8 @@ class Roll:
 
     def note(self, peer_id: bytes, pass_: bytes) -> None:
         """A node's newest pass, where they are looked at."""
-        if self._doorkeeper is None:
-            return
-        self._passes.pop(peer_id, None)
-        self._passes[peer_id] = pass_
-        if len(self._passes) > _REMEMBERED:
-            self._passes.pop(next(iter(self._passes)))
+        if self._doorkeeper:
+            self._passes[peer_id] = pass_
 
     def objection(self, peer_id: bytes) -> str:
         """Why the node does not count now, by what is known of it; empty when it does."""

@@ -12,12 +12,13 @@ from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.bans import barred
 from coordinator.invariants import of_ledger, reports
-from coordinator.records import Ban, IssuedInvite, Role, Standing, Terms
+from coordinator.records import Ban, IssuedInvite, Standing, Terms
 from coordinator.state import State
 from coordinator.store import SqlStore, open_store
 from coordinator.tick import tick
 from swarm.checks import failed
 from swarm.errors import SwarmError
+from swarm.passes import Role
 from swarm.ranges import Range
 from tests.histories import START, TERMS, History
 

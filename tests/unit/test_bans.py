@@ -11,11 +11,12 @@ from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.invites import hashed
 from coordinator.membership import require
-from coordinator.records import IssuedInvite, Pulse, Role
+from coordinator.records import IssuedInvite, Pulse
 from coordinator.state import State
 from coordinator.tick import tick
 from swarm.errors import BannedError, NotFoundError, RefusedError, UsageError
 from swarm.identity import SEATS, member_id
+from swarm.passes import Role
 from tests.histories import fresh
 
 NOW = 1_700_000_000.0

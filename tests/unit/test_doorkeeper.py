@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.nodepass import NodePapers
-from peer.doorkeeper import ANYBODY, MEMBERS, NODE, Doorkeeper, admits
+from peer.doorkeeper import ANYBODY, MEMBERS, Doorkeeper, admits
 from peer.renewal import Renewal
 from swarm.errors import UnreachableError
 from swarm.identity import server_certificate
 from swarm.papers import Hearing, Papers
-from swarm.passes import Authority
+from swarm.passes import NODE, Authority
 from swarm.proto import coordinator_pb2 as pb
 from tests.let_in import pass_for
 

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.invites import admitted, hashed, require
-from coordinator.records import IssuedInvite, Role
+from coordinator.records import IssuedInvite
 from coordinator.state import State
 from coordinator.tick import tick
 from swarm.errors import InviteExpiredError, InviteRevokedError, InviteUnknownError, RefusedError
+from swarm.passes import Role
 from tests.histories import fresh
 
 moments = st.floats(0, 2e9)

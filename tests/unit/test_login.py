@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from coordinator import login
 from coordinator.login import Login
-from coordinator.records import IssuedInvite, Member, Role
+from coordinator.records import IssuedInvite, Member
 from swarm import passes
 from swarm.errors import LoginError, UsageError
 from swarm.identity import Identity, ServerCertificate, server_certificate
-from swarm.passes import Authority
+from swarm.passes import Authority, Role
 from swarm.proto import coordinator_pb2 as pb
 
 ANNA, BEN = (Identity.from_seed(letter * 32) for letter in (b"a", b"b"))
