@@ -50,8 +50,9 @@ def tell(run: SwarmRun, stage: Stage, faults: Sequence[Fault], seconds: float, s
     except AssertionError as error:
         record.wrong.append(str(error))
     _write_down(stage, record)
+    if not (record.wrong or stage.wrong):
+        record.wrong += _judged(run, stage, record)
     record.wrong += stage.wrong
-    record.wrong += [] if record.wrong else _judged(run, stage, record)
     return record
 
 
