@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -50,8 +49,7 @@ def _remember(note: Path, text: str) -> None:
 
 def _run_seats(options: JoinOptions, client: CoordinatorClient, stopping: threading.Event) -> None:
     """Fill every seat, each in a thread; when one fails, all leave and its error is raised."""
-    for number in lifetime.ending_signals():
-        signal.signal(number, lambda *_: stopping.set())
+    lifetime.when_told(stopping.set, *lifetime.ending_signals())
     say = lambda text: options.screen({"event": "note", "text": text})  # noqa: E731
     files = Files(client, options.data_dir / "blobs", say, options.door.passed)
     if sys.platform == "darwin":

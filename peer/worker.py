@@ -64,7 +64,7 @@ def main() -> None:
     faulthandler.enable()
     orders = Orders()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: _end(1))  # the supervisor was killed
+    lifetime.when_told(lambda: _end(1), signal.SIGTERM)  # the supervisor was killed
     lifetime.follow_parent()
     jobs: list[Job] = []
     renewal = Renewal(lambda peer_id: _ask_pass(bridge, peer_id), Path(tempfile.gettempdir()) / "papers")

@@ -7,7 +7,10 @@ import os
 import shutil
 import signal
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _PARENT = "SWARM_PARENT"
@@ -53,3 +56,14 @@ def ending_signals() -> tuple[signal.Signals, ...]:
     """
     hung_up = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
     return (signal.SIGINT, signal.SIGTERM, *hung_up)
+
+
+def when_told(act: Callable[[], object], *numbers: signal.Signals) -> None:
+    """Call `act` once, in a thread of its own, when one of these signals comes. A handler runs between any two steps of
+    the main thread and of other handlers: one that asks for a lock that is held there waits for good. Python's
+    `SimpleQueue` asks for none; `Event` does. The kernel tells of a parent's end once for each of its threads.
+    """
+    told: SimpleQueue[int] = SimpleQueue()
+    threading.Thread(target=lambda: (told.get(), act()), name="ending", daemon=True).start()
+    for number in numbers:
+        signal.signal(number, lambda number, _: told.put(number))

@@ -23,11 +23,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peer.doorkeeper import Doorkeeper
+from peer.exchange import guard
 from swarm import lifetime, log, notes
 from swarm.errors import StalledError
 from swarm.passes import NODE, Authority
@@ -50,17 +50,14 @@ def main() -> None:
     lifetime.follow_parent()
     folder = _fresh_folder(options.data_dir / "p2p.folder")
     tempfile.tempdir = os.environ["TMPDIR"] = folder
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    code = 0
+    ending = threading.Lock()
+    lifetime.when_told(lambda: _end(ending, folder), signal.SIGTERM, signal.SIGINT)
+    failure = None
     try:
-        _serve(options, ended)
+        _serve(options)
     except Exception as error:
-        with suppress(OSError):
-            print(error, file=sys.stderr)  # noqa: T201 - the coordinator shows it
-        code = getattr(error, "exit_code", 1)
-    _end(folder, code)
+        failure = error
+    _end(ending, folder, failure)
 
 
 def _fresh_folder(note: Path) -> str:
@@ -71,7 +68,8 @@ def _fresh_folder(note: Path) -> str:
     return folder
 
 
-def _serve(options: argparse.Namespace, ended: threading.Event) -> None:
+def _serve(options: argparse.Namespace) -> None:
+    guard.prepare()
     key = _kept_key(options.data_dir / "p2p.key")
     doorkeeper = _doorkeeper(options, key) if options.papers else None
     dht = _start(options, key, doorkeeper)
@@ -81,11 +79,9 @@ def _serve(options: argparse.Namespace, ended: threading.Event) -> None:
     )
     print(json.dumps({"maddrs": list(dict.fromkeys([*advertised, *maddrs]))}), flush=True)  # noqa: T201
     offer = _offers(dht, options, doorkeeper)
-    offered = -inf
-    while not ended.wait(1.0) and dht.is_alive():
-        if time.monotonic() - offered > _OFFER_SECONDS:
-            offer()
-            offered = time.monotonic()
+    while dht.is_alive():
+        offer()
+        dht.join(_OFFER_SECONDS)
 
 
 def _doorkeeper(options: argparse.Namespace, key: str) -> Doorkeeper:
@@ -210,14 +206,15 @@ def _kind(host: str) -> str:
     return "ip4" if host.replace(".", "").isdigit() else "dns"
 
 
-def _end(folder: str, code: int) -> None:
-    from peer.exchange import guard
-
+def _end(ending: threading.Lock, folder: str, failure: Exception | None = None) -> None:
+    """Leave. The thread that begins with it goes through: the other one only sees connections fail by that."""
+    ending.acquire()
     guard.kill_children()
     shutil.rmtree(folder, ignore_errors=True)
-    with suppress(OSError):  # the coordinator that read it may be dead
-        sys.stderr.flush()
-    os._exit(code)
+    if failure is not None:
+        with suppress(OSError):  # the coordinator that reads it may be dead
+            print(failure, file=sys.stderr, flush=True)  # noqa: T201
+    os._exit(0 if failure is None else getattr(failure, "exit_code", 1))
 
 
 def _arguments() -> argparse.Namespace:
