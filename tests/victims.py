@@ -11,7 +11,7 @@ import psutil
 
 from swarm.moments import Moment
 from tests import faults
-from tests.accounts import rounds_more
+from tests.accounts import go_on, rounds_more
 from tests.harness import Program
 from tests.swarm_run import SwarmRun
 
@@ -49,7 +49,7 @@ class Three:
         faults.at(self.run.folder, moment)
         if moment == "sync":  # it comes to that when it is behind
             with faults.frozen(before):
-                self.others[0].wait_for(rounds_more(3), 60)
+                go_on(self.others[0], 3)
         until(lambda: faults.happened(self.run.folder), 60)
         until(lambda: not any(of_group(process, before.pid) for process in psutil.process_iter()), GONE_SECONDS)
 
