@@ -24,7 +24,7 @@ test: ## all tests but the long ones, in an environment made anew
 	@scripts/debian_packages.sh
 	@echo "Installing into $(TEST_VENV), from nothing …"
 	@scripts/make_env.sh $(TEST_VENV) dev,hub,postgresql
-	@$(TEST_VENV)/bin/python -m pytest -m "not long" -n 2 --dist loadfile
+	@$(TEST_VENV)/bin/python -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-long: $(BIN)/swarm ## the tests that take minutes
 	@$(BIN)/python -m pytest -m long --timeout 900

@@ -56,6 +56,7 @@ def tensors(seed: int, size: int) -> dict[str, torch.Tensor]:
 
 
 Tensors = dict[str, torch.Tensor]
+KEPT = Local.model_fields["kept"].default
 
 
 def _all(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Tensors], Tensors]:
@@ -98,6 +99,17 @@ class Walker:
     def digest(self) -> str:
         return state_digest(self.state)
 
+    def update(self) -> Tensors:
+        """What it adds to this round."""
+        settings = self.settings
+        return SENT[settings.get("sends", "honest")](tensors(settings["seed"] * 1000 + self.round, settings["size"]))
+
+    def apply(self, mean: Tensors) -> None:
+        with self.lock:
+            for name, tensor in mean.items():
+                self.state[name] = self.state[name] + tensor
+            self.round += 1
+
     def snapshot(self) -> tuple[Path, int, str]:
         with self.lock:
             path, digest = self.folder / f"round-{self.round}.safetensors", self.digest()
@@ -128,18 +140,14 @@ def walk(walker: Walker, exchange: SwarmExchange) -> None:
 
 
 def end_round(walker: Walker, exchange: SwarmExchange, count: int) -> int:
-    settings = walker.settings
-    mine = SENT[settings.get("sends", "honest")](tensors(settings["seed"] * 1000 + walker.round, settings["size"]))
+    settings, mine = walker.settings, walker.update()
     if 0 <= settings.get("lie_from", -1) <= walker.round:  # until it is found out: it may be late for a round
         walker.state["a"] += 1.0
     started = time.perf_counter()
     result = exchange.exchange(Update(walker.round, walker.digest(), count, mine))
     seconds = time.perf_counter() - started
     if isinstance(result, Applied):
-        with walker.lock:
-            for name, mean in result.mean.items():
-                walker.state[name] = walker.state[name] + mean
-            walker.round += 1
+        walker.apply(result.mean)
         average = hashlib.sha256(b"".join(t.numpy().tobytes() for _, t in sorted(result.mean.items()))).hexdigest()
         facts = {"members": result.members, "samples": result.samples, "own": count, "average": average}
         say("applied", round=walker.round, digest=walker.digest(), seconds=seconds, norm=result.norm, **facts)
@@ -186,12 +194,13 @@ def passed_in(folder: Path, authority: Path, identity: Identity) -> dict[str, An
     return {"identity_path": str(folder / "node.key"), "doorkeeper": doorkeeper}
 
 
-def main() -> None:
+def main(walks: Callable[[dict[str, Any]], Walker] = Walker) -> None:
+    """`walks` makes what it trains, from the settings."""
     settings = json.loads(sys.argv[1])
     torch.set_num_threads(1)
     closing = SampleTarget(settings["target"])
     rules = Rules(closing, settings.get("grace", 2.0), settings.get("patience", 10.0))
-    local = Local(codec=settings["local"]) if "local" in settings else None
+    local = Local(codec=settings["local"], kept=settings.get("kept", KEPT)) if "local" in settings else None
     line = Line(lambda: settings.get("upload", 0.0))
     identity = Identity.from_seed(hashlib.sha256(str(settings["seed"]).encode()).digest())
     notary = Notary("test", signer_of(identity), 100 * settings["target"])
@@ -207,7 +216,7 @@ def main() -> None:
     if told := settings.get("lie"):
         LIES[told](exchange._way)  # type: ignore[arg-type]
     say("started", maddrs=exchange.maddrs(), member=name, papers=str(folder / "papers"))
-    walker = Walker(settings)
+    walker = walks(settings)
     if settings.get("fetch"):
         fetch(walker, exchange)
     exchange.serve_state(walker.snapshot)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -147,12 +147,12 @@ class ExchangePeers:
         self._folders: list[Path] = []
         self.peers: list[Program] = []
 
-    def start(self, **settings: Any) -> Program:
+    def start(self, environment: Mapping[str, str] = {}, **settings: Any) -> Program:
         settings = {"seed": len(self.peers), "initial_peers": self._maddrs, **self._common, **settings}
         command = [sys.executable, "-m", self._program, json.dumps(settings)]
         folder = Path(tempfile.mkdtemp(prefix="p-"))
         self._folders.append(folder)
-        peer = Program(command, TMPDIR=str(folder))
+        peer = Program(command, TMPDIR=str(folder), **environment)
         self.peers.append(peer)
         self._maddrs = self._maddrs or peer.named("started")["maddrs"]
         return peer

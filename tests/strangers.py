@@ -26,13 +26,17 @@ from peer.seals import Claim, Notary, signer_of
 from swarm.identity import Identity
 from swarm.proto import exchange_pb2 as pb
 
+from hivemind.p2p import P2PDaemonError  # isort: skip - after peer.exchange
+
 PATIENCE = 6.0  # seconds; silence costs a third of it
 DIGEST = "d" * 64
 
 
 @dataclass
 class Wire:
-    """Who answers for whom, and how many more streams from one to another break off after their first message."""
+    """Who answers for whom, and how many more streams from one to another break off after their first message. Who has
+    no server is gone.
+    """
 
     servers: dict[bytes, Reducing | Carrier] = field(default_factory=dict)
     breaks: Counter[tuple[bytes, bytes]] = field(default_factory=Counter)
@@ -69,6 +73,8 @@ class _Stub:
 
     def __getattr__(self, method: str) -> Callable[[Any], Any]:
         async def call(said: Any) -> AsyncIterator[Any]:
+            if self._way[1] not in self._wire.servers:
+                raise P2PDaemonError("dial backoff")
             return self._wire.carried(self._way, getattr(self._wire.servers[self._way[1]], method)(said, self._context))
 
         return call

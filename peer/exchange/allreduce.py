@@ -47,6 +47,6 @@ class AllReduce:
         except Exception as error:  # hivemind raises many kinds here; each means the same: no average
             broken = f"{type(error).__name__}: {error}"
         if broken or run.broken:
-            return Average(broken=broken or run.broken)
+            return Average(broken=run.broken or broken)
         mean = tensors_from(averaged, update.tensors)
         return await asyncio.to_thread(measure, mean, run.bytes_sent, run.bytes_received)

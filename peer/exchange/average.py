@@ -15,6 +15,10 @@ from peer.merge import Contribution, merge, understood
 from swarm.proto import exchange_pb2 as pb
 
 
+class GoneError(Exception):
+    """A member without whom there is no average takes no calls any more. Nobody accuses it."""
+
+
 class Complaints(dict[bytes, pb.Complaint]):
     """About members that did not do their part."""
 

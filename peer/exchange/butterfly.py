@@ -101,7 +101,7 @@ class ExactAllReduce(AllReduceRunner):
 
     async def _communicate_with_peer(self, peer_id: PeerID) -> None:
         if peer_id != self.peer_id:
-            await super()._communicate_with_peer(peer_id)
+            await self._exchange_with(peer_id)
             return
         peer_index = self.ordered_peer_ids.index(peer_id)
         sender_index = self.sender_peer_ids.index(peer_id)
@@ -111,6 +111,13 @@ class ExactAllReduce(AllReduceRunner):
             )
             received = deserialize_torch_tensor(await self._encode(index, averaged))
             self.tensor_part_container.register_processed_part(peer_index, index, received)
+
+    async def _exchange_with(self, peer_id: PeerID) -> None:
+        try:
+            await super()._communicate_with_peer(peer_id)
+        except Exception:
+            self.finalize(cancel=True)  # there is no average without its part, so nothing more is waited for
+            raise
 
     async def _generate_input_for_peer(self, peer_index: int) -> AsyncIterator[averaging_pb2.AveragingData]:
         async for message in super()._generate_input_for_peer(peer_index):

@@ -23,11 +23,12 @@ from typing import AsyncIterator  # noqa: UP035 - hivemind knows a stream by typ
 import torch
 
 from peer.exchange import guard
-from peer.exchange.average import Average, Complaints, measure
+from peer.exchange.average import Average, Complaints, GoneError, measure
 from peer.exchange.base import Update
 from peer.exchange.butterfly import tensors_from, vectors
 from peer.exchange.groups import Groups
-from peer.exchange.node import NETWORK_ERRORS, Node
+from peer.exchange.loop import together
+from peer.exchange.node import NETWORK_ERRORS, NOBODY_THERE, Node
 from peer.exchange.parts import agrees, cut, decoded, encoded, hash_of, leaf, mean_of, root, shares
 from peer.exchange.reducer import LostSenderError, Reducer, Work, WrongPartError
 from peer.seals import Notary
@@ -43,6 +44,7 @@ from hivemind.utils.asyncio import aiter_with_timeout  # noqa: E402
 logger = log.get(__name__)
 
 _TRIES = 5  # to have what a reducer made, or what it received
+_SILENCE_SECONDS = 1.0  # before senders whose parts are missing are called
 _AGAIN_SECONDS = 0.2  # before a stream that broke off is opened again
 
 
@@ -207,6 +209,8 @@ class Clipped:
             for peer, span in meeting.spans.items():
                 if span[-1] not in meeting.made:
                     meeting.complaints.add(peer, "what it made did not come in time")
+        except GoneError as gone:
+            meeting.broken = str(gone)
         meeting.settled.set()
         if not meeting.complaints and not meeting.broken:
             await self._check_one(meeting)
@@ -231,8 +235,9 @@ class Clipped:
     async def _meet(self, meeting: Meeting) -> None:
         tasks = [self._deal(meeting, peer) for peer in meeting.spans if peer != self._node.id]
         if meeting.reducer:
-            tasks += [self._reduce(meeting, meeting.reducer), self._watch(meeting, meeting.reducer)]
-        await asyncio.gather(*tasks)
+            reducer = meeting.reducer
+            tasks += [each(meeting, reducer) for each in (self._reduce, self._watch, self._call)]
+        await together(*tasks)
 
     async def _watch(self, meeting: Meeting, reducer: Reducer) -> None:
         """Do without those who send nothing for a third of the patience."""
@@ -244,6 +249,22 @@ class Clipped:
                     meeting.complaints.add(peer, "it stopped sending" if peer in meeting.heard else "it did not send")
                     reducer.lose(peer)
             await asyncio.sleep(0.05)
+
+    async def _call(self, meeting: Meeting, reducer: Reducer) -> None:
+        """Raises GoneError when one that should send takes no calls. Who cannot be dialled is not called."""
+        while reducer.missing():
+            await asyncio.sleep(_SILENCE_SECONDS)
+            silent = [m for m in meeting.work.senders if m.peer_id in reducer.missing() and not m.client_mode]
+            await together(*(self._is_there(meeting, reducer, member) for member in silent))
+
+    async def _is_there(self, meeting: Meeting, reducer: Reducer, member: pb.GroupMember) -> None:
+        try:
+            await self._inputs(meeting, member.peer_id, 0)
+        except NOBODY_THERE as error:
+            reducer.lose(member.peer_id)
+            raise GoneError(f"{member.member} is gone") from error
+        except NETWORK_ERRORS as error:
+            logger.info("a sender was asked whether it is there: %r", error)
 
     async def _reduce(self, meeting: Meeting, reducer: Reducer) -> None:
         own, span = self._node.id, meeting.spans[self._node.id]

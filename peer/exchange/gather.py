@@ -15,11 +15,12 @@ from dataclasses import dataclass, field, replace
 from itertools import cycle
 
 from peer.codecs import codec_of, encode, payload_size
-from peer.exchange.average import Average, Complaints, merged
+from peer.exchange.average import Average, Complaints, GoneError, merged
 from peer.exchange.base import Update
 from peer.exchange.carrier import Carrier
+from peer.exchange.loop import together
 from peer.exchange.meter import Meter
-from peer.exchange.node import NETWORK_ERRORS, Node
+from peer.exchange.node import NETWORK_ERRORS, NOBODY_THERE, Node
 from peer.exchange.payloads import Payloads
 from peer.merge import Contribution
 from swarm import log
@@ -31,6 +32,7 @@ logger = log.get(__name__)
 
 _AGAIN_SECONDS = 0.2
 _BRING_TRIES = 3  # to a relay; who can be dialled then gives its payload to those who ask
+_CALLS = 10  # in a row that nobody takes, before its sender counts as gone
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,15 @@ class Gather:
         """Have all payloads here, and the own where others look for it; why that did not succeed."""
         senders = [member for member in trip.group.members if member.payload]
         try:
-            async with asyncio.timeout(self._patience), asyncio.TaskGroup() as tasks:
-                for payload in {member.payload for member in senders}:
-                    tasks.create_task(self._carry_all(trip, [one for one in senders if one.payload == payload]))
+            async with asyncio.timeout(self._patience):
+                each = {member.payload for member in senders}
+                await together(*(self._carry_all(trip, [m for m in senders if m.payload == one]) for one in each))
         except TimeoutError:
             for member in senders:
                 if trip.payloads.arrived(member.payload) != trip.payloads.size:
                     trip.complaints.add(member.peer_id, f"its update did not arrive within {self._patience:g} s")
+        except GoneError as gone:
+            return str(gone)
         first = next(iter(trip.complaints.values()), None)
         return first.why if first else ""
 
@@ -110,7 +114,7 @@ class Gather:
 
     async def _fetch(self, trip: Trip, holders: list[bytes], member: pb.GroupMember) -> None:
         """Fetch one; a stream that breaks off goes on where it stopped, from the next who has it."""
-        payloads, sha256 = trip.payloads, member.payload
+        payloads, sha256, calls = trip.payloads, member.payload, 0
         for holder in cycle(holders):
             stub = self._node.stub(Carrier, holder)
             request = pb.PayloadRequest(group_id=trip.group.group_id, sha256=sha256, offset=payloads.arrived(sha256))
@@ -119,8 +123,12 @@ class Gather:
                     async for part in stream:
                         trip.meter.note(holder, len(part.data), time.monotonic())
                         await payloads.add(sha256, part.data)
+                        calls = 0
             except NETWORK_ERRORS as error:
                 logger.info("a payload broke off: %r", error)
+                calls = calls + 1 if isinstance(error, NOBODY_THERE) else 0
+                if calls >= _CALLS * len(holders):
+                    raise GoneError(f"{member.member} is gone") from error
             except ValueError as error:
                 if holder == holders[-1]:  # the sender itself, or the only one who has it
                     trip.complaints.add(member.peer_id, str(error))

@@ -41,7 +41,7 @@ _KEPT_OUTCOMES = 16  # rounds for which a peer that missed the answer may ask ag
 _TICK = 0.05  # seconds between looks at the clock while somebody waits
 _LONGEST_HOLD = 30.0  # seconds
 _APPEAL_SECONDS = 2.0  # before the coordinator is asked again
-_SILENCE_SECONDS = 1.0  # after the last result, before those whose is missing are asked whether they live
+_SILENCE_SECONDS = 1.0  # before those for whom a group waits are asked whether they live
 _FASTEST = 1e12  # bytes per second: what is faster, or no number, is a lie
 _INVITATIONS = 5  # rounds that wait for the same peer while it catches up, until it takes part
 
@@ -220,8 +220,9 @@ class Leader:
         if attempt.group.done():
             return
         self._due()
+        expected = self._live_progress().keys() - attempt.gone
         decision = decide_group(
-            expected=self._live_progress().keys(),
+            expected=expected,
             active_members=sum(member.active for member in self._members()),
             ready=attempt.ready,
             own=self._own,
@@ -239,6 +240,8 @@ class Leader:
             self._reopen(attempt, decision)
         elif self._waited(attempt) > self._rules.patience:
             self._release(decision.why)
+        elif self._waited(attempt) > _SILENCE_SECONDS:
+            self._look_for(attempt, expected - attempt.ready.keys())
 
     def _reopen(self, attempt: Attempt, decision: Reopen) -> None:
         """Who was not ready may be gone: its last count must not close the round for ever, nor one that is void."""
@@ -299,8 +302,8 @@ class Leader:
             patience=self._rules.patience,
         )
         if isinstance(decision, Wait):
-            if self._clock() - attempt.last_at > _SILENCE_SECONDS and (attempt.look is None or attempt.look.done()):
-                attempt.look = asyncio.ensure_future(self._look_for_missing(attempt))
+            if self._clock() - attempt.last_at > _SILENCE_SECONDS:
+                self._look_for(attempt, set(attempt.members) - attempt.commits.keys())
             return
         self._say(decision.why)
         if isinstance(decision, Abort):
@@ -311,9 +314,14 @@ class Leader:
             self._unheard = set(attempt.members) - {self._own}
             self.advance(self.round + 1)
 
-    async def _look_for_missing(self, attempt: Attempt) -> None:
-        for peer in attempt.members:
-            if peer not in attempt.commits and not await self.lives(peer):
+    def _look_for(self, attempt: Attempt, missing: Collection[bytes]) -> None:
+        """Find out which of them are gone, one look at a time."""
+        if missing and (attempt.look is None or attempt.look.done()):
+            attempt.look = asyncio.ensure_future(self._looked_for(attempt, missing))
+
+    async def _looked_for(self, attempt: Attempt, missing: Collection[bytes]) -> None:
+        for peer in missing:
+            if not await self.lives(peer):
                 attempt.gone.add(peer)
         await asyncio.sleep(_SILENCE_SECONDS)
 

@@ -39,3 +39,13 @@ class LoopThread:
 
     def later(self, seconds: float, call: Any) -> None:
         self._loop.call_later(seconds, call)
+
+
+async def together(*parts: Coroutine[Any, Any, object]) -> None:
+    """Do all at once; the first that fails ends the others and is raised."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for part in parts:
+                tasks.create_task(part)
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors

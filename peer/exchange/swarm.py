@@ -130,7 +130,9 @@ class SwarmExchange:
         return b"" if leader == self._node.id else leader
 
     async def lives(self, peer: bytes) -> bool:
-        """Whether a member's process may be there: its machine does not refuse to be called."""
+        """Whether a member's process may be there: its machine does not refuse to be called, or cannot be."""
+        if any(member.peer_id == peer and member.client_mode for member in self._node.members()):
+            return True
         try:
             await self._node.stub(Servicer, peer).rpc_outcome(pb.OutcomeQuery(), timeout=_CALL_SECONDS)
         except NOBODY_THERE:

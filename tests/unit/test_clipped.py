@@ -150,6 +150,21 @@ def test_who_cannot_be_asked_what_it_received_is_not_found_guilty() -> None:
     run(story())
 
 
+@pytest.mark.parametrize("gone", [0, 2], ids=["leader", "reducer"])
+def test_an_exchange_ends_soon_when_a_member_is_gone(gone: int) -> None:
+    async def story() -> None:
+        four = table(4)
+        group, dead = four.group(), four.strangers.pop(gone)
+        del dead.node.wire.servers[dead.node.id]
+        began = asyncio.get_running_loop().time()
+        found = await four.averages(group)
+        assert asyncio.get_running_loop().time() - began < 2.0, "a third of the patience, else"
+        assert all(dead.identity.member_id in average.broken for average in found if average.broken)
+        assert sum(bool(average.broken) for average in found) >= len(four.strangers) - 1
+
+    run(story())
+
+
 def test_what_the_leader_changes_in_a_group_is_seen_by_everybody() -> None:
     four = table(4)
     group = four.group()

@@ -20,17 +20,19 @@ from tests.strangers import DIGEST, FakeNode, Wire
 SENT = {"honest": torch.randn, "NaN": lambda size: torch.full((size,), torch.nan), "zeros": torch.zeros}
 
 
-async def gathered(sends: list[str], size: int) -> list[Average]:
-    """What everybody has of one exchange in which the members send this."""
+async def gathered(sends: list[str], size: int, patience: float = 5.0) -> list[Average]:
+    """What everybody has of one exchange in which the members send this; who sends nothing is gone."""
     wire, members, ways = Wire(), [], []
     for number, kind in enumerate(sends):
         node, carrier = FakeNode(f"m{number}".encode(), wire), Carrier()
-        wire.servers[node.id] = carrier
-        way = Gather(node, carrier, Local(codec="sparse"), 5.0)  # type: ignore[arg-type]
-        update = Update(0, DIGEST, 8, {"w": SENT[kind](size)})
+        way = Gather(node, carrier, Local(codec="sparse"), patience)  # type: ignore[arg-type]
+        update = Update(0, DIGEST, 8, {"w": SENT[kind or "honest"](size)})
         parcel = way.parcel(update)
-        ways.append((way, update, parcel))
-        members.append(pb.GroupMember(peer_id=node.id, samples=8, payload=hashlib.sha256(parcel).hexdigest()))
+        if kind:
+            wire.servers[node.id] = carrier
+            ways.append((way, update, parcel))
+        payload = hashlib.sha256(parcel).hexdigest()
+        members.append(pb.GroupMember(peer_id=node.id, samples=8, payload=payload, member=f"peer{number}"))
     group = pb.Group(group_id=secrets.token_bytes(16), members=members, leader=b"m0")
     return list(await asyncio.gather(*(way.average(group, update, parcel) for way, update, parcel in ways)))
 
@@ -42,3 +44,8 @@ def test_two_members_with_the_same_bytes_set_nobody_against_another(bad: str, si
     assert [(one.broken, one.complaints) for one in averages] == [("", ())] * 5
     assert len({one.digest for one in averages}) == 1
     assert sorted(averages[0].refused) == [1, 2]
+
+
+def test_an_exchange_ends_soon_when_a_sender_is_gone_and_nobody_is_accused() -> None:
+    averages = asyncio.run(asyncio.wait_for(gathered(["honest", "", "honest"], 1000, patience=60.0), 10.0))
+    assert [(one.broken, one.complaints) for one in averages] == [("peer1 is gone", ())] * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from peer.exchange.closing import SampleTarget
@@ -85,3 +86,19 @@ def test_the_samples_of_who_was_not_ready_do_not_close_the_round_again() -> None
     group, view = asyncio.run(play())
     assert group.why == "the ready peers have 4 of 8 samples; the round goes on"
     assert view.phase == pb.OPEN
+
+
+def test_a_group_does_not_wait_for_a_member_whose_machine_takes_no_calls() -> None:
+    async def play() -> pb.Group:
+        leader = leading(OWN, OTHER, THIRD, grace=60.0, clock=time.monotonic)
+        leader.lives = lambda peer: _said(peer != THIRD)
+        for peer in (OWN, OTHER, THIRD):
+            leader.progress(peer, pb.Progress(samples=4))
+        others = [leader.ready(peer, pb.ReadyRequest(samples=4, digest="same")) for peer in (OWN, OTHER)]
+        return (await asyncio.wait_for(asyncio.gather(*others), 5.0))[0]
+
+    assert [member.peer_id for member in asyncio.run(play()).members] == [OTHER, OWN]
+
+
+async def _said(answer: bool) -> bool:
+    return answer
