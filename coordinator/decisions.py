@@ -18,6 +18,7 @@ from coordinator.records import (
     Receipt,
     RollBack,
     RoundReport,
+    Trust,
 )
 from swarm.errors import RefusedError
 from swarm.ranges import total
@@ -65,6 +66,17 @@ class MemberUnbanned:
 
     def __str__(self) -> str:
         return f"{self.ban.name} ({self.ban.key}) is banned no more."
+
+
+@dataclass(frozen=True)
+class TrustChanged:
+    """`says` is empty for a check that changed nothing for the member."""
+
+    trust: Trust
+    says: str = ""
+
+    def __str__(self) -> str:
+        return self.says
 
 
 @dataclass(frozen=True)
@@ -349,6 +361,7 @@ Decision = (
     | InviteRevoked
     | MemberBanned
     | MemberUnbanned
+    | TrustChanged
     | MemberJoined
     | MemberLeft
     | LeaseGranted
