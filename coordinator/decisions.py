@@ -103,7 +103,10 @@ class MemberLeft:
 
 @dataclass(frozen=True)
 class LeaseGranted:
+    """`share`: what each of its samples weighs, 0 to 1."""
+
     lease: Lease
+    share: float = 1.0
 
     def __str__(self) -> str:
         return ""

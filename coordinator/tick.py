@@ -201,7 +201,8 @@ def _lease(state: State, member: Member, wish: int, now: float, rng: random.Rand
     tail = f"{rng.getrandbits(48):012x}"
     deadline = now + state.terms.lease_seconds
     ledger, lease = state.ledger.grant(member.id, max(1, min(wish, limit)), deadline, tail)
-    return replace(state, ledger=ledger, due=min(state.due, deadline)), [*made, d.LeaseGranted(lease)]
+    granted = d.LeaseGranted(lease, trust.share(state, member))
+    return replace(state, ledger=ledger, due=min(state.due, deadline)), [*made, granted]
 
 
 def _go_back_if_lost(state: State) -> Step:

@@ -104,13 +104,23 @@ def probation(state: State, member: Member) -> str:
 
 
 def share(state: State, member: Member) -> float:
-    """What each of the member's samples weighs, 0 to 1: its equal part of its invite's weight, where that is limited."""
+    """What each of the member's samples weighs, 0 to 1: an equal part of its invite's weight, where that is limited."""
     if probation(state, member):
         return 0.0
     invite = state.invites.get(member.invite)
     if invite is None or not invite.weight:
         return 1.0
     return min(1.0, invite.weight / max(1, _weighing(state, invite)))
+
+
+def stuck(state: State) -> str:
+    """Why no round can be made before the maintainer does something; empty when one can, or nobody is there."""
+    if not state.live or any(share(state, member) for member in state.live):
+        return ""
+    return (
+        "all members that are here are on probation, so that no update weighs anything: trust one of them "
+        "(`swarm trust MEMBER`), or invite somebody whom you trust (`swarm invite new --role validator`)"
+    )
 
 
 def _weighing(state: State, invite: IssuedInvite) -> int:

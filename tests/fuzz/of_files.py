@@ -264,6 +264,7 @@ def _answers() -> list[Decoder]:
         of_message("answer: GetLedgerResponse", _ledger, (pb.GetLedgerResponse(entries=[entry_]),)),
         of_message("answer: ListPeersResponse", _peers, (pb.ListPeersResponse(peers=[seen]),)),
         _simple("BanResponse", pb.BanResponse(ban=banned)),
+        _simple("TrustResponse", pb.TrustResponse(trust=pb.TrustRecord(key="m", checks=3, why="w"))),
         _simple("UnbanResponse", pb.UnbanResponse(ban=banned)),
         _simple("ListRunsResponse", pb.ListRunsResponse(runs=[pb.RunSummary(name="r")])),
         _simple("LeaveResponse", pb.LeaveResponse()),

@@ -9,6 +9,7 @@ from peer.exchange import attempt, court, node, reporter
 from peer.exchange.carrier import Carrier
 from peer.exchange.gather import Gather
 from peer.exchange.protocol import Servicer
+from peer.exchange.ways import alike
 from peer.seals import Claim, nonce_of
 from swarm.proto import exchange_pb2 as pb
 from swarm.sections import Local
@@ -79,7 +80,7 @@ def _gathered(group: pb.Group) -> None:
     own.stub = lambda *_: cast(Any, Silent())  # type: ignore[method-assign]
 
     async def average() -> object:
-        way = Gather(cast(node.Node, own), Carrier(), Local(), 0.01)
+        way = Gather(cast(node.Node, own), Carrier(), Local(), 0.01, alike)
         parcel = way.parcel(update)
         if attempt.unsound(group, own.id, hashlib.sha256(parcel).hexdigest()):
             return None
@@ -130,7 +131,7 @@ def decoders() -> list[Decoder]:
     said = pb.CommitRequest(group_id=GROUP, round=0, complete=True, digest=DIGEST, norm=1.0)
     said.rates.append(pb.Rate(peer_id=first.node.id, bytes_per_second=1e6))
     lied = pb.CommitRequest(group_id=GROUP, why="w", complaints=[complaint], shares=[share])
-    payload = hashlib.sha256(Gather(cast(Any, first.node), Carrier(), Local(), 1.0).parcel(ones())).hexdigest()
+    payload = hashlib.sha256(Gather(cast(Any, first.node), Carrier(), Local(), 1.0, alike).parcel(ones())).hexdigest()
     seats = [pb.GroupMember(peer_id=one.node.id, samples=8, payload=payload, member="m") for one in (first, second)]
     plain = pb.Group(group_id=GROUP, members=seats, leader=first.node.id)
     return [

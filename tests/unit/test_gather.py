@@ -13,6 +13,7 @@ from peer.exchange.average import Average
 from peer.exchange.base import Update
 from peer.exchange.carrier import Carrier
 from peer.exchange.gather import Gather
+from peer.exchange.ways import alike
 from swarm.proto import exchange_pb2 as pb
 from swarm.sections import Local
 from tests.strangers import DIGEST, FakeNode, Wire
@@ -26,7 +27,7 @@ async def gathered(sends: list[str], size: int) -> list[Average]:
     for number, kind in enumerate(sends):
         node, carrier = FakeNode(f"m{number}".encode(), wire), Carrier()
         wire.servers[node.id] = carrier
-        way = Gather(node, carrier, Local(codec="sparse"), 5.0)  # type: ignore[arg-type]
+        way = Gather(node, carrier, Local(codec="sparse"), 5.0, alike)  # type: ignore[arg-type]
         update = Update(0, DIGEST, 8, {"w": SENT[kind](size)})
         parcel = way.parcel(update)
         ways.append((way, update, parcel))
