@@ -32,15 +32,12 @@ def by_norm(norms: Sequence[float], noisy: Sequence[int] = (), weighing: Sequenc
     usual = median(good) if good else 0.0
     if len(good) < FEWEST or not usual:
         return refused
+    typical = median(count for count, weighs in zip(noisy, weigh, strict=True) if weighs) if noisy else 0.0
     for peer, norm in enumerate(norms):
-        limit = LARGEST * usual * (_noise(noisy, peer) if noisy else 1.0)
+        limit = LARGEST * usual * (max(1.0, sqrt(typical / noisy[peer])) if noisy else 1.0)
         if peer not in refused and norm > limit:
             refused[peer] = f"its norm is {norm / usual:.3g} times the median, more than {limit / usual:.3g}"
     return refused
-
-
-def _noise(samples: Sequence[int], peer: int) -> float:
-    return max(1.0, sqrt(median(samples) / samples[peer]))
 
 
 class Census:
