@@ -115,7 +115,8 @@ def share(state: State, member: Member) -> float:
 
 def stuck(state: State) -> str:
     """Why no round can be made before the maintainer does something; empty when one can, or nobody is there."""
-    if not state.live or any(share(state, member) for member in state.live):
+    live = [member for member in state.members.values() if member.live]
+    if not live or any(not probation(state, member) for member in live):
         return ""
     return (
         "all members that are here are on probation, so that no update weighs anything: trust one of them "
@@ -125,4 +126,5 @@ def stuck(state: State) -> str:
 
 def _weighing(state: State, invite: IssuedInvite) -> int:
     """How many live members share the invite's weight."""
-    return sum(member.invite == invite.id and not probation(state, member) for member in state.live)
+    here = (member for member in state.members.values() if member.live and member.invite == invite.id)
+    return sum(not probation(state, member) for member in here)

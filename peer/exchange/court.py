@@ -20,9 +20,9 @@ logger = log.get(__name__)
 
 _REMEMBERED = 64  # refusals
 _REFUSED_SECONDS = 1.0  # until somebody is told, so that it does not ask again and again
-NOBODY_WEIGHS = (
-    "all who are ready are on probation, and nobody is there who checks them: the run waits until its maintainer says "
-    "`swarm trust MEMBER` of one, or invites somebody with --role validator"
+_NOBODY_WEIGHS = (
+    "nobody in the group weighs anything: all are on probation, until the run's maintainer says `swarm trust MEMBER` "
+    "of one, or invites somebody with --role validator"
 )
 _HEARING_SECONDS = 3.0  # after a complaint, for those of others
 
@@ -88,13 +88,8 @@ class Court(Leader):
             return why
         return self._spent.objection(self.round, uses_in(request.seal), self.notary.keyring.lent)
 
-    def _try_to_form(self, attempt: Attempt) -> None:
-        """Not of members none of whose samples weigh: they would make each other's update in vain."""
-        weighs = any(word.samples and self.notary.share(word.seal) for word in attempt.ready.values())
-        if weighs or not any(word.samples for word in attempt.ready.values()):
-            super()._try_to_form(attempt)
-        elif not attempt.group.done() and self._waited(attempt) > self._rules.grace:
-            self._release(NOBODY_WEIGHS)
+    def _share(self, seal: bytes) -> float:
+        return self.notary.share(seal)
 
     async def commit(self, peer: bytes, request: pb.CommitRequest) -> pb.Outcome:
         attempt = self._attempts.get(request.group_id)
@@ -171,4 +166,4 @@ def objection(notary: Notary, group: pb.Group, round_: int, digest: str) -> str:
         if why := notary.objection(claim, seat.seal):
             return f"the leader's group is not sound: {seat.member}: {why}"
     weighs = any(seat.samples and notary.share(seat.seal) for seat in group.members)
-    return "" if weighs else NOBODY_WEIGHS
+    return "" if weighs else _NOBODY_WEIGHS

@@ -90,8 +90,8 @@ def test_what_checks_found_is_shown_to_the_maintainer_and_to_the_member(
     assert (anna["share"], anna["trust"]["checks"], anna["trust"]["condemned"]) == (0.0, 3, 1)
     assert "weighs" in swarm("peers", *where)[1]
     with CoordinatorClient.connect(coordinator.invite) as client:
-        client.join(ANNA, "anna")
-        told = client.heartbeat(pb.HeartbeatRequest(member_id=ANNA.member_id))
+        seat = client.join(ANNA, "anna").member_id
+        told = client.heartbeat(pb.HeartbeatRequest(member_id=seat))
         assert told.share == 0.0
         assert "its loss is higher on its own data" in told.probation
     assert "is trusted" in swarm("trust", "anna", "--why", "a friend", *where)[1]

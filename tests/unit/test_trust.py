@@ -142,6 +142,19 @@ def test_who_came_with_a_better_invite_or_is_trusted_is_never_on_probation() -> 
     assert trust.share(state, state.members[ANNA]) == 0.0
 
 
+def test_where_all_are_on_probation_nothing_is_lent_and_the_maintainer_hears_what_to_do() -> None:
+    state = with_members(invited(), 2)
+    assert "swarm trust MEMBER" in trust.stuck(state)
+    state, [denied] = tick(state, [e.TakeLease(ANNA, 8, "sb'a'")], NOW, 1)
+    assert isinstance(denied, d.LeaseDenied)
+    assert denied.why == trust.stuck(state)
+    state, _ = tick(state, [e.TrustKey(BEN, "b", "cafe0123")], NOW, 1)
+    assert trust.stuck(state) == ""
+    state, made = tick(state, [e.TakeLease(ANNA, 8, "sb'a'"), e.TakeLease(BEN, 8, "sb'b'")], NOW, 1)
+    assert [item.share for item in made if isinstance(item, d.LeaseGranted)] == [0.0, 1.0]
+    assert trust.stuck(fresh(STRICT)) == ""
+
+
 # ── invites ────────────────────────────────────────────────────────────────────────────────────
 
 
