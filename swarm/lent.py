@@ -15,7 +15,7 @@ from swarm.identity import ServerCertificate, signed_by
 from swarm.passes import Authority
 from swarm.proto import coordinator_pb2 as pb
 
-LARGEST = 384  # bytes of one
+LARGEST = 256  # bytes of one
 _LENT = b"garage-swarm lease 1"  # what is signed can be nothing else
 
 

@@ -85,3 +85,29 @@ def test_the_samples_of_who_was_not_ready_do_not_close_the_round_again() -> None
     group, view = asyncio.run(play())
     assert group.why == "the ready peers have 4 of 8 samples; the round goes on"
     assert view.phase == pb.OPEN
+
+
+class Weighing(Leader):
+    """Whose seal says "light" is on probation."""
+
+    def _share(self, seal: bytes) -> float:
+        return 0.0 if seal == b"light" else 1.0
+
+
+def test_what_weighs_nothing_does_not_close_the_round_once_that_is_known() -> None:
+    async def play() -> tuple[pb.SwarmView, list[pb.Group], pb.SwarmView]:
+        members = [Member(1.0, OWN), Member(2.0, OTHER)]
+        leader = Weighing(OWN, Rules(SampleTarget(8), grace=5.0, patience=60.0), lambda: members)
+        leader.progress(OTHER, pb.Progress(samples=7))
+        before = leader.progress(OWN, pb.Progress(samples=1))
+        light = pb.ReadyRequest(samples=7, digest="same", seal=b"light")
+        words = (leader.ready(OWN, pb.ReadyRequest(samples=1, digest="same")), leader.ready(OTHER, light))
+        groups = list(await asyncio.wait_for(asyncio.gather(*words), 1.0))
+        leader.progress(OTHER, pb.Progress(samples=70))
+        return before, groups, leader.progress(OWN, pb.Progress(samples=2))
+
+    before, groups, after = asyncio.run(play())
+    assert before.phase == pb.CLOSING
+    assert {group.verdict for group in groups} == {pb.RETRY}
+    assert all("1 of 8 samples, without those on probation" in group.why for group in groups)
+    assert (after.phase, after.samples) == (pb.OPEN, 2)
