@@ -58,7 +58,7 @@ def _judged(trust: Trust, needed: int) -> Trust:
     if trust.evidence >= CONDEMNED:
         return replace(trust, evidence=0.0, clean=0, proven=False, condemned=trust.condemned + 1)
     evidence = 0.0 if trust.evidence <= CLEARED else trust.evidence
-    return replace(trust, evidence=evidence, proven=trust.proven or trust.clean >= needed)
+    return replace(trust, evidence=evidence, proven=trust.proven or 0 < needed <= trust.clean)
 
 
 def _needed(state: State, trust: Trust) -> int:

@@ -122,6 +122,9 @@ def test_without_probation_only_who_was_condemned_is_on_it() -> None:
     state, _ = told(state, False, False, False)
     assert trust.share(state, state.members[ANNA]) == 0.0
     assert trust.share(state, state.members[BEN]) == 1.0
+    state, _ = told(state, True, key=BEN)
+    later = replace(state, terms=STRICT)  # the maintainer launches the run again with probation
+    assert trust.share(later, later.members[BEN]) == 0.0
     state, _ = told(state, *[True] * trust.AFTER_CONDEMNATION)
     assert trust.share(state, state.members[ANNA]) == 1.0
 
