@@ -171,6 +171,7 @@ class Servicer(CoordinatorServicer):
         pulse = translate.pulse(request)
         self._engine.apply(e.Heartbeat(request.member_id, pulse, session_of(context), request.lineage))
         state = self._engine.state
+        member = state.members[request.member_id]
         newest = state.evaluations.get(max(state.evaluations, default=-1))
         return pb.HeartbeatResponse(
             server_time=time.time(),
@@ -183,8 +184,8 @@ class Servicer(CoordinatorServicer):
             halted=state.halted,
             history=self._history,
             barred=bans.barred(state, time.time()),
-            probation=trust.probation(state, state.members[request.member_id]),
-            share=trust.share(state, state.members[request.member_id]),
+            probation=trust.probation(state, member),
+            share=trust.share(state, member),
         )
 
     def Leave(self, request: pb.LeaveRequest, context: grpc.ServicerContext) -> pb.LeaveResponse:

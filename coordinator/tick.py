@@ -194,7 +194,7 @@ def _patience(state: State, member: Member) -> float:
 
 
 def _lease(state: State, member: Member, wish: int, now: float, rng: random.Random) -> Step:
-    if why := divergence.no_lease(state, member) or unsettled(state, now) or trust.stuck(state):
+    if why := divergence.no_lease(state, member) or unsettled(state, now) or trust.no_lease(state, member):
         return state, [d.LeaseDenied(why)]
     state, made = _go_back_if_lost(state)
     limit = state.ledger.limit(state.terms.target_batch_size, member.pulse.samples_per_second, state.tempo)

@@ -68,9 +68,8 @@ def _needed(state: State, trust: Trust) -> int:
 
 def _sentence(before: Trust, after: Trust) -> str:
     if after.condemned > before.condemned:
-        return (
-            f"{after.key} is on probation again, because spot checks failed too often, the last one with: {after.why}."
-        )
+        unless = ", but its maintainer trusts it" if after.trusted_by else " and is on probation again"
+        return f"{after.key} failed too many spot checks{unless}; the last one found: {after.why}."
     if after.proven and not before.proven and after.made:
         return f"The probation of {after.key} is over: {after.clean} spot checks in a row found nothing."
     return ""
@@ -111,6 +110,11 @@ def share(state: State, member: Member) -> float:
     if invite is None or not invite.weight:
         return 1.0
     return min(1.0, invite.weight / max(1, _weighing(state, invite)))
+
+
+def no_lease(state: State, member: Member) -> str:
+    """Why the member would compute in vain now; empty when it would not."""
+    return stuck(state) if probation(state, member) else ""  # so only they take a look at all
 
 
 def stuck(state: State) -> str:

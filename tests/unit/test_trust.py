@@ -75,7 +75,7 @@ def test_bad_answers_in_a_row_condemn_and_say_why() -> None:
     state, sentences = told(with_members(invited(), 1), True, True, True, *[False] * 4)
     assert [bool(text) for text in sentences] == [False, False, True, False, False, False, True]
     assert "3 spot checks in a row" in sentences[2]
-    assert "not that of its samples" in sentences[-1]
+    assert "on probation again; the last one found: its update is not that of its samples" in sentences[-1]
     member = state.members[ANNA]
     assert "on probation again (its update is not that of its samples): 0 of 10" in trust.probation(state, member)
     assert not state.bans
