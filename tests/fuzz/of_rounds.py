@@ -10,6 +10,7 @@ from peer.exchange.carrier import Carrier
 from peer.exchange.gather import Gather
 from peer.exchange.protocol import Servicer
 from peer.exchange.ways import alike
+from peer.leases import Use
 from peer.seals import Claim, nonce_of
 from swarm.proto import exchange_pb2 as pb
 from swarm.sections import Local
@@ -107,20 +108,21 @@ def _view(message: pb.SwarmView) -> None:
 def _seal() -> Decoder:
     one = strangers().strangers[0]
     claim = Claim(0, DIGEST, "p" * 64, 8, one.identity.member_id, one.node.id)
-    seed = one.notary.seal(claim)
+    seeds = (one.notary.seal(claim), one.notary.seal(claim, [Use(b"word", 5), Use(b"other", 3)]))
 
     def take(data: bytes) -> None:
-        assert data == seed or one.notary.objection(claim, data) or _same_seal(data, seed)
+        assert one.notary.objection(claim, data) or any(_same_seal(data, seed) for seed in seeds)
+        one.notary.share(data)
         nonce_of(data)
         one.notary.made(GROUP, DIGEST, data[:64], data)
 
-    return Decoder("seal", take, (seed,), SMALL, MEMORY, message=pb.Seal, covers=(pb.Seal,))
+    return Decoder("seal", take, seeds, SMALL, MEMORY, message=pb.Seal, covers=(pb.Seal,))
 
 
 def _same_seal(data: bytes, seed: bytes) -> bool:
     """Written another way, or with fields that nobody reads."""
     mine, other = pb.Seal.FromString(data), pb.Seal.FromString(seed)
-    return (mine.public_key, mine.nonce, mine.signature) == (other.public_key, other.nonce, other.signature)
+    return all(getattr(mine, name) == getattr(other, name) for name in ("public_key", "nonce", "signature", "uses"))
 
 
 def decoders() -> list[Decoder]:
