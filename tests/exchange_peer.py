@@ -98,7 +98,7 @@ class Lender:
     def uses(self, round_: int, samples: int) -> tuple[Use, ...]:
         if "authority" not in self.settings or not samples:
             return ()
-        self.first = self.first or samples
+        self.first = self.first or min(samples, 4)  # at first there are 4 at least
         kind = self.settings.get("lends", "enough")
         size = {"enough": samples, "half": samples // 2, "once": self.first}[kind]
         lease = f"{self.member}-once" if kind == "once" else f"{self.member}-{round_}-{samples}"

@@ -9,7 +9,7 @@ import pytest
 
 from swarm.replay import replay
 from tests.harness import Event, Program
-from tests.swarm_run import SwarmRun, digests, local, rounds, swarm_run, together
+from tests.swarm_run import SwarmRun, digests, is_invite, local, rounds, swarm_run, together
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(150), pytest.mark.long]
 
@@ -27,9 +27,9 @@ def weighs(part: str) -> Any:
 
 
 def invited_as(run: SwarmRun, role: str) -> str:
-    command = run.command("invite", "new", "--role", role, "--json", "--data-dir", str(run.folder / run.home))
+    command = run.command("invite", "new", "--role", role, "--data-dir", str(run.folder / run.home))
     assert command.finish(20) == 0, command.stderr
-    return str(next(event["invite"] for event in command.events if "invite" in event))
+    return str(next(event["text"] for event in command.events if is_invite(event)))
 
 
 @pytest.mark.parametrize("mode", ["gradient", "local"])
