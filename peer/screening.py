@@ -69,7 +69,7 @@ class Census:
     def refused(self) -> dict[int, str]:
         """Who is left out, and why."""
         found = by_norm([sqrt(total) for total in self._squares], weighing=self._weighing)
-        if any(self._sent):
+        if any(count for count, weighs in zip(self._sent, self._weighing, strict=True) if weighs):
             found |= {peer: "it holds nothing but zeros" for peer, count in enumerate(self._sent) if not count}
         return {**(self._by_overlap(found) if self._sparse else {}), **found}
 

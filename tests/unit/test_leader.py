@@ -95,19 +95,24 @@ class Weighing(Leader):
 
 
 def test_what_weighs_nothing_does_not_close_the_round_once_that_is_known() -> None:
-    async def play() -> tuple[pb.SwarmView, list[pb.Group], pb.SwarmView]:
+    now = [1.0]
+
+    async def play() -> tuple[pb.SwarmView, list[pb.Group], pb.SwarmView, pb.SwarmView]:
         members = [Member(1.0, OWN), Member(2.0, OTHER)]
-        leader = Weighing(OWN, Rules(SampleTarget(8), grace=5.0, patience=60.0), lambda: members)
+        leader = Weighing(OWN, Rules(SampleTarget(8), grace=5.0, patience=60.0), lambda: members, lambda: now[0])
         leader.progress(OTHER, pb.Progress(samples=7))
         before = leader.progress(OWN, pb.Progress(samples=1))
         light = pb.ReadyRequest(samples=7, digest="same", seal=b"light")
         words = (leader.ready(OWN, pb.ReadyRequest(samples=1, digest="same")), leader.ready(OTHER, light))
         groups = list(await asyncio.wait_for(asyncio.gather(*words), 1.0))
         leader.progress(OTHER, pb.Progress(samples=70))
-        return before, groups, leader.progress(OWN, pb.Progress(samples=2))
+        after = leader.progress(OWN, pb.Progress(samples=2))
+        now[0] += 61  # it may be trusted by now
+        return before, groups, after, leader.progress(OWN, pb.Progress(samples=2))
 
-    before, groups, after = asyncio.run(play())
+    before, groups, after, later = asyncio.run(play())
     assert before.phase == pb.CLOSING
     assert {group.verdict for group in groups} == {pb.RETRY}
     assert all("1 of 8 samples, without those on probation" in group.why for group in groups)
     assert (after.phase, after.samples) == (pb.OPEN, 2)
+    assert later.phase == pb.CLOSING
