@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from peer.newest import Newest
+from swarm.identity import key_of
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Range
 
@@ -51,14 +52,19 @@ def uses_of(ranges: Iterable[LeasedRange]) -> tuple[Use, ...]:
 
 
 def objection(member: str, samples: int, uses: Sequence[Use], opened: Open) -> str:
-    """Why the leases that a member's update shows do not bear its `samples`; empty when they do. Pure."""
+    """Why the leases that a member's update shows do not bear its `samples`; empty when they do. Pure.
+
+    They may be of another seat of its key: a process may have to take another one while it trains.
+    """
     shown: set[str] = set()
     for use in uses if samples else ():
         lent = opened(use.lent)
         if lent is None:
             return "it shows a lease that the run's coordinator did not sign"
-        if lent.member != member or lent.lease_id in shown:
-            return f"it shows the lease {lent.lease_id} {'twice' if lent.member == member else f'of {lent.member}'}"
+        if key_of(lent.member) != key_of(member):
+            return f"it shows the lease {lent.lease_id} of {lent.member}"
+        if lent.lease_id in shown:
+            return f"it shows the lease {lent.lease_id} twice"
         if not 0 < use.samples <= _size(lent):
             return f"it says that it used {use.samples} samples of the lease {lent.lease_id}, which has {_size(lent)}"
         shown.add(lent.lease_id)

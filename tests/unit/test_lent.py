@@ -104,6 +104,11 @@ def test_what_does_not_bear_the_samples_is_said(shown: list[Use], why: str) -> N
     assert why in objection("m", 8, shown, said)
 
 
+def test_a_lease_may_be_of_another_seat_of_the_same_key() -> None:
+    assert objection("m-1", 8, [Use(word("1-x", 8), 8)], said) == ""
+    assert objection("m", 8, [Use(word("1-x", 8, member="m-2"), 8)], said) == ""
+
+
 def test_who_has_no_samples_shows_no_lease() -> None:
     assert objection("m", 0, [], said) == ""
     assert objection("m", 0, [Use(word("1-x", 8), 8)], said) != ""
