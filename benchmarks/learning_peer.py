@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from benchmarks.attacks import ATTACKS, Scene, Vector
-from tests.exchange_peer import Tensors, Walker, main, say
+from tests.exchange_peer import Lender, Tensors, Walker, main, say
 
 _BATCH = 512  # samples of a step
 _HELD_OUT = 4096
@@ -23,8 +23,8 @@ _WRONG = 0.05  # part of the labels
 class Learner(Walker):
     """θ is the regression's weights. Says the held-out loss, nats per sample, when it is at its last round."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: dict[str, Any], lender: Lender) -> None:
+        super().__init__(settings, lender)
         self.attack = ATTACKS.get(settings.get("attack", ""))
         self.past: list[Vector] = []
 

@@ -66,14 +66,16 @@ class Admission:
         """Make the run's first invite, for volunteers and without an end, unless it was made before."""
         self._engine.apply(e.MakeInvite(IssuedInvite(hashed(token), Role.VOLUNTEER, self._clock(), note=note)))
 
-    def make(self, role: str, days: float, note: str) -> tuple[str, IssuedInvite]:
-        """A new token, which is kept nowhere, and its invite; 0 days: without an end. Raises UsageError."""
+    def make(self, role: str, days: float, note: str, limits: tuple[int, float]) -> tuple[str, IssuedInvite]:
+        """A new token, which is kept nowhere, and its invite; 0 days: without an end. `limits`: its slots and weight.
+        Raises UsageError.
+        """
         if role not in set(Role):
             raise UsageError(f"There is no role {role!r}.", f"Roles are {', '.join(Role)}.")
         if not 0 <= days <= _MOST_DAYS:
             raise UsageError(f"An invite cannot end in {days:g} days.", f"Take 0 (no end) to {_MOST_DAYS:.0f} days.")
         token, now = new_token(), self._clock()
-        made = IssuedInvite(hashed(token), Role(role), now, now + days * _DAY if days else 0.0, note=note)
+        made = IssuedInvite(hashed(token), Role(role), now, now + days * _DAY if days else 0.0, 0.0, note, *limits)
         self._engine.apply(e.MakeInvite(made))
         return token, made
 

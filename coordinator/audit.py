@@ -37,6 +37,7 @@ _ABOUT: dict[str, Callable[[Any, Any], tuple[str, str]]] = {
     "RevokeInvite": lambda _, answer: (answer.invite.id, ""),
     "Ban": lambda _, answer: (answer.ban.key, answer.ban.why),
     "Unban": lambda _, answer: (answer.ban.key, answer.ban.why),
+    "Trust": lambda asked, answer: (answer.trust.key, "taken back" if asked.revoke else answer.trust.why),
     "HandOver": lambda asked, _: (f"{asked.host}:{asked.port}", ""),
 }
 

@@ -18,6 +18,7 @@ from coordinator.records import (
     Receipt,
     RollBack,
     RoundReport,
+    Trust,
 )
 from swarm.errors import RefusedError
 from swarm.ranges import total
@@ -68,6 +69,17 @@ class MemberUnbanned:
 
 
 @dataclass(frozen=True)
+class TrustChanged:
+    """`says` is empty for a check that changed nothing for the member."""
+
+    trust: Trust
+    says: str = ""
+
+    def __str__(self) -> str:
+        return self.says
+
+
+@dataclass(frozen=True)
 class MemberJoined:
     """`why` says why it got another seat than it asked for; empty when it did not."""
 
@@ -91,7 +103,10 @@ class MemberLeft:
 
 @dataclass(frozen=True)
 class LeaseGranted:
+    """`share`: what each of its samples weighs, 0 to 1."""
+
     lease: Lease
+    share: float = 1.0
 
     def __str__(self) -> str:
         return ""
@@ -349,6 +364,7 @@ Decision = (
     | InviteRevoked
     | MemberBanned
     | MemberUnbanned
+    | TrustChanged
     | MemberJoined
     | MemberLeft
     | LeaseGranted

@@ -57,6 +57,18 @@ class Unban:
 
 
 @dataclass(frozen=True)
+class TrustKey:
+    """A maintainer, with the invite of the id `by`, trusts a key or, with an empty `by`, no more; `name` is for
+    people.
+    """
+
+    key: str
+    name: str
+    by: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class Heartbeat:
     """`lineage` is that of the run as the member knows it."""
 
@@ -147,4 +159,5 @@ class Resumed:
 
 # What only a live member may say, and of its processes only the one that `session` names.
 MemberEvent = Heartbeat | Leave | TakeLease | AskRound | Report | Recall | OfferCheckpoint | Evaluated
-Event = Join | MemberEvent | MakeInvite | RevokeInvite | Ban | Unban | CheckpointUploaded | Resumed
+MaintainerEvent = MakeInvite | RevokeInvite | Ban | Unban | TrustKey
+Event = Join | MemberEvent | MaintainerEvent | CheckpointUploaded | Resumed

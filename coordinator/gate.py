@@ -37,6 +37,7 @@ _STATUS = {
     "LOGIN": grpc.StatusCode.UNAUTHENTICATED,
     "INVITE_EXPIRED": grpc.StatusCode.UNAUTHENTICATED,
     "INVITE_REVOKED": grpc.StatusCode.UNAUTHENTICATED,
+    "INVITE_FULL": grpc.StatusCode.PERMISSION_DENIED,
     "INVITE_UNKNOWN": grpc.StatusCode.UNAUTHENTICATED,
     "PROTOCOL": grpc.StatusCode.FAILED_PRECONDITION,
     "UNKNOWN_RUN": grpc.StatusCode.NOT_FOUND,

@@ -15,6 +15,7 @@ from coordinator.ledger import CLOSED_KEPT, Entry, Lease, Ledger, number_of
 from coordinator.records import Filed, Member
 from coordinator.rounds import Poll
 from coordinator.state import State, Votes
+from coordinator.trust import CLEARED, CONDEMNED
 from swarm.checks import Check, Level
 from swarm.ranges import Range, merge, subtract
 
@@ -25,6 +26,7 @@ HOLDS = {
     "positions": "each is free, lent or counted, and only one of these",
     "credit": "the members' sums are those of the ledger",
     "reports": "each was filed once",
+    "standing": "what spot checks said of each key is what they can say",
 }
 _REMEDY = "No rule of the coordinator leads to this. Restore a backup, or report it with the output of --json."
 _LATE = "Nothing, while reports are still to come; after a restored backup they never do, and no state depends on them."
@@ -55,7 +57,8 @@ class Found:
 def of_state(state: State) -> list[Check]:
     """What does not hold of a state by itself. Its ledger has forgotten the entries of old rounds."""
     counted = [entry for group in state.ledger.counted.values() for entry in group.values()]
-    return [*rounds(state), *digests(state), *leases(state, counted), *positions(state.ledger, counted, whole=False)]
+    places = positions(state.ledger, counted, whole=False)
+    return [*rounds(state), *digests(state), *leases(state, counted), *places, *standing(state)]
 
 
 def of_ledger(state: State, entries: Sequence[Entry]) -> list[Check]:
@@ -69,6 +72,7 @@ def of_ledger(state: State, entries: Sequence[Entry]) -> list[Check]:
         *positions(state.ledger, counted, whole=True),
         *_vanished(state.ledger, entries),
         *credit(state.members, entries),
+        *standing(state),
     ]
 
 
@@ -222,6 +226,15 @@ def reports(filed: Sequence[Filed], named: Iterable[str], votes: Votes) -> Itera
     known = {(report.round, report.member) for report in filed}
     for number, member in sorted({(number, who) for number, cast in votes.items() for who in cast.votes} - known):
         yield _failed("reports", f"{member} names a state of round {number}, but never reported it")
+
+
+def standing(state: State) -> Iterator[Check]:
+    """Of each key fewer checks were clean than were made, and no evidence is left that would have condemned it."""
+    for key, found in sorted(state.trust.items()):
+        if not 0 <= found.clean <= found.made or not CLEARED <= found.evidence < CONDEMNED:
+            yield _failed(
+                "standing", f"{key}: {found.clean} of {found.made} checks clean, evidence {found.evidence:.2f}"
+            )
 
 
 # ── files ──────────────────────────────────────────────────────────────────────────────────────

@@ -12,7 +12,7 @@ from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.records import IssuedInvite
 from coordinator.state import State, Step
-from swarm.errors import InviteExpiredError, InviteRevokedError, InviteUnknownError, RefusedError
+from swarm.errors import InviteExpiredError, InviteFullError, InviteRevokedError, InviteUnknownError, RefusedError
 from swarm.passes import Role
 
 
@@ -40,6 +40,20 @@ def admitted(invites: Mapping[str, IssuedInvite], token: str, now: float) -> Iss
             f"This invite ({found.id}) expired on {_date(found.expires_at)}.", "Ask the maintainer for a new one."
         )
     return found
+
+
+def full(state: State, id_: str, seat: str) -> d.Refused | None:
+    """What one more member with the invite is told, in that seat; None when there is a place for it."""
+    invite = state.invites.get(id_)
+    others = sum(member.invite == id_ and member.id != seat for member in state.live)
+    if invite is None or not invite.slots or others < invite.slots:
+        return None
+    places = "1 member" if invite.slots == 1 else f"{invite.slots} members"
+    return d.Refused(
+        f"{invite} is for {places} at a time, and so many are at work.",
+        "Join when one of them has left, or ask the maintainer for another invite.",
+        InviteFullError.code,
+    )
 
 
 def require(invite: IssuedInvite, role: Role) -> None:

@@ -1,4 +1,6 @@
-"""Logging in: who joins shows that it has the key that it names, and gets passes for the others (swarm.passes)."""
+"""Logging in: who joins shows that it has the key that it names, and gets the coordinator's words for the others:
+passes (swarm.passes), and what it was lent (swarm.lent).
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,9 @@ import threading
 import time
 from collections.abc import Callable
 
+from coordinator.ledger import Lease
 from coordinator.records import IssuedInvite, Member
-from swarm import passes
+from swarm import lent, passes
 from swarm.errors import LoginError, UsageError
 from swarm.identity import ServerCertificate, signed_with
 from swarm.proto import coordinator_pb2 as pb
@@ -72,3 +75,9 @@ class Login:
             expires_at=min(now + passes.LIFETIME, invite.expires_at or math.inf),
         )
         return passes.signed(found, self._certificate)
+
+    def lend(self, lease: Lease, share: float) -> bytes:
+        """The word on a lease, each of whose samples weighs so much."""
+        span = pb.Range(start=lease.range.start, stop=lease.range.stop)
+        found = pb.Lent(run=self._run, member=lease.member, lease_id=lease.id, range=span, share=share)
+        return lent.signed(found, self._certificate)

@@ -22,6 +22,7 @@ class Terms:
     keep_checkpoints: int = 3
     heartbeat_seconds: float = 5.0
     lease_seconds: float = 60.0
+    probation_checks: int = 0
 
     @property
     def patience_seconds(self) -> float:
@@ -31,7 +32,10 @@ class Terms:
 
 @dataclass(frozen=True)
 class IssuedInvite:
-    """An invite as the coordinator keeps it: its token's SHA-256 (hex), not the token. Unix seconds; 0 is never."""
+    """An invite as the coordinator keeps it: its token's SHA-256 (hex), not the token. Unix seconds; 0 is never.
+
+    At most `slots` members are live with it at a time, and together they weigh `weight` at most; 0: without a limit.
+    """
 
     token_sha256: str
     role: Role
@@ -39,6 +43,8 @@ class IssuedInvite:
     expires_at: float = 0.0
     revoked_at: float = 0.0
     note: str = ""
+    slots: int = 0
+    weight: float = 0.0
 
     @property
     def id(self) -> str:
@@ -59,6 +65,27 @@ class Ban:
     name: str
     why: str
     banned_at: float
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What spot checks have said of a key, in all its seats (`coordinator.trust`). `key` is the id of its first seat.
+
+    `evidence` is the log of how much likelier a cheater would have given these answers than an honest member, as of
+    `at` (Unix seconds, the last check); `clean` counts the checks that it passed in a row, `made` all of them.
+    `proven`: it passed enough in a row, and was not condemned since. `why` is the last fault that was found, or the
+    maintainer's reason; `trusted_by` is the id of the maintainer's invite that trusted it, empty for none.
+    """
+
+    key: str
+    evidence: float = 0.0
+    clean: int = 0
+    made: int = 0
+    condemned: int = 0
+    proven: bool = False
+    at: float = 0.0
+    why: str = ""
+    trusted_by: str = ""
 
 
 @dataclass(frozen=True)

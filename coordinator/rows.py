@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from coordinator.ledger import Entry, Lease, Return
-from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, Metrics, RollBack
+from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, Metrics, RollBack, Trust
 from swarm.passes import Role
 from swarm.ranges import Range, subtract
 
@@ -50,6 +50,10 @@ def invite(row: Row[Any]) -> IssuedInvite:
 
 def ban(row: Row[Any]) -> Ban:
     return Ban(**_values(row))
+
+
+def trust(row: Row[Any]) -> Trust:
+    return Trust(**_values(row))
 
 
 def lease_row(lease: Lease) -> dict[str, Any]:

@@ -77,6 +77,7 @@ RULES = {
     "ListPeers": Rule(Caller.MAINTAINER, RARE),
     "Ban": Rule(Caller.MAINTAINER, RARE),
     "Unban": Rule(Caller.MAINTAINER, RARE),
+    "Trust": Rule(Caller.MAINTAINER, RARE),
     "HandOver": Rule(Caller.MAINTAINER, RARE, always=True),
 }
 

@@ -220,6 +220,7 @@ def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs
         epoch_samples=artefacts.epoch_samples,
         keep_checkpoints=spec.checkpoint.keep,
         heartbeat_seconds=settings.heartbeat_seconds,
+        probation_checks=spec.trust.probation_checks,
     )
     begun = bool(store.load(terms).checkpoints)
     if not begun:

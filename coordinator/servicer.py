@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import grpc
 
-from coordinator import bans, divergence, translate
+from coordinator import bans, divergence, translate, trust
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.admission import LONGEST_SESSION, Admission, session_of
@@ -20,7 +20,7 @@ from coordinator.handover import Lead
 from coordinator.login import Login
 from coordinator.probe import Probe
 from coordinator.ration import Ration
-from coordinator.records import Checkpoint, RoundReport, Standing
+from coordinator.records import Checkpoint, Member, RoundReport, Standing
 from coordinator.state import State
 from swarm import receipts
 from swarm.errors import NotFoundError, UnknownRunError, UsageError
@@ -110,8 +110,9 @@ class Servicer(CoordinatorServicer):
             samples_per_second=sum(member.pulse.samples_per_second for member in state.live),
             finished=state.finished,
             halted=state.halted,
+            stuck=trust.stuck(state),
             members=[
-                translate.member_message(member, state.ledger.pending(key))
+                translate.member_message(member, state.ledger.pending(key), trust.share(state, member))
                 for key, member in sorted(state.members.items())
             ],
             rounds=_rounds(state),
@@ -170,6 +171,7 @@ class Servicer(CoordinatorServicer):
         pulse = translate.pulse(request)
         self._engine.apply(e.Heartbeat(request.member_id, pulse, session_of(context), request.lineage))
         state = self._engine.state
+        member = state.members[request.member_id]
         newest = state.evaluations.get(max(state.evaluations, default=-1))
         return pb.HeartbeatResponse(
             server_time=time.time(),
@@ -182,6 +184,8 @@ class Servicer(CoordinatorServicer):
             halted=state.halted,
             history=self._history,
             barred=bans.barred(state, time.time()),
+            probation=trust.probation(state, member),
+            share=trust.share(state, member),
         )
 
     def Leave(self, request: pb.LeaveRequest, context: grpc.ServicerContext) -> pb.LeaveResponse:
@@ -213,7 +217,8 @@ class Servicer(CoordinatorServicer):
         for granted in _of(made, d.LeaseGranted):
             lease = granted.lease
             span = translate.range_message(lease.range)
-            return pb.TakeLeaseResponse(lease_id=lease.id, range=span, deadline=lease.deadline)
+            word = self._login.lend(lease, granted.share)
+            return pb.TakeLeaseResponse(lease_id=lease.id, range=span, deadline=lease.deadline, lent=word)
         return pb.TakeLeaseResponse(why="; ".join(denied.why for denied in _of(made, d.LeaseDenied)))
 
     def ReportRounds(self, request: pb.ReportRoundsRequest, context: grpc.ServicerContext) -> pb.ReportRoundsResponse:
@@ -303,7 +308,8 @@ class Servicer(CoordinatorServicer):
 
     def MakeInvite(self, request: pb.MakeInviteRequest, context: grpc.ServicerContext) -> pb.MakeInviteResponse:
         self._state(request.run)
-        token, made = self._admission.make(request.role, request.days, translate.line(request.note, 100))
+        limits = translate.invite_limits(request)
+        token, made = self._admission.make(request.role, request.days, translate.line(request.note, 100), limits)
         return pb.MakeInviteResponse(token=token, invite=translate.invite_message(made, 0))
 
     def ListInvites(self, request: pb.ListInvitesRequest, context: grpc.ServicerContext) -> pb.ListInvitesResponse:
@@ -318,14 +324,21 @@ class Servicer(CoordinatorServicer):
     def ListPeers(self, request: pb.ListPeersRequest, context: grpc.ServicerContext) -> pb.ListPeersResponse:
         state, standings = self._state(request.run), self._engine.store.standings()
         members = [state.members[key] for key in sorted(state.members)]
-        return pb.ListPeersResponse(
-            peers=[
-                translate.peer_message(
-                    it, self._admission.of(it.invite), state.bans.get(it.key), standings.get(it.id, Standing())
-                )
-                for it in members
-            ]
-        )
+        return pb.ListPeersResponse(peers=[self._peer(state, it, standings.get(it.id, Standing())) for it in members])
+
+    def _peer(self, state: State, member: Member, standing: Standing) -> pb.PeerRecord:
+        found = translate.peer_message(member, self._admission.of(member.invite), state.bans.get(member.key), standing)
+        known = trust.of(state, member.key)
+        found.trust.CopyFrom(translate.trust_message(known, trust.faded(known, time.time())))
+        found.probation, found.share = trust.probation(state, member), trust.share(state, member)
+        return found
+
+    def Trust(self, request: pb.TrustRequest, context: grpc.ServicerContext) -> pb.TrustResponse:
+        key, name = bans.member_named(self._state(request.run), request.member)
+        by = "" if request.revoke else self._admission.caller(context).id
+        self._engine.apply(e.TrustKey(key, name, by, translate.line(request.why, 200).rstrip(".")))
+        known = trust.of(self._engine.state, key)
+        return pb.TrustResponse(trust=translate.trust_message(known, trust.faded(known, time.time())))
 
     def Ban(self, request: pb.BanRequest, context: grpc.ServicerContext) -> pb.BanResponse:
         key, name = bans.member_named(self._state(request.run), request.member)

@@ -9,7 +9,7 @@ from immutables import Map
 
 from coordinator import decisions as d
 from coordinator.ledger import Ledger
-from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, RollBack, Terms
+from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, RollBack, Terms, Trust
 from coordinator.rounds import Poll
 from coordinator.tempo import Tempo
 
@@ -19,10 +19,10 @@ Votes = Map[int, Poll]
 @dataclass(frozen=True)
 class State:
     """A run. `checkpoints` and `evaluations` are accepted ones by round, `offers` wanted ones by their SHA-256,
-    `invites` all that were made, by id, `bans` by key, `barred` until when the passes of members that
-    were put out might count, `grants` who may make a round where that was asked, `rollbacks` every going back by
-    rule. `tempo` is that of the live members; before `due` (Unix seconds) no membership or lease ends alone,
-    before `settled` nothing is lent.
+    `invites` all that were made, by id, `bans` and `trust` what was decided of a key and found out about it, `barred`
+    until when the passes of members that were put out might count, `grants` who may make a round where that was asked,
+    `rollbacks` every going back by rule. `tempo` is that of the live members; before `due` (Unix seconds) no membership
+    or lease ends alone, before `settled` nothing is lent.
     """
 
     terms: Terms
@@ -37,6 +37,7 @@ class State:
     evaluations: Mapping[int, Evaluation] = field(default_factory=dict)
     invites: Mapping[str, IssuedInvite] = field(default_factory=dict)
     bans: Mapping[str, Ban] = field(default_factory=dict)
+    trust: Map[str, Trust] = Map()
     barred: Mapping[str, float] = field(default_factory=dict)
     grants: Mapping[int, frozenset[str]] = field(default_factory=dict)
     rollbacks: tuple[RollBack, ...] = ()

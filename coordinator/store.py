@@ -55,6 +55,7 @@ from coordinator.tables import (
     reports,
     returns,
     rollbacks,
+    trust,
     votes,
 )
 from swarm.ranges import Range, gaps, merge
@@ -117,7 +118,7 @@ class SqlStore:
             if self._seal:
                 self._seal.open()
             metadata.create_all(self._engine)
-            for table in (members, returns):
+            for table in (members, returns, invites):
                 self._fit_columns(table)
 
     def _fit_columns(self, table: Table) -> None:
@@ -194,6 +195,8 @@ class SqlStore:
                 self._put(connection, bans, asdict(ban))
             case d.MemberUnbanned(ban):
                 connection.execute(delete(bans).where(self._mine(bans), bans.c.key == ban.key))
+            case d.TrustChanged(found):
+                self._put(connection, trust, asdict(found))
             case d.EvaluationAccepted(evaluation):
                 self._put(connection, evaluations, rows.evaluation_row(evaluation))
             case d.EvaluationDropped(evaluation):
@@ -288,6 +291,7 @@ class SqlStore:
                 evaluations={row.round: rows.evaluation(row) for row in self._all(connection, evaluations)},
                 invites={found.id: found for found in map(rows.invite, self._all(connection, invites))},
                 bans={row.key: rows.ban(row) for row in self._all(connection, bans)},
+                trust=Map({row.key: rows.trust(row) for row in self._all(connection, trust)}),
                 rollbacks=tuple(map(rows.rollback, self._all(connection, rollbacks))),
                 grants={row.round: frozenset(json.loads(row.members)) for row in granted},
             )

@@ -45,6 +45,8 @@ invites = Table(
     Column("expires_at", Float(53), nullable=False),
     Column("revoked_at", Float(53), nullable=False),
     Column("note", Text, nullable=False),
+    Column("slots", BigInteger, nullable=False, server_default="0"),
+    Column("weight", Float(53), nullable=False, server_default="0"),
 )
 
 bans = Table(
@@ -55,6 +57,22 @@ bans = Table(
     Column("name", Text, nullable=False),
     Column("why", Text, nullable=False),
     Column("banned_at", Float(53), nullable=False),
+)
+
+# What spot checks said of a key; see coordinator.records.Trust.
+trust = Table(
+    "trust",
+    metadata,
+    _run(),
+    Column("key", String(64), primary_key=True),
+    Column("evidence", Float(53), nullable=False),
+    Column("clean", BigInteger, nullable=False),
+    Column("made", BigInteger, nullable=False),
+    Column("condemned", BigInteger, nullable=False),
+    Column("proven", Boolean, nullable=False),
+    Column("at", Float(53), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("trusted_by", String(64), nullable=False),
 )
 
 leases = Table(

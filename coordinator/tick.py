@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from coordinator import bans, checkpoints, divergence, evaluations, grants, invites, membership
+from coordinator import bans, checkpoints, divergence, evaluations, grants, invites, membership, trust
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import Entry, Ledger
@@ -40,6 +40,18 @@ def _apply(state: State, event: e.Event, now: float, seed: str) -> Step:
     match event:
         case e.Join():
             return _join(state, event, now)
+        case e.MakeInvite() | e.RevokeInvite() | e.Ban() | e.Unban() | e.TrustKey():
+            return _apply_of_maintainer(state, event, now)
+        case e.Resumed():
+            return _resume(state, event, now), []
+        case e.CheckpointUploaded():
+            return checkpoints.uploaded(state, event)
+        case _:
+            return _apply_of_member(state, event, now, seed)
+
+
+def _apply_of_maintainer(state: State, event: e.MaintainerEvent, now: float) -> Step:
+    match event:
         case e.MakeInvite():
             return invites.make(state, event)
         case e.RevokeInvite():
@@ -48,12 +60,8 @@ def _apply(state: State, event: e.Event, now: float, seed: str) -> Step:
             return _ban(state, event, now)
         case e.Unban():
             return bans.lifted(state, event.key)
-        case e.Resumed():
-            return _resume(state, event, now), []
-        case e.CheckpointUploaded():
-            return checkpoints.uploaded(state, event)
-        case _:
-            return _apply_of_member(state, event, now, seed)
+        case e.TrustKey():
+            return trust.named(state, event.key, event.name, event.by, event.why)
 
 
 def _apply_of_member(state: State, event: e.MemberEvent, now: float, seed: str) -> Step:
@@ -98,6 +106,8 @@ def _join(state: State, event: e.Join, now: float) -> Step:
     seat, why = seat_for(state, event)
     if not seat:
         return state, [d.Refused(f"This machine cannot join: {why}.", "Stop some of them, or use another identity.")]
+    if full := invites.full(state, event.invite, seat):
+        return state, [full]
     before = state.members.get(seat)
     member = Member(
         id=seat,
@@ -184,14 +194,15 @@ def _patience(state: State, member: Member) -> float:
 
 
 def _lease(state: State, member: Member, wish: int, now: float, rng: random.Random) -> Step:
-    if why := divergence.no_lease(state, member) or unsettled(state, now):
+    if why := divergence.no_lease(state, member) or unsettled(state, now) or trust.no_lease(state, member):
         return state, [d.LeaseDenied(why)]
     state, made = _go_back_if_lost(state)
     limit = state.ledger.limit(state.terms.target_batch_size, member.pulse.samples_per_second, state.tempo)
     tail = f"{rng.getrandbits(48):012x}"
     deadline = now + state.terms.lease_seconds
     ledger, lease = state.ledger.grant(member.id, max(1, min(wish, limit)), deadline, tail)
-    return replace(state, ledger=ledger, due=min(state.due, deadline)), [*made, d.LeaseGranted(lease)]
+    granted = d.LeaseGranted(lease, trust.share(state, member))
+    return replace(state, ledger=ledger, due=min(state.due, deadline)), [*made, granted]
 
 
 def _go_back_if_lost(state: State) -> Step:

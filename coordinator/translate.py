@@ -20,6 +20,7 @@ from coordinator.records import (
     Receipt,
     RoundReport,
     Standing,
+    Trust,
 )
 from coordinator.rounds import RoundSummary
 from swarm.errors import UsageError
@@ -27,6 +28,7 @@ from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import LAST, Range
 from swarm.tensorfile import is_sha256
 
+_HEAVIEST = 1e6  # members that count in full
 _ADDRESSES = 32  # of one member: everybody who joins is told them
 
 
@@ -54,6 +56,28 @@ def invite_message(invite: IssuedInvite, members: int) -> pb.InviteRecord:
         revoked_at=invite.revoked_at,
         note=invite.note,
         members=members,
+        slots=invite.slots,
+        weight=invite.weight,
+    )
+
+
+def invite_limits(message: pb.MakeInviteRequest) -> tuple[int, float]:
+    """The invite's slots and weight, 0 for no limit. Raises UsageError."""
+    if not 0.0 <= message.weight <= _HEAVIEST:
+        raise UsageError(f"An invite cannot weigh {message.weight:g}.", f"Take 0 (no limit) to {_HEAVIEST:g}.")
+    return message.slots, message.weight
+
+
+def trust_message(trust: Trust, evidence: float) -> pb.TrustRecord:
+    """`evidence`: what is left of it now."""
+    return pb.TrustRecord(
+        key=trust.key,
+        checks=trust.made,
+        clean=trust.clean,
+        evidence=evidence,
+        condemned=trust.condemned,
+        why=trust.why,
+        trusted_by=trust.trusted_by,
     )
 
 
@@ -230,7 +254,7 @@ def leased_message(part: Range, lease: Lease, round_: int) -> pb.LedgerEntry:
     )
 
 
-def member_message(member: Member, pending: int) -> pb.Member:
+def member_message(member: Member, pending: int, share: float) -> pb.Member:
     said = member.pulse
     return pb.Member(
         member_id=member.id,
@@ -248,6 +272,7 @@ def member_message(member: Member, pending: int) -> pb.Member:
         last_seen=member.last_seen,
         credit=member.credit,
         device=said.device,
+        share=share,
     )
 
 

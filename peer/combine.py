@@ -19,11 +19,13 @@ from peer.codecs import Floats
 _GRID = 1 << 20  # scales are rounded to this part: the last bits of a norm differ between machines
 
 
-def weights(samples: Sequence[int]) -> list[float]:
-    """Each peer's part in the sum: its samples, but at most twice the median, so that none has the run alone."""
+def weights(samples: Sequence[int], shares: Sequence[float] = ()) -> list[float]:
+    """Each peer's part in the sum: its samples, but at most twice the median, so that none has the run alone, times
+    its share (all above 0; 1 without them).
+    """
     limit = 2 * median(samples)
-    capped = [min(count, limit) for count in samples]
-    return [count / sum(capped) for count in capped]
+    heavy = [min(count, limit) * share for count, share in zip(samples, shares or [1.0] * len(samples), strict=True)]
+    return [weight / sum(heavy) for weight in heavy]
 
 
 def combined(updates: Sequence[Floats], parts: Sequence[float], clip: float, sparse: bool) -> NDArray[np.float64]:

@@ -60,6 +60,7 @@ class Desk:
         session.on_evaluation = self._heard
         session.on_trouble = self._trouble
         session.on_receipts = lambda: self.say({"event": "standing", **self._standing()})
+        session.on_weight = self._weighed
         self._maddrs, self.listening, self.failure = [], False, None
         self._quarantine = None
 
@@ -167,7 +168,8 @@ class Desk:
     def _lease(self, samples: int) -> dict[str, Any]:
         answer = self.session.lease(samples)
         lease = answer.lease
-        return {"lease": [lease.lease_id, *lease.range] if lease else None, "why": answer.why}
+        said = [lease.lease_id, *lease.range, lease.lent.hex()] if lease else None
+        return {"lease": said, "why": answer.why}
 
     def _grant(self, number: int, members: list[str], blind: bool) -> bool:
         return self.session.grant(number, members, blind)
@@ -280,7 +282,13 @@ class Desk:
     def _standing(self) -> dict[str, Any]:
         standing = self.standing
         shown = {"counted": standing.counted, "rejected": standing.rejected, "rejected_why": standing.why}
-        return {**shown, "counted_before": standing.before, "unheard": standing.unheard}
+        weight = {"share": standing.share, "probation": standing.probation}
+        return {**shown, **weight, "counted_before": standing.before, "unheard": standing.unheard}
+
+    def _weighed(self) -> None:
+        """The volunteer hears what its samples weigh, and why, when that changes."""
+        weight, why = self.standing.share, self.standing.probation
+        self.note(f"each sample of this peer weighs {weight:.0%} of a full one{why and f': {why}'}")
 
     def _offline(self) -> str:
         since = self.session.unreachable_since

@@ -10,14 +10,14 @@ from collections.abc import Callable, Collection
 from functools import lru_cache, partial
 from pathlib import Path
 
-from swarm import passes
+from swarm import lent, passes
 from swarm.papers import Papers
 from swarm.passes import NODE, Authority, Role
 from swarm.proto import coordinator_pb2 as pb
 
 MEMBERS = frozenset(Role)
 ANYBODY = MEMBERS | {NODE}
-_REMEMBERED = 4096  # passes whose signature was verified
+_REMEMBERED = 4096  # passes, and words on leases, whose signature was verified
 
 
 def admits(
@@ -48,6 +48,7 @@ class Doorkeeper:
 
     def __init__(self, authority: Authority, file: Path, clock: Callable[[], float] = time.time) -> None:
         self.opened = lru_cache(_REMEMBERED)(partial(passes.opened, authority=authority))  # verifies each pass once
+        self.lent = lru_cache(_REMEMBERED)(partial(lent.opened, authority=authority))
         self._file = file
         self._clock = clock
         self._seen: tuple[int, int] | None = None  # the file as it was read last

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from peer.data import Samples
@@ -84,13 +84,14 @@ class Feed:
         with self._lock:
             if not self._leases:
                 return None
-            lease_id, (start, stop) = self._leases[0].lease_id, self._leases[0].range
+            lease = self._leases[0]
+            start, stop = lease.range
             middle = min(start + count, stop)
             if middle == stop:
                 self._leases.popleft()
             else:
-                self._leases[0] = LeasedRange(lease_id, Range(middle, stop))
-            return LeasedRange(lease_id, Range(start, middle))
+                self._leases[0] = replace(lease, range=Range(middle, stop))
+            return replace(lease, range=Range(start, middle))
 
     def _keep_leased(self) -> None:
         while not self._ended.is_set():

@@ -16,17 +16,18 @@ _TWICE = "another peer sent the same"
 
 @dataclass(frozen=True)
 class Contribution:
-    """What a peer sent."""
+    """What a peer sent. Each of its samples weighs `share`, 0 to 1: on probation nothing."""
 
     samples: int
     payload: bytes
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
 class Merged:
     """The combined update by tensor, and what averaging lost of adapters (`peer.factors.lost`; 0 without adapters).
 
-    `refused`: which contributions were left out, by their place, and why.
+    `refused`: which contributions were left out, by their place, and why. Those that weigh nothing are left out, too.
     """
 
     update: dict[str, Floats]
@@ -52,8 +53,9 @@ def merge(codec: Codec, contributions: Sequence[Contribution], shapes: Shapes, c
         except _UnreadableError as error:  # rare, so what was looked at until then is looked at again
             refused[error.place] = str(error)
         else:
-            if kept := {place: item for place, item in good.items() if place not in refused}:
+            if kept := {place: item for place, item in good.items() if item.share and place not in refused}:
                 return replace(_merged(codec, kept, shapes, clip), refused=refused)
+            break
     raise CorruptError("No update of this round can be used.", "The round is tried again.")
 
 
@@ -63,10 +65,12 @@ def understood(codec: Codec, payload: bytes, shapes: Shapes) -> dict[str, Floats
 
 
 def _twice(contributions: Sequence[Contribution]) -> dict[int, str]:
-    """The same payload counts once: a copy adds nothing. And nothing counts without samples."""
+    """The same payload counts once: a copy adds nothing, and is that of who weighs less. And nothing counts without
+    samples.
+    """
     seen: set[bytes] = set()
     refused = {}
-    for place, item in enumerate(contributions):
+    for place, item in sorted(enumerate(contributions), key=lambda pair: -pair[1].share):
         if not item.samples or item.payload in seen:
             refused[place] = _TWICE if item.samples else "it is of no samples"
         seen.add(item.payload)
@@ -75,7 +79,7 @@ def _twice(contributions: Sequence[Contribution]) -> dict[int, str]:
 
 def _screened(codec: Codec, good: dict[int, Contribution], shapes: Shapes) -> dict[int, str]:
     """Who of these is left out beside the others."""
-    places, census = list(good), Census(len(good), codec.sparse)
+    places, census = list(good), Census([item.share > 0 for item in good.values()], codec.sparse)
     for row in _rows(codec, good, shapes):
         census.add([values for _, values in row])
     return {places[index]: why for index, why in census.refused().items()}
@@ -83,7 +87,8 @@ def _screened(codec: Codec, good: dict[int, Contribution], shapes: Shapes) -> di
 
 def _merged(codec: Codec, good: dict[int, Contribution], shapes: Shapes, clip: float) -> Merged:
     """Tensor by tensor: all updates together may be large. Those of adapters are small and kept."""
-    parts, adapters = weights([item.samples for item in good.values()]), bool(pairs(shapes))
+    items, adapters = list(good.values()), bool(pairs(shapes))
+    parts = weights([item.samples for item in items], [item.share for item in items])
     found: dict[str, Floats] = {}
     kept: list[dict[str, Floats]] = [{} for _ in good]
     for row in _rows(codec, good, shapes):

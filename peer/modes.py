@@ -40,8 +40,8 @@ def closing_of(spec: RunSpec) -> Closing:
 
 
 def most_samples(spec: RunSpec) -> int:
-    """Of how many samples a member's update may be. The coordinator alone knows leases; this is more than any honest
-    member makes: everybody goes on while rounds cannot end, so it is what a thousand of them take, by one member in
+    """Of how many samples a member's update may be, also where nobody shows leases. This is more than any honest member
+    makes: everybody goes on while rounds cannot end, so it is what a thousand of them take, by one member in
     local mode, by the whole swarm in gradient mode. What a large count can do is bounded by `peer.combine.weights`.
     """
     if spec.training.mode == "local":

@@ -23,15 +23,20 @@ from peer.screening import FEWEST, by_norm
 _STEPS = 3  # of clipping; after the first the start hardly shows any more
 
 
-def robust_mean(rows: Rows, samples: Sequence[int]) -> tuple[NDArray[np.float32], dict[int, str]]:
-    """The peers' values [n, d] of one part become one [d]; and who was refused, why. Zeros when nobody is left."""
-    refused = by_norm(row_norms(rows).tolist(), noisy=samples)
-    kept = [peer for peer in range(len(rows)) if peer not in refused]
+def robust_mean(
+    rows: Rows, samples: Sequence[int], shares: Sequence[float] = ()
+) -> tuple[NDArray[np.float32], dict[int, str]]:
+    """The peers' values [n, d] of one part become one [d]; and who was refused, why. Zeros when nobody is left. Each
+    sample weighs its peer's share, 0 to 1; who has none is looked at and left out.
+    """
+    shares = shares or [1.0] * len(rows)
+    refused = by_norm(row_norms(rows).tolist(), noisy=samples, weighing=[share > 0 for share in shares])
+    kept = [peer for peer in range(len(rows)) if shares[peer] and peer not in refused]
     if not kept:
         return np.zeros(rows.shape[1], np.float32), refused
-    shares = weights([samples[peer] for peer in kept])
-    good = rows[kept] if refused else rows
-    return centered_clip(good, shares).astype(np.float32), refused
+    parts = weights([samples[peer] for peer in kept], [shares[peer] for peer in kept])
+    good = rows[kept] if len(kept) < len(rows) else rows
+    return centered_clip(good, parts).astype(np.float32), refused
 
 
 def centered_clip(rows: Rows, shares: Sequence[float]) -> Rows:

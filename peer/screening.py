@@ -20,32 +20,35 @@ LEAST_OVERLAP = 0.5  # times the median of the overlaps
 FEWEST = 3  # peers, below which there is no majority to compare with
 
 
-def by_norm(norms: Sequence[float], noisy: Sequence[int] = ()) -> dict[int, str]:
-    """The refused among updates of these norms.
+def by_norm(norms: Sequence[float], noisy: Sequence[int] = (), weighing: Sequence[bool] = ()) -> dict[int, str]:
+    """The refused among updates of these norms; the usual norm is that of those who weigh (all, where it is not said).
 
     `noisy`: how many samples each is the mean of, where it is one of gradients: their noise falls with the square root
     of the samples, so one of fewer samples than the median may be so much larger; its weight falls faster.
     """
     refused = {peer: "its values are not finite" for peer, norm in enumerate(norms) if not isfinite(norm)}
-    good = [norm for norm in norms if isfinite(norm)]
+    weigh = weighing or [True] * len(norms)
+    good = [norm for norm, weighs in zip(norms, weigh, strict=True) if weighs and isfinite(norm)]
     usual = median(good) if good else 0.0
     if len(good) < FEWEST or not usual:
         return refused
+    typical = median(count for count, weighs in zip(noisy, weigh, strict=True) if weighs) if noisy else 0.0
     for peer, norm in enumerate(norms):
-        limit = LARGEST * usual * (_noise(noisy, peer) if noisy else 1.0)
+        limit = LARGEST * usual * (max(1.0, sqrt(typical / noisy[peer])) if noisy else 1.0)
         if peer not in refused and norm > limit:
             refused[peer] = f"its norm is {norm / usual:.3g} times the median, more than {limit / usual:.3g}"
     return refused
 
 
-def _noise(samples: Sequence[int], peer: int) -> float:
-    return max(1.0, sqrt(median(samples) / samples[peer]))
-
-
 class Census:
-    """What a round's updates look like beside each other, gathered tensor by tensor in the same order by everybody."""
+    """What a round's updates look like beside each other, gathered tensor by tensor in the same order by everybody.
 
-    def __init__(self, peers: int, sparse: bool) -> None:
+    Each is compared with those that weigh: who is on probation is no measure for others.
+    """
+
+    def __init__(self, weighing: Sequence[bool], sparse: bool) -> None:
+        peers = len(weighing)
+        self._weighing = weighing
         self._sparse = sparse
         self._squares = [0.0] * peers
         self._sent = [0] * peers  # values other than zero
@@ -54,27 +57,29 @@ class Census:
     def add(self, updates: Sequence[NDArray[np.floating]]) -> None:
         """Look at one tensor of all."""
         there = [update != 0 for update in updates]
-        others = np.sum(there, axis=0, dtype=np.int32) > 1 if self._sparse else None
-        for peer, (update, mine) in enumerate(zip(updates, there, strict=True)):
+        weighty = [mine for mine, weighs in zip(there, self._weighing, strict=True) if weighs]
+        chosen_by = np.sum(weighty, axis=0, dtype=np.int32) if self._sparse else None
+        for peer, (update, mine, weighs) in enumerate(zip(updates, there, self._weighing, strict=True)):
             chosen = update[mine]
             self._squares[peer] += squares(chosen)
             self._sent[peer] += chosen.size
-            if others is not None:
-                self._shared[peer] += int(np.count_nonzero(mine & others))
+            if chosen_by is not None:
+                self._shared[peer] += int(np.count_nonzero(mine & (chosen_by > weighs)))  # by another one, too
 
     def refused(self) -> dict[int, str]:
         """Who is left out, and why."""
-        found = by_norm([sqrt(total) for total in self._squares])
-        if any(self._sent):
+        found = by_norm([sqrt(total) for total in self._squares], weighing=self._weighing)
+        if any(count for count, weighs in zip(self._sent, self._weighing, strict=True) if weighs):
             found |= {peer: "it holds nothing but zeros" for peer, count in enumerate(self._sent) if not count}
         return {**(self._by_overlap(found) if self._sparse else {}), **found}
 
     def _by_overlap(self, refused: dict[int, str]) -> dict[int, str]:
         """Who chose values that others did not choose: those count as if all had sent them (`peer.combine`)."""
         parts = {p: self._shared[p] / sent for p, sent in enumerate(self._sent) if sent and p not in refused}
-        if len(parts) < FEWEST:
+        usual_parts = [part for peer, part in parts.items() if self._weighing[peer]]
+        if len(usual_parts) < FEWEST:
             return {}
-        usual = median(parts.values())
+        usual = median(usual_parts)
         return {
             peer: f"{part:.0%} of its values were chosen by others too, against {usual:.0%} of the median's"
             for peer, part in parts.items()

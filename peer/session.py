@@ -44,6 +44,8 @@ class Standing:
     why: str = ""
     before: int = 0  # counted in earlier joins
     unheard: int = 0  # in reports that the coordinator has not answered yet
+    share: float = 1.0  # what each sample weighs that is lent now
+    probation: str = ""  # why that is nothing
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Session:
         self.on_lost: Callable[[], None] = lambda: None
         self.on_away: Callable[[], None] = lambda: None  # again and again while the coordinator does not answer
         self.on_receipts: Callable[[], None] = lambda: None
+        self.on_weight: Callable[[], None] = lambda: None  # what this peer's samples weigh changed
         self.on_signed: Callable[[Sequence[pb.SignedReceipt]], None] = lambda _: None  # to be kept
         self.on_trouble: Callable[[str], None] = lambda _: None  # what the volunteer should know; perhaps again
         self.on_evaluation: Callable[[pb.Evaluation], None] = lambda _: None  # told the newest, often
@@ -193,7 +196,7 @@ class Session:
         if not (answer.lease_id and lent and lent.sound and len(lent) <= samples):
             return Leased(None, answer.why)
         self._outbox.remember(pb.LeasedRange(lease_id=answer.lease_id, range=answer.range).SerializeToString())
-        return Leased(LeasedRange(answer.lease_id, lent))
+        return Leased(LeasedRange(answer.lease_id, lent, answer.lent))
 
     def grant(self, round_: int, members: list[str], blind: bool) -> bool:
         """Whether the coordinator lets these members make the round. Raises UnreachableError."""
@@ -280,6 +283,9 @@ class Session:
         self.unreachable_since = None
         if answer.HasField("evaluation"):
             self.on_evaluation(answer.evaluation)
+        if (answer.share, answer.probation) != (self._standing.share, self._standing.probation):
+            self._standing.share, self._standing.probation = answer.share, answer.probation
+            self.on_weight()
         self._remind(answer.history)
         if answer.halted:
             self.refused = halted(answer.halted)

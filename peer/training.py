@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import wait
+from dataclasses import replace
 
 from peer import health
 from peer.damage import hurt
@@ -152,7 +153,7 @@ def _end_round(peer: Peer, members: int) -> None:
 
 def _update(peer: Peer) -> Update | None:
     """What this peer adds to the round; None when it is not fit to leave this machine."""
-    update = peer.learner.update(peer.work.samples)
+    update = replace(peer.learner.update(peer.work.samples), uses=peer.work.uses)
     if found := look(peer) or health.of_update(all_finite(update.tensors.values())):
         quarantine(peer, found)
         return None

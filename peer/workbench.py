@@ -13,7 +13,7 @@ from peer.exchange.base import Exchange, Result
 from peer.feed import Batch
 from peer.health import Finding, Health
 from peer.learner import Learner
-from peer.leases import LeasedRange
+from peer.leases import LeasedRange, Use, uses_of
 from peer.orders import Orders
 
 
@@ -39,6 +39,11 @@ class Work:
     @property
     def mean_loss(self) -> float:
         return self.loss / self.samples if self.samples else float("nan")
+
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        """The leases that its samples are of, as others are shown them."""
+        return uses_of(self.used)
 
     def add(self, later: Work) -> None:
         """What was done later goes into the same round."""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from peer.exchange.swarm import SwarmExchange
     from peer.feed import Feed
     from peer.learner import Learner
+    from peer.leases import LeasedRange
     from peer.teller import Teller
     from peer.workbench import Peer
 
@@ -218,7 +219,7 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: SwarmExchange, orders: Orde
     from peer.assembly import assemble
     from peer.device import hardware, limit_memory, place
     from peer.feed import Feed
-    from peer.leases import Leased, LeasedRange
+    from peer.leases import Leased
     from peer.measuring import Measuring
     from peer.shards import Shards
     from peer.teller import Teller
@@ -238,8 +239,7 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: SwarmExchange, orders: Orde
 
     def ask(samples: int) -> Leased:
         answer = bridge.call("lease", samples=samples)
-        lease = answer["lease"]
-        return Leased(LeasedRange(lease[0], Range(*lease[1:])) if lease else None, answer["why"])
+        return Leased(_leased(*answer["lease"]) if answer["lease"] else None, answer["why"])
 
     epoch = sum(map(int, setup.layout["shard_samples"]))
     shards = Shards(setup, supplies, say)
@@ -258,6 +258,12 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: SwarmExchange, orders: Orde
     folder.mkdir(exist_ok=True)
     peer = Peer(learner, exchange, feed, teller, folder, lambda: _latest(bridge, learner), orders, rate=rate)
     return Job(peer, feed, teller, exchange)
+
+
+def _leased(lease_id: str, start: int, stop: int, lent: str) -> LeasedRange:
+    from peer.leases import LeasedRange
+
+    return LeasedRange(lease_id, Range(start, stop), bytes.fromhex(lent))
 
 
 def _take_base(setup: Setup, spec: RunSpec, supplies: Supplies) -> None:

@@ -11,6 +11,7 @@
     │   ├── InviteExpiredError exit 18   the invite's time is over
     │   ├── InviteRevokedError exit 19   the maintainer took the invite back
     │   ├── InviteUnknownError exit 20   the coordinator never made this invite
+    │   ├── InviteFullError    exit 28   as many members as the invite is for take part with it
     │   ├── BannedError        exit 27   the maintainer banned this key from the run; the message says why
     │   └── LoginError         exit 25   who joins did not show that it has the key that it names
     ├── ProtocolError          exit 7    the two sides speak different versions of the protocol
@@ -138,6 +139,10 @@ class InviteRevokedError(RefusedError):
 
 class InviteUnknownError(RefusedError):
     code, exit_code = "INVITE_UNKNOWN", 20
+
+
+class InviteFullError(RefusedError):
+    code, exit_code = "INVITE_FULL", 28
 
 
 class BannedError(RefusedError):

@@ -30,10 +30,21 @@ class MaintainerClient(CoordinatorClient):
         """Let a banned key in again; the ban that was. Raises NotFoundError, UsageError when several are meant."""
         return self._call(self._stub.Unban, pb.UnbanRequest(run=self.invite.run, member=member)).ban
 
-    def make_invite(self, role: str, days: float, note: str) -> pb.MakeInviteResponse:
-        """A new invite, for `days` days, 0 for ever. Raises RefusedError unless this one is a maintainer's."""
-        request = pb.MakeInviteRequest(run=self.invite.run, role=role, days=days, note=note)
-        return self._call(self._stub.MakeInvite, request)
+    def trust(self, member: str, why: str, revoke: bool = False) -> pb.TrustRecord:
+        """Never have the member's key on probation, or, with `revoke`, as others; what is known of it. `member` as for
+        `ban`. Raises NotFoundError, UsageError when several are meant.
+        """
+        request = pb.TrustRequest(run=self.invite.run, member=member, why=why, revoke=revoke)
+        return self._call(self._stub.Trust, request).trust
+
+    def make_invite(
+        self, role: str, days: float, note: str, slots: int = 0, weight: float = 0.0
+    ) -> pb.MakeInviteResponse:
+        """A new invite, for `days` days, 0 for ever; for `slots` members at a time that weigh `weight` together, 0 for
+        no limit. Raises RefusedError unless this one is a maintainer's, UsageError.
+        """
+        invite = pb.MakeInviteRequest(run=self.invite.run, role=role, days=days, note=note, slots=slots, weight=weight)
+        return self._call(self._stub.MakeInvite, invite)
 
     def invites(self) -> list[pb.InviteRecord]:
         """All invites of the run, the oldest first. Raises RefusedError unless this one is a maintainer's."""

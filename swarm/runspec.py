@@ -23,6 +23,7 @@ from swarm.sections import (
     Run,
     Section,
     Training,
+    Trust,
 )
 from swarm.spec_errors import key_lines, spec_error, syntax_error
 
@@ -39,6 +40,7 @@ class RunSpec(Section):
     training: Training
     local: Local = Field(default_factory=Local)
     exchange: Exchange = Field(default_factory=Exchange)
+    trust: Trust = Field(default_factory=Trust)
     checkpoint: Checkpoint = Field(default_factory=Checkpoint)
     evaluation: Evaluation = Field(default_factory=Evaluation)
 

@@ -298,6 +298,20 @@ class Exchange(Section):
         return _require(timeout, timeout > grace, f"right would be more than exchange.grace_seconds ({grace})")
 
 
+class Trust(Section):
+    """How far newcomers are trusted. Who came with a validator's or a maintainer's invite, or whom `swarm trust` names,
+    is trusted at once.
+    """
+
+    probation_checks: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="spot checks in a row that a newcomer must pass before its updates weigh anything; 0: none. "
+        "For public invites take 5 or more, and somebody with a validator's invite who checks",
+    )
+
+
 class Checkpoint(Section):
     """What is kept."""
 

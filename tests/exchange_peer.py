@@ -33,13 +33,14 @@ from peer.exchange.node import NodeOptions
 from peer.exchange.nodekey import NodeKey
 from peer.exchange.options import ExchangeOptions
 from peer.exchange.swarm import SwarmExchange
+from peer.leases import Use
 from peer.line import Line
 from peer.seals import Notary, signer_of
 from swarm.identity import Identity
 from swarm.papers import Papers
 from swarm.passes import Authority
 from swarm.sections import Local
-from tests.let_in import pass_for
+from tests.let_in import pass_for, word_on
 from tests.liars import LIES
 from tests.peer_sample import sampled
 
@@ -85,11 +86,34 @@ def count_donors(gave: Counter[str]) -> None:
     delivery.Fetching._keep = noted  # type: ignore[method-assign]
 
 
+class Lender:
+    """The coordinator's words on what this peer was lent, each sample of which weighs `share`. `lends`: "enough" for
+    each update, "half" of it, or "once", which is then shown in every round. Without a coordinator, none.
+    """
+
+    def __init__(self, settings: dict[str, Any], member: str) -> None:
+        self.settings = settings
+        self.member = member
+        self.first = 0
+
+    def uses(self, round_: int, samples: int) -> tuple[Use, ...]:
+        if "authority" not in self.settings or not samples:
+            return ()
+        self.first = self.first or min(samples, 4)  # at first there are 4 at least
+        kind = self.settings.get("lends", "enough")
+        size = {"enough": samples, "half": samples // 2, "once": self.first}[kind]
+        lease = f"{self.member}-once" if kind == "once" else f"{self.member}-{round_}-{samples}"
+        share = self.settings.get("share", 1.0)
+        word = word_on(Path(self.settings["authority"]), self.member, lease, size, share=share)
+        return (Use(word, min(samples, size) if kind == "once" else samples),)
+
+
 class Walker:
     """State: the running sum of the averages, so that one wrong bit shows in every later digest."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: dict[str, Any], lender: Lender) -> None:
         self.settings = settings
+        self.lender = lender
         self.round = 0
         begin = tensors(0, settings["size"])
         self.state = begin if settings.get("donor") else {name: torch.zeros_like(t) for name, t in begin.items()}
@@ -144,7 +168,8 @@ def end_round(walker: Walker, exchange: SwarmExchange, count: int) -> int:
     if 0 <= settings.get("lie_from", -1) <= walker.round:  # until it is found out: it may be late for a round
         walker.state["a"] += 1.0
     started = time.perf_counter()
-    result = exchange.exchange(Update(walker.round, walker.digest(), count, mine))
+    uses = walker.lender.uses(walker.round, count)
+    result = exchange.exchange(Update(walker.round, walker.digest(), count, mine, uses=uses))
     seconds = time.perf_counter() - started
     if isinstance(result, Applied):
         walker.apply(result.mean)
@@ -194,8 +219,8 @@ def passed_in(folder: Path, authority: Path, identity: Identity) -> dict[str, An
     return {"identity_path": str(folder / "node.key"), "doorkeeper": doorkeeper}
 
 
-def main(walks: Callable[[dict[str, Any]], Walker] = Walker) -> None:
-    """`walks` makes what it trains, from the settings."""
+def main(walks: type[Walker] = Walker) -> None:
+    """`walks` is the kind of walker to be."""
     settings = json.loads(sys.argv[1])
     torch.set_num_threads(1)
     closing = SampleTarget(settings["target"])
@@ -216,7 +241,7 @@ def main(walks: Callable[[dict[str, Any]], Walker] = Walker) -> None:
     if told := settings.get("lie"):
         LIES[told](exchange._way)  # type: ignore[arg-type]
     say("started", maddrs=exchange.maddrs(), member=name, papers=str(folder / "papers"))
-    walker = walks(settings)
+    walker = walks(settings, Lender(settings, name))
     if settings.get("fetch"):
         fetch(walker, exchange)
     exchange.serve_state(walker.snapshot)

@@ -48,7 +48,7 @@ class History:
     known: dict[str, tuple[Receipt, ...]] = field(default_factory=dict)
     said: list[e.Report] = field(default_factory=list)
     keys: str = "k"  # what its reports' keys begin with
-    bans: float = 0.0  # the part of its events that are bans, or lift them
+    bans: float = 0.0  # the part of its events that are bans, or lift them, or trust somebody
 
     def steps(self, count: int) -> Iterator[tuple[State, list[d.Decision], State, float]]:
         """(state before, decisions, state after, time) of each tick."""
@@ -84,6 +84,8 @@ class History:
         if rng.random() >= self.bans:
             return None
         who = f"m{rng.randrange(4)}"
+        if rng.random() < 0.3:
+            return e.TrustKey(who, who, rng.choice(["", "cafe0123"]), rng.choice(["", "a friend"]))
         return e.Unban(who) if rng.random() < 0.6 else e.Ban(who, who, rng.choice(["lies", "spam"]))
 
     def _quarantine(self, rng: random.Random) -> Quarantine | None:

@@ -17,7 +17,7 @@ from safetensors.numpy import save
 
 from coordinator import decisions as d
 from coordinator import events as e
-from coordinator.records import Checkpoint
+from coordinator.records import Checkpoint, Trust
 from coordinator.server import Coordinator, Settings
 from coordinator.state import State
 from coordinator.store import open_store
@@ -85,6 +85,7 @@ def small_run(folder: Path, seed: int = 11, steps: int = 120) -> State:
     history = Quiet(seed, state=store.load(TERMS))
     for _, made, _, now in history.steps(steps):
         store.write(made, now)
+    store.write([d.TrustChanged(Trust("m0", evidence=0.5, clean=2, made=3, at=1000.0, why="differs"))], history.now)
     store.close()
     return history.state
 

@@ -11,17 +11,19 @@ from peer.exchange.base import Update
 from peer.exchange.butterfly import ExactAllReduce, Seat, tensors_from, vectors
 from peer.exchange.node import Node
 from peer.exchange.protocol import Servicer
+from peer.exchange.ways import Weigh
 from swarm.proto import exchange_pb2 as pb
 
 
 class AllReduce:
     """See `peer.exchange.ways.Way`. Seconds."""
 
-    def __init__(self, node: Node, servicer: Servicer, codec: str, patience: float) -> None:
+    def __init__(self, node: Node, servicer: Servicer, codec: str, patience: float, weigh: Weigh) -> None:
         self._node = node
         self._servicer = servicer
         self._codec = codec
         self._patience = patience
+        self._weigh = weigh
 
     def parcel(self, update: Update) -> bytes:
         return b""
@@ -33,7 +35,7 @@ class AllReduce:
             self._node,
             Servicer,
             group.group_id,
-            [Seat(m.peer_id, float(m.samples), m.client_mode) for m in group.members],
+            [Seat(m.peer_id, m.samples * self._weigh(m.seal), m.client_mode) for m in group.members],
             vectors(update.tensors, self._codec),
             self._codec,
             self._patience / 3,

@@ -39,7 +39,7 @@ def seat(peer: bytes, word: Ready) -> pb.GroupMember:
     )
 
 
-def ready_of(request: pb.ReadyRequest, now: float) -> Ready:
+def ready_of(request: pb.ReadyRequest, now: float, light: bool) -> Ready:
     return Ready(
         request.samples,
         request.digest,
@@ -50,6 +50,7 @@ def ready_of(request: pb.ReadyRequest, now: float) -> Ready:
         tuple(request.made_by),
         request.voted,
         request.seal,
+        light,
     )
 
 

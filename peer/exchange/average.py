@@ -71,6 +71,7 @@ def merged(codec: Codec, found: Sequence[Contribution], shapes: Shapes, clip: fl
     Raises CorruptError when no payload can be read.
     """
     result = merge(codec, found, shapes, clip)
+    # What weighs nothing counts as taken: kept for the next round it would only grow.
     kept = {item.payload for place, item in enumerate(found) if place not in result.refused}
     taken = understood(codec, own, shapes) if own in kept else {}
     average = measure(_tensors(result.update))

@@ -13,6 +13,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from peer.leases import Use
+
 
 class Phase(Enum):
     """What a peer should do now, by the leader's word."""
@@ -39,7 +41,8 @@ class Update:
     fp32; in local mode how far its own steps went, θ_round − θ_local, and what earlier updates left behind.
 
     `digest` is θ_round's. A peer with no samples may still take part, to receive the result; its tensors are zeros.
-    `device` is where the model is, as torch names it: a codec may compute there.
+    `device` is where the model is, as torch names it: a codec may compute there. `uses` are the leases that the samples
+    are of; of fewer samples, when there are more leases than can be shown.
     """
 
     round: int
@@ -47,6 +50,12 @@ class Update:
     samples: int
     tensors: dict[str, Tensor]
     device: str = "cpu"
+    uses: tuple[Use, ...] = ()
+
+    @property
+    def claimed(self) -> int:
+        """The samples for which it shows leases; all of them where nobody asks for leases."""
+        return sum(use.samples for use in self.uses) if self.uses else self.samples
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ CODECS: dict[str, type[CompressionBase]] = {
 
 @dataclass(frozen=True)
 class Seat:
-    """One member of the group: its weight is the number of its samples."""
+    """One member of the group: its weight is the number of its samples, times what each weighs."""
 
     peer_id: bytes
     weight: float

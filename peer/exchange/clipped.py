@@ -29,7 +29,7 @@ from peer.exchange.butterfly import tensors_from, vectors
 from peer.exchange.groups import Groups
 from peer.exchange.loop import together
 from peer.exchange.node import NETWORK_ERRORS, NOBODY_THERE, Node
-from peer.exchange.parts import agrees, cut, decoded, encoded, hash_of, leaf, mean_of, root, shares
+from peer.exchange.parts import agrees, cut, decoded, encoded, hash_of, leaf, root, shares
 from peer.exchange.reducer import LostSenderError, Reducer, Work, WrongPartError
 from peer.seals import Notary
 from swarm import log
@@ -226,7 +226,8 @@ class Clipped:
 
     def _meeting(self, group: pb.Group) -> Meeting:
         senders = [member for member in group.members if member.samples]
-        work = Work(senders, self._offer.counts, self._codec)
+        weighs = [self._notary.share(member.seal) for member in senders]
+        work = Work(senders, weighs, self._offer.counts, self._codec)
         reducers = reducers_of(group)
         spans = {p: s for p, s in zip(reducers, shares(work.counts, len(reducers)), strict=True) if s}
         own = spans.get(self._node.id)
@@ -391,8 +392,7 @@ def fault_of(meeting: Meeting, inputs: dict[bytes, pb.Input], part: int) -> str:
             return f"it does not show what {member.member} sent"
         if root(shown.leaves) != member.payload or leaf(shown.tensor) != hash_of(shown.leaves, part):
             return f"it shows something else than {member.member} had signed"
-    sent, samples = [inputs[m.peer_id].tensor for m in work.senders], [m.samples for m in work.senders]
-    mean, _ = mean_of(sent, samples, work.counts[part], work.codec)
+    mean, _ = work.mean({peer: found.tensor for peer, found in inputs.items()}, part)
     received = decoded(meeting.made[part], work.counts[part], work.codec)
     fits = received is not None and agrees(received, mean, work.codec)
     return "" if fits else "what it made is not the clipped mean of what it received"

@@ -10,8 +10,9 @@ from peer.exchange.attempt import Attempt
 from peer.exchange.closing import Said
 from peer.exchange.complaints import Bench, Word, judge
 from peer.exchange.leader import Leader
+from peer.leases import Spent
 from peer.newest import Newest
-from peer.seals import Claim, Notary, nonce_of
+from peer.seals import Claim, Notary, nonce_of, uses_in
 from swarm import log
 from swarm.proto import exchange_pb2 as pb
 
@@ -19,6 +20,10 @@ logger = log.get(__name__)
 
 _REMEMBERED = 64  # refusals
 _REFUSED_SECONDS = 1.0  # until somebody is told, so that it does not ask again and again
+_NOBODY_WEIGHS = (
+    "nobody in the group weighs anything: all are on probation, until the run's maintainer says `swarm trust MEMBER` "
+    "of one, or invites somebody with --role validator"
+)
 _HEARING_SECONDS = 3.0  # after a complaint, for those of others
 
 # What is wrong with a reducer's part, found by computing it again: (group, reducer, part); None when it is not known.
@@ -55,6 +60,7 @@ class Court(Leader):
         self.notary = notary
         self.bench = Bench()
         self._hearings: dict[bytes, _Hearing] = {}
+        self._spent = Spent()
         self._nonces: set[bytes] = set()  # of this round
         self._refused = Newest[bytes, str](_REMEMBERED)  # whom, and why; said once
 
@@ -78,7 +84,12 @@ class Court(Leader):
             return why
         if nonce_of(request.seal) in self._nonces:
             return "it was sent before"
-        return self.notary.objection(claim_of(request, peer), request.seal)
+        if why := self.notary.objection(claim_of(request, peer), request.seal):
+            return why
+        return self._spent.objection(self.round, uses_in(request.seal), self.notary.keyring.lent)
+
+    def _share(self, seal: bytes) -> float:
+        return self.notary.share(seal)
 
     async def commit(self, peer: bytes, request: pb.CommitRequest) -> pb.Outcome:
         attempt = self._attempts.get(request.group_id)
@@ -126,6 +137,9 @@ class Court(Leader):
 
     def _conclude(self, group_id: bytes, attempt: Attempt, outcome: pb.Outcome) -> None:
         hearing = self._hearings.pop(group_id, None)
+        if outcome.verdict == pb.GO:
+            for member in attempt.group.result().members:
+                self._spent.note(self.round, uses_in(member.seal), self.notary.keyring.lent)
         if outcome.verdict == pb.RETRY and hearing is not None:
             members = [member.member for member in hearing.group.members]
             for sentence in judge(hearing.words, members, hearing.seat(self._own).member, hearing.round):
@@ -151,4 +165,5 @@ def objection(notary: Notary, group: pb.Group, round_: int, digest: str) -> str:
         claim = Claim(round_, digest, seat.payload, seat.samples, seat.member, seat.peer_id, seat.client_mode)
         if why := notary.objection(claim, seat.seal):
             return f"the leader's group is not sound: {seat.member}: {why}"
-    return ""
+    weighs = any(seat.samples and notary.share(seat.seal) for seat in group.members)
+    return "" if weighs else _NOBODY_WEIGHS

@@ -22,6 +22,7 @@ from peer.exchange.loop import together
 from peer.exchange.meter import Meter
 from peer.exchange.node import NETWORK_ERRORS, NOBODY_THERE, Node
 from peer.exchange.payloads import Payloads
+from peer.exchange.ways import Weigh
 from peer.merge import Contribution
 from swarm import log
 from swarm.errors import CorruptError
@@ -48,12 +49,13 @@ class Trip:
 class Gather:
     """See `peer.exchange.ways.Way`. Seconds."""
 
-    def __init__(self, node: Node, carrier: Carrier, settings: Local, patience: float) -> None:
+    def __init__(self, node: Node, carrier: Carrier, settings: Local, patience: float, weigh: Weigh) -> None:
         self._node = node
         self._carrier = carrier
         self._settings = settings
         self._codec = codec_of(settings)
         self._patience = patience
+        self._weigh = weigh
 
     def parcel(self, update: Update) -> bytes:
         if not update.samples:
@@ -72,7 +74,10 @@ class Gather:
         trip = Trip(group, payloads, Meter())
         if broken := await self._travel(trip):
             return Average(broken=broken, complaints=tuple(trip.complaints.values()))
-        found = [Contribution(member.samples, await payloads.whole(member.payload)) for member in members]
+        found = [
+            Contribution(member.samples, await payloads.whole(member.payload), self._weigh(member.seal))
+            for member in members
+        ]
         average = await asyncio.to_thread(self._merged, found, shapes, parcel)
         for place, why in average.refused.items():
             logger.warning("the update of %s is left out: %s", members[place].member, why)

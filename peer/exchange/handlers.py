@@ -13,8 +13,10 @@ from typing import Any
 from peer.exchange import guard
 from peer.exchange.refusals import Refusals
 from peer.exchange.roll import Roll
+from peer.leases import MOST
 from peer.newest import Newest
 from swarm.excess import excess
+from swarm.lent import LARGEST
 
 guard.prepare()
 
@@ -22,7 +24,8 @@ from hivemind.p2p import P2P, P2PContext, ServicerBase  # noqa: E402
 
 _CALLERS = 4096  # whose calls are counted
 _GROUP = 1024  # members of one
-_ID, _SHA256, _HEX, _SEAL, _SENTENCE = 64, 32, 64, 256, 1000  # bytes or characters
+_ID, _SHA256, _HEX, _SENTENCE = 64, 32, 64, 1000  # bytes or characters
+_SEAL = 256 + MOST * (LARGEST + 16)  # bytes, with the words on leases that it shows
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ from swarm.proto import exchange_pb2 as pb
 
 logger = log.get(__name__)
 
+_KEPT_LIGHT = 4096
+_LIGHT_SECONDS = 60.0  # that a member is believed to be on probation still, when it was
 _KEPT_OUTCOMES = 16  # rounds for which a peer that missed the answer may ask again
 _TICK = 0.05  # seconds between looks at the clock while somebody waits
 _LONGEST_HOLD = 30.0  # seconds
@@ -99,6 +101,7 @@ class Leader:
         self._rates: dict[bytes, float] = {}  # bytes per second that each node was seen to send, newest round
         self._guests: Counter[bytes] = Counter()  # how often each was waited for while it caught up, in vain so far
         self._hosted: dict[bytes, int] = {}  # the round in which each of them was first waited for
+        self._light = Newest[bytes, float](_KEPT_LIGHT)  # whose samples weighed nothing when it was ready, until when
         self._attempts: dict[bytes, Attempt] = {}
         self._forming: Attempt | None = None
         self._why = ""
@@ -175,7 +178,13 @@ class Leader:
     def _said(self) -> dict[bytes, Said]:
         """The live peers' newest words: a ready one is newer than its progress."""
         ready = self._forming.ready if self._forming else {}
-        return {**self._live_progress(), **{peer: Said(word.samples, done=True) for peer, word in ready.items()}}
+        words = {**self._live_progress(), **{peer: Said(word.samples, done=True) for peer, word in ready.items()}}
+        now = self._clock()
+        return {peer: Said(0, word.done) if self._light.get(peer, now) > now else word for peer, word in words.items()}
+
+    def _share(self, _seal: bytes) -> float:
+        """What each sample of an update with that seal weighs."""
+        return 1.0
 
     async def ready(self, peer: bytes, request: pb.ReadyRequest) -> pb.Group:
         """Answered when the group is formed, or with the reason why this peer is not in it."""
@@ -185,7 +194,9 @@ class Leader:
             self._fall_behind(request.round)
             return pb.Group(verdict=pb.RETRY, why="the round's leader has to catch up first")
         attempt = self._forming = self._forming or Attempt()
-        attempt.ready[peer] = ready_of(request, self._clock())
+        light = bool(request.samples) and not self._share(request.seal)
+        self._light[peer] = self._clock() + _LIGHT_SECONDS if light else 0.0
+        attempt.ready[peer] = ready_of(request, self._clock(), light)
         self._note(peer, Said(request.samples, done=True))
         await self._until(attempt.group, lambda: self._try_to_form(attempt))
         return self._answer(peer, attempt)

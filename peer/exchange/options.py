@@ -13,7 +13,7 @@ from peer.exchange.gather import Gather
 from peer.exchange.leader import Arbiter, Rules, nobody_else
 from peer.exchange.node import Node
 from peer.exchange.protocol import Servicer
-from peer.exchange.ways import Way
+from peer.exchange.ways import Way, alike
 from peer.line import Line
 from peer.seals import Notary
 from swarm.sections import Local
@@ -38,10 +38,11 @@ class ExchangeOptions:
 def way_of(node: Node, servicer: Servicer, options: ExchangeOptions) -> tuple[Way, list[Any]]:
     """How updates become one, by the options; and its handlers of other members' calls, besides `servicer`."""
     patience = options.rules.patience
+    weigh = options.notary.share if options.notary else alike
     if options.local:
         carrier = Carrier()
-        return Gather(node, carrier, options.local, patience), [carrier]
+        return Gather(node, carrier, options.local, patience, weigh), [carrier]
     if options.clipped and options.notary:
         reducing = Reducing(node, options.notary, patience)
         return Clipped(node, reducing, options.notary, options.codec, patience), [reducing]
-    return AllReduce(node, servicer, options.codec, patience), []
+    return AllReduce(node, servicer, options.codec, patience, weigh), []

@@ -83,15 +83,21 @@ def shares(counts: Sequence[int], reducers: int) -> list[range]:
     return [range(begin, end) for begin, end in pairwise(cuts)]
 
 
-def mean_of(sent: Sequence[bytes], samples: Sequence[int], count: int, codec: str) -> tuple[Floats, dict[int, str]]:
-    """What a reducer makes of one part [count] of everybody's, in the group's order; and who was refused, why."""
+def mean_of(
+    sent: Sequence[bytes], samples: Sequence[int], count: int, codec: str, weighs: Sequence[float] = ()
+) -> tuple[Floats, dict[int, str]]:
+    """What a reducer makes of one part [count] of everybody's, in the group's order; and who was refused, why.
+
+    `weighs`: what each sample of theirs weighs, 0 to 1.
+    """
+    weighs = weighs or [1.0] * len(sent)
     values = [decoded(data, count, codec) for data in sent]
     refused = {place: "it cannot be read" for place, found in enumerate(values) if found is None}
     good = [place for place, found in enumerate(values) if found is not None]
     if not good:
         return np.zeros(count, np.float32), refused
     rows = np.array([values[place] for place in good], np.float64)
-    mean, left_out = robust_mean(rows, [samples[place] for place in good])
+    mean, left_out = robust_mean(rows, [samples[place] for place in good], [weighs[place] for place in good])
     return mean, refused | {good[index]: why for index, why in left_out.items()}
 
 

@@ -6,22 +6,30 @@ All that it received is kept until the group is done, so that others can see it:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from peer.exchange.parts import HASH, encoded, hash_of, leaf, mean_of, root
+from peer.exchange.parts import HASH, Floats, encoded, hash_of, leaf, mean_of, root
 from swarm.proto import exchange_pb2 as pb
 
 
 @dataclass(frozen=True)
 class Work:
-    """What all members of a group know: the senders with samples in its order, and how many values each part has."""
+    """What all members of a group know: the senders with samples in its order, what each sample of theirs weighs, and
+    how many values each part has.
+    """
 
     senders: Sequence[pb.GroupMember]
+    weighs: Sequence[float]
     counts: Sequence[int]
     codec: str
+
+    def mean(self, sent: Mapping[bytes, bytes], index: int) -> tuple[Floats, dict[int, str]]:
+        """Of part `index` as they sent it, and which senders were refused, by their place, and why."""
+        data, samples = [sent[one.peer_id] for one in self.senders], [one.samples for one in self.senders]
+        return mean_of(data, samples, self.counts[index], self.codec, self.weighs)
 
 
 class WrongPartError(Exception):
@@ -97,8 +105,6 @@ class Reducer:
             self._full[index].set()
 
     def _make(self, index: int) -> bytes:
-        senders = self._work.senders
-        data, samples = [self._parts[index][m.peer_id] for m in senders], [m.samples for m in senders]
-        mean, refused = mean_of(data, samples, self._work.counts[index], self._work.codec)
-        self.refused |= {senders[place].peer_id: why for place, why in refused.items()}
+        mean, refused = self._work.mean(self._parts[index], index)
+        self.refused |= {self._work.senders[place].peer_id: why for place, why in refused.items()}
         return encoded(torch.from_numpy(mean), self._work.codec)

@@ -102,6 +102,10 @@ class Roll:
         """What the node's newest pass says, whether it counts or not."""
         return self._doorkeeper.opened(self._passes.get(peer_id, b"")) if self._doorkeeper else None
 
+    def lent(self, word: bytes) -> pb.Lent | None:
+        """What the coordinator's word on a lease says; None when it is none, or nobody looks."""
+        return self._doorkeeper.lent(word) if self._doorkeeper else None
+
     def _is_barred(self, peer_id: bytes) -> bool:
         pass_ = self.shown(peer_id)
         return pass_ is not None and self._doorkeeper is not None and pass_.member in self._doorkeeper.papers.barred
@@ -109,6 +113,8 @@ class Roll:
 
 class Passes:
     """See `peer.seals.Keyring`: a member's key is the one in its node's pass, which must count now."""
+
+    lends = True
 
     def __init__(self, roll: Roll) -> None:
         self._roll = roll
@@ -119,3 +125,6 @@ class Passes:
         pass_ = self._roll.shown(claim.peer_id)
         own = pass_ is not None and (pass_.member, pass_.public_key) == (claim.member, public_key)
         return "" if own else f"its pass is not that of {claim.member}"
+
+    def lent(self, word: bytes) -> pb.Lent | None:
+        return self._roll.lent(word)

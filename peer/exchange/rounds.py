@@ -49,6 +49,7 @@ class Ready:
     made_by: tuple[str, ...] = ()  # the members whose group made θ of this round; empty when it does not know
     voted: int = 0  # the latest round whose state it may have made
     seal: bytes = b""  # see `peer.seals`
+    light: bool = False  # its samples weigh nothing: it is on probation
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,9 @@ def decide_group(
     if own not in ready:
         return Wait("waiting for the round's leader to finish its own batch")
     agreed, resync = _split_by_digest(ready, own)
-    if lack := closing.lacks([ready[peer].samples for peer in agreed]):
-        return Reopen(f"the ready peers have {lack}; the round goes on", resync)
+    if lack := closing.lacks([0 if ready[peer].light else ready[peer].samples for peer in agreed]):
+        without = ", without those on probation" if any(ready[peer].light for peer in agreed) else ""
+        return Reopen(f"the ready peers have {lack}{without}; the round goes on", resync)
     vote = _vote({peer: ready[peer] for peer in agreed}, active_members, quorum)
     if not isinstance(vote, Needs):
         return vote

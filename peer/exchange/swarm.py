@@ -266,7 +266,7 @@ class SwarmExchange:
     async def _ready(self, leader: bytes, update: Update, payload: str) -> pb.Group:
         request = pb.ReadyRequest(
             round=update.round,
-            samples=update.samples,
+            samples=update.claimed,
             digest=update.digest,
             client_mode=self._node.me.client_mode,
             payload=payload,
@@ -275,7 +275,7 @@ class SwarmExchange:
             voted=self._ballot.round,
         )
         if self.notary:
-            request.seal = await asyncio.to_thread(self.notary.seal, claim_of(request, self._node.id))
+            request.seal = await asyncio.to_thread(self.notary.seal, claim_of(request, self._node.id), update.uses)
         if leader == self._node.id:
             return await self._leader.ready(leader, request)
         seconds = self._rules.grace + self._rules.patience + _CALL_SECONDS

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from peer.exchange.average import Average
 from peer.exchange.base import Update
 from swarm.proto import exchange_pb2 as pb
+
+# What each sample of the update with this seal weighs, 0 to 1 (`peer.seals.Notary.share`).
+Weigh = Callable[[bytes], float]
+
+
+def alike(_seal: bytes) -> float:
+    """Among those who trust each other."""
+    return 1.0
 
 
 class Way(Protocol):

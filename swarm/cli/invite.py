@@ -40,6 +40,10 @@ def new(
     role: Annotated[str, typer.Option("--role", help="volunteer, validator or maintainer.")] = "volunteer",
     days: Annotated[float, typer.Option("--days", min=0, help="Days until it expires; 0: never.")] = 30,
     note: Annotated[str, typer.Option("--note", help="For whom it is; only maintainers see it.")] = "",
+    slots: Annotated[int, typer.Option("--slots", min=0, help="Members at a time, at most; 0: any number.")] = 0,
+    weight: Annotated[
+        float, typer.Option("--weight", min=0, help="What its members weigh together, at most; 0: each of them 1.")
+    ] = 0,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
@@ -48,7 +52,7 @@ def new(
     from swarm.cli.share import share, write
 
     with maintaining(run, data_dir) as client:
-        made = client.make_invite(role, days, note)
+        made = client.make_invite(role, days, note, slots, weight)
     invite = replace(shared(run, data_dir), token=made.token)
     if as_json:
         if output:
@@ -92,8 +96,13 @@ def _table(found: list[pb.InviteRecord], now: float) -> Table:
 
     table = Table("Id", "Role", "State", "Members", "Note", box=None, padding=(0, 2, 0, 0))
     for item in found:
-        table.add_row(item.id, item.role, _state(item, now), str(item.members), item.note)
+        table.add_row(item.id, item.role, _state(item, now), _members(item), item.note)
     return table
+
+
+def _members(item: pb.InviteRecord) -> str:
+    of, weight = f" of {item.slots}" if item.slots else "", f", weight {item.weight:g}" if item.weight else ""
+    return f"{item.members}{of}{weight}"
 
 
 def _state(item: pb.InviteRecord, now: float) -> str:

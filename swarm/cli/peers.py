@@ -1,4 +1,4 @@
-"""`swarm peers`, `swarm ban`, `swarm unban`: who takes part, and who shall not."""
+"""`swarm peers`, `swarm ban`, `swarm unban`, `swarm trust`: who takes part, who shall not, and who is trusted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ MemberName = Annotated[
 
 
 def peers(run: RunName = "", data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """List all members that the run ever had: with which invite, since when, what they did, and who is banned."""
+    """List all members that the run ever had: with which invite, since when, what they did, how far they are
+    trusted, and who is banned."""
     from rich.console import Console
 
     from swarm.cli.output import echo_json
@@ -53,6 +54,22 @@ def unban(member: MemberName, run: RunName = "", data_dir: DataDir = None) -> No
     typer.echo(f"{lifted.name} ({lifted.key}) may join again")
 
 
+def trust(
+    member: MemberName,
+    why: Annotated[str, typer.Option("--why", help="The reason; the member sees it.")] = "",
+    revoke: Annotated[bool, typer.Option("--revoke", help="Take that back.")] = False,
+    run: RunName = "",
+    data_dir: DataDir = None,
+) -> None:
+    """Trust a member, in all seats of its key: it is not on probation, whatever spot checks say."""
+    with maintaining(run, data_dir) as client:
+        found = client.trust(member, why, revoke)
+    if revoke:
+        typer.echo(f"{member} ({found.key}) is trusted no more than others")
+    else:
+        typer.echo(f"{member} ({found.key}) is trusted: what it is lent from now on weighs in full")
+
+
 def _table(found: list[pb.PeerRecord], now: float) -> Table:
     """A member's name and id stay whole: with them it is banned."""
     from rich.table import Table
@@ -62,12 +79,21 @@ def _table(found: list[pb.PeerRecord], now: float) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("Member", "Since", "Rounds", "Counted"):
         table.add_column(name, no_wrap=True)
-    for name in ("Rejected", "State", "Invite"):
+    for name in ("Rejected", "State", "Trust", "Invite"):
         table.add_column(name, overflow="fold")
     for item in found:
         who, done = member_short(item.name, item.member_id), (count(item.rounds), count(item.counted_samples))
-        table.add_row(who, _since(item, now), *done, _rejected(item), _state(item, now), _invite(item))
+        table.add_row(who, _since(item, now), *done, _rejected(item), _state(item, now), _trust(item), _invite(item))
     return table
+
+
+def _trust(item: pb.PeerRecord) -> str:
+    """What its samples weigh, and by how many checks that is known."""
+    found = item.trust
+    checks = f", {found.clean} of {found.checks} checks clean in a row" if found.checks else ""
+    by = f", trusted by {found.trusted_by}" if found.trusted_by else ""
+    why = f" ({found.why})" if found.why and not item.probation else ""
+    return f"weighs {item.share:.0%}{checks}{by}{why}{item.probation and f'; {item.probation}'}"
 
 
 def _invite(item: pb.PeerRecord) -> str:

@@ -31,6 +31,8 @@ def _head(status: pb.Status) -> Text:
     head.append(f"  {status.title}\n" if status.title else "\n", style="not bold")
     if status.halted:
         head.append(f"stopped: {status.halted}\n", style="bold red")
+    if status.stuck:
+        head.append(f"stands still: {status.stuck}\n", style="bold red")
     head.append(f"{state}\n", style="not bold")
     samples = f"{count(status.global_samples)} samples, epoch {status.epoch}"
     head.append(f"{samples} ({status.epoch_fraction:.0%} done), {rate(status.samples_per_second)}", style="not bold")
@@ -89,10 +91,11 @@ def _gone(member: pb.Member, now: float) -> str:
 
 def doing(member: pb.Member, round_: int) -> str:
     """What a member does, and why it waits when it does; `round_` is the run's."""
+    weighs = "" if member.share == 1 else f", weighs {member.share:.0%}" if member.share else ", on probation"
     if member.why:
-        return f"{member.phase}: {member.why}"
+        return f"{member.phase}{weighs}: {member.why}"
     where = "" if member.round == round_ else f" of round {member.round}"
-    return f"{member.phase}, {count(member.samples_in_round)} samples{where}"
+    return f"{member.phase}, {count(member.samples_in_round)} samples{where}{weighs}"
 
 
 def _rounds(rounds: Sequence[pb.Round]) -> Table:
@@ -126,7 +129,8 @@ def news(before: pb.Status | None, now: pb.Status) -> list[str]:
     known = before.rounds[0].round if before and before.rounds else -1
     rounds = [round_line(done) for done in reversed(now.rounds) if done.round > known]
     fresh = _fresh(list(before.decisions) if before else [], list(now.decisions))
-    return list(reversed(fresh)) + rounds
+    stuck = [f"The run stands still: {now.stuck}."] if now.stuck and (before is None or not before.stuck) else []
+    return list(reversed(fresh)) + rounds + stuck
 
 
 def round_line(done: pb.Round) -> str:

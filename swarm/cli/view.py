@@ -1,10 +1,10 @@
 """What a volunteer's screen knows, and how it looks. Pure: events come in, lines and tables come out.
 
 A peer says events, dicts with the key "event": "status" (phase, why, round, samples, loss, rate, members, and what is
-in "standing"), "standing" (counted, counted_before, unheard, rejected, rejected_why), "round" (round, loss,
-swarm_samples, members, seconds, sent, received), "quarantine" (fault, why, round, in_a_row), "heldout" (round, loss,
-metrics), "note" (text), "machine" (name, celsius, watts, today, month, until), "pause" (text), "end" (counted,
-rejected, finished). A peer with several GPUs names the one that an event is about: "seat".
+in "standing"), "standing" (counted, counted_before, unheard, rejected, rejected_why, share, probation), "round"
+(round, loss, swarm_samples, members, seconds, sent, received), "quarantine" (fault, why, round, in_a_row), "heldout"
+(round, loss, metrics), "note" (text), "machine" (name, celsius, watts, today, month, until), "pause" (text), "end"
+(counted, rejected, finished). A peer with several GPUs names the one that an event is about: "seat".
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ class View:
     unheard: int = 0  # done, and not answered by the coordinator yet
     rejected: int = 0
     rejected_why: str = ""
+    share: float = 1.0  # what each sample weighs that is lent now
+    probation: str = ""  # why that is nothing
     losses: tuple[float, ...] = ()  # of the last rounds
     spans: tuple[float, ...] = ()  # how long they took, seconds
     since: float = 0.0  # when the current round began
@@ -93,7 +95,7 @@ class View:
         }
 
 
-_STANDING = ("counted", "counted_before", "unheard", "rejected", "rejected_why")
+_STANDING = ("counted", "counted_before", "unheard", "rejected", "rejected_why", "share", "probation")
 _STATUS = ("phase", "why", "round", "samples", "loss", "rate", "members", *_STANDING)
 
 
@@ -150,6 +152,7 @@ def _rows(view: View, now: float) -> list[tuple[str, str]]:
         ("Speed", rate(view.rate) if view.rate else ""),
         ("Swarm", members(view.members) if view.members else ""),
         ("Credit", _credit(view)),
+        ("Weight", "" if view.share == 1 else view.probation or f"each sample weighs {view.share:.0%} of a full one"),
         ("Device", view.device),
         ("Updates", f"{size(view.sent)} sent, {size(view.received)} received" if view.sent else ""),
         ("Traffic", f"{size(view.today)} today, {size(view.month)} this month" if view.month else ""),

@@ -700,6 +700,8 @@ class HeartbeatResponse(_message.Message):
     WENT_BACK_FIELD_NUMBER: _builtins.int
     HALTED_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
+    PROBATION_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
     BARRED_FIELD_NUMBER: _builtins.int
     server_time: _builtins.float
     """Unix seconds"""
@@ -715,6 +717,10 @@ class HeartbeatResponse(_message.Message):
     """why the run was stopped; empty while it goes on"""
     history: _builtins.str
     """as in JoinResponse"""
+    probation: _builtins.str
+    """why the member's updates weigh nothing now; empty when they weigh"""
+    share: _builtins.float
+    """what each of its samples weighs, 0 to 1, of those that it is lent from now on"""
     @_builtins.property
     def evaluation(self) -> Global___Evaluation:
         """the newest one; unset before there is one"""
@@ -735,11 +741,13 @@ class HeartbeatResponse(_message.Message):
         went_back: _builtins.str = ...,
         halted: _builtins.str = ...,
         history: _builtins.str = ...,
+        probation: _builtins.str = ...,
+        share: _builtins.float = ...,
         barred: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["barred", b"barred", "differs", b"differs", "evaluation", b"evaluation", "finished", b"finished", "halted", b"halted", "history", b"history", "lineage", b"lineage", "round", b"round", "server_time", b"server_time", "went_back", b"went_back"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["barred", b"barred", "differs", b"differs", "evaluation", b"evaluation", "finished", b"finished", "halted", b"halted", "history", b"history", "lineage", b"lineage", "probation", b"probation", "round", b"round", "server_time", b"server_time", "share", b"share", "went_back", b"went_back"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1002,11 +1010,14 @@ class TakeLeaseResponse(_message.Message):
     RANGE_FIELD_NUMBER: _builtins.int
     DEADLINE_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
+    LENT_FIELD_NUMBER: _builtins.int
     lease_id: _builtins.str
     """empty when there is nothing to lease: see why"""
     deadline: _builtins.float
     """Unix seconds, coordinator's clock; extended by heartbeats"""
     why: _builtins.str
+    lent: _builtins.bytes
+    """a SignedLent: its member shows it with the updates that it makes of these samples"""
     @_builtins.property
     def range(self) -> Global___Range: ...
     def __init__(
@@ -1016,14 +1027,74 @@ class TakeLeaseResponse(_message.Message):
         range: Global___Range | None = ...,
         deadline: _builtins.float = ...,
         why: _builtins.str = ...,
+        lent: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["range", b"range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "lease_id", b"lease_id", "range", b"range", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "lease_id", b"lease_id", "lent", b"lent", "range", b"range", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TakeLeaseResponse: _TypeAlias = TakeLeaseResponse  # noqa: Y015
+
+@_typing.final
+class Lent(_message.Message):
+    """The coordinator's word on a lease, for other members: what its samples weigh was fixed when they were lent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    LEASE_ID_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    member: _builtins.str
+    lease_id: _builtins.str
+    share: _builtins.float
+    """0 to 1: what each sample weighs; 0 on probation"""
+    @_builtins.property
+    def range(self) -> Global___Range: ...
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        member: _builtins.str = ...,
+        lease_id: _builtins.str = ...,
+        range: Global___Range | None = ...,
+        share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["range", b"range"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_id", b"lease_id", "member", b"member", "range", b"range", "run", b"run", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Lent: _TypeAlias = Lent  # noqa: Y015
+
+@_typing.final
+class SignedLent(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LENT_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    lent: _builtins.bytes
+    """a serialized Lent"""
+    signature: _builtins.bytes
+    """by the key of the coordinator's certificate: ECDSA, SHA-256"""
+    def __init__(
+        self,
+        *,
+        lent: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lent", b"lent", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedLent: _TypeAlias = SignedLent  # noqa: Y015
 
 @_typing.final
 class RoundReport(_message.Message):
@@ -1819,6 +1890,8 @@ class InviteRecord(_message.Message):
     REVOKED_AT_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     role: _builtins.str
     """volunteer, validator, maintainer"""
@@ -1831,6 +1904,10 @@ class InviteRecord(_message.Message):
     note: _builtins.str
     members: _builtins.int
     """live ones that joined with it"""
+    slots: _builtins.int
+    """so many at a time, at most; 0: any number"""
+    weight: _builtins.float
+    """what they weigh together, at most; 0: 1 each"""
     def __init__(
         self,
         *,
@@ -1841,10 +1918,12 @@ class InviteRecord(_message.Message):
         revoked_at: _builtins.float = ...,
         note: _builtins.str = ...,
         members: _builtins.int = ...,
+        slots: _builtins.int = ...,
+        weight: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "id", b"id", "made_at", b"made_at", "members", b"members", "note", b"note", "revoked_at", b"revoked_at", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "id", b"id", "made_at", b"made_at", "members", b"members", "note", b"note", "revoked_at", b"revoked_at", "role", b"role", "slots", b"slots", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1858,11 +1937,16 @@ class MakeInviteRequest(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     DAYS_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     role: _builtins.str
     days: _builtins.float
     """until it expires; 0: never"""
     note: _builtins.str
+    slots: _builtins.int
+    """as in InviteRecord"""
+    weight: _builtins.float
     def __init__(
         self,
         *,
@@ -1870,10 +1954,12 @@ class MakeInviteRequest(_message.Message):
         role: _builtins.str = ...,
         days: _builtins.float = ...,
         note: _builtins.str = ...,
+        slots: _builtins.int = ...,
+        weight: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "note", b"note", "role", b"role", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "note", b"note", "role", b"role", "run", b"run", "slots", b"slots", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2005,6 +2091,9 @@ class PeerRecord(_message.Message):
     REJECTED_WHY_FIELD_NUMBER: _builtins.int
     BANNED_AT_FIELD_NUMBER: _builtins.int
     BANNED_WHY_FIELD_NUMBER: _builtins.int
+    TRUST_FIELD_NUMBER: _builtins.int
+    PROBATION_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     name: _builtins.str
     live: _builtins.bool
@@ -2027,6 +2116,13 @@ class PeerRecord(_message.Message):
     banned_at: _builtins.float
     """0: it is not"""
     banned_why: _builtins.str
+    probation: _builtins.str
+    """as in HeartbeatResponse"""
+    share: _builtins.float
+    @_builtins.property
+    def trust(self) -> Global___TrustRecord:
+        """of its key"""
+
     def __init__(
         self,
         *,
@@ -2045,10 +2141,13 @@ class PeerRecord(_message.Message):
         rejected_why: _builtins.str = ...,
         banned_at: _builtins.float = ...,
         banned_why: _builtins.str = ...,
+        trust: Global___TrustRecord | None = ...,
+        probation: _builtins.str = ...,
+        share: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["trust", b"trust"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["banned_at", b"banned_at", "banned_why", b"banned_why", "counted_samples", b"counted_samples", "invite", b"invite", "invite_note", b"invite_note", "last_seen", b"last_seen", "live", b"live", "member_id", b"member_id", "name", b"name", "rejected_samples", b"rejected_samples", "rejected_why", b"rejected_why", "role", b"role", "rounds", b"rounds", "since", b"since", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["banned_at", b"banned_at", "banned_why", b"banned_why", "counted_samples", b"counted_samples", "invite", b"invite", "invite_note", b"invite_note", "last_seen", b"last_seen", "live", b"live", "member_id", b"member_id", "name", b"name", "probation", b"probation", "rejected_samples", b"rejected_samples", "rejected_why", b"rejected_why", "role", b"role", "rounds", b"rounds", "share", b"share", "since", b"since", "trust", b"trust", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2216,6 +2315,103 @@ class UnbanResponse(_message.Message):
 Global___UnbanResponse: _TypeAlias = UnbanResponse  # noqa: Y015
 
 @_typing.final
+class TrustRecord(_message.Message):
+    """What spot checks said of a key, in all its seats, and whether a maintainer trusts it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
+    CLEAN_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    CONDEMNED_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    TRUSTED_BY_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """the id of its seat 0"""
+    checks: _builtins.int
+    """that were made"""
+    clean: _builtins.int
+    """that it passed in a row"""
+    evidence: _builtins.float
+    """as of now: the log of how much likelier a cheater would have given these answers"""
+    condemned: _builtins.int
+    """how often that was too much"""
+    why: _builtins.str
+    """the last fault that was found, or the maintainer's reason"""
+    trusted_by: _builtins.str
+    """the id of the maintainer's invite; empty when none trusts it"""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        checks: _builtins.int = ...,
+        clean: _builtins.int = ...,
+        evidence: _builtins.float = ...,
+        condemned: _builtins.int = ...,
+        why: _builtins.str = ...,
+        trusted_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "clean", b"clean", "condemned", b"condemned", "evidence", b"evidence", "key", b"key", "trusted_by", b"trusted_by", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrustRecord: _TypeAlias = TrustRecord  # noqa: Y015
+
+@_typing.final
+class TrustRequest(_message.Message):
+    """It is never on probation from now on, or, with `revoke`, as others are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    REVOKE_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    member: _builtins.str
+    """as in BanRequest"""
+    why: _builtins.str
+    revoke: _builtins.bool
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        member: _builtins.str = ...,
+        why: _builtins.str = ...,
+        revoke: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member", "revoke", b"revoke", "run", b"run", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrustRequest: _TypeAlias = TrustRequest  # noqa: Y015
+
+@_typing.final
+class TrustResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRUST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def trust(self) -> Global___TrustRecord: ...
+    def __init__(
+        self,
+        *,
+        trust: Global___TrustRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["trust", b"trust"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["trust", b"trust"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrustResponse: _TypeAlias = TrustResponse  # noqa: Y015
+
+@_typing.final
 class GetHandoverRequest(_message.Message):
     """The latest hand-over of the run (swarm.handover), also from a coordinator that was handed over and refuses all else."""
 
@@ -2321,6 +2517,7 @@ class Status(_message.Message):
     DECISIONS_FIELD_NUMBER: _builtins.int
     EVALUATIONS_FIELD_NUMBER: _builtins.int
     HALTED_FIELD_NUMBER: _builtins.int
+    STUCK_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     title: _builtins.str
     round: _builtins.int
@@ -2333,6 +2530,8 @@ class Status(_message.Message):
     epoch_fraction: _builtins.float
     halted: _builtins.str
     """why the run was stopped; empty while it goes on"""
+    stuck: _builtins.str
+    """why it cannot go on before its maintainer does something; empty when it can"""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]: ...
     @_builtins.property
@@ -2367,10 +2566,11 @@ class Status(_message.Message):
         decisions: _abc.Iterable[_builtins.str] | None = ...,
         evaluations: _abc.Iterable[Global___Evaluation] | None = ...,
         halted: _builtins.str = ...,
+        stuck: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["latest", b"latest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "epoch", b"epoch", "epoch_fraction", b"epoch_fraction", "evaluations", b"evaluations", "finished", b"finished", "global_samples", b"global_samples", "halted", b"halted", "latest", b"latest", "members", b"members", "round", b"round", "rounds", b"rounds", "run", b"run", "samples_per_second", b"samples_per_second", "title", b"title", "total_rounds", b"total_rounds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "epoch", b"epoch", "epoch_fraction", b"epoch_fraction", "evaluations", b"evaluations", "finished", b"finished", "global_samples", b"global_samples", "halted", b"halted", "latest", b"latest", "members", b"members", "round", b"round", "rounds", b"rounds", "run", b"run", "samples_per_second", b"samples_per_second", "stuck", b"stuck", "title", b"title", "total_rounds", b"total_rounds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2395,6 +2595,7 @@ class Member(_message.Message):
     LAST_SEEN_FIELD_NUMBER: _builtins.int
     CREDIT_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     name: _builtins.str
     live: _builtins.bool
@@ -2412,6 +2613,8 @@ class Member(_message.Message):
     """Unix seconds"""
     credit: _builtins.str
     device: _builtins.str
+    share: _builtins.float
+    """what each sample of its updates weighs, 0 to 1; 0 on probation"""
     def __init__(
         self,
         *,
@@ -2430,10 +2633,11 @@ class Member(_message.Message):
         last_seen: _builtins.float = ...,
         credit: _builtins.str = ...,
         device: _builtins.str = ...,
+        share: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted_samples", b"counted_samples", "credit", b"credit", "device", b"device", "last_seen", b"last_seen", "live", b"live", "loss", b"loss", "member_id", b"member_id", "name", b"name", "pending_samples", b"pending_samples", "phase", b"phase", "rejected_samples", b"rejected_samples", "round", b"round", "samples_in_round", b"samples_in_round", "samples_per_second", b"samples_per_second", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted_samples", b"counted_samples", "credit", b"credit", "device", b"device", "last_seen", b"last_seen", "live", b"live", "loss", b"loss", "member_id", b"member_id", "name", b"name", "pending_samples", b"pending_samples", "phase", b"phase", "rejected_samples", b"rejected_samples", "round", b"round", "samples_in_round", b"samples_in_round", "samples_per_second", b"samples_per_second", "share", b"share", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -179,6 +179,11 @@ class CoordinatorStub(object):
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.UnbanRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.UnbanResponse.FromString,
                 _registered_method=True)
+        self.Trust = channel.unary_unary(
+                '/swarm.proto.Coordinator/Trust',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.TrustRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.TrustResponse.FromString,
+                _registered_method=True)
 
 
 class CoordinatorServicer(object):
@@ -359,6 +364,12 @@ class CoordinatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Trust(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CoordinatorServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -506,6 +517,11 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.Unban,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.UnbanRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.UnbanResponse.SerializeToString,
+            ),
+            'Trust': grpc.unary_unary_rpc_method_handler(
+                    servicer.Trust,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.TrustRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.TrustResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1291,6 +1307,33 @@ class Coordinator(object):
             '/swarm.proto.Coordinator/Unban',
             swarm_dot_proto_dot_coordinator__pb2.UnbanRequest.SerializeToString,
             swarm_dot_proto_dot_coordinator__pb2.UnbanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Trust(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/Trust',
+            swarm_dot_proto_dot_coordinator__pb2.TrustRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.TrustResponse.FromString,
             options,
             channel_credentials,
             insecure,

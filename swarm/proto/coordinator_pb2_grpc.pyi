@@ -66,6 +66,7 @@ class CoordinatorStub:
     ListPeers: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListPeersRequest, _coordinator_pb2.ListPeersResponse]
     Ban: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.BanRequest, _coordinator_pb2.BanResponse]
     Unban: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.UnbanRequest, _coordinator_pb2.UnbanResponse]
+    Trust: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.TrustRequest, _coordinator_pb2.TrustResponse]
 
 @_typing.type_check_only
 class CoordinatorAsyncStub(CoordinatorStub):
@@ -100,6 +101,7 @@ class CoordinatorAsyncStub(CoordinatorStub):
     ListPeers: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListPeersRequest, _coordinator_pb2.ListPeersResponse]  # type: ignore[assignment]
     Ban: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.BanRequest, _coordinator_pb2.BanResponse]  # type: ignore[assignment]
     Unban: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.UnbanRequest, _coordinator_pb2.UnbanResponse]  # type: ignore[assignment]
+    Trust: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.TrustRequest, _coordinator_pb2.TrustResponse]  # type: ignore[assignment]
 
 class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -305,5 +307,12 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.UnbanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.UnbanResponse, _abc.Awaitable[_coordinator_pb2.UnbanResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Trust(
+        self,
+        request: _coordinator_pb2.TrustRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.TrustResponse, _abc.Awaitable[_coordinator_pb2.TrustResponse]]: ...
 
 def add_CoordinatorServicer_to_server(servicer: CoordinatorServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -302,32 +302,65 @@ Global___GroupMember: _TypeAlias = GroupMember  # noqa: Y015
 
 @_typing.final
 class Seal(_message.Message):
-    """A member's signature over run, round, θ's digest, payload, samples, its names, and the nonce (peer/seals.py)."""
+    """A member's signature over run, round, θ's digest, payload, samples, its names, the nonce, and the leases that the
+    samples are of (peer/seals.py).
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PUBLIC_KEY_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
+    USES_FIELD_NUMBER: _builtins.int
     public_key: _builtins.bytes
     """Ed25519, 32 bytes"""
     nonce: _builtins.bytes
     """16 bytes, another one for each request"""
     signature: _builtins.bytes
+    @_builtins.property
+    def uses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Use]:
+        """together as many samples as the update is of"""
+
     def __init__(
         self,
         *,
         public_key: _builtins.bytes = ...,
         nonce: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
+        uses: _abc.Iterable[Global___Use] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce", "public_key", b"public_key", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce", "public_key", b"public_key", "signature", b"signature", "uses", b"uses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Seal: _TypeAlias = Seal  # noqa: Y015
+
+@_typing.final
+class Use(_message.Message):
+    """So many samples of a lease."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LENT_FIELD_NUMBER: _builtins.int
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    lent: _builtins.bytes
+    """the coordinator's word on it: a SignedLent of coordinator.proto"""
+    samples: _builtins.int
+    def __init__(
+        self,
+        *,
+        lent: _builtins.bytes = ...,
+        samples: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lent", b"lent", "samples", b"samples"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Use: _TypeAlias = Use  # noqa: Y015
 
 @_typing.final
 class CommitRequest(_message.Message):

@@ -68,6 +68,7 @@ CALLS: dict[str, Callable[[str, str], Any]] = {
     "ListPeers": lambda run, _: pb.ListPeersRequest(run=run),
     "Ban": lambda run, member: pb.BanRequest(run=run, member=member, why="lies"),
     "Unban": lambda run, member: pb.UnbanRequest(run=run, member=member),
+    "Trust": lambda run, member: pb.TrustRequest(run=run, member=member, why="a friend"),
     "Leave": lambda run, member: pb.LeaveRequest(run=run, member_id=member),
     "HandOver": lambda run, _: pb.HandOverRequest(run=run, host="192.0.2.1", port=4000),
 }

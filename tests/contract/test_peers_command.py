@@ -1,22 +1,29 @@
-"""`swarm peers`, `ban`, `unban` and `audit` against a real coordinator."""
+"""`swarm peers`, `ban`, `unban`, `trust`, `invite new` and `audit` against a real coordinator."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from coordinator import trust
 from coordinator.server import Coordinator
+from swarm import lent
 from swarm.cli.rundir import remember
 from swarm.client import CoordinatorClient
-from swarm.errors import BannedError, NotFoundError, RefusedError, UsageError
+from swarm.errors import BannedError, InviteFullError, NotFoundError, RefusedError, UsageError
 from swarm.identity import Identity
+from swarm.invite import Invite
+from swarm.passes import Authority
+from swarm.proto import coordinator_pb2 as pb
 from swarm.runspec import load
 from tests.contract.conftest import Run
 from tests.small_run import coordinating
 
+NOW = 1.8e9
 ANNA, BEN = (Identity.from_seed(letter * 32) for letter in (b"a", b"b"))
 
 
@@ -64,6 +71,64 @@ def test_a_ban_is_shown_with_its_reason_until_it_is_lifted(
             client.join(ANNA, "anna")
         assert "may join again" in swarm("unban", ANNA.member_id[:5], *where)[1]
         client.join(ANNA, "anna")
+
+
+def of(swarm: Run, where: list[str], name: str) -> dict[str, Any]:
+    return next(item for item in json.loads(swarm("peers", *where, "--json")[1]) if item["name"] == name)
+
+
+def test_what_checks_found_is_shown_to_the_maintainer_and_to_the_member(
+    swarm: Run, where: list[str], coordinator: Coordinator
+) -> None:
+    engine = coordinator._lead._engine
+    for _ in range(3):
+        state, made = trust.checked(engine.state, ANNA.member_id, False, "its loss is higher on its own data", NOW)
+        engine.store.write(made, NOW)
+        engine.state = state
+    assert of(swarm, where, "ben")["share"] == 1.0
+    anna = of(swarm, where, "anna")
+    assert (anna["share"], anna["trust"]["checks"], anna["trust"]["condemned"]) == (0.0, 3, 1)
+    assert "weighs" in swarm("peers", *where)[1]
+    with CoordinatorClient.connect(coordinator.invite) as client:
+        seat = client.join(ANNA, "anna").member_id
+        told = client.heartbeat(pb.HeartbeatRequest(member_id=seat))
+        assert told.share == 0.0
+        assert "its loss is higher on its own data" in told.probation
+    assert "is trusted" in swarm("trust", "anna", "--why", "a friend", *where)[1]
+    assert of(swarm, where, "anna")["share"] == 1.0
+    assert of(swarm, where, "anna")["trust"]["why"] == "a friend"
+    assert "no more" in swarm("trust", "anna", "--revoke", *where)[1]
+    assert of(swarm, where, "anna")["share"] == 0.0
+
+
+def test_an_invite_lets_in_and_weighs_what_its_maintainer_said(
+    swarm: Run, where: list[str], coordinator: Coordinator
+) -> None:
+    made = json.loads(swarm("invite", "new", "--slots", 2, "--weight", 0.5, "--json", *where)[1])
+    assert (made["slots"], made["weight"]) == (2, 0.5)
+    with CoordinatorClient.connect(Invite.of(made["invite"])) as client:
+        for name in ("carl", "dora"):
+            client.join(Identity.from_seed(name[:1].encode() * 32), name)
+        with pytest.raises(InviteFullError, match="is for 2 members at a time"):
+            client.join(Identity.from_seed(b"e" * 32), "eve")
+    assert [of(swarm, where, name)["share"] for name in ("anna", "carl", "dora")] == [1.0, 0.25, 0.25]
+    assert "2 of 2, weight 0.5" in swarm("invite", "list", *where)[1]
+    code, _, err = swarm("invite", "new", "--weight", 1e9, *where)
+    assert (code, "cannot weigh" in err) == (UsageError.exit_code, True)
+
+
+def test_a_lease_comes_with_the_coordinators_word(coordinator: Coordinator) -> None:
+    with CoordinatorClient.connect(coordinator.invite) as client:
+        client.join(ANNA, "anna")
+        lease = client.take_lease(ANNA.member_id, 8)
+        found = lent.opened(lease.lent, Authority.of(client.invite.run, client.certificate))
+    assert found is not None
+    assert (found.member, found.lease_id, found.range, found.share) == (
+        ANNA.member_id,
+        lease.lease_id,
+        lease.range,
+        1.0,
+    )
 
 
 def test_who_is_meant_must_be_clear_and_why_must_be_said(swarm: Run, where: list[str]) -> None:

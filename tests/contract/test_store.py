@@ -10,6 +10,7 @@ from sqlalchemy import create_engine, text
 
 from coordinator import decisions as d
 from coordinator import events as e
+from coordinator import trust
 from coordinator.bans import barred
 from coordinator.invariants import of_ledger, reports
 from coordinator.records import Ban, IssuedInvite, Standing, Terms
@@ -61,6 +62,7 @@ def facts(state: State) -> dict[str, object]:
         "evaluations": state.evaluations,
         "invites": state.invites,
         "bans": state.bans,
+        "trust": state.trust,
         "grants": state.grants,
         "round": state.round,
         "samples": state.global_samples,
@@ -146,6 +148,21 @@ def test_bans_and_whom_members_must_drop_are_kept(opener: Opener) -> None:
     assert facts(loaded) == facts(state)
     assert loaded.bans["anna"] == Ban("anna", "anna", "sendet Müll", now)
     assert barred(loaded, now) == barred(state, now) == ["anna", "anna-1"]
+
+
+def test_what_checks_said_of_keys_and_the_limits_of_invites_are_kept(opener: Opener) -> None:
+    store, now = opener(), 1.7e9 + 1 / 3
+    limited = IssuedInvite("a" * 64, Role.VOLUNTEER, now, slots=3, weight=1.5)
+    events = [e.MakeInvite(limited), e.TrustKey("carl", "carl", "cafe0123", "ein Freund")]
+    state, made = tick(begun(store), events, now, 1)
+    for passed in (True, False, False, True):
+        state, more = trust.checked(state, "anna", passed, "der Verlust ist höher", now)
+        made += more
+    store.write(made, now)
+    loaded = opener().load(TERMS)
+    assert facts(loaded) == facts(state)
+    assert (loaded.trust["anna"].clean, loaded.trust["anna"].made) == (1, 4)
+    assert loaded.trust["carl"].trusted_by == "cafe0123"
 
 
 def test_what_members_did_is_read_from_the_ledger(opener: Opener) -> None:

@@ -168,6 +168,7 @@ def requests() -> dict[str, tuple[Message, ...]]:
         "GetPass": (_member(pb.PassRequest(peer_id=b"p" * 34)),),
         "ListPeers": (pb.ListPeersRequest(run=RUN),),
         "Ban": (pb.BanRequest(run=RUN, member=MEMBER, why="w"),),
+        "Trust": (pb.TrustRequest(run=RUN, member=MEMBER, why="w"),),
         "Unban": (pb.UnbanRequest(run=RUN, member=MEMBER),),
         "Join": (pb.JoinRequest(run=RUN, public_key=_KEY.public_key, name="n", version="1", credit="c", replaces="s"),),
         "Heartbeat": (_member(beat), _member(pb.HeartbeatRequest(phase="waiting", why="w", digest=digest))),

@@ -28,7 +28,7 @@ from peer.needs import needs_of
 from peer.outbox import Outbox
 from peer.session import Session, Standing, Who
 from peer.shards import Shards
-from swarm import handover, passes, receipts, runspec, wire
+from swarm import handover, lent, passes, receipts, runspec, wire
 from swarm.chunks import Manifest, chunked
 from swarm.cli import ledger as ledger_lines
 from swarm.cli import peers as peer_lines
@@ -264,6 +264,7 @@ def _answers() -> list[Decoder]:
         of_message("answer: GetLedgerResponse", _ledger, (pb.GetLedgerResponse(entries=[entry_]),)),
         of_message("answer: ListPeersResponse", _peers, (pb.ListPeersResponse(peers=[seen]),)),
         _simple("BanResponse", pb.BanResponse(ban=banned)),
+        _simple("TrustResponse", pb.TrustResponse(trust=pb.TrustRecord(key="m", checks=3, why="w"))),
         _simple("UnbanResponse", pb.UnbanResponse(ban=banned)),
         _simple("ListRunsResponse", pb.ListRunsResponse(runs=[pb.RunSummary(name="r")])),
         _simple("LeaveResponse", pb.LeaveResponse()),
@@ -357,6 +358,19 @@ def _passes() -> Decoder:
     return Decoder("pass", take, (seed,), SMALL, MEMORY, message=pb.SignedPass, covers=(pb.SignedPass, pb.Pass))
 
 
+def _lent() -> Decoder:
+    authority = passes.Authority.of("law", certificate().certificate_pem)
+    said = pb.Lent(run="law", member="m", lease_id="1-ab", range=pb.Range(start=0, stop=8), share=0.5)
+    seed = lent.signed(said, certificate())
+
+    def take(data: bytes) -> None:
+        assert lent.opened(data, authority) in (None, said)
+
+    return Decoder(
+        "word on a lease", take, (seed,), SMALL, MEMORY, message=pb.SignedLent, covers=(pb.SignedLent, pb.Lent)
+    )
+
+
 def _receipt() -> Decoder:
     part = pb.Receipt(round=3, range=pb.Range(start=0, stop=8), counted=True)
     said = pb.RoundReceipt(run="law", member_id="m", round=3, digest="0" * 64, parts=[part], issued_at=1.0)
@@ -381,6 +395,7 @@ def _texts() -> list[Decoder]:
         Decoder("config.json", _config, (_CONFIG,), SMALL, MEMORY),
         Decoder("announcement on the local network", _announced, (announced.encode(),), SMALL, MEMORY),
         _passes(),
+        _lent(),
         _receipt(),
     ]
 

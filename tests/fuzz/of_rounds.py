@@ -9,6 +9,8 @@ from peer.exchange import attempt, court, node, reporter
 from peer.exchange.carrier import Carrier
 from peer.exchange.gather import Gather
 from peer.exchange.protocol import Servicer
+from peer.exchange.ways import alike
+from peer.leases import Use
 from peer.seals import Claim, nonce_of
 from swarm.proto import exchange_pb2 as pb
 from swarm.sections import Local
@@ -79,7 +81,7 @@ def _gathered(group: pb.Group) -> None:
     own.stub = lambda *_: cast(Any, Silent())  # type: ignore[method-assign]
 
     async def average() -> object:
-        way = Gather(cast(node.Node, own), Carrier(), Local(), 0.01)
+        way = Gather(cast(node.Node, own), Carrier(), Local(), 0.01, alike)
         parcel = way.parcel(update)
         if attempt.unsound(group, own.id, hashlib.sha256(parcel).hexdigest()):
             return None
@@ -106,20 +108,21 @@ def _view(message: pb.SwarmView) -> None:
 def _seal() -> Decoder:
     one = strangers().strangers[0]
     claim = Claim(0, DIGEST, "p" * 64, 8, one.identity.member_id, one.node.id)
-    seed = one.notary.seal(claim)
+    seeds = (one.notary.seal(claim), one.notary.seal(claim, [Use(b"word", 5), Use(b"other", 3)]))
 
     def take(data: bytes) -> None:
-        assert data == seed or one.notary.objection(claim, data) or _same_seal(data, seed)
+        assert one.notary.objection(claim, data) or any(_same_seal(data, seed) for seed in seeds)
+        one.notary.share(data)
         nonce_of(data)
         one.notary.made(GROUP, DIGEST, data[:64], data)
 
-    return Decoder("seal", take, (seed,), SMALL, MEMORY, message=pb.Seal, covers=(pb.Seal,))
+    return Decoder("seal", take, seeds, SMALL, MEMORY, message=pb.Seal, covers=(pb.Seal,))
 
 
 def _same_seal(data: bytes, seed: bytes) -> bool:
     """Written another way, or with fields that nobody reads."""
     mine, other = pb.Seal.FromString(data), pb.Seal.FromString(seed)
-    return (mine.public_key, mine.nonce, mine.signature) == (other.public_key, other.nonce, other.signature)
+    return all(getattr(mine, name) == getattr(other, name) for name in ("public_key", "nonce", "signature", "uses"))
 
 
 def decoders() -> list[Decoder]:
@@ -130,7 +133,7 @@ def decoders() -> list[Decoder]:
     said = pb.CommitRequest(group_id=GROUP, round=0, complete=True, digest=DIGEST, norm=1.0)
     said.rates.append(pb.Rate(peer_id=first.node.id, bytes_per_second=1e6))
     lied = pb.CommitRequest(group_id=GROUP, why="w", complaints=[complaint], shares=[share])
-    payload = hashlib.sha256(Gather(cast(Any, first.node), Carrier(), Local(), 1.0).parcel(ones())).hexdigest()
+    payload = hashlib.sha256(Gather(cast(Any, first.node), Carrier(), Local(), 1.0, alike).parcel(ones())).hexdigest()
     seats = [pb.GroupMember(peer_id=one.node.id, samples=8, payload=payload, member="m") for one in (first, second)]
     plain = pb.Group(group_id=GROUP, members=seats, leader=first.node.id)
     return [

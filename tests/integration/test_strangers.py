@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from itertools import permutations
 from pathlib import Path
@@ -16,6 +17,7 @@ from peer.codecs import codec_of, encode
 from peer.exchange.parts import VALUES
 from peer.merge import Contribution, merge
 from peer.robust import robust_mean
+from swarm.identity import server_certificate
 from swarm.sections import Local
 from tests.exchange_peer import tensors
 from tests.harness import Event, Program, digests, exchange_peers
@@ -46,8 +48,11 @@ def swarm(liars: list[dict[str, Any]], **settings: Any) -> list[Program]:
         assert sorted(found) == list(range(1, ROUNDS + 1))
         assert all(len(kinds) == 1 for kinds in found.values()), found
         for one, liar in zip(lying, liars, strict=True):
-            if "lie" in liar:
+            if {"lie", "lends"} & liar.keys():
                 one.wait_for(was_refused, 15)
+            elif "sends" not in liar:
+                one.wait_for(lambda event: event["event"] == "applied" and event["round"] == ROUNDS, 15)
+                assert all(len(kinds) == 1 for kinds in digests([*honest, one]).values())
         return honest
 
 
@@ -111,6 +116,58 @@ def test_who_lies_in_local_mode_sits_out_and_the_others_go_on(lie: str) -> None:
 def test_bad_updates_of_local_mode_are_left_out_by_everybody(sends: str) -> None:
     honest = swarm([{"sends": sends}, {"sends": sends}], local=LOCAL.codec)
     assert_made_of_the_honest(honest, merged)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> str:
+    server_certificate(tmp_path)
+    return str(tmp_path)
+
+
+def of_the_liar(honest: list[Program]) -> list[int]:
+    """How many samples of each round were not the honest members'."""
+    rounds = [
+        [event for one in honest for event in one.every("applied") if event["round"] == r + 1] for r in range(ROUNDS)
+    ]
+    return [events[0]["samples"] - sum(event["own"] for event in events) for events in rounds]
+
+
+@pytest.mark.parametrize("lends", ["half", "once"])
+@pytest.mark.parametrize("way", [{}, {"clipped": True}, {"local": LOCAL.codec}], ids=["mean", "clipped", "local"])
+def test_who_shows_less_than_it_claims_or_the_same_again_is_left_out(
+    way: dict[str, Any], lends: str, authority: str
+) -> None:
+    counted = of_the_liar(swarm([{"lends": lends}], **way, authority=authority))
+    if lends == "half":
+        assert counted == [0] * ROUNDS
+    else:
+        assert 0 < max(counted) == sum(counted)  # the first time is no second
+
+
+@pytest.mark.parametrize(
+    ("way", "reference"),
+    [({"clipped": True}, clipped_mean), ({"local": LOCAL.codec}, merged)],
+    ids=["clipped", "local"],
+)
+def test_who_is_on_probation_takes_part_and_changes_no_bit(
+    way: dict[str, Any], reference: Callable[[Sequence[Sent]], str], authority: str
+) -> None:
+    honest = swarm([{"share": 0.0}, {"share": 0.0}], **way, authority=authority)
+    assert_made_of_the_honest(honest, reference)
+
+
+def test_who_is_on_probation_weighs_nothing_in_the_plain_mean(authority: str) -> None:
+    honest = swarm([{"share": 0.0, "sends": "large"}], authority=authority)
+    assert [event["members"] for event in honest[0].every("applied")] == [5] * ROUNDS
+    assert all(event["norm"] < 2 * math.sqrt(SIZE) for event in honest[0].every("applied"))
+
+
+def test_where_all_are_on_probation_no_round_is_made_and_that_is_said(authority: str) -> None:
+    with exchange_peers(rounds=1, await_others=1, target=20, grace=1.0, share=0.0, authority=authority) as peers:
+        both = [peers.start(), peers.start()]
+        told = both[1].wait_for(lambda event: event["event"] == "not_applied", 30)
+        assert "0 of 20 samples, without those on probation" in told["why"]
+        assert not both[0].every("applied")
 
 
 def test_a_whole_swarm_trains_with_clipping_and_signs_by_its_supervisors(tmp_path: Path) -> None:

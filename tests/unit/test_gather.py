@@ -13,6 +13,7 @@ from peer.exchange.average import Average
 from peer.exchange.base import Update
 from peer.exchange.carrier import Carrier
 from peer.exchange.gather import Gather
+from peer.exchange.ways import alike
 from swarm.proto import exchange_pb2 as pb
 from swarm.sections import Local
 from tests.strangers import DIGEST, FakeNode, Wire
@@ -25,7 +26,7 @@ async def gathered(sends: list[str], size: int, patience: float = 5.0) -> list[A
     wire, members, ways = Wire(), [], []
     for number, kind in enumerate(sends):
         node, carrier = FakeNode(f"m{number}".encode(), wire), Carrier()
-        way = Gather(node, carrier, Local(codec="sparse"), patience)  # type: ignore[arg-type]
+        way = Gather(node, carrier, Local(codec="sparse"), patience, alike)  # type: ignore[arg-type]
         update = Update(0, DIGEST, 8, {"w": SENT[kind or "honest"](size)})
         parcel = way.parcel(update)
         if kind:

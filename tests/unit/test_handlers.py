@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from peer.exchange.handlers import RULES, Bucket, Handlers, Rule, oversize
 from peer.exchange.refusals import RefusedCallError
 from peer.exchange.roll import Roll
+from peer.leases import MOST
+from swarm.lent import LARGEST
 from swarm.proto import exchange_pb2 as pb
 from tests.harness import ROOT
 from tests.rpcs import handlers_of_ours
@@ -54,7 +56,7 @@ def test_nobody_calls_more_often_than_its_rule_says(pauses: list[float], a_secon
 OVERSIZE = [
     ("Servicer.rpc_ready", pb.ReadyRequest(made_by=["m"] * 2000)),
     ("Servicer.rpc_ready", pb.ReadyRequest(member="m" * 100)),
-    ("Servicer.rpc_ready", pb.ReadyRequest(seal=bytes(1000))),
+    ("Servicer.rpc_ready", pb.ReadyRequest(seal=bytes(9000))),
     ("Servicer.rpc_commit", pb.CommitRequest(why="w" * 5000)),
     ("Servicer.rpc_commit", pb.CommitRequest(complaints=[pb.Complaint()] * 2000)),
     ("Servicer.rpc_commit", pb.CommitRequest(complaints=[pb.Complaint(why="w" * 600_000)])),
@@ -72,6 +74,13 @@ OVERSIZE = [
 def test_what_is_too_large_is_refused_by_name(name: str, message: Any) -> None:
     assert "more than" in oversize(RULES[name], message)
     assert oversize(RULES[name], type(message)()) == ""
+
+
+def test_a_seal_with_the_most_and_longest_words_on_leases_fits() -> None:
+    use = pb.Use(lent=bytes(LARGEST), samples=(1 << 64) - 1)
+    seal = pb.Seal(public_key=bytes(32), nonce=bytes(16), signature=bytes(64), uses=[use] * MOST)
+    said = pb.ReadyRequest(seal=seal.SerializeToString(), made_by=["0" * 19] * 1024)
+    assert oversize(RULES["Servicer.rpc_ready"], said) == ""
 
 
 class P2P:

@@ -15,7 +15,7 @@ from coordinator import decisions as d
 from coordinator import invariants
 from coordinator.invariants import Found, Named
 from coordinator.ledger import Entry, Return
-from coordinator.records import Filed, Metrics
+from coordinator.records import Filed, Metrics, Trust
 from coordinator.rounds import Poll
 from coordinator.state import State
 from swarm.checks import Check, Level, failed
@@ -154,6 +154,10 @@ def a_round_too_many(state: State, entries: list[Entry]) -> tuple[State, list[En
     return replace(state, votes=state.votes.set(40, vote)), entries
 
 
+def more_clean_checks_than_were_made(state: State, entries: list[Entry]) -> tuple[State, list[Entry]]:
+    return replace(state, trust=Map({"m0": Trust("m0", clean=3, made=2)})), entries
+
+
 DAMAGES: list[tuple[Broken, str, str]] = [
     (counted_twice, "positions", "are counted in round"),
     (a_lost_entry, "credit", "but the ledger says"),
@@ -170,6 +174,7 @@ DAMAGES: list[tuple[Broken, str, str]] = [
     (two_leases_of_one_number, "leases", "2 leases have the number"),
     (too_much_credit, "credit", "but the ledger says"),
     (a_round_too_many, "rounds", "rounds that this run does not have: 40"),
+    (more_clean_checks_than_were_made, "standing", "m0: 3 of 2 checks clean"),
 ]
 
 

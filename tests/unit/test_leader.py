@@ -102,3 +102,34 @@ def test_a_group_does_not_wait_for_a_member_whose_machine_takes_no_calls() -> No
 
 async def _said(answer: bool) -> bool:
     return answer
+
+
+class Weighing(Leader):
+    """Whose seal says "light" is on probation."""
+
+    def _share(self, seal: bytes) -> float:
+        return 0.0 if seal == b"light" else 1.0
+
+
+def test_what_weighs_nothing_does_not_close_the_round_once_that_is_known() -> None:
+    now = [1.0]
+
+    async def play() -> tuple[pb.SwarmView, list[pb.Group], pb.SwarmView, pb.SwarmView]:
+        members = [Member(1.0, OWN), Member(2.0, OTHER)]
+        leader = Weighing(OWN, Rules(SampleTarget(8), grace=5.0, patience=60.0), lambda: members, lambda: now[0])
+        leader.progress(OTHER, pb.Progress(samples=7))
+        before = leader.progress(OWN, pb.Progress(samples=1))
+        light = pb.ReadyRequest(samples=7, digest="same", seal=b"light")
+        words = (leader.ready(OWN, pb.ReadyRequest(samples=1, digest="same")), leader.ready(OTHER, light))
+        groups = list(await asyncio.wait_for(asyncio.gather(*words), 1.0))
+        leader.progress(OTHER, pb.Progress(samples=70))
+        after = leader.progress(OWN, pb.Progress(samples=2))
+        now[0] += 61  # it may be trusted by now
+        return before, groups, after, leader.progress(OWN, pb.Progress(samples=2))
+
+    before, groups, after, later = asyncio.run(play())
+    assert before.phase == pb.CLOSING
+    assert {group.verdict for group in groups} == {pb.RETRY}
+    assert all("1 of 8 samples, without those on probation" in group.why for group in groups)
+    assert (after.phase, after.samples) == (pb.OPEN, 2)
+    assert later.phase == pb.CLOSING

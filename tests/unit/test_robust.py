@@ -94,3 +94,14 @@ def test_when_everybody_is_refused_nothing_is_left() -> None:
 
 def test_norms_are_exact_where_they_can_be() -> None:
     assert row_norms(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist() == [5.0, 0.0]
+
+
+@pytest.mark.parametrize("size", [1.0, 1e6, np.nan])
+def test_who_weighs_nothing_changes_no_bit_however_many_they_are(size: float) -> None:
+    draw = np.random.default_rng(5)
+    honest = draw.standard_normal((4, 300)).astype(np.float32).astype(np.float64)
+    crowd = (size * draw.standard_normal((9, 300))).astype(np.float32).astype(np.float64)
+    alone, _ = robust_mean(honest, [8, 9, 10, 8])
+    found, refused = robust_mean(np.concatenate([crowd, honest]), [64] * 9 + [8, 9, 10, 8], [0.0] * 9 + [1.0] * 4)
+    assert np.array_equal(found, alone)
+    assert set(refused) == (set() if size == 1.0 else set(range(9)))

@@ -268,3 +268,11 @@ def test_the_senior_reachable_member_leads() -> None:
 def test_the_members_take_turns_to_evaluate_but_the_leader_only_alone() -> None:
     assert [evaluator_of([C, A, B], A, round_) for round_ in range(3)] == [B, C, B]
     assert evaluator_of([A], A, 7) == A
+
+
+def test_samples_on_probation_end_no_round() -> None:
+    words = {A: ready(), B: replace(ready(samples=400), light=True)}
+    assert group(words) == Reopen(
+        "the ready peers have 40 of 80 samples, without those on probation; the round goes on"
+    )
+    assert isinstance(group({**words, C: ready()}), Form)

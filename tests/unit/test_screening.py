@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,36 @@ def test_it_is_left_out_and_nothing_else_changes(kind: str) -> None:
     assert why in found.refused[5]
     assert alone.refused == {}
     assert all(np.array_equal(found.update[name], alone.update[name]) for name in SHAPES)
+
+
+@pytest.mark.parametrize("kind", [*LIES, "honest"])
+def test_who_weighs_nothing_is_looked_at_and_changes_no_bit_however_many_they_are(kind: str) -> None:
+    """Nor are they a measure for others: they are the majority here."""
+    good = [sent(honest(seed)) for seed in range(4)]
+    alone = merge(SPARSE, good, SHAPES, 1.0)
+    crowd = [replace(sent(LIES[kind][0] if kind in LIES else honest(20 + n), 8 + 90 * n), share=0.0) for n in range(7)]
+    found = merge(SPARSE, [*crowd, *good], SHAPES, 1.0)
+    assert all(np.array_equal(found.update[name], alone.update[name]) for name in SHAPES)
+    assert not set(found.refused) & {7, 8, 9, 10}
+    assert set(found.refused) == (set() if kind == "honest" else set(range(7)))
+
+
+def test_a_copy_is_that_of_who_weighs_less() -> None:
+    good = [sent(honest(seed)) for seed in range(3)]
+    found = merge(SPARSE, [replace(good[1], share=0.0), *good], SHAPES, 1.0)
+    assert list(found.refused) == [0]
+
+
+def test_a_share_is_a_part_of_the_weight() -> None:
+    one, other = sent(honest(1)), sent(honest(2), samples=8)
+    half = merge(SPARSE, [replace(one, samples=16, share=0.5), other], SHAPES, 0.0)
+    even = merge(SPARSE, [replace(one, samples=8), other], SHAPES, 0.0)
+    assert all(np.array_equal(half.update[name], even.update[name]) for name in SHAPES)
+
+
+def test_where_nobody_weighs_there_is_no_update() -> None:
+    with pytest.raises(CorruptError):
+        merge(SPARSE, [replace(sent(honest(seed)), share=0.0) for seed in range(3)], SHAPES, 1.0)
 
 
 @pytest.mark.parametrize("size", [0, 1, -1])

@@ -30,9 +30,11 @@ STATUS = pb.Status(
     round=41,
     total_rounds=200,
     members=[
-        pb.Member(name="anna", live=True, phase="training", round=41, samples_in_round=24, samples_per_second=25.31),
-        pb.Member(name="bob", live=True, phase="waiting", why="12 samples of 64 are missing", round=41),
-        pb.Member(name="carl", live=True, phase="training", round=40, samples_in_round=7),
+        pb.Member(
+            name="anna", share=1, live=True, phase="training", round=41, samples_in_round=24, samples_per_second=25.31
+        ),
+        pb.Member(name="bob", share=1, live=True, phase="waiting", why="12 samples of 64 are missing", round=41),
+        pb.Member(name="carl", share=1, live=True, phase="training", round=40, samples_in_round=7),
         pb.Member(name="dora", live=False, last_seen=1000.0),
     ],
     rounds=[pb.Round(round=40, loss=4.1, digest="c0ffee42aa", agreed=True), pb.Round(round=39, agreed=False)],
@@ -50,6 +52,27 @@ def test_the_status_says_what_each_member_does_and_why_it_waits() -> None:
     assert "c0ffee42 agreed" in text
     assert "DISAGREED" in text
     assert "dora left: no heartbeat" in text
+
+
+def test_the_status_says_what_members_weigh_and_when_nobody_does() -> None:
+    status = pb.Status()
+    status.CopyFrom(STATUS)
+    status.members[0].share, status.members[2].share = 0.25, 0.0
+    status.stuck = "all members that are here are on probation"
+    text = shown(status_view(status, 4600.0), 200)
+    assert "training, 24 samples, weighs 25%" in text
+    assert "training, 7 samples of round 40, on probation" in text
+    assert "stands still: all members that are here are on probation" in text
+    assert news(STATUS, status)[-1] == "The run stands still: all members that are here are on probation."
+    assert not any("stands still" in line for line in news(status, status))
+
+
+def test_the_screen_says_what_the_volunteers_samples_weigh_and_why() -> None:
+    view = View().after({"event": "standing", "share": 0.0, "probation": "on probation: 1 of 3 clean spot checks"})
+    assert "on probation: 1 of 3 clean spot checks" in shown(render(view), 120)
+    view = view.after({"event": "standing", "share": 0.5, "probation": ""})
+    assert "each sample weighs 50% of a full one" in shown(render(view), 120)
+    assert "Weight" not in shown(render(view.after({"event": "standing", "share": 1.0})))
 
 
 def test_the_status_shows_devices_and_the_newest_evaluation_next_to_the_first() -> None:

@@ -1,0 +1,134 @@
+"""How far a member's updates are trusted: probation, spot checks, and the part that its invite has. Pure.
+
+What is checked are statistics, so one bad answer proves nothing. The answers of each key, in all its seats, go through
+Wald's sequential test (1945, Annals of Mathematical Statistics 16(2), 117-186) between an honest member, which passes
+a check with `HONEST`, and a cheater, which passes with `CHEATER`. A key that the test condemns is on probation again;
+nobody is banned by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import log
+
+from coordinator import decisions as d
+from coordinator.records import IssuedInvite, Member, Trust
+from coordinator.state import State, Step
+from swarm.passes import Role
+
+HONEST, CHEATER = 0.95, 0.5  # how likely each is to pass a check: machines differ in their last bits, lines break
+FALSELY, MISSED = 0.001, 0.05  # how often an honest one may be condemned in a test, and a cheater be taken for honest
+CONDEMNED = log((1 - MISSED) / FALSELY)  # evidence from which on it is: after three bad answers in a row
+CLEARED = log(MISSED / (1 - FALSELY))  # evidence from which on a test ends well, and another begins
+HALF_LIFE = 7 * 86_400.0  # seconds in which evidence loses half of its weight: faults far apart are accidents
+AFTER_CONDEMNATION = 10  # clean checks in a row at least, as BOINC asks for before it checks a machine less often
+
+
+def of(state: State, key: str) -> Trust:
+    """What is known of a key, by the id of its first seat; nothing of a new one."""
+    return state.trust.get(key, Trust(key))
+
+
+def checked(state: State, key: str, passed: bool, why: str, now: float) -> Step:
+    """A spot check of one of the key's members ended; `why` says what was found wrong. The one entry for checks."""
+    before = of(state, key)
+    heard = replace(
+        before,
+        evidence=faded(before, now) + _says(passed),
+        clean=before.clean + 1 if passed else 0,
+        made=before.made + 1,
+        at=max(before.at, now),
+        why=before.why if passed else why,
+    )
+    after = _judged(heard, _needed(state, heard))
+    return _with(state, after, _sentence(before, after))
+
+
+def faded(trust: Trust, now: float) -> float:
+    """What is left of its evidence at `now`."""
+    return float(trust.evidence * 0.5 ** (max(0.0, now - trust.at) / HALF_LIFE))
+
+
+def _says(passed: bool) -> float:
+    """By how much one answer speaks for a cheater."""
+    return log(CHEATER / HONEST) if passed else log((1 - CHEATER) / (1 - HONEST))
+
+
+def _judged(trust: Trust, needed: int) -> Trust:
+    if trust.evidence >= CONDEMNED:
+        return replace(trust, evidence=0.0, clean=0, proven=False, condemned=trust.condemned + 1)
+    evidence = 0.0 if trust.evidence <= CLEARED else trust.evidence
+    return replace(trust, evidence=evidence, proven=trust.proven or 0 < needed <= trust.clean)
+
+
+def _needed(state: State, trust: Trust) -> int:
+    """Clean checks in a row that end its probation."""
+    return max(state.terms.probation_checks, AFTER_CONDEMNATION if trust.condemned else 0)
+
+
+def _sentence(before: Trust, after: Trust) -> str:
+    if after.condemned > before.condemned:
+        unless = ", but its maintainer trusts it" if after.trusted_by else " and is on probation again"
+        return f"{after.key} failed too many spot checks{unless}; the last one found: {after.why}."
+    if after.proven and not before.proven and after.made:
+        return f"The probation of {after.key} is over: {after.clean} spot checks in a row found nothing."
+    return ""
+
+
+def named(state: State, key: str, name: str, by: str, why: str) -> Step:
+    """A maintainer, with the invite of the id `by`, trusts the key or, with an empty `by`, no more; `name` is for
+    people.
+    """
+    before = of(state, key)
+    if (before.trusted_by, before.why) == (by, why or before.why):
+        return state, []
+    says = "trusts" if by else "trusts no more"
+    sentence = f"The maintainer {says} {name} ({key}){f': {why}' if why else ''}."
+    return _with(state, replace(before, trusted_by=by, why=why or before.why), sentence)
+
+
+def _with(state: State, trust: Trust, sentence: str) -> Step:
+    return replace(state, trust=state.trust.set(trust.key, trust)), [d.TrustChanged(trust, sentence)]
+
+
+def probation(state: State, member: Member) -> str:
+    """Why the member's updates weigh nothing yet, or again; empty when they weigh."""
+    trust = of(state, member.key)
+    invite = state.invites.get(member.invite)  # that of the coordinator's own machine is in no table: a maintainer's
+    needed = _needed(state, trust)
+    if trust.trusted_by or trust.proven or not needed or invite is None or invite.role is not Role.VOLUNTEER:
+        return ""
+    so_far = f"{trust.clean} of {needed} clean spot checks in a row so far"
+    return f"on probation again ({trust.why}): {so_far}" if trust.condemned else f"on probation: {so_far}"
+
+
+def share(state: State, member: Member) -> float:
+    """What each of the member's samples weighs, 0 to 1: an equal part of its invite's weight, where that is limited."""
+    if probation(state, member):
+        return 0.0
+    invite = state.invites.get(member.invite)
+    if invite is None or not invite.weight:
+        return 1.0
+    return min(1.0, invite.weight / max(1, _weighing(state, invite)))
+
+
+def no_lease(state: State, member: Member) -> str:
+    """Why the member would compute in vain now; empty when it would not."""
+    return stuck(state) if probation(state, member) else ""  # so only they take a look at all
+
+
+def stuck(state: State) -> str:
+    """Why no round can be made before the maintainer does something; empty when one can, or nobody is there."""
+    live = [member for member in state.members.values() if member.live]
+    if not live or any(not probation(state, member) for member in live):
+        return ""
+    return (
+        "all members that are here are on probation, so that no update weighs anything: trust one of them "
+        "(`swarm trust MEMBER`), or invite somebody whom you trust (`swarm invite new --role validator`)"
+    )
+
+
+def _weighing(state: State, invite: IssuedInvite) -> int:
+    """How many live members share the invite's weight."""
+    here = (member for member in state.members.values() if member.live and member.invite == invite.id)
+    return sum(not probation(state, member) for member in here)
