@@ -62,6 +62,15 @@ class Ban:
 
 
 @dataclass(frozen=True)
+class Trust:
+    """What spot checks said of a key: how many it passed in a row, and how many there were."""
+
+    key: str
+    clean: int = 0
+    made: int = 0
+
+
+@dataclass(frozen=True)
 class Quarantine:
     """A member's word that it dropped what it had computed on θ_round, and why. `fault` is one of those in
     `swarm.faults`; `in_a_row` counts it and those before, with hardly a round between them.

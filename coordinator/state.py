@@ -9,7 +9,7 @@ from immutables import Map
 
 from coordinator import decisions as d
 from coordinator.ledger import Ledger
-from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, RollBack, Terms
+from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, RollBack, Terms, Trust
 from coordinator.rounds import Poll
 from coordinator.tempo import Tempo
 
@@ -37,6 +37,7 @@ class State:
     evaluations: Mapping[int, Evaluation] = field(default_factory=dict)
     invites: Mapping[str, IssuedInvite] = field(default_factory=dict)
     bans: Mapping[str, Ban] = field(default_factory=dict)
+    trust: Map[str, Trust] = Map()
     barred: Mapping[str, float] = field(default_factory=dict)
     grants: Mapping[int, frozenset[str]] = field(default_factory=dict)
     rollbacks: tuple[RollBack, ...] = ()
