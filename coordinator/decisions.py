@@ -300,6 +300,22 @@ class EvaluationDropped:
 
 
 @dataclass(frozen=True)
+class SpotChecked:
+    """A checker looked at what a member did in a round; `passed` is None when nothing can be said."""
+
+    member: Member
+    checker: Member
+    round: int
+    passed: bool | None
+    why: str
+
+    def __str__(self) -> str:
+        ended = {True: "passed", False: "failed", None: "could not be finished"}[self.passed]
+        who = f"{self.member.name} ({self.member.id})"
+        return f"The spot check of {who} in round {self.round} by {self.checker.name} {ended}: {self.why}."
+
+
+@dataclass(frozen=True)
 class WentBack:
     """The ledger is again what it was before `back.round`; `undone` had been counted since."""
 
@@ -369,6 +385,7 @@ Decision = (
     | EvaluationKnown
     | EvaluationDenied
     | EvaluationDropped
+    | SpotChecked
     | WentBack
     | Quarantined
     | RolledBack

@@ -22,6 +22,7 @@ class Terms:
     keep_checkpoints: int = 3
     heartbeat_seconds: float = 5.0
     lease_seconds: float = 60.0
+    spot_checks: bool = False
 
     @property
     def patience_seconds(self) -> float:
@@ -68,6 +69,26 @@ class Trust:
     key: str
     clean: int = 0
     made: int = 0
+
+
+@dataclass(frozen=True)
+class SpotCheck:
+    """One member shall look at the work of another, in a round that began not before `since`; until `deadline` (Unix
+    seconds). `id` is drawn, and what is drawn for the check follows from it.
+    """
+
+    id: str
+    member: str
+    since: int
+    deadline: float
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a checker does: its open check, and the round in which it was last drawn whom it watches."""
+
+    drawn: int = -1
+    check: SpotCheck | None = None
 
 
 @dataclass(frozen=True)

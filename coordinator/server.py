@@ -220,6 +220,7 @@ def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs
         epoch_samples=artefacts.epoch_samples,
         keep_checkpoints=spec.checkpoint.keep,
         heartbeat_seconds=settings.heartbeat_seconds,
+        spot_checks=spec.training.mode == "local" and not spec.local.overlap,
     )
     begun = bool(store.load(terms).checkpoints)
     if not begun:

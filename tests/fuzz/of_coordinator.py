@@ -181,6 +181,8 @@ def requests() -> dict[str, tuple[Message, ...]]:
         "RecallLeases": (_member(pb.RecallLeasesRequest(leases=[recalled])),),
         "GetLedger": (pb.GetLedgerRequest(run=RUN), pb.GetLedgerRequest(run=RUN, from_round=1, to_round=2)),
         "ReportEvaluation": (_member(pb.ReportEvaluationRequest(evaluation=measured)),),
+        "GetCheck": (_member(pb.GetCheckRequest(check="c", round=1)),),
+        "ReportCheck": (_member(pb.ReportCheckRequest(check="c", round=1, outcome="passed", why="w")),),
         "ListCheckpoints": (pb.ListCheckpointsRequest(run=RUN),),
         "OfferCheckpoint": (_member(pb.OfferCheckpointRequest(checkpoint=said)),),
         "Upload": (_member(pb.UploadChunk(sha256=said.sha256, data=data)),),
