@@ -13,6 +13,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from peer.merge import Contribution
+
 
 class Phase(Enum):
     """What a peer should do now, by the leader's word."""
@@ -55,7 +57,7 @@ class Applied:
 
     `mean` is the group's mean (local mode: the combined update, `peer.combine`), `norm` its global L2 norm as the
     leader measured it. In local mode `taken` is what of this peer's own update is in it, and `lost` is what averaging
-    lost of adapters (`peer.factors.lost`).
+    lost of adapters (`peer.factors.lost`), `sent` what each member sent that is in it.
     """
 
     mean: dict[str, Tensor]
@@ -66,6 +68,7 @@ class Applied:
     bytes_received: int = 0
     taken: dict[str, Tensor] = field(default_factory=dict)
     lost: float = 0.0
+    sent: dict[str, Contribution] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,120 @@
+"""Another member's round, done again by a checker in small steps between which its own rounds go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from peer.codecs import Floats, codec_of
+from peer.data import Samples
+from peer.local_mode import LocalLearner, Start
+from peer.merge import Contribution, understood
+from peer.spotcheck import LARGEST, Verdict, by_loss, by_recomputation
+from swarm.ranges import Range, total
+
+Load = Callable[[Range], Samples]
+Steps = Generator[None, None, Verdict]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The positions that were counted for the member, in its order, and as many others."""
+
+    own: Sequence[Range]
+    control: Sequence[Range]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a checker keeps of a round: where it began, what the member sent, and of how many samples it said it was."""
+
+    start: Start
+    sent: dict[str, Floats]
+    samples: int
+
+    @classmethod
+    def of(cls, learner: LocalLearner, sent: Contribution) -> Kept:
+        """Of the round that the learner is about to end."""
+        shapes = {name: tuple(values.shape) for name, values in learner.parameters.items()}
+        return cls(learner.start(), understood(codec_of(learner.spec.local), sent.payload, shapes), sent.samples)
+
+
+def examined(learner: LocalLearner, kept: Kept, subject: Subject, load: Load) -> Steps:
+    """Each step leaves the model as it was. The learner must have begun nothing in its round."""
+    if (counted := total(subject.own)) < kept.samples:
+        return Verdict(False, f"it said that it sent an update of {kept.samples} samples, and {counted} were counted")
+    if not subject.control:
+        return Verdict(None, "the data is too small for others to compare with")
+    size = sum(parameter.numel() for parameter in learner.parameters.values())
+    return (yield from (recomputed if size <= LARGEST else compared)(learner, kept, subject, load))
+
+
+def recomputed(learner: LocalLearner, kept: Kept, subject: Subject, load: Load) -> Steps:
+    """The round again, on the member's samples and on others."""
+    own = yield from _moved(learner, kept.start, subject.own, load)
+    control = yield from _moved(learner, kept.start, subject.control, load)
+    return by_recomputation(kept.sent, own, control)
+
+
+def compared(learner: LocalLearner, kept: Kept, subject: Subject, load: Load) -> Steps:
+    """What the update does to the loss of the member's samples and of others."""
+    before = {name: kept.start.theta(name) for name in learner.parameters}
+    after = {name: values - torch.from_numpy(kept.sent[name]) for name, values in before.items()}
+    gains: list[list[float]] = [[], []]
+    for place, positions in enumerate((subject.own, subject.control)):
+        for samples in _batches(learner, positions, load):
+            with learner.aside():
+                losses = [_loss(learner, values, samples) for values in (before, after)]
+            gains[place].append((losses[0] - losses[1]) / len(samples))
+            yield
+    return by_loss(*gains)
+
+
+def _moved(
+    learner: LocalLearner, start: Start, positions: Sequence[Range], load: Load
+) -> Generator[None, None, dict[str, Floats]]:
+    """How far θ moves from the start on those samples."""
+    with learner.aside():
+        twin = learner.twin(start)
+        here = twin.place()
+    for samples in _batches(learner, positions, load):
+        with learner.aside():
+            twin.put(here)
+            for part in samples.split(learner.gradients.micro_batch):
+                twin.learn(part)
+            here = twin.place()
+        yield
+    with learner.aside():
+        twin.put(here)
+        return {name: values.numpy() for name, values in twin.update(0).tensors.items()}
+
+
+def _loss(learner: LocalLearner, values: dict[str, Tensor], samples: Samples) -> float:
+    learner.put(values)
+    return sum(learner.gradients.loss(part) for part in samples.split(learner.gradients.micro_batch))
+
+
+def _batches(learner: LocalLearner, positions: Sequence[Range], load: Load) -> Iterator[Samples]:
+    """The samples of each inner step; of no more steps than a round has."""
+    local = learner.spec.local
+    for batch in islice(_cut(positions, local.batch_size), local.steps):
+        yield Samples.cat([load(part) for part in batch])
+
+
+def _cut(positions: Sequence[Range], size: int) -> Iterator[list[Range]]:
+    """The positions in their order, `size` at once."""
+    batch: list[Range] = []
+    for part in positions:
+        left = part
+        while left:
+            taken = Range(left.start, min(left.stop, left.start + size - total(batch)))
+            batch, left = [*batch, taken], Range(taken.stop, left.stop)
+            if total(batch) == size:
+                yield batch
+                batch = []
+    if batch:
+        yield batch
