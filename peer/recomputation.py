@@ -55,29 +55,22 @@ def examined(learner: LocalLearner, kept: Kept, subject: Subject, load: Load) ->
 
 def recomputed(learner: LocalLearner, kept: Kept, subject: Subject, load: Load) -> Steps:
     """The round again, on the member's samples and on others."""
-    own = yield from _moved(learner, kept.start, subject.own, load)
-    control = yield from _moved(learner, kept.start, subject.control, load)
+    own = yield from moved(learner, kept.start, subject.own, load)
+    control = yield from moved(learner, kept.start, subject.control, load)
     return by_recomputation(kept.sent, own, control)
 
 
 def compared(learner: LocalLearner, kept: Kept, subject: Subject, load: Load) -> Steps:
     """What the update does to the loss of the member's samples and of others."""
-    before = {name: kept.start.theta(name) for name in learner.parameters}
-    after = {name: values - torch.from_numpy(kept.sent[name]) for name, values in before.items()}
-    gains: list[list[float]] = [[], []]
-    for place, positions in enumerate((subject.own, subject.control)):
-        for samples in _batches(learner, positions, load):
-            with learner.aside():
-                losses = [_loss(learner, values, samples) for values in (before, after)]
-            gains[place].append((losses[0] - losses[1]) / len(samples))
-            yield
-    return by_loss(*gains)
+    own = yield from gains(learner, kept, subject.own, load)
+    control = yield from gains(learner, kept, subject.control, load)
+    return by_loss(own, control)
 
 
-def _moved(
+def moved(
     learner: LocalLearner, start: Start, positions: Sequence[Range], load: Load
 ) -> Generator[None, None, dict[str, Floats]]:
-    """How far θ moves from the start on those samples."""
+    """How far θ moves from the start on those samples, by tensor."""
     with learner.aside():
         twin = learner.twin(start)
         here = twin.place()
@@ -91,6 +84,21 @@ def _moved(
     with learner.aside():
         twin.put(here)
         return {name: values.numpy() for name, values in twin.update(0).tensors.items()}
+
+
+def gains(
+    learner: LocalLearner, kept: Kept, positions: Sequence[Range], load: Load
+) -> Generator[None, None, list[float]]:
+    """By how much the update lowers the loss of each batch of those samples, nats per sample."""
+    before = {name: kept.start.theta(name) for name in learner.parameters}
+    after = {name: values - torch.from_numpy(kept.sent[name]) for name, values in before.items()}
+    found = []
+    for samples in _batches(learner, positions, load):
+        with learner.aside():
+            losses = [_loss(learner, values, samples) for values in (before, after)]
+        found.append((losses[0] - losses[1]) / len(samples))
+        yield
+    return found
 
 
 def _loss(learner: LocalLearner, values: dict[str, Tensor], samples: Samples) -> float:

@@ -87,7 +87,7 @@ def test_the_first_round_of_a_member_is_done_again_to_the_last_bit(tmp_path: Pat
     member, own = learner(tmp_path, SPARSE), learner(tmp_path, SPARSE)
     learn(member, OWN[0].start, SIZE)
     start = own.start()
-    steps = recomputation._moved(own, start, OWN, load)
+    steps = recomputation.moved(own, start, OWN, load)
     moved = verdict(steps)[0]  # type: ignore[arg-type]
     for name, tensor in member.update(SIZE).tensors.items():
         assert np.array_equal(moved[name], tensor.numpy()), name  # type: ignore[index]
@@ -263,6 +263,6 @@ def test_a_micro_batch_smaller_than_a_step_changes_nothing_but_bits(tmp_path: Pa
     own = learner(tmp_path, SPARSE)
     start, small = own.start(), learner(tmp_path, SPARSE)
     small.gradients.micro_batch = 1
-    one, other = (verdict(recomputation._moved(who, start, OWN, load))[0] for who in (own, small))  # type: ignore[arg-type]
+    one, other = (verdict(recomputation.moved(who, start, OWN, load))[0] for who in (own, small))  # type: ignore[arg-type]
     for name in own.parameters:
         assert torch.allclose(torch.from_numpy(one[name]), torch.from_numpy(other[name]), atol=1e-4)  # type: ignore[index]
