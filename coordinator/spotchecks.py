@@ -17,7 +17,7 @@ from coordinator import trust
 from coordinator.ledger import number_of
 from coordinator.records import Member, SpotCheck, Watch
 from coordinator.state import State, Step
-from swarm.errors import RefusedError
+from swarm.errors import NotFoundError
 from swarm.passes import Role
 from swarm.ranges import Range, among, gaps, merge, total
 
@@ -26,6 +26,7 @@ RARELY = 10
 RUNS_OUT = 3600.0  # seconds for a round to come, and to be computed again
 _CHECKERS = (Role.VALIDATOR, Role.MAINTAINER)
 _CLOSED = "There is no such spot check for this member, or its time is over."
+_AGAIN = "Another one may come with a heartbeat."
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,10 @@ def wanted(state: State, checker_id: str) -> SpotCheck | None:
 
 
 def subject(state: State, checker_id: str, check_id: str, round_: int, now: float) -> Subject:
-    """What is to be computed again of the round. Raises RefusedError when the check is none of this checker's."""
+    """What is to be computed again of the round. Raises NotFoundError when the check is none of this checker's."""
     check = _open(state, checker_id, check_id, now)
     if check is None or round_ < check.since:
-        raise RefusedError(_CLOSED, "Another one may come with a heartbeat.")
+        raise NotFoundError(_CLOSED, _AGAIN)
     own = counted(state, check.member, round_)
     if not own:
         return Subject(why="nothing was counted for the member in that round so far")
@@ -86,9 +87,10 @@ def judged(state: State, event: e.Checked, now: float) -> Step:
     """The end of a check, told once by who was asked for it."""
     check = _open(state, event.member, event.check, now)
     if check is None or event.round < check.since:
-        return state, [d.Refused(_CLOSED, "Another one may come with a heartbeat.")]
+        return state, [d.Refused(_CLOSED, _AGAIN, NotFoundError.code)]
     if event.passed is not None and not counted(state, check.member, event.round):
-        return state, [d.Refused("Nothing was counted for the member in that round.", "Give the check up.")]
+        why = "Nothing was counted for the watched member in that round."
+        return state, [d.Refused(why, "Give the check up.", NotFoundError.code)]
     watch = replace(state.watches[event.member], check=None)
     state = replace(state, watches=state.watches.set(event.member, watch))
     member, checker = state.members[check.member], state.members[event.member]

@@ -23,7 +23,7 @@ from peer.local_mode import LocalLearner
 from peer.merge import Contribution
 from peer.recomputation import Kept, Subject, examined
 from peer.spotcheck import MARGIN, Verdict, by_loss, by_recomputation, likeness
-from swarm.errors import RefusedError, UnreachableError
+from swarm.errors import NotFoundError, UnreachableError
 from swarm.ranges import Range, total
 from tests.local_swarm import TOKENS, exchange, learn, learner, theta
 
@@ -251,7 +251,7 @@ def test_a_round_from_before_the_order_is_not_kept(tmp_path: Path) -> None:
 
 def test_one_that_is_over_is_given_up(tmp_path: Path) -> None:
     own = learner(tmp_path, SPARSE)
-    office = Office(RefusedError("over"))
+    office = Office(NotFoundError("over"))
     one = office.checker()
     one.told("c1", "anna", 0)
     one.keep(own, applied(learner(tmp_path, SPARSE)))

@@ -18,7 +18,7 @@ from coordinator.records import IssuedInvite, Member, Metrics, Pulse, RoundRepor
 from coordinator.spotchecks import RARELY, RUNS_OUT, TRUSTED, control, rate
 from coordinator.state import State
 from coordinator.tick import tick
-from swarm.errors import RefusedError
+from swarm.errors import NotFoundError
 from swarm.identity import member_id
 from swarm.passes import Role
 from swarm.ranges import Range, total
@@ -189,7 +189,7 @@ def test_a_round_from_before_the_check_is_none_of_it() -> None:
     check = watching(state)
     assert check
     assert check.since == 1
-    with pytest.raises(RefusedError):
+    with pytest.raises(NotFoundError):
         spotchecks.subject(state, IDS["vera"], check.id, 0, NOW)
     _, [refused] = run(state, told(state, "vera", round_=0))
     assert isinstance(refused, d.Refused)
