@@ -18,11 +18,18 @@ from peer import recomputation
 from peer.checker import Checker
 from peer.codecs import codec_of, encode
 from peer.data import Samples
-from peer.exchange.base import Applied
+from peer.exchange.average import merged
+from peer.exchange.base import Applied, Phase, Result, Update, View
+from peer.exchange.solo import SoloExchange
+from peer.feed import Batch
+from peer.leases import LeasedRange
 from peer.local_mode import LocalLearner
 from peer.merge import Contribution
+from peer.modes import closing_of
 from peer.recomputation import Kept, Subject, examined
 from peer.spotcheck import MARGIN, Verdict, by_loss, by_recomputation, likeness
+from peer.training import train
+from peer.workbench import Peer, RoundDone
 from swarm.errors import NotFoundError, UnreachableError
 from swarm.ranges import Range, total
 from tests.local_swarm import TOKENS, exchange, learn, learner, theta
@@ -214,9 +221,8 @@ def applied(member: LocalLearner, name: str = "anna") -> Applied:
 
 
 def at_work(own: LocalLearner, one: Checker) -> None:
-    end = time.monotonic() + 10
-    while not one.busy and time.monotonic() < end:
-        time.sleep(0.01)
+    if one._watch:
+        one._watch.subject.result(10)
     while one.busy:
         one.step(own)
 
@@ -235,7 +241,7 @@ def test_one_round_is_kept_and_the_answer_told_once(tmp_path: Path, monkeypatch:
     one.told("c1", "anna", 0)  # with the next heartbeat
     at_work(own, one)
     one.keep(own, applied(member))
-    at_work(own, one) if one.busy else None
+    at_work(own, one)
     [(check, round_, found)] = office.heard
     assert (check, round_, found.passed) == ("c1", 0, True)
 
@@ -257,6 +263,67 @@ def test_one_that_is_over_is_given_up(tmp_path: Path) -> None:
     one.keep(own, applied(learner(tmp_path, SPARSE)))
     at_work(own, one)
     assert [found.passed for _, _, found in office.heard] == [None]
+
+
+class Pair(SoloExchange):
+    """The other member trains, too; a round closes at the seventh look of who has nothing more to do in it."""
+
+    def __init__(self, own: LocalLearner, other: LocalLearner) -> None:
+        super().__init__(closing_of(own.spec), own.spec.local)
+        self.own, self.other, self.looks = own, other, 0
+        self.samples: list[int] = []
+
+    def progress(self, round_: int, samples: int, samples_per_second: float, done: bool = False) -> View:
+        self.looks += done
+        time.sleep(0.02)  # so that a checker knows what to do when the next round begins
+        return View(Phase.CLOSING if done and self.looks % 7 == 0 else Phase.OPEN, round_, samples, 2, "")
+
+    def exchange(self, update: Update) -> Result:
+        self.samples.append(update.samples)
+        learn(self.other, OWN[0].start if not update.round else 160, SIZE)
+        found = sent_by(self.other)
+        shapes = {name: tuple(tensor.shape) for name, tensor in update.tensors.items()}
+        average = merged(codec_of(self.own.spec.local), [found], shapes, 1.0, found.payload)
+        result = Applied(average.mean, average.norm, SIZE, 2, taken=average.taken, sent={"anna": found})
+        self.other.apply(result)
+        return result
+
+
+class Script:
+    """The same samples for ever."""
+
+    why = ""
+
+    def take(self, count: int) -> Batch:
+        return Batch(LeasedRange("lease", Range(0, count)), Samples(TOKENS[:count]))
+
+
+class Log:
+    """See `peer.workbench.Listener`."""
+
+    def __init__(self) -> None:
+        self.phases: list[str] = []
+
+    def phase(self, phase: str, *_: Any) -> None:
+        self.phases.append(phase)
+
+    def round_done(self, _: RoundDone) -> None:
+        """Not looked at."""
+
+    def quarantined(self, *_: Any) -> None:
+        raise AssertionError
+
+
+def test_a_checker_takes_part_in_its_rounds_without_samples_until_it_is_done(tmp_path: Path) -> None:
+    own, other = learner(tmp_path, SPARSE), learner(tmp_path, SPARSE)
+    office = Office(Subject(OWN, CONTROL))
+    one, pair, log = office.checker(), Pair(own, other), Log()
+    one.told("c1", "anna", 0)
+    train(Peer(own, pair, Script(), log, tmp_path, lambda: None, checker=one))
+    assert [found.passed for _, _, found in office.heard] == [True]
+    assert pair.samples == [SIZE, 0, SIZE]
+    assert log.phases.count("checking") == 2 * own.spec.local.steps + 1
+    assert own.digest == other.digest
 
 
 def test_a_micro_batch_smaller_than_a_step_changes_nothing_but_bits(tmp_path: Path) -> None:
