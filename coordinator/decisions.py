@@ -19,6 +19,7 @@ from coordinator.records import (
     RollBack,
     RoundReport,
 )
+from coordinator.watches import SpotChecked
 from swarm.errors import RefusedError
 from swarm.ranges import total
 
@@ -297,22 +298,6 @@ class EvaluationDropped:
     def __str__(self) -> str:
         found = self.evaluation
         return f"The evaluation of round {found.round} by {found.evaluated_by} is used no more: {self.why}."
-
-
-@dataclass(frozen=True)
-class SpotChecked:
-    """A checker looked at what a member did in a round; `passed` is None when nothing can be said."""
-
-    member: Member
-    checker: Member
-    round: int
-    passed: bool | None
-    why: str
-
-    def __str__(self) -> str:
-        ended = {True: "passed", False: "failed", None: "could not be finished"}[self.passed]
-        who = f"{self.member.name} ({self.member.id})"
-        return f"The spot check of {who} in round {self.round} by {self.checker.name} {ended}: {self.why}."
 
 
 @dataclass(frozen=True)

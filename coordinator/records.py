@@ -72,26 +72,6 @@ class Trust:
 
 
 @dataclass(frozen=True)
-class SpotCheck:
-    """One member shall look at the work of another, in a round that began not before `since`; until `deadline` (Unix
-    seconds). `id` is drawn, and what is drawn for the check follows from it.
-    """
-
-    id: str
-    member: str
-    since: int
-    deadline: float
-
-
-@dataclass(frozen=True)
-class Watch:
-    """What a checker does: its open check, and the round in which it was last drawn whom it watches."""
-
-    drawn: int = -1
-    check: SpotCheck | None = None
-
-
-@dataclass(frozen=True)
 class Quarantine:
     """A member's word that it dropped what it had computed on θ_round, and why. `fault` is one of those in
     `swarm.faults`; `in_a_row` counts it and those before, with hardly a round between them.

@@ -15,8 +15,9 @@ from coordinator import decisions as d
 from coordinator import events as e
 from coordinator import trust
 from coordinator.ledger import number_of
-from coordinator.records import Member, SpotCheck, Watch
+from coordinator.records import Member
 from coordinator.state import State, Step
+from coordinator.watches import SpotCheck, SpotChecked, Watch
 from swarm.errors import NotFoundError
 from swarm.passes import Role
 from swarm.ranges import Range, among, gaps, merge, total
@@ -94,7 +95,7 @@ def judged(state: State, event: e.Checked, now: float) -> Step:
     watch = replace(state.watches[event.member], check=None)
     state = replace(state, watches=state.watches.set(event.member, watch))
     member, checker = state.members[check.member], state.members[event.member]
-    made: list[d.Decision] = [d.SpotChecked(member, checker, event.round, event.passed, event.why)]
+    made: list[d.Decision] = [SpotChecked(member, checker, event.round, event.passed, event.why)]
     if event.passed is None:
         return state, made
     state, more = trust.checked(state, member.key, event.passed, event.why, now)

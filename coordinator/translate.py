@@ -20,11 +20,11 @@ from coordinator.records import (
     Quarantine,
     Receipt,
     RoundReport,
-    SpotCheck,
     Standing,
 )
 from coordinator.rounds import RoundSummary
 from coordinator.spotchecks import Subject
+from coordinator.watches import SpotCheck
 from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import LAST, Range

@@ -23,9 +23,9 @@ from coordinator.blobs import Blobs
 from coordinator.engine import Engine
 from coordinator.gate import Gate
 from coordinator.handover import Lead
-from coordinator.records import SpotCheck, Watch
 from coordinator.servicer import Servicer
 from coordinator.store import open_store
+from coordinator.watches import SpotCheck, Watch
 from swarm import runspec
 from swarm.errors import SwarmError
 from swarm.identity import Identity, server_certificate

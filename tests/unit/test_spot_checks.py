@@ -14,10 +14,11 @@ from coordinator import events as e
 from coordinator import spotchecks, trust
 from coordinator.invites import hashed
 from coordinator.ledger import Claim
-from coordinator.records import IssuedInvite, Member, Metrics, Pulse, RoundReport, SpotCheck, Trust
+from coordinator.records import IssuedInvite, Member, Metrics, Pulse, RoundReport, Trust
 from coordinator.spotchecks import RARELY, RUNS_OUT, TRUSTED, control, rate
 from coordinator.state import State
 from coordinator.tick import tick
+from coordinator.watches import SpotCheck, SpotChecked
 from swarm.errors import NotFoundError
 from swarm.identity import member_id
 from swarm.passes import Role
@@ -146,7 +147,7 @@ def test_an_answer_is_filed_with_its_reason_and_counts_for_the_key(passed: bool,
     state, _ = run(swarm(), beat("vera"))
     state = trained(state, "anna")
     state, [made, *_] = run(state, told(state, "vera", passed))
-    assert isinstance(made, d.SpotChecked)
+    assert isinstance(made, SpotChecked)
     word = "passed" if passed else "failed"
     assert str(made) == f"The spot check of anna ({IDS['anna']}) in round 0 by vera {word}: as measured."
     assert (trust.of(state, IDS["anna"]).clean, trust.of(state, IDS["anna"]).made) == (clean, 1)
