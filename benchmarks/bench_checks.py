@@ -38,7 +38,7 @@ from peer.exchange.base import Applied
 from peer.local_mode import LocalLearner
 from peer.merge import Contribution, merge, understood
 from peer.recomputation import Kept, gains, moved
-from peer.spotcheck import MARGIN, likeness
+from peer.spotcheck import MARGIN, gain_of, likeness, score
 from swarm.ranges import Range
 from swarm.runspec import RunSpec
 
@@ -82,7 +82,7 @@ class Arena:
     rng: random.Random = field(default_factory=lambda: random.Random(0))
 
     def scores(self) -> Iterator[tuple[str, float, float]]:
-        """(kind, likeness beyond what is common, gain in standard errors) of every check."""
+        """(kind, score of both measures, of the losses alone) of every check."""
         learners = [self._learner() for _ in self.kinds]
         for round_ in range(self.spec.training.rounds):
             own = [self._share(round_, place) for place in range(len(learners))]
@@ -145,9 +145,8 @@ class Arena:
         kept, load = Kept.of(checker, sent), self.ground.batches.load
         others = control([own], self._epoch, self.rng)
         likely = likeness(kept.sent, *(_result(moved(checker, kept.start, part, load)) for part in ([own], others)))
-        mine, theirs = (np.array(_result(gains(checker, kept, part, load))) for part in ([own], others))
-        error = float(np.hypot(mine.std(), theirs.std())) / max(len(mine) - 1, 1) ** 0.5
-        return likely.beyond, float(mine.mean() - theirs.mean()) / max(error, 1e-12)
+        gain = gain_of(*(_result(gains(checker, kept, part, load)) for part in ([own], others)))
+        return score(gain, likely), score(gain, None)
 
     def _end_round(self, learners: Sequence[LocalLearner], sent: Sequence[Contribution], shapes: Shapes) -> None:
         local, codec = self.spec.local, codec_of(self.spec.local)
@@ -180,9 +179,9 @@ def decided(passes: Sequence[bool], rng: random.Random) -> tuple[bool, int]:
     raise AssertionError
 
 
-def row(scores: Sequence[float], margin: float) -> dict[str, Any]:
+def row(scores: Sequence[float]) -> dict[str, Any]:
     """What is written of one kind and one way of checking."""
-    passes, rng = [score >= margin for score in scores], random.Random(1)
+    passes, rng = [one >= MARGIN for one in scores], random.Random(1)
     ends = [decided(passes, rng) for _ in range(STORIES)]
     return {
         "checks": len(scores),
@@ -196,10 +195,10 @@ def row(scores: Sequence[float], margin: float) -> dict[str, Any]:
 def summary(found: Sequence[tuple[str, float, float]]) -> Mapping[str, Any]:
     """By way of checking and kind."""
     kinds = list(dict.fromkeys(kind for kind, *_ in found))
-    ways = {"recomputation": (1, MARGIN), "loss": (2, 0.0)}
+    ways = {"both measures": 1, "losses alone": 2}
     return {
-        way: {kind: row([one[place] for one in found if one[0] == kind], margin) for kind in kinds}  # type: ignore[misc]
-        for way, (place, margin) in ways.items()
+        way: {kind: row([one[place] for one in found if one[0] == kind]) for kind in kinds}  # type: ignore[misc]
+        for way, place in ways.items()
     }
 
 

@@ -13,7 +13,7 @@ from peer.codecs import Floats, codec_of
 from peer.data import Samples
 from peer.local_mode import LocalLearner, Start
 from peer.merge import Contribution, understood
-from peer.spotcheck import LARGEST, Verdict, by_loss, by_recomputation
+from peer.spotcheck import LARGEST, Likeness, Verdict, gain_of, judged, likeness
 from swarm.ranges import Range, total
 
 Load = Callable[[Range], Samples]
@@ -49,22 +49,21 @@ def examined(learner: LocalLearner, kept: Kept, subject: Subject, load: Load) ->
         return Verdict(False, f"it said that it sent an update of {kept.samples} samples, and {counted} were counted")
     if not subject.control:
         return Verdict(None, "the data is too small for others to compare with")
-    size = sum(parameter.numel() for parameter in learner.parameters.values())
-    return (yield from (recomputed if size <= LARGEST else compared)(learner, kept, subject, load))
-
-
-def recomputed(learner: LocalLearner, kept: Kept, subject: Subject, load: Load) -> Steps:
-    """The round again, on the member's samples and on others."""
-    own = yield from moved(learner, kept.start, subject.own, load)
-    control = yield from moved(learner, kept.start, subject.control, load)
-    return by_recomputation(kept.sent, own, control)
-
-
-def compared(learner: LocalLearner, kept: Kept, subject: Subject, load: Load) -> Steps:
-    """What the update does to the loss of the member's samples and of others."""
+    likely = (yield from _likeness(learner, kept, subject, load)) if _small(learner) else None
     own = yield from gains(learner, kept, subject.own, load)
     control = yield from gains(learner, kept, subject.control, load)
-    return by_loss(own, control)
+    return judged(gain_of(own, control), likely)
+
+
+def _small(learner: LocalLearner) -> bool:
+    return sum(parameter.numel() for parameter in learner.parameters.values()) <= LARGEST
+
+
+def _likeness(learner: LocalLearner, kept: Kept, subject: Subject, load: Load) -> Generator[None, None, Likeness]:
+    """The update beside the round done again on the member's samples and on others."""
+    own = yield from moved(learner, kept.start, subject.own, load)
+    control = yield from moved(learner, kept.start, subject.control, load)
+    return likeness(kept.sent, own, control)
 
 
 def moved(

@@ -1,12 +1,16 @@
 """What a spot check says of another member's update in a round of local mode. Pure.
 
-A checker does the round again from the same θ, on the member's samples and, as a control, on as many others. It knows
-neither the member's inner moments nor what had waited in its error feedback, so it gets another update in any case. But
-what the two recomputations do not have in common comes from the samples alone, and there the member's update must be
-like the first one: who trained on other samples, or did not train, is like both or like none. One such answer proves
-nothing; many do (`coordinator.trust`).
+A checker takes two measures, each on the member's samples and, as a control, on as many others:
 
-The rates at which honest and other members pass are in docs/results/checks.json (benchmarks/bench_checks.py).
+- It does the round again from the same θ. It knows neither the member's inner moments nor what had waited in its error
+  feedback, so it gets another update in any case. But what the two recomputations do not have in common comes from the
+  samples alone, and there the member's update must be like the first one.
+- It looks by how much the update lowers the loss. This takes forward passes only, so it is all that is done for a model
+  that is too large for the other.
+
+For who trained on other samples, or did not train, own samples and control are alike, so that both measures are as
+often below as above 0. One such answer proves nothing; many do (`coordinator.trust`). At which rates honest and other
+members pass is in docs/results/checks.json (benchmarks/bench_checks.py).
 """
 
 from __future__ import annotations
@@ -19,9 +23,11 @@ import numpy as np
 
 from peer.codecs import Floats
 
-MARGIN = 0.08  # of `Likeness.beyond`
-LOSS_MARGIN = 0.0  # in standard errors of the difference
-LARGEST = 135_000_000  # trained parameters, of which a round is done again; of more, losses are compared
+LARGEST = 135_000_000  # trained parameters, of which a round is done again
+MARGIN = 0.65  # the least score of an honest member
+# How far each measure strays for updates from other samples: one unit of a score.
+_BEYOND = 0.12  # of `Likeness.beyond`
+_ERRORS = 2.4  # of `Gain.errors`: more than one, because the update holds what its sender learned in earlier rounds
 
 Tensors = Mapping[str, Floats]
 
@@ -45,14 +51,35 @@ class Likeness:
     beyond: float
 
 
-def by_recomputation(sent: Tensors, own: Tensors, control: Tensors) -> Verdict:
-    """Compare what a member sent with the round done again on its own samples and on others."""
-    found = likeness(sent, own, control)
-    sentence = (
-        f"its update is {found.own:.2f} like one from its samples, {found.control:.2f} like one from others, and "
-        f"{found.beyond:.2f} beyond what these have in common (honest is {MARGIN:g} and more)"
-    )
-    return Verdict(found.beyond >= MARGIN, sentence)
+@dataclass(frozen=True)
+class Gain:
+    """By how much an update lowers the loss of the member's own samples and of others, nats per sample; `error` is the
+    standard error of the difference.
+    """
+
+    own: float
+    control: float
+    error: float
+
+    @property
+    def errors(self) -> float:
+        """The difference in standard errors; 0 without any."""
+        return (self.own - self.control) / self.error if self.error > 0 else 0.0
+
+
+def judged(gain: Gain, found: Likeness | None) -> Verdict:
+    """What both measures say together, or one alone."""
+    total = score(gain, found)
+    sentence = f"lowers the loss of its samples by {gain.own:.4f} and of others by {gain.control:.4f} nats per sample"
+    if found:
+        sentence += f", and is {found.beyond:.2f} like one from its samples beyond what others give as well"
+    return Verdict(total >= MARGIN, f"its update {sentence}: a score of {total:.2f}, honest is {MARGIN:g} and more")
+
+
+def score(gain: Gain, found: Likeness | None) -> float:
+    """The mean of the measures, in units of how far each strays for updates from other samples."""
+    measures = [gain.errors / _ERRORS, *([found.beyond / _BEYOND] if found else [])]
+    return sum(measures) / len(measures)
 
 
 def likeness(sent: Tensors, own: Tensors, control: Tensors) -> Likeness:
@@ -68,17 +95,14 @@ def likeness(sent: Tensors, own: Tensors, control: Tensors) -> Likeness:
     return Likeness(_cosine(products, what, mine), _cosine(products, what, other), beyond)
 
 
-def by_loss(own: Sequence[float], control: Sequence[float]) -> Verdict:
-    """Compare by how much a member's update lowers the loss of its own samples and of others: of each batch, in nats
-    per sample. For models that are too large to do a round again.
+def gain_of(own: Sequence[float], control: Sequence[float]) -> Gain:
+    """Of what each batch of the member's samples gained, and each of others, nats per sample. Where a loss is no number
+    nothing is said.
     """
+    if not np.isfinite([*own, *control]).all():
+        return Gain(0.0, 0.0, 0.0)
     error = math.sqrt(_variance(own) + _variance(control))
-    gain, other = float(np.mean(own)), float(np.mean(control))
-    sentence = (
-        f"its update lowers the loss of its samples by {gain:.4f}, of others by {other:.4f} nats per sample "
-        f"(standard error {error:.4f})"
-    )
-    return Verdict(gain - other > LOSS_MARGIN * error, sentence)
+    return Gain(float(np.mean(own)), float(np.mean(control)), error)
 
 
 def _variance(gains: Sequence[float]) -> float:

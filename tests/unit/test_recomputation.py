@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from peer.local_mode import LocalLearner
 from peer.merge import Contribution
 from peer.modes import closing_of
 from peer.recomputation import Kept, Subject, examined
-from peer.spotcheck import MARGIN, Verdict, by_loss, by_recomputation, likeness
+from peer.spotcheck import MARGIN, Gain, Likeness, Verdict, gain_of, judged, likeness
 from peer.training import train
 from peer.workbench import Peer, RoundDone
 from swarm.errors import NotFoundError, UnreachableError
@@ -116,7 +117,7 @@ def test_the_checkers_own_rounds_go_on_between_the_steps(tmp_path: Path) -> None
 
     among, steps = verdict(examined(own, kept, Subject(OWN, CONTROL), load), go_on)
     assert among == alone
-    assert steps == 2 * own.spec.local.steps
+    assert steps == 4 * own.spec.local.steps
     assert own.round == steps
 
 
@@ -124,7 +125,7 @@ def test_no_more_is_done_again_than_a_round_has(tmp_path: Path) -> None:
     own = learner(tmp_path, SPARSE)
     kept = Kept.of(own, sent_by(learner(tmp_path, SPARSE)))
     _, steps = verdict(examined(own, kept, Subject([Range(0, 240)], CONTROL), load))
-    assert steps == 2 * own.spec.local.steps
+    assert steps == 4 * own.spec.local.steps
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 30)), min_size=1, max_size=8), st.integers(1, 16))
@@ -144,6 +145,7 @@ def test_a_large_model_is_judged_by_losses(tmp_path: Path, monkeypatch: pytest.M
     found, _ = verdict(examined(own, kept, Subject(OWN, CONTROL), load))
     assert found.passed
     assert "lowers the loss of its samples" in found.why
+    assert "beyond" not in found.why
     assert all(np.array_equal(before[name], values) for name, values in theta(own).items())
 
 
@@ -160,7 +162,7 @@ def test_what_both_have_in_common_says_nothing() -> None:
     found = likeness({"w": 3 * shared + noise}, own, control)
     assert found.own > 0.85
     assert abs(found.beyond) < 0.05
-    assert not by_recomputation({"w": 3 * shared}, own, control).passed
+    assert abs(likeness({"w": 3 * shared}, own, control).beyond) < 0.05
     assert likeness({"w": 3 * shared + mine}, own, control).beyond > 0.5
 
 
@@ -172,15 +174,28 @@ def test_only_what_travelled_is_compared() -> None:
 
 
 @pytest.mark.parametrize("sent", [np.zeros((4, 4)), np.ones((4, 4))])
-def test_an_update_without_anything_of_its_own_fails(sent: np.ndarray) -> None:
+def test_an_update_without_anything_of_its_own_scores_nothing(sent: np.ndarray) -> None:
     same = {"w": np.ones((4, 4))}
-    assert by_recomputation({"w": sent}, same, same).passed is False
+    assert likeness({"w": sent}, same, same).beyond == pytest.approx(0.0)
 
 
-def test_losses_are_compared() -> None:
-    assert by_loss([0.3, 0.31, 0.32], [0.1, 0.12, 0.11]).passed
-    assert not by_loss([0.1, 0.12, 0.11], [0.3, 0.31, 0.32]).passed
-    assert not by_loss([0.1], [0.1]).passed
+def test_losses_are_compared_in_their_own_spread() -> None:
+    found = gain_of([0.3, 0.31, 0.32], [0.1, 0.12, 0.11])
+    assert found.errors > 10
+    assert gain_of([0.1, 0.12, 0.11], [0.3, 0.31, 0.32]).errors < -10
+    for nothing in (gain_of([0.1], [0.1]), gain_of([math.inf, 0.1], [0.1, 0.2]), gain_of([0.0, 0.0], [0.0, 0.0])):
+        assert nothing.errors == 0.0
+
+
+def test_both_measures_count_alike_and_one_alone_does_as_well() -> None:
+    good, bad = Gain(0.5, 0.1, 0.1), Gain(0.1, 0.1, 0.1)
+    like, unlike = Likeness(0.7, 0.6, 0.25), Likeness(0.6, 0.6, 0.0)
+    assert judged(good, like).passed
+    assert judged(good, None).passed
+    assert not judged(bad, None).passed
+    assert not judged(bad, unlike).passed
+    assert judged(bad, like).passed
+    assert not judged(Gain(0.1, 0.5, 0.1), like).passed
 
 
 # ── the edge ─────────────────────────────────────────────────────────────────────────────────────
@@ -266,7 +281,7 @@ def test_one_that_is_over_is_given_up(tmp_path: Path) -> None:
 
 
 class Pair(SoloExchange):
-    """The other member trains, too; a round closes at the seventh look of who has nothing more to do in it."""
+    """The other member trains, too; a round closes at the twelfth look of who has nothing more to do in it."""
 
     def __init__(self, own: LocalLearner, other: LocalLearner) -> None:
         super().__init__(closing_of(own.spec), own.spec.local)
@@ -276,7 +291,7 @@ class Pair(SoloExchange):
     def progress(self, round_: int, samples: int, samples_per_second: float, done: bool = False) -> View:
         self.looks += done
         time.sleep(0.02)  # so that a checker knows what to do when the next round begins
-        return View(Phase.CLOSING if done and self.looks % 7 == 0 else Phase.OPEN, round_, samples, 2, "")
+        return View(Phase.CLOSING if done and self.looks % 12 == 0 else Phase.OPEN, round_, samples, 2, "")
 
     def exchange(self, update: Update) -> Result:
         self.samples.append(update.samples)
@@ -322,7 +337,7 @@ def test_a_checker_takes_part_in_its_rounds_without_samples_until_it_is_done(tmp
     train(Peer(own, pair, Script(), log, tmp_path, lambda: None, checker=one))
     assert [found.passed for _, _, found in office.heard] == [True]
     assert pair.samples == [SIZE, 0, SIZE]
-    assert log.phases.count("checking") == 2 * own.spec.local.steps + 1
+    assert log.phases.count("checking") == 4 * own.spec.local.steps + 1
     assert own.digest == other.digest
 
 
