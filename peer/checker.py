@@ -87,6 +87,11 @@ class Checker:
         except StopIteration as end:
             self._end(watch, end.value)
 
+    def give_up(self, why: str) -> None:
+        """The one under way, if there is one: what this peer holds cannot be trusted."""
+        if self._watch:
+            self._end(self._watch, Verdict(None, why))
+
     def _begin(self, watch: Watch, learner: LocalLearner) -> Steps:
         subject = watch.subject.result()
         if subject is None:

@@ -23,15 +23,18 @@ from peer.exchange.average import merged
 from peer.exchange.base import Applied, Phase, Result, Update, View
 from peer.exchange.solo import SoloExchange
 from peer.feed import Batch
+from peer.health import Finding
 from peer.leases import LeasedRange
 from peer.local_mode import LocalLearner
 from peer.merge import Contribution
 from peer.modes import closing_of
 from peer.recomputation import Kept, Subject, examined
+from peer.recovery import quarantine
 from peer.spotcheck import MARGIN, Gain, Likeness, Verdict, gain_of, judged, likeness
 from peer.training import train
 from peer.workbench import Peer, RoundDone
 from swarm.errors import NotFoundError, UnreachableError
+from swarm.faults import Fault
 from swarm.ranges import Range, total
 from tests.local_swarm import TOKENS, exchange, learn, learner, theta
 
@@ -280,6 +283,21 @@ def test_one_that_is_over_is_given_up(tmp_path: Path) -> None:
     assert [found.passed for _, _, found in office.heard] == [None]
 
 
+def test_who_does_not_trust_itself_says_nothing_of_others(tmp_path: Path) -> None:
+    own, member = learner(tmp_path, SPARSE), learner(tmp_path, SPARSE)
+    learn(member, OWN[0].start, SIZE)
+    office = Office(Subject(OWN, CONTROL))
+    one, log = office.checker(), Log()
+    peer = Peer(own, Pair(own, member), Script(), log, tmp_path, lambda: None, checker=one)
+    one.told("c1", "anna", 0)
+    one.keep(own, applied(member))
+    quarantine(peer, Finding(Fault.DAMAGED_STATE, "a bit flipped"))
+    assert [found.passed for _, _, found in office.heard] == [None]
+    quarantine(peer, Finding(Fault.DAMAGED_STATE, "a bit flipped"))
+    assert len(office.heard) == 1
+    assert not one.busy
+
+
 class Pair(SoloExchange):
     """The other member trains, too; a round closes at the twelfth look of who has nothing more to do in it."""
 
@@ -326,7 +344,7 @@ class Log:
         """Not looked at."""
 
     def quarantined(self, *_: Any) -> None:
-        raise AssertionError
+        self.phases.append("quarantined")
 
 
 def test_a_checker_takes_part_in_its_rounds_without_samples_until_it_is_done(tmp_path: Path) -> None:
