@@ -13,7 +13,7 @@ from peer.codecs import Floats, codec_of
 from peer.data import Samples
 from peer.local_mode import LocalLearner, Start
 from peer.merge import Contribution, understood
-from peer.spotcheck import LARGEST, Likeness, Verdict, gain_of, judged, likeness
+from peer.spotcheck import DENSE_MARGIN, LARGEST, MARGIN, Likeness, Verdict, gain_of, judged, likeness
 from swarm.ranges import Range, total
 
 Load = Callable[[Range], Samples]
@@ -52,7 +52,7 @@ def examined(learner: LocalLearner, kept: Kept, subject: Subject, load: Load) ->
     likely = (yield from _likeness(learner, kept, subject, load)) if _small(learner) else None
     own = yield from gains(learner, kept, subject.own, load)
     control = yield from gains(learner, kept, subject.control, load)
-    return judged(gain_of(own, control), likely)
+    return judged(gain_of(own, control), likely, MARGIN if learner.spec.local.feedback else DENSE_MARGIN)
 
 
 def _small(learner: LocalLearner) -> bool:

@@ -24,7 +24,9 @@ import numpy as np
 from peer.codecs import Floats
 
 LARGEST = 135_000_000  # trained parameters, of which a round is done again
-MARGIN = 0.65  # the least score of an honest member
+# The least score of an honest member, where its updates hold what it learned in earlier rounds (error feedback), and
+# where they are of one round alone.
+MARGIN, DENSE_MARGIN = 0.65, 1.5
 # How far each measure strays for updates from other samples: one unit of a score.
 _BEYOND = 0.12  # of `Likeness.beyond`
 _ERRORS = 2.4  # of `Gain.errors`: more than one, because the update holds what its sender learned in earlier rounds
@@ -67,13 +69,13 @@ class Gain:
         return (self.own - self.control) / self.error if self.error > 0 else 0.0
 
 
-def judged(gain: Gain, found: Likeness | None) -> Verdict:
+def judged(gain: Gain, found: Likeness | None, margin: float) -> Verdict:
     """What both measures say together, or one alone."""
     total = score(gain, found)
     sentence = f"lowers the loss of its samples by {gain.own:.4f} and of others by {gain.control:.4f} nats per sample"
     if found:
         sentence += f", and is {found.beyond:.2f} like one from its samples beyond what others give as well"
-    return Verdict(total >= MARGIN, f"its update {sentence}: a score of {total:.2f}, honest is {MARGIN:g} and more")
+    return Verdict(total >= margin, f"its update {sentence}: a score of {total:.2f}, honest is {margin:g} and more")
 
 
 def score(gain: Gain, found: Likeness | None) -> float:

@@ -142,7 +142,7 @@ def test_positions_are_cut_into_steps_in_their_order(spans: list[tuple[int, int]
 
 def test_a_large_model_is_judged_by_losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recomputation, "LARGEST", 1000)
-    member, own = learner(tmp_path, 'codec = "none"'), learner(tmp_path, 'codec = "none"')
+    member, own = learner(tmp_path, SPARSE), learner(tmp_path, SPARSE)
     learn(member, OWN[0].start, SIZE)
     kept, before = Kept.of(own, sent_by(member)), theta(own)
     found, _ = verdict(examined(own, kept, Subject(OWN, CONTROL), load))
@@ -193,12 +193,12 @@ def test_losses_are_compared_in_their_own_spread() -> None:
 def test_both_measures_count_alike_and_one_alone_does_as_well() -> None:
     good, bad = Gain(0.5, 0.1, 0.1), Gain(0.1, 0.1, 0.1)
     like, unlike = Likeness(0.7, 0.6, 0.25), Likeness(0.6, 0.6, 0.0)
-    assert judged(good, like).passed
-    assert judged(good, None).passed
-    assert not judged(bad, None).passed
-    assert not judged(bad, unlike).passed
-    assert judged(bad, like).passed
-    assert not judged(Gain(0.1, 0.5, 0.1), like).passed
+    assert judged(good, like, MARGIN).passed
+    assert judged(good, None, MARGIN).passed
+    assert not judged(bad, None, MARGIN).passed
+    assert not judged(bad, unlike, MARGIN).passed
+    assert judged(bad, like, MARGIN).passed
+    assert not judged(Gain(0.1, 0.5, 0.1), like, MARGIN).passed
 
 
 # ── the edge ─────────────────────────────────────────────────────────────────────────────────────
