@@ -162,7 +162,7 @@ class Arena:
         for peer in range(self.peers):
             learner = learners[peer % len(learners)]
             update = self._learn(learner, round_, peer, flips=self.attack.flips and peer >= honest)
-            own.append(_flat(update))
+            own.append(flat(update))
         shapes = {name: tuple(tensor.shape) for name, tensor in update.tensors.items()}
         for mine, vector in zip(past, own, strict=True):
             mine.append(vector)
@@ -176,7 +176,7 @@ class Arena:
         for step in range(steps):
             start = ((round_ * steps + step) * self.peers + peer) * size
             samples = self.ground.batches.load(Range(start, start + size))
-            learner.learn(_flipped(samples) if flips else samples)
+            learner.learn(flipped(samples) if flips else samples)
         update = learner.update(size * steps)
         if self.spec.training.mode == "gradient":
             learner.gradients.begin()
@@ -187,13 +187,13 @@ class Arena:
         return self.spec.local.steps if self.spec.training.mode == "local" else 1
 
     def _apply(self, learners: list[Learner], mean: Vector, shapes: Shapes, payloads: list[bytes]) -> None:
-        average = measure(_tensors(mean, shapes))
+        average = measure(tensors(mean, shapes))
         codec = codec_of(self.spec.local)
         for index, learner in enumerate(learners):
             taken = understood(codec, payloads[index], shapes) if payloads and payloads[index] else {}
-            tensors = {name: torch.from_numpy(values) for name, values in taken.items()}
+            own = {name: torch.from_numpy(values) for name, values in taken.items()}
             samples = self.spec.training.target_batch_size
-            learner.apply(Applied(average.mean, average.norm, samples, self.peers, taken=tensors))
+            learner.apply(Applied(average.mean, average.norm, samples, self.peers, taken=own))
         assert len({learner.digest for learner in learners}) == 1, "the replicas differ"
 
 
@@ -254,7 +254,7 @@ def mean_of_updates(codec: Codec) -> Combine:
 
 
 def _encoded(codec: Codec, sent: Sequence[Sent], shapes: Shapes) -> list[bytes]:
-    return [encode(codec, {n: t.numpy() for n, t in _tensors(one.vector, shapes).items()}) for one in sent]
+    return [encode(codec, {n: t.numpy() for n, t in tensors(one.vector, shapes).items()}) for one in sent]
 
 
 def _decoded(codec: Codec, payload: bytes, shapes: Shapes) -> Vector:
@@ -268,11 +268,13 @@ def _vector(values: dict[str, NDArray[np.floating]]) -> Vector:
     return np.concatenate([values[name].reshape(-1) for name in sorted(values)]).astype(np.float64)
 
 
-def _flat(update: Update) -> Vector:
+def flat(update: Update) -> Vector:
+    """All its values, tensor by tensor in the order of their names."""
     return _vector({name: tensor.numpy() for name, tensor in update.tensors.items()})
 
 
-def _tensors(vector: Vector, shapes: Shapes) -> dict[str, torch.Tensor]:
+def tensors(vector: Vector, shapes: Shapes) -> dict[str, torch.Tensor]:
+    """What `flat` made one vector of."""
     found, begin = {}, 0
     for name in sorted(shapes):
         end = begin + int(np.prod(shapes[name]))
@@ -281,6 +283,6 @@ def _tensors(vector: Vector, shapes: Shapes) -> dict[str, torch.Tensor]:
     return found
 
 
-def _flipped(samples: Samples) -> Samples:
+def flipped(samples: Samples) -> Samples:
     """Token t becomes V − 1 − t, as labels are flipped for classifiers."""
     return replace(samples, tokens=(BYTES - 4 - samples.tokens).clip(0))

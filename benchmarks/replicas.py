@@ -52,6 +52,7 @@ class Ground:
     heldout: Path
     first: Path
     targets: float
+    samples_per_epoch: int
     batches: Batches
 
     @classmethod
@@ -64,7 +65,7 @@ class Ground:
         layout = Layout(tuple(facts["shard_samples"]), facts["sequence_length"], facts["seed"])
         batches = Batches(layout, digests, lambda index: blobs / digests[index])
         first, heldout = blobs / made["checkpoint"]["sha256"], blobs / made["heldout"]["sha256"]
-        return cls(folder / "model", heldout, first, facts["targets_per_sample"], batches)
+        return cls(folder / "model", heldout, first, facts["targets_per_sample"], layout.samples_per_epoch, batches)
 
     def learner(self, spec: RunSpec) -> Learner:
         """A peer's learner in round 0."""

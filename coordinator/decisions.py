@@ -20,6 +20,7 @@ from coordinator.records import (
     RoundReport,
     Trust,
 )
+from coordinator.watches import SpotChecked
 from swarm.errors import RefusedError
 from swarm.ranges import total
 
@@ -385,6 +386,7 @@ Decision = (
     | EvaluationKnown
     | EvaluationDenied
     | EvaluationDropped
+    | SpotChecked
     | WentBack
     | Quarantined
     | RolledBack

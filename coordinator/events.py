@@ -140,6 +140,18 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """How the spot check `check` ended, which was about a round; `passed` is None when nothing can be said."""
+
+    member: str
+    check: str
+    round: int
+    passed: bool | None
+    why: str
+    session: str = ""
+
+
+@dataclass(frozen=True)
 class CheckpointUploaded:
     """The offered bytes are all here; `digest` is the state digest computed from them."""
 
@@ -158,6 +170,6 @@ class Resumed:
 
 
 # What only a live member may say, and of its processes only the one that `session` names.
-MemberEvent = Heartbeat | Leave | TakeLease | AskRound | Report | Recall | OfferCheckpoint | Evaluated
+MemberEvent = Heartbeat | Leave | TakeLease | AskRound | Report | Recall | OfferCheckpoint | Evaluated | Checked
 MaintainerEvent = MakeInvite | RevokeInvite | Ban | Unban | TrustKey
 Event = Join | MemberEvent | MaintainerEvent | CheckpointUploaded | Resumed

@@ -67,6 +67,8 @@ RULES = {
     "RecallLeases": Rule(Caller.MEMBER, USUAL, _LARGEST, {"leases": 8192}),
     "GetLedger": Rule(Caller.INVITED, RARE),
     "ReportEvaluation": Rule(Caller.MEMBER, USUAL, 16 << 10),
+    "GetCheck": Rule(Caller.MEMBER),
+    "ReportCheck": Rule(Caller.MEMBER),
     "ListCheckpoints": Rule(Caller.INVITED),
     "OfferCheckpoint": Rule(Caller.MEMBER, USUAL, 16 << 10),
     "Upload": Rule(Caller.MEMBER, USUAL, _CHUNK),

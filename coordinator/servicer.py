@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import grpc
 
-from coordinator import bans, divergence, translate, trust
+from coordinator import bans, divergence, spotchecks, translate, trust
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.admission import LONGEST_SESSION, Admission, session_of
@@ -186,6 +186,7 @@ class Servicer(CoordinatorServicer):
             barred=bans.barred(state, time.time()),
             probation=trust.probation(state, member),
             share=trust.share(state, member),
+            check=translate.check_message(spotchecks.wanted(state, request.member_id)),
         )
 
     def Leave(self, request: pb.LeaveRequest, context: grpc.ServicerContext) -> pb.LeaveResponse:
@@ -263,6 +264,16 @@ class Servicer(CoordinatorServicer):
         made = self._engine.apply(e.Evaluated(request.member_id, found, session_of(context)))
         denied = _of(made, d.EvaluationDenied)
         return pb.ReportEvaluationResponse(accepted=not denied, why="; ".join(item.why for item in denied))
+
+    def GetCheck(self, request: pb.GetCheckRequest, context: grpc.ServicerContext) -> pb.GetCheckResponse:
+        state = self._state(request.run)
+        found = spotchecks.subject(state, request.member_id, request.check, request.round, time.time())
+        return translate.subject_message(found)
+
+    def ReportCheck(self, request: pb.ReportCheckRequest, context: grpc.ServicerContext) -> pb.ReportCheckResponse:
+        self._state(request.run)
+        self._engine.apply(translate.checked(request, session_of(context)))
+        return pb.ReportCheckResponse()
 
     def ListCheckpoints(
         self, request: pb.ListCheckpointsRequest, context: grpc.ServicerContext

@@ -12,6 +12,7 @@ from coordinator.ledger import Ledger
 from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, RollBack, Terms, Trust
 from coordinator.rounds import Poll
 from coordinator.tempo import Tempo
+from coordinator.watches import Watch
 
 Votes = Map[int, Poll]
 
@@ -19,10 +20,11 @@ Votes = Map[int, Poll]
 @dataclass(frozen=True)
 class State:
     """A run. `checkpoints` and `evaluations` are accepted ones by round, `offers` wanted ones by their SHA-256,
-    `invites` all that were made, by id, `bans` and `trust` what was decided of a key and found out about it, `barred`
-    until when the passes of members that were put out might count, `grants` who may make a round where that was asked,
-    `rollbacks` every going back by rule. `tempo` is that of the live members; before `due` (Unix seconds) no membership
-    or lease ends alone, before `settled` nothing is lent.
+    `invites` all that were made, by id, `bans` and `trust` what was decided of a key and found out about it, `watches`
+    whom each checker watches (in no table: a coordinator that starts draws anew), `barred` until when the passes of
+    members that were put out might count, `grants` who may make a round where that was asked, `rollbacks` every going
+    back by rule. `tempo` is that of the live members; before `due` (Unix seconds) no membership or lease ends alone,
+    before `settled` nothing is lent.
     """
 
     terms: Terms
@@ -38,6 +40,7 @@ class State:
     invites: Mapping[str, IssuedInvite] = field(default_factory=dict)
     bans: Mapping[str, Ban] = field(default_factory=dict)
     trust: Map[str, Trust] = Map()
+    watches: Map[str, Watch] = Map()
     barred: Mapping[str, float] = field(default_factory=dict)
     grants: Mapping[int, frozenset[str]] = field(default_factory=dict)
     rollbacks: tuple[RollBack, ...] = ()

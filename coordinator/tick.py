@@ -10,7 +10,17 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from coordinator import bans, checkpoints, divergence, evaluations, grants, invites, membership, trust
+from coordinator import (
+    bans,
+    checkpoints,
+    divergence,
+    evaluations,
+    grants,
+    invites,
+    membership,
+    spotchecks,
+    trust,
+)
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import Entry, Ledger
@@ -70,7 +80,8 @@ def _apply_of_member(state: State, event: e.MemberEvent, now: float, seed: str) 
     member = state.members[event.member]
     match event:
         case e.Heartbeat():
-            return divergence.heard(_beat(state, member, event, now), member)
+            state, made = divergence.heard(_beat(state, member, event, now), member)
+            return spotchecks.assigned(state, member.id, now, random.Random(seed)), made
         case e.Leave():
             return membership.end(state, member, event.reason)
         case e.TakeLease():
@@ -79,6 +90,8 @@ def _apply_of_member(state: State, event: e.MemberEvent, now: float, seed: str) 
             return _report(state, member, event)
         case e.Recall():
             return recall(state, member, event, now)
+        case e.Checked():
+            return spotchecks.judged(state, event, now)
         case _:
             return _answer(state, member, event)
 

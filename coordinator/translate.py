@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from google.protobuf.message import Message
 
+from coordinator import events as e
 from coordinator.ledger import Claim, Entry, Lease, Recalled
 from coordinator.records import (
     Ban,
@@ -23,12 +24,15 @@ from coordinator.records import (
     Trust,
 )
 from coordinator.rounds import RoundSummary
+from coordinator.spotchecks import Subject
+from coordinator.watches import SpotCheck
 from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import LAST, Range
 from swarm.tensorfile import is_sha256
 
 _HEAVIEST = 1e6  # members that count in full
+_OUTCOMES = {"passed": True, "failed": False, "given up": None}
 _ADDRESSES = 32  # of one member: everybody who joins is told them
 
 
@@ -203,6 +207,23 @@ def evaluation_message(found: Evaluation) -> pb.Evaluation:
         metrics=found.metrics,
         evaluated_by=found.evaluated_by,
     )
+
+
+def check_message(check: SpotCheck | None) -> pb.SpotCheck | None:
+    return pb.SpotCheck(id=check.id, member_id=check.member, since=check.since) if check else None
+
+
+def subject_message(found: Subject) -> pb.GetCheckResponse:
+    own, control = map(range_message, found.own), map(range_message, found.control)
+    return pb.GetCheckResponse(own=own, control=control, why=found.why)
+
+
+def checked(message: pb.ReportCheckRequest, session: str) -> e.Checked:
+    """Raises UsageError for an outcome that there is not."""
+    if message.outcome not in _OUTCOMES:
+        raise UsageError(f"A spot check cannot end with {message.outcome!r}.", f"Right are: {', '.join(_OUTCOMES)}.")
+    passed, why = _OUTCOMES[message.outcome], line(message.why, 300)
+    return e.Checked(message.member_id, message.check, message.round, passed, why, session)
 
 
 def range_message(value: Range) -> pb.Range:

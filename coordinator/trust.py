@@ -34,7 +34,7 @@ def checked(state: State, key: str, passed: bool, why: str, now: float) -> Step:
     before = of(state, key)
     heard = replace(
         before,
-        evidence=faded(before, now) + _says(passed),
+        evidence=faded(before, now) + says(passed),
         clean=before.clean + 1 if passed else 0,
         made=before.made + 1,
         at=max(before.at, now),
@@ -49,7 +49,7 @@ def faded(trust: Trust, now: float) -> float:
     return float(trust.evidence * 0.5 ** (max(0.0, now - trust.at) / HALF_LIFE))
 
 
-def _says(passed: bool) -> float:
+def says(passed: bool) -> float:
     """By how much one answer speaks for a cheater."""
     return log(CHEATER / HONEST) if passed else log((1 - CHEATER) / (1 - HONEST))
 

@@ -101,6 +101,8 @@ class Desk:
             "setup": self._setup,
             "lease": self._lease,
             "grant": self._grant,
+            "subject": self._subject,
+            "checked": self._checked,
             "chunk": self._files.chunk,
             "sign": self._sign,
             "pass": self._pass,
@@ -173,6 +175,20 @@ class Desk:
 
     def _grant(self, number: int, members: list[str], blind: bool) -> bool:
         return self.session.grant(number, members, blind)
+
+    def _subject(self, check: str, number: int) -> dict[str, list[tuple[int, int]]]:
+        """What a spot check of a round is about: positions, none before they are known."""
+        answer = self._client.get_check(self.session.member_id, check, number)
+        found = {"own": answer.own, "control": answer.control}
+        return {key: [(part.start, part.stop) for part in parts] for key, parts in found.items()}
+
+    def _checked(self, check: str, number: int, outcome: str, why: str) -> None:
+        """One that the coordinator does not hear of runs out."""
+        try:
+            self._client.report_check(self.session.member_id, check, number, outcome, why)
+        except SwarmError as error:
+            logger.info("%s", error)
+        self.note(f"spot check of round {number}: {outcome}: {why}")
 
     def _sign(self, words: str) -> list[str]:
         """A member's word in the exchange (`peer.seals`): public key and signature, in hex like `words`."""

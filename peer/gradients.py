@@ -63,6 +63,12 @@ class Gradients:
                 total, done = total + loss, done + len(part)
         return total
 
+    @torch.no_grad()
+    def loss(self, samples: Samples) -> float:
+        """The sum of the losses of samples that fit at once; nothing is added."""
+        with self.placement.autocast():
+            return float(loss_sum(self._model, samples.to(self.placement.device), self._targets))
+
     def mean(self, samples: int) -> dict[str, Tensor]:
         """What was added over `samples`, fp32, on the model's device; zeros without samples."""
         scale = 1.0 / max(samples, 1)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -34,6 +35,20 @@ from peer.schedule import learning_rate
 from swarm.runspec import RunSpec
 
 _THETA = "model/"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a peer's steps in a round begin with: the agreed state, on the CPU, and the inner optimizer's moments."""
+
+    round: int
+    global_samples: int
+    inner_steps: int  # since the moments were zero
+    tensors: dict[str, Tensor]
+
+    def theta(self, name: str) -> Tensor:
+        """The parameter of that name."""
+        return self.tensors[f"{_THETA}{name}"]
 
 
 class LocalLearner(Learner):
@@ -90,12 +105,41 @@ class LocalLearner(Learner):
 
     @contextmanager
     def agreed(self) -> Iterator[None]:
-        own = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
-        self._set({name: torch.from_numpy(values) for name, values in self._theta.items()})
+        with self.aside():
+            self.put({name: torch.from_numpy(values) for name, values in self._theta.items()})
+            yield
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Meanwhile the model may be at any θ."""
+        own = self.place()
         try:
             yield
         finally:
-            self._set(own)
+            self.put(own)
+
+    def place(self) -> dict[str, Tensor]:
+        """A copy of what the model is at."""
+        return {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+
+    @torch.no_grad()
+    def put(self, values: dict[str, Tensor]) -> None:
+        """Have the model at these values."""
+        for name, parameter in self.parameters.items():
+            parameter.copy_(values[name])
+
+    def start(self) -> Start:
+        """Where this round began, with the inner moments of this peer as they are now."""
+        tensors = {name: values.detach().clone() for name, values in {**self.state(), **self._inner.state()}.items()}
+        return Start(self.round, self.global_samples, self._inner_steps, tensors)
+
+    def twin(self, start: Start) -> LocalLearner:
+        """Another learner at that start, on the same model, which it puts there."""
+        twin = LocalLearner(self.spec, self.parameters, self.gradients)
+        twin._adopt(start.tensors)
+        twin._inner.load(start.tensors)
+        twin.round, twin.global_samples, twin._inner_steps = start.round, start.global_samples, start.inner_steps
+        return twin
 
     def state(self) -> dict[str, Tensor]:
         theta = {f"{_THETA}{name}": torch.from_numpy(values) for name, values in self._theta.items()}
@@ -151,14 +195,9 @@ class LocalLearner(Learner):
         self._begin()
         self._sent, self._departed, self._departed_steps = {}, {}, 0
 
-    @torch.no_grad()
-    def _set(self, values: dict[str, Tensor]) -> None:
-        for name, parameter in self.parameters.items():
-            parameter.copy_(values[name])
-
     def _begin(self) -> None:
         """Train on from θ_r."""
-        self._set({name: torch.from_numpy(values) for name, values in self._theta.items()})
+        self.put({name: torch.from_numpy(values) for name, values in self._theta.items()})
         self._steps, self._pending = 0, 0
         self.gradients.forget()
 

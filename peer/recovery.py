@@ -63,6 +63,8 @@ def quarantine(peer: Peer, found: Finding) -> None:
     _drop(peer, learner.round, found.why)
     peer.exchange.progress(learner.round, 0, peer.rate)  # nobody waits for what is dropped
     peer.listener.quarantined(found, learner.round, in_a_row)
+    if peer.checker:
+        peer.checker.give_up("the checker found its own state or computing wrong")
     if in_a_row >= health.MOST:
         raise UnsoundError(
             f"What this machine computed was wrong {in_a_row} times with hardly a round between; the last time: "

@@ -81,6 +81,7 @@ class Session:
         self.on_trouble: Callable[[str], None] = lambda _: None  # what the volunteer should know; perhaps again
         self.on_evaluation: Callable[[pb.Evaluation], None] = lambda _: None  # told the newest, often
         self.on_differs: Callable[[str, str], None] = lambda _digest, _why: None  # a state that is not the run's
+        self.on_check: Callable[[pb.SpotCheck], None] = lambda _: None  # whom to watch, told again and again
         self.hearing = Hearing()
         self.lineage = 0  # of the run, as far as this process follows it
         self.overtaken = ""  # why the run went back, once it has begun another lineage
@@ -286,6 +287,8 @@ class Session:
         if (answer.share, answer.probation) != (self._standing.share, self._standing.probation):
             self._standing.share, self._standing.probation = answer.share, answer.probation
             self.on_weight()
+        if answer.HasField("check"):
+            self.on_check(answer.check)
         self._remind(answer.history)
         if answer.halted:
             self.refused = halted(answer.halted)

@@ -182,6 +182,9 @@ class Supervisor:
         bridge = Bridge(worker.line, self._desk.handlers(), on_closed=lambda: None)
         self._session.on_lost = lambda: bridge.notify("leases_lost")
         self._session.on_differs = lambda digest, why: bridge.notify("differs", digest=digest, why=why)
+        self._session.on_check = lambda check: bridge.notify(
+            "check", check=check.id, member=check.member_id, since=check.since
+        )
         self._session.on_away = lambda: bridge.notify("seek")
         hearing = self._session.hearing
         hearing.on_heard = lambda: bridge.notify("heard", heard_at=hearing.heard_at, barred=hearing.barred)

@@ -36,7 +36,7 @@ def train(peer: Peer) -> None:
 
 def _go_on(peer: Peer) -> None:
     """One step of a round: a batch, its end, or a look around."""
-    room = peer.learner.room()
+    room = 0 if peer.checks else peer.learner.room()
     view = peer.exchange.progress(peer.learner.round, peer.work.samples, peer.rate, done=not room)
     ends = view.phase is Phase.CLOSING
     if view.phase is Phase.BEHIND:
@@ -45,6 +45,8 @@ def _go_on(peer: Peer) -> None:
         _depart(peer, view.members)
     elif ends:
         _end_round(peer, view.members)
+    elif peer.checks:
+        _check(peer, view.members)
     elif not room:
         _await_others(peer, view.members)
     elif batch := peer.source.take(_batch_size(peer, room)):
@@ -97,6 +99,14 @@ def _idle(peer: Peer, members: int) -> None:
     peer.busy = time.monotonic()
     if path := peer.latest_checkpoint():
         take_over(peer, path, peer.source.why)
+
+
+def _check(peer: Peer, members: int) -> None:
+    """One step of another member's round."""
+    peer.tell("checking", "this peer does another member's round again, and takes no samples meanwhile", members)
+    if peer.checker:
+        peer.checker.step(peer.learner)
+    peer.busy = time.monotonic()
 
 
 def _await_others(peer: Peer, members: int) -> None:
@@ -164,6 +174,8 @@ def _apply(peer: Peer, result: Applied, work: Work, departed: float) -> None:
     """Take the round's step with `work` in it; `departed` is when its update did, if training went on since."""
     learner = peer.learner
     hurt(result.mean, reach("apply", learner.round))
+    if peer.checker:
+        peer.checker.keep(learner, result)
     learner.apply(result)
     now = time.monotonic()
     peer.work = peer.work if departed else Work(now)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from peer.checker import Checker
 from peer.exchange.base import Exchange, Result
 from peer.feed import Batch
 from peer.health import Finding, Health
@@ -103,6 +104,7 @@ class Peer:
     state_folder: Path
     latest_checkpoint: Callable[[], Path | None]  # the coordinator's, when no peer can give its state
     orders: Orders = field(default_factory=Orders)
+    checker: Checker | None = None  # of others' work
     work: Work = field(default_factory=lambda: Work(time.monotonic()))
     rate: float = 0.0  # samples per second of compute, smoothed
     busy: float = 0.0  # when it last computed or looked whether the run went on
@@ -116,6 +118,11 @@ class Peer:
     def tell(self, phase: str, why: str, members: int) -> None:
         """Say what this peer does now."""
         self.listener.phase(phase, why, self.work, members, self.rate)
+
+    @property
+    def checks(self) -> bool:
+        """Whether it does another member's round again, instead of taking part in this one with samples."""
+        return self.checker is not None and self.checker.busy and not self.work.samples
 
     @property
     def finished(self) -> bool:

@@ -78,6 +78,7 @@ def main() -> None:
             "upload": lambda rate: setattr(orders, "upload", rate),
             "leases_lost": lambda: _forget(jobs),
             "differs": lambda digest, why: setattr(orders, "doubt", (digest, why)),
+            "check": lambda check, member, since: _watch(jobs, check, member, since),
             "heard": renewal.heard,
             "seek": lambda: _seek(jobs, bridge),
             "announce": lambda text: _announce(jobs, orders, text),
@@ -109,6 +110,12 @@ def _end(code: int) -> None:
 def _forget(jobs: list[Job]) -> None:
     for job in jobs:
         job.feed.forget()
+
+
+def _watch(jobs: list[Job], check: str, member: str, since: int) -> None:
+    for job in jobs:
+        if job.peer.checker:
+            job.peer.checker.told(check, member, since)
 
 
 def _seek(jobs: list[Job], bridge: Bridge) -> None:
@@ -217,6 +224,7 @@ def _sign(bridge: Bridge, words: bytes) -> tuple[bytes, bytes]:
 
 def _prepare(bridge: Bridge, setup: Setup, exchange: SwarmExchange, orders: Orders) -> Job:
     from peer.assembly import assemble
+    from peer.checker import checker_of
     from peer.device import hardware, limit_memory, place
     from peer.feed import Feed
     from peer.leases import Leased
@@ -257,6 +265,7 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: SwarmExchange, orders: Orde
     folder = Path(setup.folder) / "state"
     folder.mkdir(exist_ok=True)
     peer = Peer(learner, exchange, feed, teller, folder, lambda: _latest(bridge, learner), orders, rate=rate)
+    peer.checker = checker_of(bridge, shards)
     return Job(peer, feed, teller, exchange)
 
 

@@ -294,6 +294,17 @@ class CoordinatorClient:
         request = pb.ReportEvaluationRequest(run=self.invite.run, member_id=member_id, evaluation=evaluation)
         return self._call(self._stub.ReportEvaluation, request)
 
+    def get_check(self, member_id: str, check: str, round_: int) -> pb.GetCheckResponse:
+        """What this member shall compute again of a round for a spot check. Raises NotFoundError when it is over."""
+        request = pb.GetCheckRequest(run=self.invite.run, member_id=member_id, check=check, round=round_)
+        return self._call(self._stub.GetCheck, request)
+
+    def report_check(self, member_id: str, check: str, round_: int, outcome: str, why: str) -> None:
+        """Say how a spot check ended: passed, failed, given up. Raises NotFoundError when nobody asked for it."""
+        request = pb.ReportCheckRequest(run=self.invite.run, member_id=member_id, check=check, round=round_)
+        request.outcome, request.why = outcome, why
+        self._call(self._stub.ReportCheck, request)
+
     def checkpoints(self) -> list[pb.Checkpoint]:
         """The checkpoints that the coordinator keeps."""
         request = pb.ListCheckpointsRequest(run=self.invite.run)

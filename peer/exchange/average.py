@@ -33,8 +33,8 @@ class Average:
 
     `taken` is what of this peer's own update is in it, where that differs from the update; `rates` are the bytes per
     second at which others were seen to send. `lost` is what averaging lost of adapters (`peer.factors.lost`). `refused`
-    are the contributions that were left out, by their place. `complaints` are about members that did not do their
-    part, `shares` what each reducer gave this member.
+    are the contributions that were left out, by their place; in local mode `sent` are the others, by member.
+    `complaints` are about members that did not do their part, `shares` what each reducer gave this member.
     """
 
     mean: dict[str, Tensor] = field(default_factory=dict)
@@ -47,6 +47,7 @@ class Average:
     lost: float = 0.0
     rates: dict[bytes, float] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
+    sent: dict[str, Contribution] = field(default_factory=dict)
     complaints: tuple[pb.Complaint, ...] = ()
     shares: tuple[pb.Share, ...] = ()
 

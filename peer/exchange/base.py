@@ -14,6 +14,7 @@ from typing import Protocol
 from torch import Tensor
 
 from peer.leases import Use
+from peer.merge import Contribution
 
 
 class Phase(Enum):
@@ -64,7 +65,7 @@ class Applied:
 
     `mean` is the group's mean (local mode: the combined update, `peer.combine`), `norm` its global L2 norm as the
     leader measured it. In local mode `taken` is what of this peer's own update is in it, and `lost` is what averaging
-    lost of adapters (`peer.factors.lost`).
+    lost of adapters (`peer.factors.lost`), `sent` what each member sent that is in it.
     """
 
     mean: dict[str, Tensor]
@@ -75,6 +76,7 @@ class Applied:
     bytes_received: int = 0
     taken: dict[str, Tensor] = field(default_factory=dict)
     lost: float = 0.0
+    sent: dict[str, Contribution] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,9 @@ class Gather:
         average = await asyncio.to_thread(self._merged, found, shapes, parcel)
         for place, why in average.refused.items():
             logger.warning("the update of %s is left out: %s", members[place].member, why)
+        used = {members[i].member: item for i, item in enumerate(found) if i not in average.refused}
         sent, received = payloads.bytes_sent, payloads.bytes_received
-        return replace(average, rates=trip.meter.rates(), bytes_sent=sent, bytes_received=received)
+        return replace(average, rates=trip.meter.rates(), bytes_sent=sent, bytes_received=received, sent=used)
 
     async def _travel(self, trip: Trip) -> str:
         """Have all payloads here, and the own where others look for it; why that did not succeed."""

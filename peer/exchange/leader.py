@@ -164,7 +164,7 @@ class Leader:
 
     def _note(self, peer: bytes, word: Said) -> None:
         self._progress[peer] = word
-        if word.done:
+        if word.done and word.samples:  # who takes none in this round hurries nobody
             self._first_done = self._first_done or self._clock()
 
     def _due(self) -> str:

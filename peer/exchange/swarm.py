@@ -258,6 +258,7 @@ class SwarmExchange:
                 average.bytes_received,
                 average.taken,
                 average.lost,
+                average.sent,
             )
         if outcome.verdict == pb.RESYNC:
             return Resync(outcome.why, outcome.differs)

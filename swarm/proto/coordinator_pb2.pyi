@@ -703,6 +703,7 @@ class HeartbeatResponse(_message.Message):
     PROBATION_FIELD_NUMBER: _builtins.int
     SHARE_FIELD_NUMBER: _builtins.int
     BARRED_FIELD_NUMBER: _builtins.int
+    CHECK_FIELD_NUMBER: _builtins.int
     server_time: _builtins.float
     """Unix seconds"""
     round: _builtins.int
@@ -729,6 +730,12 @@ class HeartbeatResponse(_message.Message):
     def barred(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """members whose pass counts no more although it has not expired: banned, or their"""
 
+    @_builtins.property
+    def check(self) -> Global___SpotCheck:
+        """invite was revoked
+        whom this member shall watch; unset for most, and most of the time
+        """
+
     def __init__(
         self,
         *,
@@ -744,10 +751,11 @@ class HeartbeatResponse(_message.Message):
         probation: _builtins.str = ...,
         share: _builtins.float = ...,
         barred: _abc.Iterable[_builtins.str] | None = ...,
+        check: Global___SpotCheck | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "evaluation", b"evaluation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["barred", b"barred", "differs", b"differs", "evaluation", b"evaluation", "finished", b"finished", "halted", b"halted", "history", b"history", "lineage", b"lineage", "probation", b"probation", "round", b"round", "server_time", b"server_time", "share", b"share", "went_back", b"went_back"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["barred", b"barred", "check", b"check", "differs", b"differs", "evaluation", b"evaluation", "finished", b"finished", "halted", b"halted", "history", b"history", "lineage", b"lineage", "probation", b"probation", "round", b"round", "server_time", b"server_time", "share", b"share", "went_back", b"went_back"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1616,6 +1624,144 @@ class ReportEvaluationResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportEvaluationResponse: _TypeAlias = ReportEvaluationResponse  # noqa: Y015
+
+@_typing.final
+class SpotCheck(_message.Message):
+    """One member computes again what another did in a round: the first from `since` on in which it sees the other's update."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    member_id: _builtins.str
+    """who is watched, and is not told"""
+    since: _builtins.int
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        member_id: _builtins.str = ...,
+        since: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "member_id", b"member_id", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpotCheck: _TypeAlias = SpotCheck  # noqa: Y015
+
+@_typing.final
+class GetCheckRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    CHECK_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    member_id: _builtins.str
+    check: _builtins.str
+    round: _builtins.int
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        member_id: _builtins.str = ...,
+        check: _builtins.str = ...,
+        round: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "member_id", b"member_id", "round", b"round", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCheckRequest: _TypeAlias = GetCheckRequest  # noqa: Y015
+
+@_typing.final
+class GetCheckResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWN_FIELD_NUMBER: _builtins.int
+    CONTROL_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    why: _builtins.str
+    """why there are none yet"""
+    @_builtins.property
+    def own(self) -> _containers.RepeatedCompositeFieldContainer[Global___Range]:
+        """what was counted for the watched member in that round, in its order"""
+
+    @_builtins.property
+    def control(self) -> _containers.RepeatedCompositeFieldContainer[Global___Range]:
+        """as many other positions; none when the data is too small"""
+
+    def __init__(
+        self,
+        *,
+        own: _abc.Iterable[Global___Range] | None = ...,
+        control: _abc.Iterable[Global___Range] | None = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "own", b"own", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCheckResponse: _TypeAlias = GetCheckResponse  # noqa: Y015
+
+@_typing.final
+class ReportCheckRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    CHECK_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    member_id: _builtins.str
+    check: _builtins.str
+    round: _builtins.int
+    outcome: _builtins.str
+    """passed, failed, given up"""
+    why: _builtins.str
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        member_id: _builtins.str = ...,
+        check: _builtins.str = ...,
+        round: _builtins.int = ...,
+        outcome: _builtins.str = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "member_id", b"member_id", "outcome", b"outcome", "round", b"round", "run", b"run", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportCheckRequest: _TypeAlias = ReportCheckRequest  # noqa: Y015
+
+@_typing.final
+class ReportCheckResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportCheckResponse: _TypeAlias = ReportCheckResponse  # noqa: Y015
 
 @_typing.final
 class Checkpoint(_message.Message):

@@ -124,6 +124,16 @@ class CoordinatorStub(object):
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.ReportEvaluationRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.ReportEvaluationResponse.FromString,
                 _registered_method=True)
+        self.GetCheck = channel.unary_unary(
+                '/swarm.proto.Coordinator/GetCheck',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.GetCheckRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.GetCheckResponse.FromString,
+                _registered_method=True)
+        self.ReportCheck = channel.unary_unary(
+                '/swarm.proto.Coordinator/ReportCheck',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.ReportCheckRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.ReportCheckResponse.FromString,
+                _registered_method=True)
         self.ListCheckpoints = channel.unary_unary(
                 '/swarm.proto.Coordinator/ListCheckpoints',
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.ListCheckpointsRequest.SerializeToString,
@@ -297,6 +307,19 @@ class CoordinatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCheck(self, request, context):
+        """For validators and maintainers: the coordinator says in heartbeats whom they shall watch.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportCheck(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListCheckpoints(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -462,6 +485,16 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.ReportEvaluation,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.ReportEvaluationRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.ReportEvaluationResponse.SerializeToString,
+            ),
+            'GetCheck': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCheck,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.GetCheckRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.GetCheckResponse.SerializeToString,
+            ),
+            'ReportCheck': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportCheck,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.ReportCheckRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.ReportCheckResponse.SerializeToString,
             ),
             'ListCheckpoints': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCheckpoints,
@@ -1010,6 +1043,60 @@ class Coordinator(object):
             '/swarm.proto.Coordinator/ReportEvaluation',
             swarm_dot_proto_dot_coordinator__pb2.ReportEvaluationRequest.SerializeToString,
             swarm_dot_proto_dot_coordinator__pb2.ReportEvaluationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCheck(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/GetCheck',
+            swarm_dot_proto_dot_coordinator__pb2.GetCheckRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.GetCheckResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportCheck(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/ReportCheck',
+            swarm_dot_proto_dot_coordinator__pb2.ReportCheckRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.ReportCheckResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,9 @@ class CoordinatorStub:
     RecallLeases: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.RecallLeasesRequest, _coordinator_pb2.RecallLeasesResponse]
     GetLedger: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetLedgerRequest, _coordinator_pb2.GetLedgerResponse]
     ReportEvaluation: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ReportEvaluationRequest, _coordinator_pb2.ReportEvaluationResponse]
+    GetCheck: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetCheckRequest, _coordinator_pb2.GetCheckResponse]
+    """For validators and maintainers: the coordinator says in heartbeats whom they shall watch."""
+    ReportCheck: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ReportCheckRequest, _coordinator_pb2.ReportCheckResponse]
     ListCheckpoints: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListCheckpointsRequest, _coordinator_pb2.ListCheckpointsResponse]
     OfferCheckpoint: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.OfferCheckpointRequest, _coordinator_pb2.OfferCheckpointResponse]
     Upload: _grpc.StreamUnaryMultiCallable[_coordinator_pb2.UploadChunk, _coordinator_pb2.UploadResponse]
@@ -89,6 +92,9 @@ class CoordinatorAsyncStub(CoordinatorStub):
     RecallLeases: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.RecallLeasesRequest, _coordinator_pb2.RecallLeasesResponse]  # type: ignore[assignment]
     GetLedger: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetLedgerRequest, _coordinator_pb2.GetLedgerResponse]  # type: ignore[assignment]
     ReportEvaluation: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ReportEvaluationRequest, _coordinator_pb2.ReportEvaluationResponse]  # type: ignore[assignment]
+    GetCheck: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetCheckRequest, _coordinator_pb2.GetCheckResponse]  # type: ignore[assignment]
+    """For validators and maintainers: the coordinator says in heartbeats whom they shall watch."""
+    ReportCheck: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ReportCheckRequest, _coordinator_pb2.ReportCheckResponse]  # type: ignore[assignment]
     ListCheckpoints: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListCheckpointsRequest, _coordinator_pb2.ListCheckpointsResponse]  # type: ignore[assignment]
     OfferCheckpoint: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.OfferCheckpointRequest, _coordinator_pb2.OfferCheckpointResponse]  # type: ignore[assignment]
     Upload: _aio.StreamUnaryMultiCallable[_coordinator_pb2.UploadChunk, _coordinator_pb2.UploadResponse]  # type: ignore[assignment]
@@ -229,6 +235,21 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.ReportEvaluationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.ReportEvaluationResponse, _abc.Awaitable[_coordinator_pb2.ReportEvaluationResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetCheck(
+        self,
+        request: _coordinator_pb2.GetCheckRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.GetCheckResponse, _abc.Awaitable[_coordinator_pb2.GetCheckResponse]]:
+        """For validators and maintainers: the coordinator says in heartbeats whom they shall watch."""
+
+    @_abc_1.abstractmethod
+    def ReportCheck(
+        self,
+        request: _coordinator_pb2.ReportCheckRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.ReportCheckResponse, _abc.Awaitable[_coordinator_pb2.ReportCheckResponse]]: ...
 
     @_abc_1.abstractmethod
     def ListCheckpoints(

@@ -58,6 +58,8 @@ CALLS: dict[str, Callable[[str, str], Any]] = {
     "ReportEvaluation": lambda run, member: pb.ReportEvaluationRequest(
         run=run, member_id=member, evaluation=EVALUATION
     ),
+    "GetCheck": lambda run, member: pb.GetCheckRequest(run=run, member_id=member, check="none"),
+    "ReportCheck": lambda run, member: pb.ReportCheckRequest(run=run, member_id=member, check="none", outcome="passed"),
     "ListCheckpoints": lambda run, _: pb.ListCheckpointsRequest(run=run),
     "OfferCheckpoint": lambda run, member: pb.OfferCheckpointRequest(run=run, member_id=member, checkpoint=CHECKPOINT),
     "Upload": lambda run, member: pb.UploadChunk(run=run, member_id=member, sha256="0" * 64, data=b"x"),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import DecodeError, Message
+from immutables import Map
 
 from coordinator import decisions as d
 from coordinator.admission import Admission
@@ -22,6 +25,7 @@ from coordinator.gate import Gate
 from coordinator.handover import Lead
 from coordinator.servicer import Servicer
 from coordinator.store import open_store
+from coordinator.watches import SpotCheck, Watch
 from swarm import runspec
 from swarm.errors import SwarmError
 from swarm.identity import Identity, server_certificate
@@ -182,6 +186,8 @@ def requests() -> dict[str, tuple[Message, ...]]:
         "RecallLeases": (_member(pb.RecallLeasesRequest(leases=[recalled])),),
         "GetLedger": (pb.GetLedgerRequest(run=RUN), pb.GetLedgerRequest(run=RUN, from_round=1, to_round=2)),
         "ReportEvaluation": (_member(pb.ReportEvaluationRequest(evaluation=measured)),),
+        "GetCheck": (_member(pb.GetCheckRequest(check="c", round=1)),),
+        "ReportCheck": (_member(pb.ReportCheckRequest(check="c", round=1, outcome="given up", why="w")),),
         "ListCheckpoints": (pb.ListCheckpointsRequest(run=RUN),),
         "OfferCheckpoint": (_member(pb.OfferCheckpointRequest(checkpoint=said)),),
         "Upload": (_member(pb.UploadChunk(sha256=said.sha256, data=data)),),
@@ -241,7 +247,13 @@ def _sign(world: World, request: Any) -> None:
         world.sign(request, _KEY, "liar")
 
 
-_BEFORE = {"Upload": _offer, "Join": _sign}
+def _watch(world: World, _: Any) -> None:
+    """So that there is a check that the member was asked for."""
+    watch = Watch(0, SpotCheck("c", HONEST, 0, math.inf))
+    world.engine.state = replace(world.engine.state, watches=Map({MEMBER: watch}))
+
+
+_BEFORE = {"Upload": _offer, "Join": _sign, "GetCheck": _watch, "ReportCheck": _watch}
 
 
 def _nothing(_: World, _request: Any) -> None:

@@ -22,6 +22,7 @@ from peer.base import manifests
 from peer.checkpoint import read_state, state_digest, state_metadata, write_state
 from peer.checkup import of_machine
 from peer.data import read_samples
+from peer.desk import Desk
 from peer.fetch import Files
 from peer.machine import look
 from peer.needs import needs_of
@@ -219,6 +220,12 @@ def _status(status: pb.Status) -> None:
     card(Release(runspec.example(), run, status, status.latest, merged=False))
 
 
+def _subject(answer: pb.GetCheckResponse) -> None:
+    client, session = SimpleNamespace(get_check=lambda *_: answer), SimpleNamespace(member_id="m")
+    found = Desk._subject(SimpleNamespace(_client=client, session=session), "c", 1)  # type: ignore[arg-type]
+    assert set(found) == {"own", "control"}
+
+
 def _peers(answer: pb.ListPeersResponse) -> None:
     Console(file=io.StringIO(), width=100).print(peer_lines._table(list(answer.peers), 1.8e9))
 
@@ -245,6 +252,7 @@ def _answers() -> list[Decoder]:
         latest=pb.Checkpoint(round=3, digest="0" * 64, sha256="1" * 64), decisions=["d"], evaluations=[measured],
     )  # fmt: skip
     beat = pb.HeartbeatResponse(server_time=1.8e9, round=3, evaluation=measured, history="h", barred=["m"])
+    beat.check.CopyFrom(pb.SpotCheck(id="c", member_id="m", since=3))
     invited = pb.InviteRecord(id="i", role="volunteer", made_at=1.8e9)
     banned = pb.BanRecord(key="m", name="n", why="w", banned_at=1.8e9)
     seen = pb.PeerRecord(member_id="m", name="n", invite="i", role="volunteer", since=1.8e9, last_seen=1.8e9, why="w")
@@ -262,6 +270,8 @@ def _answers() -> list[Decoder]:
         ),
         of_message("answer: Status", _status, (status,)),
         of_message("answer: GetLedgerResponse", _ledger, (pb.GetLedgerResponse(entries=[entry_]),)),
+        of_message("answer: GetCheckResponse", _subject, (pb.GetCheckResponse(own=[span], control=[span]),)),
+        _simple("ReportCheckResponse", pb.ReportCheckResponse()),
         of_message("answer: ListPeersResponse", _peers, (pb.ListPeersResponse(peers=[seen]),)),
         _simple("BanResponse", pb.BanResponse(ban=banned)),
         _simple("TrustResponse", pb.TrustResponse(trust=pb.TrustRecord(key="m", checks=3, why="w"))),

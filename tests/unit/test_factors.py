@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from peer import recomputation
 from peer.adapters import adapt, initial
 from peer.checkpoint import state_digest, write_state
+from peer.codecs import Floats
 from peer.data import Samples
 from peer.device import Hardware, place
 from peer.factors import lost, moved, pairs, resting
@@ -18,6 +21,7 @@ from peer.gradients import Gradients
 from peer.local_mode import LocalLearner
 from peer.model import trainable
 from peer.modes import first_state
+from swarm.ranges import Range
 from swarm.runspec import RunSpec, loads
 from tests.local_swarm import exchange
 
@@ -132,3 +136,29 @@ def test_a_swarm_that_loses_little_trains_both(tmp_path: Path) -> None:
     learners = [learner(tmp_path, 1e-5) for _ in range(2)]
     for _ in range(3):
         assert {name.split(".lora_")[1][0] for name in round_of(learners)} == {"A", "B"}
+
+
+def test_a_round_of_adapters_is_done_again_also_when_factors_take_turns(tmp_path: Path) -> None:
+    """From the member's own inner moments, to the last bit."""
+    checker, member = [learner(tmp_path, 1e-2) for _ in range(2)]
+    round_of([checker, member])
+    start, positions = member.start(), Range(64, 80)
+    for part in load(positions).split(8):
+        member.learn(part)
+    again = yielded(recomputation.moved(checker, start, [positions], load))
+    assert {name: values.tolist() for name, values in again.items()} == {
+        name: tensor.tolist() for name, tensor in member.update(16).tensors.items()
+    }
+
+
+def yielded(steps: Generator[None, None, dict[str, Floats]]) -> dict[str, Floats]:
+    """What comes of them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return dict(end.value)
+
+
+def load(positions: Range) -> Samples:
+    return Samples(TOKENS[positions.start : positions.stop])

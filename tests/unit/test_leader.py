@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from peer.exchange.closing import SampleTarget
+from peer.exchange.closing import SampleTarget, StepWindow
 from peer.exchange.leader import Leader, Rules
 from peer.exchange.rounds import Member
 from swarm.proto import exchange_pb2 as pb
@@ -133,3 +133,16 @@ def test_what_weighs_nothing_does_not_close_the_round_once_that_is_known() -> No
     assert all("1 of 8 samples, without those on probation" in group.why for group in groups)
     assert (after.phase, after.samples) == (pb.OPEN, 2)
     assert later.phase == pb.CLOSING
+
+
+def test_who_takes_no_samples_in_a_round_neither_hurries_nor_holds_up_the_others() -> None:
+    now = [1.0]
+    members = [Member(float(number), peer) for number, peer in enumerate((OWN, OTHER, THIRD))]
+    rules = Rules(StepWindow(window=60.0, grace=5.0, contributors=1), grace=5.0, patience=60.0)
+    leader = Leader(OWN, rules, lambda: members, lambda: now[0])
+    leader.progress(THIRD, pb.Progress(samples=0, done=True))
+    leader.progress(OWN, pb.Progress(samples=4))
+    now[0] += 30.0
+    assert leader.progress(OTHER, pb.Progress(samples=4)).phase == pb.OPEN
+    leader.progress(OWN, pb.Progress(samples=8, done=True))
+    assert leader.progress(OTHER, pb.Progress(samples=8, done=True)).phase == pb.CLOSING

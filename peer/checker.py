@@ -1,0 +1,141 @@
+"""A checker at work: it is told whom to watch, keeps what it needs of one round, and does that round again in steps.
+
+Meanwhile it takes part in its own rounds without samples of its own, so nobody waits for it and it falls behind nobody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from peer.bridge import Bridge
+from peer.exchange.base import Applied
+from peer.feed import Shelf
+from peer.learner import Learner
+from peer.local_mode import LocalLearner
+from peer.recomputation import Kept, Steps, Subject, examined
+from peer.spotcheck import Verdict
+from swarm import log
+from swarm.errors import SwarmError, UnreachableError
+from swarm.ranges import Range
+
+logger = log.get(__name__)
+
+_PATIENCE_SECONDS = 120.0  # for the watched member's report
+_ASK_AGAIN_SECONDS = 1.0
+_OUTCOMES = {True: "passed", False: "failed", None: "given up"}
+
+
+@dataclass
+class Watch:
+    """One check. `subject` comes once the member's report is filed; `steps` are under way."""
+
+    check: str
+    round: int
+    kept: Kept
+    subject: Future[Subject | None]
+    steps: Steps | None = None
+
+
+class Checker:
+    """`ask` gives what a check is about, None before that is known; `tell` hears how it ended.
+
+    All but `told` is called by the training thread.
+    """
+
+    def __init__(
+        self, ask: Callable[[str, int], Subject | None], tell: Callable[[str, int, Verdict], None], shelf: Shelf
+    ) -> None:
+        self._ask = ask
+        self._tell = tell
+        self._shelf = shelf
+        self._order = ("", "", 0)  # the check, whom to watch, and from which round on
+        self._begun = ""  # the check for which a round was kept
+        self._watch: Watch | None = None
+        self._waiting = ThreadPoolExecutor(1, "checker")
+
+    def told(self, check: str, member: str, since: int) -> None:
+        """By the coordinator, again and again. From any thread."""
+        self._order = (check, member, since)
+
+    def keep(self, learner: Learner, result: Applied) -> None:
+        """Before a round's step: keep of it what a check needs, if one waits for that."""
+        check, member, since = self._order
+        sent = result.sent.get(member)
+        if check == self._begun or sent is None or learner.round < since or not isinstance(learner, LocalLearner):
+            return
+        self._begun = check
+        subject = self._waiting.submit(self._await_subject, check, learner.round)
+        self._watch = Watch(check, learner.round, Kept.of(learner, sent), subject)
+        logger.info("round %d of %s is kept for a spot check", learner.round, member)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is a round to do again."""
+        return self._watch is not None and self._watch.subject.done()
+
+    def step(self, learner: Learner) -> None:
+        """One step of it. The learner must have begun nothing in its round. Raises CorruptError, ModelError, …"""
+        watch = self._watch
+        if watch is None or not isinstance(learner, LocalLearner):
+            return
+        try:
+            watch.steps = watch.steps or self._begin(watch, learner)
+            next(watch.steps)
+        except StopIteration as end:
+            self._end(watch, end.value)
+
+    def give_up(self, why: str) -> None:
+        """The one under way, if there is one: what this peer holds cannot be trusted."""
+        if self._watch:
+            self._end(self._watch, Verdict(None, why))
+
+    def _begin(self, watch: Watch, learner: LocalLearner) -> Steps:
+        subject = watch.subject.result()
+        if subject is None:
+            return _given_up("what was counted for it in that round was not known in time")
+        return examined(learner, watch.kept, subject, self._shelf.load)
+
+    def _end(self, watch: Watch, verdict: Verdict) -> None:
+        logger.info("the spot check of round %d ended: %s", watch.round, verdict)
+        self._watch = None
+        self._tell(watch.check, watch.round, verdict)
+
+    def _await_subject(self, check: str, round_: int) -> Subject | None:
+        """Once the member's report is there, with all samples on this machine; None when that does not come about."""
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < end:
+            try:
+                if subject := self._ask(check, round_):
+                    for positions in (*subject.own, *subject.control):
+                        self._shelf.fetch(positions)
+                    return subject
+            except UnreachableError as error:
+                logger.info("a spot check waits: %s", error)
+            except SwarmError as error:
+                logger.info("a spot check is given up: %s", error)
+                return None
+            time.sleep(_ASK_AGAIN_SECONDS)
+        return None
+
+
+def _given_up(why: str) -> Steps:
+    return Verdict(None, why)
+    yield
+
+
+def checker_of(bridge: Bridge, shelf: Shelf) -> Checker:
+    """A checker that asks and tells the supervisor, as `peer.desk` answers."""
+
+    def ask(check: str, round_: int) -> Subject | None:
+        found = bridge.call("subject", check=check, number=round_)
+        own, control = ([Range(*part) for part in found[name]] for name in ("own", "control"))
+        return Subject(own, control) if own else None
+
+    def tell(check: str, round_: int, verdict: Verdict) -> None:
+        outcome = _OUTCOMES[verdict.passed]
+        bridge.notify("checked", check=check, number=round_, outcome=outcome, why=verdict.why)
+
+    return Checker(ask, tell, shelf)
