@@ -62,6 +62,9 @@ class FakeNode:
     def stub(self, _servicer: object, peer: bytes) -> Any:
         return _Stub(self.wire, self.id, peer)
 
+    async def lives(self, peer: bytes) -> bool:
+        return peer in self.wire.servers
+
 
 class _Stub:
     """What hivemind's stub gives: a call is awaited and gives a stream."""

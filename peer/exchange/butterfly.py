@@ -36,6 +36,8 @@ from hivemind.p2p import PeerID, ServicerBase  # noqa: E402
 from hivemind.proto import averaging_pb2, runtime_pb2  # noqa: E402
 from hivemind.utils.asyncio import amap_in_executor  # noqa: E402
 
+_SILENCE_SECONDS = 1.0  # before senders that have not begun are called
+
 CODECS: dict[str, type[CompressionBase]] = {
     "none": NoCompression,
     "fp16": Float16Compression,
@@ -86,6 +88,7 @@ class ExactAllReduce(AllReduceRunner):
         self.bytes_sent = 0
         self.bytes_received = 0
         self._line = node.line
+        self._lives = node.lives
         self._weights = {PeerID(seat.peer_id): seat.weight for seat in seats}
         self._codec = CODECS[codec].compression_type
         self._encoded: dict[int, asyncio.Task[runtime_pb2.Tensor]] = {}
@@ -111,6 +114,22 @@ class ExactAllReduce(AllReduceRunner):
             )
             received = deserialize_torch_tensor(await self._encode(index, averaged))
             self.tensor_part_container.register_processed_part(peer_index, index, received)
+
+    async def _handle_missing_senders(self) -> None:
+        calling = asyncio.ensure_future(self._call_missing())
+        try:
+            await super()._handle_missing_senders()
+        finally:
+            calling.cancel()
+
+    async def _call_missing(self) -> None:
+        """End the exchange at once when one that should send takes no calls."""
+        while missing := set(self.sender_peer_ids) - self.active_senders - self.banned_senders:
+            await asyncio.sleep(_SILENCE_SECONDS)
+            for sender in missing - self.active_senders:
+                if not await self._lives(sender.to_bytes()):
+                    await self._ban_sender(sender)
+                    self.finalize(cancel=True)
 
     async def _exchange_with(self, peer_id: PeerID) -> None:
         try:

@@ -28,7 +28,7 @@ from peer.exchange.base import Update
 from peer.exchange.butterfly import tensors_from, vectors
 from peer.exchange.groups import Groups
 from peer.exchange.loop import together
-from peer.exchange.node import NETWORK_ERRORS, NOBODY_THERE, Node
+from peer.exchange.node import NETWORK_ERRORS, Node
 from peer.exchange.parts import agrees, cut, decoded, encoded, hash_of, leaf, root, shares
 from peer.exchange.reducer import LostSenderError, Reducer, Work, WrongPartError
 from peer.seals import Notary
@@ -252,20 +252,13 @@ class Clipped:
             await asyncio.sleep(0.05)
 
     async def _call(self, meeting: Meeting, reducer: Reducer) -> None:
-        """Raises GoneError when one that should send takes no calls. Who cannot be dialled is not called."""
+        """Raises GoneError when one that should send takes no calls."""
         while reducer.missing():
             await asyncio.sleep(_SILENCE_SECONDS)
-            silent = [m for m in meeting.work.senders if m.peer_id in reducer.missing() and not m.client_mode]
-            await together(*(self._is_there(meeting, reducer, member) for member in silent))
-
-    async def _is_there(self, meeting: Meeting, reducer: Reducer, member: pb.GroupMember) -> None:
-        try:
-            await self._inputs(meeting, member.peer_id, 0)
-        except NOBODY_THERE as error:
-            reducer.lose(member.peer_id)
-            raise GoneError(f"{member.member} is gone") from error
-        except NETWORK_ERRORS as error:
-            logger.info("a sender was asked whether it is there: %r", error)
+            for peer in reducer.missing():
+                if not await self._node.lives(peer):
+                    reducer.lose(peer)
+                    raise GoneError(f"{meeting.member(peer).member} is gone")
 
     async def _reduce(self, meeting: Meeting, reducer: Reducer) -> None:
         own, span = self._node.id, meeting.spans[self._node.id]

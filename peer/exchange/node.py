@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,6 +15,7 @@ from typing import Any
 from peer.doorkeeper import Doorkeeper
 from peer.exchange import circuit, guard
 from peer.exchange.authorizer import PassAuthorizer
+from peer.exchange.leader import always
 from peer.exchange.nodekey import NodeKey
 from peer.exchange.records import Readable, Records, key_of, opened
 from peer.exchange.roll import Roll
@@ -172,6 +173,7 @@ class Node:
     line: Line = field(default_factory=Line)
     roll: Roll = field(default_factory=Roll)
     entrance: PeerID | None = None  # the node through which this one entered: the coordinator's
+    lives: Callable[[bytes], Awaitable[bool]] = always  # False when a member's process is surely gone
     _members: dict[bytes, Member] = field(default_factory=dict)
     _heard: bool = True
     _stale: asyncio.Event = field(default_factory=asyncio.Event)

@@ -85,7 +85,8 @@ class SwarmExchange:
         exchange.notary = options.notary
         if options.notary and node.roll.checks:
             options.notary.keyring = Passes(node.roll)
-        leader.lives, servicer.redirect = exchange.lives, exchange.redirect
+        leader.lives = node.lives = exchange.lives
+        servicer.redirect = exchange.redirect
         servicer.heard_of, servicer.made_by = node.heard_of, exchange.made_by
         loop.run(exchange._open(servicer, *handlers), _CALL_SECONDS)
         if options.local:
