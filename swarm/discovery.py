@@ -146,6 +146,7 @@ def entry(properties: Mapping[str, str | None], addresses: Iterable[str], port: 
     number = int(round_) if round_.isdecimal() else 0
     if not invites:
         return None
+    run, fingerprint = invites[0].run, invites[0].fingerprint  # as they were understood, without what URLs leave out
     return Found(run, fingerprint, invites, number, state, properties.get("protocol") or "?", bool(token))
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import ip_interface
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from swarm.cli.discover import asked_invite, nothing_found, pick
@@ -63,6 +63,7 @@ def test_nonsense_is_passed_over(said: dict[str, str], port: int) -> None:
     assert entry({**SAID, **said}, ["192.168.1.7"], port) is None
 
 
+@example({"run": "0\r"}, 1)  # line ends are no part of a URL
 @given(st.dictionaries(st.sampled_from([*SAID, "token"]), st.none() | st.text()), st.integers(0, 65535))
 def test_whatever_strangers_announce_is_harmless(said: dict[str, str | None], port: int) -> None:
     made = entry({**SAID, **said}, ["192.168.1.7", "fd00::7"], port)
