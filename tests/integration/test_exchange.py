@@ -13,6 +13,8 @@ from tests.harness import digests, exchange_peers
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(90)]
 
+LEADER, FOLLOWER = 0, 2  # by number: who joined first leads the rounds
+
 
 @pytest.mark.parametrize(
     "way",
@@ -87,8 +89,18 @@ def test_a_peer_with_another_digest_is_told_to_resync_before_it_goes_on() -> Non
         assert all(len(kinds) == 1 for kinds in digests(peers).values())
 
 
-@pytest.mark.parametrize("victim", [0, 2], ids=["leader", "follower"])
-@pytest.mark.parametrize("way", [{"codec": "none"}, {"codec": "fp16", "clipped": True}, {"local": "sparse"}], ids=str)
+@pytest.mark.parametrize(
+    ("way", "victim"),
+    [
+        pytest.param({"codec": "none"}, LEADER, marks=pytest.mark.long),
+        ({"codec": "none"}, FOLLOWER),
+        ({"codec": "fp16", "clipped": True}, LEADER),
+        pytest.param({"codec": "fp16", "clipped": True}, FOLLOWER, marks=pytest.mark.long),
+        pytest.param({"local": "sparse"}, LEADER, marks=pytest.mark.long),
+        ({"local": "sparse"}, FOLLOWER),
+    ],
+    ids=str,
+)
 def test_kill_9_in_the_middle_of_an_exchange_costs_the_others_seconds_and_no_digest(
     way: dict[str, Any], victim: int, tmp_path: Path
 ) -> None:
@@ -107,7 +119,7 @@ def test_kill_9_in_the_middle_of_an_exchange_costs_the_others_seconds_and_no_dig
         assert max(event["seconds"] for event in others[0].every("applied") + others[0].every("not_applied")) < 10
 
 
-@pytest.mark.parametrize("frozen", [0, 2], ids=["leader", "follower"])
+@pytest.mark.parametrize("frozen", [LEADER, FOLLOWER], ids=["leader", "follower"])
 def test_a_frozen_peer_does_not_stop_the_others(frozen: int) -> None:
     """A follower costs the grace time, a leader what its call and its record take to run out."""
     with exchange_peers(rounds=8, pace=0.05, await_others=2, grace=2.0, patience=6.0) as swarm:
@@ -117,7 +129,7 @@ def test_a_frozen_peer_does_not_stop_the_others(frozen: int) -> None:
             assert peer.finish(50) == 0, peer.stderr
         assert all(len(kinds) == 1 for kinds in digests(others).values())
         slowest = max(event["seconds"] for event in others[0].every("applied") + others[0].every("not_applied"))
-        assert slowest < (12.0 if frozen == 0 else 5.0)
+        assert slowest < (12.0 if frozen == LEADER else 5.0)
         peers[frozen].process.send_signal(signal.SIGCONT)
 
 

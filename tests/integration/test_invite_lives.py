@@ -60,7 +60,7 @@ def listed(run: SwarmRun) -> dict[str, dict[str, Any]]:
     return {item["note"]: item for item in json.loads(said(run, "invite", "list", "--json"))}
 
 
-@pytest.mark.long  # the same way out as that of a banned member, below
+@pytest.mark.long
 def test_a_revoked_invite_stops_its_members_within_a_minute_and_nobody_else(run: SwarmRun) -> None:
     file = run.folder / "run.swarm-invite"
     made = said(run, "invite", "new", "--note", "for Ben", "--output", str(file))
@@ -84,6 +84,7 @@ def test_a_revoked_invite_stops_its_members_within_a_minute_and_nobody_else(run:
     assert anna.finish(15) == 0, anna.stderr
 
 
+@pytest.mark.long  # that the others drop it is in test_passes.py
 def test_a_banned_member_ends_within_seconds_and_hears_why_and_nobody_else_does(run: SwarmRun) -> None:
     anna, ben = run.join("anna"), run.join("ben")
     ben.wait_for(after_round(0), 60)
