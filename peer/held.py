@@ -63,7 +63,11 @@ class Part:
     def open(self) -> bool:
         """Take hold of the file and see which chunks it has; False while another process of this machine has hold."""
         self._file = os.open(self.held.path, os.O_RDWR | os.O_CREAT, 0o644)
-        if not self._lock() or self._target.exists():
+        if not self._lock():
+            self.close()
+            return False
+        if self._target.exists():  # another process was faster, and this one may just have made its part anew
+            self.held.path.unlink()
             self.close()
             return False
         if os.fstat(self._file).st_size:

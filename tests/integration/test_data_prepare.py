@@ -114,6 +114,7 @@ def _answers_only(out: Path, samples: Any) -> None:
             assert text.endswith(answer)
 
 
+@pytest.mark.long
 def test_any_number_of_jobs_gives_the_same_bytes(tmp_path: Path) -> None:
     spec = spec_file(tmp_path, pairs=1500)
     for jobs in (1, 3):
@@ -136,7 +137,7 @@ def test_a_killed_preparation_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert files(tmp_path / "run") == files(tmp_path / "fresh")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGKILL])
 def test_the_end_of_the_command_ends_all_its_processes(tmp_path: Path, number: signal.Signals) -> None:
     spec = spec_file(tmp_path, pairs=6_000)
     where = ["--data-dir", str(tmp_path / "run"), "--jobs", "2"]

@@ -20,13 +20,13 @@ LEADER, FOLLOWER = 0, 2  # by number: who joined first leads the rounds
     "way",
     [
         pytest.param({"codec": "none"}, marks=pytest.mark.long),
-        {"codec": "fp16"},
+        pytest.param({"codec": "fp16"}, marks=pytest.mark.long),
         {"codec": "8bit"},
         pytest.param({"codec": "none", "clipped": True}, marks=pytest.mark.long),
         {"codec": "fp16", "clipped": True},
         pytest.param({"codec": "8bit", "clipped": True}, marks=pytest.mark.long),
         {"local": "sparse"},
-        {"local": "int8"},
+        pytest.param({"local": "int8"}, marks=pytest.mark.long),
     ],
     ids=str,
 )
@@ -97,7 +97,7 @@ def test_a_peer_with_another_digest_is_told_to_resync_before_it_goes_on() -> Non
         ({"codec": "fp16", "clipped": True}, LEADER),
         pytest.param({"codec": "fp16", "clipped": True}, FOLLOWER, marks=pytest.mark.long),
         pytest.param({"local": "sparse"}, LEADER, marks=pytest.mark.long),
-        ({"local": "sparse"}, FOLLOWER),
+        pytest.param({"local": "sparse"}, FOLLOWER, marks=pytest.mark.long),
     ],
     ids=str,
 )
@@ -119,7 +119,7 @@ def test_kill_9_in_the_middle_of_an_exchange_costs_the_others_seconds_and_no_dig
         assert max(event["seconds"] for event in others[0].every("applied") + others[0].every("not_applied")) < 10
 
 
-@pytest.mark.parametrize("frozen", [LEADER, FOLLOWER], ids=["leader", "follower"])
+@pytest.mark.parametrize("frozen", [LEADER, pytest.param(FOLLOWER, marks=pytest.mark.long)])
 def test_a_frozen_peer_does_not_stop_the_others(frozen: int) -> None:
     """A follower costs the grace time, a leader what its call and its record take to run out."""
     with exchange_peers(rounds=8, pace=0.05, await_others=2, grace=2.0, patience=6.0) as swarm:

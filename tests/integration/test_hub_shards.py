@@ -70,6 +70,7 @@ def told(run: SwarmRun) -> str:
     return json.dumps(peer.events)
 
 
+@pytest.mark.long
 def test_a_peer_reads_the_shards_of_its_leases_from_the_hub(hub: list[str], tmp_path: Path) -> None:
     with swarm_run(tmp_path, rounds=2) as run:
         launch(run)

@@ -123,6 +123,7 @@ def test_an_error_is_the_last_line_and_the_exit_status(
 
 
 @pytest.mark.processes
+@pytest.mark.long
 def test_a_full_disk_is_said_and_the_next_try_succeeds(tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: the operating system refuses the write in the same place."""
     spec = spec_file(tmp_path)

@@ -29,6 +29,7 @@ def assert_refused(run: SwarmRun, code: int, *words: str) -> None:
         assert word in program.stderr, program.stderr
 
 
+@pytest.mark.long
 def test_a_coordinators_torn_files(tmp_path: Path) -> None:
     with swarm_run(tmp_path, rounds=2, every=1) as run:
         run.launch().interrupt()

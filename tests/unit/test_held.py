@@ -52,6 +52,7 @@ def test_one_process_fills_a_file_and_nobody_fills_one_that_is_there(manifest: M
     first.finish()
     first.close()
     assert not second.open()
+    assert [path.name for path in tmp_path.glob("*.part")] == []
 
 
 def test_chunks_that_do_not_make_up_the_file_are_refused(manifest: Manifest, tmp_path: Path) -> None:
