@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from coordinator.ledger import Lease
 from coordinator.records import IssuedInvite, Member
+from coordinator.translate import range_message
 from swarm import lent, passes
 from swarm.errors import LoginError, UsageError
 from swarm.identity import ServerCertificate, signed_with
@@ -78,6 +79,6 @@ class Login:
 
     def lend(self, lease: Lease, share: float) -> bytes:
         """The word on a lease, each of whose samples weighs so much."""
-        span = pb.Range(start=lease.range.start, stop=lease.range.stop)
+        span = range_message(lease.range)
         found = pb.Lent(run=self._run, member=lease.member, lease_id=lease.id, range=span, share=share)
         return lent.signed(found, self._certificate)

@@ -339,8 +339,7 @@ class Servicer(CoordinatorServicer):
 
     def _peer(self, state: State, member: Member, standing: Standing) -> pb.PeerRecord:
         found = translate.peer_message(member, self._admission.of(member.invite), state.bans.get(member.key), standing)
-        known = trust.of(state, member.key)
-        found.trust.CopyFrom(translate.trust_message(known, trust.faded(known, time.time())))
+        found.trust.CopyFrom(_trust(state, member.key))
         found.probation, found.share = trust.probation(state, member), trust.share(state, member)
         return found
 
@@ -348,8 +347,7 @@ class Servicer(CoordinatorServicer):
         key, name = bans.member_named(self._state(request.run), request.member)
         by = "" if request.revoke else self._admission.caller(context).id
         self._engine.apply(e.TrustKey(key, name, by, translate.line(request.why, 200).rstrip(".")))
-        known = trust.of(self._engine.state, key)
-        return pb.TrustResponse(trust=translate.trust_message(known, trust.faded(known, time.time())))
+        return pb.TrustResponse(trust=_trust(self._engine.state, key))
 
     def Ban(self, request: pb.BanRequest, context: grpc.ServicerContext) -> pb.BanResponse:
         key, name = bans.member_named(self._state(request.run), request.member)
@@ -375,6 +373,12 @@ class Servicer(CoordinatorServicer):
 
 def _checkpoint(state: State, checkpoint: Checkpoint) -> pb.Checkpoint:
     return translate.checkpoint_message(checkpoint, state.evaluation_of(checkpoint))
+
+
+def _trust(state: State, key: str) -> pb.TrustRecord:
+    """What is known of a key now."""
+    known = trust.of(state, key)
+    return translate.trust_message(known, trust.faded(known, time.time()))
 
 
 def _rounds(state: State) -> list[pb.Round]:

@@ -55,7 +55,7 @@ def checks(state: State, member: Member) -> bool:
     return state.terms.spot_checks and may
 
 
-def assigned(state: State, checker_id: str, now: float, rng: random.Random) -> State:
+def assigned(state: State, checker_id: str, now: float, seed: str) -> State:
     """With somebody to watch for a checker that is free, drawn once in each round; without a check that ran out."""
     checker = state.members[checker_id]
     if not checker.live or not checks(state, checker):
@@ -64,7 +64,7 @@ def assigned(state: State, checker_id: str, now: float, rng: random.Random) -> S
     if watch.check and not _runs(state, watch.check, now):
         watch = replace(watch, check=None)
     if watch.check is None and watch.drawn != state.round:
-        watch = Watch(state.round, _drawn(state, checker, now, rng))
+        watch = Watch(state.round, _drawn(state, checker, now, random.Random(seed)))
     return replace(state, watches=state.watches.set(checker_id, watch))
 
 
@@ -75,8 +75,8 @@ def wanted(state: State, checker_id: str) -> SpotCheck | None:
 
 def subject(state: State, checker_id: str, check_id: str, round_: int, now: float) -> Subject:
     """What is to be computed again of the round. Raises NotFoundError when the check is none of this checker's."""
-    check = _open(state, checker_id, check_id, now)
-    if check is None or round_ < check.since:
+    check = _open(state, checker_id, check_id, round_, now)
+    if check is None:
         raise NotFoundError(_CLOSED, _AGAIN)
     own = counted(state, check.member, round_)
     if not own:
@@ -86,8 +86,8 @@ def subject(state: State, checker_id: str, check_id: str, round_: int, now: floa
 
 def judged(state: State, event: e.Checked, now: float) -> Step:
     """The end of a check, told once by who was asked for it."""
-    check = _open(state, event.member, event.check, now)
-    if check is None or event.round < check.since:
+    check = _open(state, event.member, event.check, event.round, now)
+    if check is None:
         return state, [d.Refused(_CLOSED, _AGAIN, NotFoundError.code)]
     if event.passed is not None and not counted(state, check.member, event.round):
         why = "Nothing was counted for the watched member in that round."
@@ -128,9 +128,11 @@ def _part(ranges: Sequence[Range], skipped: int, count: int) -> list[Range]:
     return found
 
 
-def _open(state: State, checker: str, check_id: str, now: float) -> SpotCheck | None:
+def _open(state: State, checker: str, check_id: str, round_: int, now: float) -> SpotCheck | None:
+    """The checker's check of that id, when it may be about that round."""
     check = wanted(state, checker)
-    return check if check and check.id == check_id and _runs(state, check, now) else None
+    known = check is not None and check.id == check_id and check.since <= round_ and _runs(state, check, now)
+    return check if known else None
 
 
 def _runs(state: State, check: SpotCheck, now: float) -> bool:

@@ -10,17 +10,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from coordinator import (
-    bans,
-    checkpoints,
-    divergence,
-    evaluations,
-    grants,
-    invites,
-    membership,
-    spotchecks,
-    trust,
-)
+from coordinator import bans, checkpoints, divergence, evaluations, grants, invites, membership, spotchecks, trust
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import Entry, Ledger
@@ -81,7 +71,7 @@ def _apply_of_member(state: State, event: e.MemberEvent, now: float, seed: str) 
     match event:
         case e.Heartbeat():
             state, made = divergence.heard(_beat(state, member, event, now), member)
-            return spotchecks.assigned(state, member.id, now, random.Random(seed)), made
+            return spotchecks.assigned(state, member.id, now, seed), made
         case e.Leave():
             return membership.end(state, member, event.reason)
         case e.TakeLease():

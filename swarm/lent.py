@@ -11,7 +11,7 @@ import math
 
 from google.protobuf.message import DecodeError
 
-from swarm.identity import ServerCertificate, signed_by
+from swarm.identity import ServerCertificate
 from swarm.passes import Authority
 from swarm.proto import coordinator_pb2 as pb
 
@@ -32,8 +32,7 @@ def opened(data: bytes, authority: Authority) -> pb.Lent | None:
         found = pb.Lent.FromString(outer.lent)
     except DecodeError:
         return None
-    genuine = signed_by(authority.certificate, _LENT + outer.lent, outer.signature)
-    return found if genuine and found.run == authority.run and _sound(found) else None
+    return found if authority.vouches(_LENT + outer.lent, outer.signature, found.run) and _sound(found) else None
 
 
 def _sound(lent: pb.Lent) -> bool:

@@ -43,6 +43,10 @@ class Authority:
         """Raises ValueError when `pem` is no certificate."""
         return cls(run, x509.load_pem_x509_certificate(pem))
 
+    def vouches(self, words: bytes, signature: bytes, run: str) -> bool:
+        """Whether it signed these words, which say that they are about `run`."""
+        return run == self.run and signed_by(self.certificate, words, signature)
+
 
 def answer(run: str, fingerprint: str, nonce: bytes, seat: int, session: str) -> bytes:
     """What a member signs with its key to log in, so that the signature is of use nowhere else.
@@ -66,8 +70,7 @@ def opened(data: bytes, authority: Authority) -> pb.Pass | None:
         found = pb.Pass.FromString(words)
     except DecodeError:
         return None
-    genuine = signed_by(authority.certificate, _PASS + words, outer.signature)
-    return found if genuine and found.run == authority.run else None
+    return found if authority.vouches(_PASS + words, outer.signature, found.run) else None
 
 
 def expired(pass_: pb.Pass, now: float, heard_at: float) -> bool:

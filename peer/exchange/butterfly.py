@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from peer.exchange import guard
+from peer.exchange.leader import first_gone
 from peer.exchange.node import Node
 
 guard.prepare()
@@ -35,8 +36,6 @@ from hivemind.compression import (  # noqa: E402
 from hivemind.p2p import PeerID, ServicerBase  # noqa: E402
 from hivemind.proto import averaging_pb2, runtime_pb2  # noqa: E402
 from hivemind.utils.asyncio import amap_in_executor  # noqa: E402
-
-_SILENCE_SECONDS = 1.0  # before senders that have not begun are called
 
 CODECS: dict[str, type[CompressionBase]] = {
     "none": NoCompression,
@@ -124,12 +123,13 @@ class ExactAllReduce(AllReduceRunner):
 
     async def _call_missing(self) -> None:
         """End the exchange at once when one that should send takes no calls."""
-        while missing := set(self.sender_peer_ids) - self.active_senders - self.banned_senders:
-            await asyncio.sleep(_SILENCE_SECONDS)
-            for sender in missing - self.active_senders:
-                if not await self._lives(sender.to_bytes()):
-                    await self._ban_sender(sender)
-                    self.finalize(cancel=True)
+        if gone := await first_gone(self._missing, self._lives):
+            await self._ban_sender(PeerID(gone))
+            self.finalize(cancel=True)
+
+    def _missing(self) -> list[bytes]:
+        silent = set(self.sender_peer_ids) - self.active_senders - self.banned_senders
+        return [sender.to_bytes() for sender in silent]
 
     async def _exchange_with(self, peer_id: PeerID) -> None:
         try:

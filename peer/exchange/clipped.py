@@ -27,6 +27,7 @@ from peer.exchange.average import Average, Complaints, GoneError, measure
 from peer.exchange.base import Update
 from peer.exchange.butterfly import tensors_from, vectors
 from peer.exchange.groups import Groups
+from peer.exchange.leader import first_gone
 from peer.exchange.loop import together
 from peer.exchange.node import NETWORK_ERRORS, Node
 from peer.exchange.parts import agrees, cut, decoded, encoded, hash_of, leaf, root, shares
@@ -44,7 +45,6 @@ from hivemind.utils.asyncio import aiter_with_timeout  # noqa: E402
 logger = log.get(__name__)
 
 _TRIES = 5  # to have what a reducer made, or what it received
-_SILENCE_SECONDS = 1.0  # before senders whose parts are missing are called
 _AGAIN_SECONDS = 0.2  # before a stream that broke off is opened again
 
 
@@ -253,12 +253,9 @@ class Clipped:
 
     async def _call(self, meeting: Meeting, reducer: Reducer) -> None:
         """Raises GoneError when one that should send takes no calls."""
-        while reducer.missing():
-            await asyncio.sleep(_SILENCE_SECONDS)
-            for peer in reducer.missing():
-                if not await self._node.lives(peer):
-                    reducer.lose(peer)
-                    raise GoneError(f"{meeting.member(peer).member} is gone")
+        if gone := await first_gone(reducer.missing, self._node.lives):
+            reducer.lose(gone)
+            raise GoneError(f"{meeting.member(gone).member} is gone")
 
     async def _reduce(self, meeting: Meeting, reducer: Reducer) -> None:
         own, span = self._node.id, meeting.spans[self._node.id]

@@ -252,4 +252,4 @@ def test_a_member_that_is_no_checker_has_no_watch() -> None:
     state = swarm()
     anna: Member = state.members[IDS["anna"]]
     assert not spotchecks.checks(state, anna)
-    assert spotchecks.assigned(state, anna.id, NOW, random.Random(1)) == state
+    assert spotchecks.assigned(state, anna.id, NOW, "1") == state
