@@ -48,7 +48,7 @@ class Engine:
         self._absence = absence
         self._looked = clock()
         self.closed: Handover | None = None  # to where the run was handed over
-        self.on_decision: Callable[[d.Decision], None] = lambda _: None  # once it is on disk
+        self.listeners: list[Callable[[d.Decision], None]] = []  # each hears of a decision once it is on disk
         self._lock = threading.Lock()
 
     def apply(self, event: e.Event | None = None) -> list[d.Decision]:
@@ -105,7 +105,8 @@ class Engine:
     def _after(self, made: list[d.Decision]) -> None:
         kept = {checkpoint.sha256 for checkpoint in self.state.checkpoints.values()}
         for decision in made:
-            self.on_decision(decision)
+            for listener in self.listeners:
+                listener(decision)
             if sentence := str(decision):
                 logger.info("%s", sentence)
             if isinstance(decision, d.CheckpointDropped) and decision.checkpoint.sha256 not in kept:

@@ -23,6 +23,7 @@ from coordinator.audit import Audit
 from coordinator.bans import barred
 from coordinator.blobs import Blobs
 from coordinator.bootstrap import Addresses, Bootstrap
+from coordinator.chronicle import Chronicle
 from coordinator.engine import Engine
 from coordinator.gate import Gate
 from coordinator.handover import FILE, Lead, require_lead
@@ -153,9 +154,12 @@ class Coordinator:
         servicer = Servicer(settings.spec, artefacts, engine, *known)
         audit = Audit(settings.data_dir)
         self._resources.callback(audit.close)
-        engine.on_decision = audit.decided
+        engine.listeners.append(audit.decided)
+        chronicle = Chronicle(engine.state)
         self._serve(servicer, Gate(engine, admission, lead, audit))
-        threading.Thread(target=self._keep_time, args=(engine, members, told), name="ticks", daemon=True).start()
+        threading.Thread(
+            target=self._keep_time, args=(engine, members, chronicle, told), name="ticks", daemon=True
+        ).start()
 
     def _bootstrap_command(self, papers: NodePapers) -> tuple[str, ...]:
         settings = self._settings
@@ -197,12 +201,13 @@ class Coordinator:
             )
         return int(port)
 
-    def _keep_time(self, engine: Engine, members: Addresses, told: History) -> None:
+    def _keep_time(self, engine: Engine, members: Addresses, chronicle: Chronicle, told: History) -> None:
         """Let time pass for the run, so that silent members and old leases end; until it is handed over."""
         while not self._ended.wait(_TICK_SECONDS) and not engine.closed:
             try:
                 engine.apply()
                 members.keep()
+                chronicle.look(engine.state, time.time())
                 if told.open and time.time() > engine.state.settled:
                     history.close(self._settings.data_dir, told)
                     told = replace(told, open=False)
