@@ -264,7 +264,7 @@ def _is_of_this_process(state: State, member: Member, report: RoundReport) -> bo
 
 def _settle(state: State, member: Member, report: RoundReport) -> tuple[Ledger, list[Entry], bool]:
     """The ledger after the report, what became of every range, and whether its round is none of the run's."""
-    lost = grants.overruled(state, member.id, report) or divergence.void(state, report)
+    lost = _in_no_state(report) or grants.overruled(state, member.id, report) or divergence.void(state, report)
     ledger, entries, void = state.ledger, list[Entry](), bool(lost)
     for claim in report.counted:
         lease = ledger.find(member.id, claim.lease)
@@ -280,6 +280,10 @@ def _settle(state: State, member: Member, report: RoundReport) -> tuple[Ledger, 
         ledger, more = ledger.drop(member.id, report.round, claim, report.dropped_why)
         entries += more
     return ledger, entries, void
+
+
+def _in_no_state(report: RoundReport) -> str:
+    return "" if report.metrics.digest else "the report names no state that they are in"
 
 
 def _vote(state: State, member: str, report: RoundReport) -> Step:
