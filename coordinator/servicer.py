@@ -183,7 +183,7 @@ class Servicer(MaintainerCalls):
             ended=state.steering.finished,
             history=self._history,
             barred=bans.barred(state, time.time()),
-            probation=trust.probation(state, member),
+            probation=state.probation(member),
             share=trust.share(state, member),
             check=translate.check_message(spotchecks.wanted(state, request.member_id)),
         )
