@@ -167,11 +167,12 @@ def _enter(setup: Setup, bridge: Bridge, orders: Orders, renewal: Renewal) -> Sw
     from peer.exchange.options import ExchangeOptions
     from peer.exchange.swarm import SwarmExchange
     from peer.line import Line
-    from peer.modes import closing_of, most_samples
+    from peer.modes import closing_of, contributors_of, most_samples
     from peer.seals import Notary
 
     spec = setup.spec
-    rules = Rules(closing_of(spec), spec.exchange.grace_seconds, spec.exchange.timeout_seconds)
+    seconds = spec.exchange.grace_seconds, spec.exchange.timeout_seconds
+    rules = Rules(closing_of(spec), *seconds, contributors_of(spec))
 
     async def arbiter(round_: int, appeal: Appeal) -> bool:
         ask = partial(bridge.call, "grant", number=round_, members=list(appeal.members), blind=appeal.blind)
