@@ -332,6 +332,14 @@ class Evaluation(Section):
         return _require(metrics, valid, 'right would be names such as "bleu,exact-match"')
 
 
+class Tracking(Section):
+    """Who else keeps the run's curves: told by the coordinator, so that no volunteer needs an account there."""
+
+    trackers: list[Literal["tensorboard", "wandb", "trackio", "mlflow"]] = Field(
+        default=[], description='any of "tensorboard", "wandb", "trackio", "mlflow"; installed as extras'
+    )
+
+
 def is_folder(source: str) -> bool:
     """Whether a model source means a folder on this machine."""
     return source.startswith(("./", "../", "/", "~/"))
