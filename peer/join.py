@@ -28,7 +28,7 @@ def run(options: JoinOptions) -> None:
     Raises InviteError, UnreachableError, RefusedError, DiskError, WorkerCrashError, … (swarm.errors).
     """
     with spawn.only_peer(options.data_dir):
-        log.setup(options.data_dir / "peer.log")
+        log.setup(options.data_dir / "peer.log", run=options.invite.run)
         note = options.data_dir / HANDOVER
         client = CoordinatorClient.connect(options.invite, known=handover.kept(note, options.invite))
         client.on_moved = partial(_remember, note)

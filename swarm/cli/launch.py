@@ -119,7 +119,7 @@ def _coordinate(settings: Settings, open_on_lan: bool) -> None:
     from swarm.cli import rundir
     from swarm.discovery import announced
 
-    log.setup(settings.data_dir / "coordinator.log")
+    log.setup(settings.data_dir / "coordinator.log", run=settings.spec.run.name)
     coordinator = Coordinator(settings)
     try:
         coordinator.start()
