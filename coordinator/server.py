@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -166,9 +167,11 @@ class Coordinator:
         chronicle.listeners.append(tracking.round)
         engine.listeners.append(tracking.decided)
         self._serve(servicer, *self._measuring(engine, tracking), Gate(engine, admission, lead, audit))
-        threading.Thread(
+        ticks = threading.Thread(
             target=self._keep_time, args=(engine, members, chronicle, told), name="ticks", daemon=True
-        ).start()
+        )
+        ticks.start()
+        self._resources.callback(lambda: self._last_look(ticks, engine, chronicle))
 
     def _bootstrap_command(self, papers: NodePapers) -> tuple[str, ...]:
         settings = self._settings
@@ -241,6 +244,11 @@ class Coordinator:
                     told = replace(told, open=False)
             except (SwarmError, OSError) as error:
                 logger.error("%s", error)
+
+    def _last_look(self, ticks: threading.Thread, engine: Engine, chronicle: Chronicle) -> None:
+        """Tell the newest round, too: nothing more is heard of it."""
+        ticks.join(_STOP_SECONDS)
+        chronicle.look(engine.state, math.inf)
 
 
 def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs) -> tuple[Engine, History]:
