@@ -24,7 +24,7 @@ _STOP_SECONDS = 5.0  # for all that waits, when the coordinator ends
 
 
 class Courier:
-    """Brings points to one tracker, in their order. What it says of trouble it says once, until there is another."""
+    """Brings points to one tracker, in their order. Each kind of trouble is said once; all that it costs is counted."""
 
     def __init__(self, name: str, opening: Callable[[], Tracker], waiting: int = _WAITING) -> None:
         self.name = name
@@ -33,7 +33,7 @@ class Courier:
         self._tracker: Tracker | None = None
         self._opens_at = 0.0  # on the monotonic clock
         self._queue: queue.Queue[Point | None] = queue.Queue(waiting)
-        self._said = ""
+        self._said: set[str] = set()
         self._thread = threading.Thread(target=self._work, name=f"tracker-{name}", daemon=True)
 
     def start(self) -> None:
@@ -68,9 +68,9 @@ class Courier:
                 if tracker := self._opened():
                     tracker.note(point)
                 else:
-                    self._drop("it could not be opened")
+                    self.dropped += 1  # it is opened again later; why it was not is said
             except Exception as error:
-                self._drop(f"{type(error).__name__}: {error}")
+                self._drop(type(error).__name__, f": {error}")
         self._close()
 
     def _opened(self) -> Tracker | None:
@@ -84,16 +84,13 @@ class Courier:
             if self._tracker:
                 self._tracker.close()
         except Exception as error:
-            self._say(f"{type(error).__name__}: {error}")
+            logger.warning("%s did not close: %s: %s", self.name, type(error).__name__, error)
 
-    def _drop(self, why: str) -> None:
+    def _drop(self, kind: str, detail: str = "") -> None:
         self.dropped += 1
-        self._say(why)
-
-    def _say(self, why: str) -> None:
-        if why != self._said:
-            self._said = why
-            logger.warning("%s: what is told to it is dropped: %s", self.name, why)
+        if kind not in self._said:
+            self._said.add(kind)
+            logger.warning("%s: what is told to it is dropped: %s%s", self.name, kind, detail)
 
 
 class Tracking:

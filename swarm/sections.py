@@ -339,6 +339,11 @@ class Tracking(Section):
         default=[], description='any of "tensorboard", "wandb", "trackio", "mlflow"; installed as extras'
     )
 
+    @field_validator("trackers")
+    @classmethod
+    def _each_once(cls, trackers: list[str]) -> list[str]:
+        return _require(trackers, len(set(trackers)) == len(trackers), "right would be each of them once")
+
 
 def is_folder(source: str) -> bool:
     """Whether a model source means a folder on this machine."""

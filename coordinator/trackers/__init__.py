@@ -60,11 +60,17 @@ def require(names: Iterable[str]) -> None:
 def begin(name: str) -> Callable[[About], Tracker]:
     """What opens the tracker called `name`, loading its library."""
     if name == "tensorboard":
-        from coordinator.trackers import tensorboard as found
-    elif name == "wandb":
-        from coordinator.trackers import wandb as found  # type: ignore[no-redef]
-    elif name == "trackio":
-        from coordinator.trackers import trackio as found  # type: ignore[no-redef]
-    else:
-        from coordinator.trackers import mlflow as found  # type: ignore[no-redef]
-    return found.begin
+        from coordinator.trackers import tensorboard
+
+        return tensorboard.begin
+    if name == "wandb":
+        from coordinator.trackers import wandb
+
+        return wandb.begin
+    if name == "trackio":
+        from coordinator.trackers import trackio
+
+        return trackio.begin
+    from coordinator.trackers import mlflow
+
+    return mlflow.begin

@@ -56,7 +56,7 @@ def test_readers_that_do_not_read_hold_up_no_call(coordinator: Coordinator) -> N
             began = time.monotonic()
             for _ in range(20):
                 client.status()
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 10
         assert scraped(coordinator)["garage_swarm_round"] == 0
     finally:
         for one in idle:

@@ -20,7 +20,7 @@ from peer.tracing import trace_of
 from tests.harness import Event, Program
 from tests.swarm_run import SwarmRun, after_round, rounds, swarm_run
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
 
 DOCS = Path(__file__).parents[2] / "docs"
 NAME = re.compile(r"\b(?:garage_swarm|process)_[a-z_]+\b")

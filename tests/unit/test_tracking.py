@@ -145,6 +145,11 @@ def test_a_tracker_that_nobody_knows_is_refused_with_its_line() -> None:
         loads(text)
 
 
+def test_a_tracker_is_named_once() -> None:
+    with pytest.raises(SpecError, match="right would be each of them once"):
+        loads(spec('trackers = ["wandb", "wandb"]'))
+
+
 def test_a_library_that_is_missing_is_said_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trackers, "find_spec", lambda name: None if name == "wandb" else object())
     trackers.require(["tensorboard", "mlflow"])
