@@ -18,6 +18,7 @@ _ROOT = "garage-swarm"
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _FILE_BYTES = 5_000_000
 _FILES_KEPT = 3
+_LEVELS = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}  # hivemind renames those of logging
 _ABOUT = ("run", "member", "round")
 _about: dict[str, str | int] = {}  # of all records of this process
 
@@ -58,7 +59,7 @@ class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         told: dict[str, str | int] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
-            "level": record.levelname,
+            "level": _LEVELS.get(record.levelno, record.levelname),
             "logger": record.name,
             "message": record.getMessage(),
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from coordinator.records import Evaluation
 from coordinator.rounds import RoundSummary
 from coordinator.trackers import About, Point
 from coordinator.tracking import Courier, Tracking
+from swarm import log
 from swarm.errors import SpecError, UsageError
 from swarm.runspec import example, loads
 
@@ -92,17 +92,16 @@ def test_one_that_hangs_costs_nobody_time_and_what_it_misses_is_counted() -> Non
     assert slow.closed
 
 
-def test_trouble_is_said_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logging.getLogger("garage-swarm"), "propagate", True)
+def test_trouble_is_said_once(log_file: Path) -> None:
+    log.setup(log_file)
     courier = Courier("away", lambda: Kept(fails))
     courier.start()
     for number in range(20):
         courier.tell(point(number))
     ended(courier)
-    assert [r.getMessage() for r in caplog.records if "no route" in r.getMessage()] == [
-        "away: what is told to it is dropped: OSError: no route to the tracker"
-    ]
-    assert "away: 20 points were dropped" in caplog.text
+    said = log_file.read_text()
+    assert said.count("away: what is told to it is dropped: OSError: no route to the tracker") == 1
+    assert said.count("away: 20 points were dropped") == 1
 
 
 def test_one_that_cannot_be_opened_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
