@@ -63,6 +63,7 @@ def _progress(state: State) -> Iterator[Metric]:
     yield _gauge("round", "Rounds finished; falls when the run goes back.", state.round)
     yield _gauge("rounds_planned", "The round at which the run is finished.", state.terms.total_rounds)
     yield _gauge("finished", "1 when the run is finished.", state.finished)
+    yield _gauge("paused", "1 while its maintainer lets the run pause.", bool(state.steering.paused))
     yield _gauge("halted", "1 when the run was stopped because it diverged again and again.", bool(state.halted))
     yield _gauge("lineage", "How often the run went back by rule.", state.lineage)
     yield _gauge("banned_keys", "Keys that are banned.", len(state.bans))
@@ -97,7 +98,7 @@ def _checkpoint(state: State) -> Iterator[Metric]:
 
 def _last_round(state: State) -> Iterator[Metric]:
     """The newest round of which more reports can hardly come: the one before the last, unless there is no other."""
-    number = state.round - (1 if state.finished or state.round - 2 not in state.votes else 2)
+    number = state.round - (1 if state.complete or state.round - 2 not in state.votes else 2)
     if poll := state.votes.get(number):
         yield from _round(number, poll)
 

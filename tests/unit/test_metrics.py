@@ -78,7 +78,7 @@ def test_what_is_told_of_a_run_is_its_state(seed: int) -> None:
 def test_the_round_that_is_told_has_all_its_reports() -> None:
     state = lived()
     number = int(of_run(state)["garage_swarm_reported_round", ()])
-    assert number == state.round - (1 if state.finished else 2)
+    assert number == state.round - (1 if state.complete else 2)
     summary = state.votes[number].summary(number)
     assert of_run(state)["garage_swarm_round_loss", ()] == summary.loss
 

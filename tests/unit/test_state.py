@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import Claim
+from coordinator.probation import Company
 from coordinator.records import Checkpoint, Pulse
 from coordinator.state import State
 from coordinator.tempo import Tempo
@@ -52,12 +54,20 @@ def test_what_is_kept_for_speed_is_what_the_state_says(seed: int) -> None:
     for _, _, after, now in History(seed).steps(80):
         leases, live = after.ledger.leases.values(), after.live
         assert after.tempo == Tempo.of(member.pulse.samples_per_second for member in live)
+        company = {key: there for key, there in after.company.items() if there.live}
+        assert company == {key: company_of(after, key) for key in {member.invite for member in live}}
         silences = [member.last_seen + after.terms.patience_seconds * (1 if member.heard else 2) for member in live]
         assert now <= after.due <= min([*silences, *(lease.deadline for lease in leases)], default=math.inf)
         held = [(lease.member, lease.id) for lease in sorted(leases, key=lambda lease: lease.number)]
         assert sorted(held) == sorted((who, key) for who, mine in after.ledger.held.items() for key in mine)
         for poll in after.votes.values():
             assert Counter(vote.digest for vote in poll.votes.values()) == dict(poll.named)
+
+
+def company_of(state: State, invite: str) -> Company:
+    """Those with one invite, counted."""
+    here = [member for member in state.live if member.invite == invite]
+    return Company(len(here), sum(not state.probation(member) for member in here))
 
 
 @settings(max_examples=60, deadline=None)
@@ -135,6 +145,17 @@ def test_dropped_samples_are_free_again_and_listed_with_the_peers_reason() -> No
     assert [(r.counted, r.why) for r in made[0].receipts] == [(False, "late by 4 s")]  # type: ignore[union-attr]
     assert state.ledger.free[0] == Range(0, 6)
     assert state.members["a"].rejected == 6
+
+
+def test_a_report_that_names_no_state_counts_nothing() -> None:
+    state, granted = lease(joined("a"), "a", 10)
+    said = report("k", 0, (Claim(granted.lease.id, Range(0, 6)),))
+    said = replace(said, metrics=replace(said.metrics, digest=""))
+    state, made = run(state, e.Report("a", (said,)))
+    assert [(r.counted, r.why) for r in made[0].receipts] == [  # type: ignore[union-attr]
+        (False, "the report names no state that they are in")
+    ]
+    assert (state.round, state.ledger.free[0]) == (0, Range(0, 6))
 
 
 def test_a_restart_gives_everybody_the_full_time_again() -> None:
