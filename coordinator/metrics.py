@@ -73,7 +73,7 @@ def _members(state: State) -> Iterator[Metric]:
     phases = Counter(dict.fromkeys((*PHASES, _OTHER), 0))
     phases.update(member.pulse.phase if member.pulse.phase in PHASES else _OTHER for member in live)
     yield _gauge("members", "Live members, by what they say they do.", phases, "phase")
-    waiting = sum(bool(state.probation(member)) for member in live)
+    waiting = sum(company.live - company.weighing for company in state.company.values())
     yield _gauge("members_on_probation", "Live members whose updates weigh nothing yet, or again.", waiting)
     speed = state.tempo.samples_per_second
     yield _gauge("samples_per_second", "What the live members say they compute together.", speed)

@@ -70,6 +70,7 @@ def test_what_is_told_of_a_run_is_its_state(seed: int) -> None:
     assert told["garage_swarm_counted_samples", ()] == state.ledger.counted_samples
     members = sum(count for (name, _), count in told.items() if name == "garage_swarm_members")
     assert members == len(state.live)
+    assert told["garage_swarm_members_on_probation", ()] == sum(bool(state.probation(m)) for m in state.live)
     assert told["garage_swarm_samples_per_second", ()] == pytest.approx(
         sum(member.pulse.samples_per_second for member in state.live)
     )
