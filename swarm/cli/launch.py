@@ -175,7 +175,7 @@ def _follow(coordinator: Coordinator, announcement: Announcement | None) -> None
     from swarm.client import CoordinatorClient
 
     with CoordinatorClient.connect(coordinator.own_invite) as client, suppress(HandedOverError):
-        seen = client.status()
+        seen = client.status(brief=True)
         typer.echo(f"At round {seen.round} of {seen.total_rounds}.")
         while True:
             time.sleep(_EVERY_SECONDS)
@@ -203,5 +203,5 @@ def _point_elsewhere(coordinator: Coordinator) -> None:
 def _status(client: CoordinatorClient) -> pb.Status | None:
     """The status, or None for once: a slow answer must not end a run."""
     with suppress(SwarmError):
-        return client.status()
+        return client.status(brief=True)
     return None
