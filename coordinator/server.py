@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -23,17 +24,21 @@ from coordinator.audit import Audit
 from coordinator.bans import barred
 from coordinator.blobs import Blobs
 from coordinator.bootstrap import Addresses, Bootstrap
+from coordinator.calls import Calls
 from coordinator.chronicle import Chronicle
 from coordinator.engine import Engine
 from coordinator.gate import Gate
 from coordinator.handover import FILE, Lead, require_lead
 from coordinator.history import History
+from coordinator.metrics import RunMetrics
 from coordinator.nodepass import NodePapers
 from coordinator.records import Checkpoint, Terms
 from coordinator.servicer import Servicer
 from coordinator.state import State
 from coordinator.store import Store, open_store
-from swarm import log
+from coordinator.trackers import About
+from coordinator.tracking import Tracking
+from swarm import log, metrics
 from swarm.errors import CorruptError, NotFoundError, PortInUseError, SwarmError, from_os_error
 from swarm.identity import ServerCertificate, server_certificate
 from swarm.invite import Invite, is_token
@@ -70,6 +75,7 @@ class Settings:
     bootstrap_command: tuple[str, ...]
     store_url: str = ""
     heartbeat_seconds: float = 5.0
+    metrics: metrics.Address | None = None
 
 
 class Coordinator:
@@ -77,6 +83,7 @@ class Coordinator:
 
     def __init__(self, settings: Settings) -> None:
         self.port = settings.port
+        self.metrics = settings.metrics
         self._settings = settings
         self._resources = ExitStack()
         self._ended = threading.Event()
@@ -156,10 +163,15 @@ class Coordinator:
         self._resources.callback(audit.close)
         engine.listeners.append(audit.decided)
         chronicle = Chronicle(engine.state)
-        self._serve(servicer, Gate(engine, admission, lead, audit))
-        threading.Thread(
+        tracking = self._tracking(certificate)
+        chronicle.listeners.append(tracking.round)
+        engine.listeners.append(tracking.decided)
+        self._serve(servicer, *self._measuring(engine, tracking), Gate(engine, admission, lead, audit))
+        ticks = threading.Thread(
             target=self._keep_time, args=(engine, members, chronicle, told), name="ticks", daemon=True
-        ).start()
+        )
+        ticks.start()
+        self._resources.callback(lambda: self._last_look(ticks, engine, chronicle))
 
     def _bootstrap_command(self, papers: NodePapers) -> tuple[str, ...]:
         settings = self._settings
@@ -171,10 +183,29 @@ class Coordinator:
         passes = ("--papers", str(papers.file), "--authority", str(settings.data_dir / "tls.pem"))
         return (*settings.bootstrap_command, *where, "--advertise-host", settings.advertise_host, *run, *relay, *passes)
 
-    def _serve(self, servicer: Servicer, gate: Gate) -> None:
+    def _tracking(self, certificate: ServerCertificate) -> Tracking:
+        spec, folder = self._settings.spec, self._settings.data_dir
+        flat = {f"{name}.{key}": value for name, part in spec.model_dump().items() for key, value in part.items()}
+        about = About(spec.run.name, f"{spec.run.name}-{certificate.fingerprint[:8]}", flat, folder)
+        tracking = Tracking.start(spec.tracking.trackers, about)
+        self._resources.callback(tracking.close)
+        return tracking
+
+    def _measuring(self, engine: Engine, tracking: Tracking) -> list[Calls]:
+        """Serve metrics, where that is wished: what counts calls for them."""
+        settings = self._settings
+        if settings.metrics is None:
+            return []
+        run = RunMetrics(lambda: engine.state, tracking.dropped, settings.spec.evaluation.metrics.split(","))
+        engine.listeners.append(run.decided)
+        calls = Calls()
+        self.metrics = self._resources.enter_context(metrics.serving(settings.metrics, run, calls))
+        return [calls]
+
+    def _serve(self, servicer: Servicer, *interceptors: grpc.ServerInterceptor) -> None:
         server = grpc.server(
             ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc"),
-            interceptors=[gate],
+            interceptors=list(interceptors),
             maximum_concurrent_rpcs=_CALLS,
             options=_OPTIONS,
         )
@@ -213,6 +244,11 @@ class Coordinator:
                     told = replace(told, open=False)
             except (SwarmError, OSError) as error:
                 logger.error("%s", error)
+
+    def _last_look(self, ticks: threading.Thread, engine: Engine, chronicle: Chronicle) -> None:
+        """Tell the newest round, too: nothing more is heard of it."""
+        ticks.join(_STOP_SECONDS)
+        chronicle.look(engine.state, math.inf)
 
 
 def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs) -> tuple[Engine, History]:

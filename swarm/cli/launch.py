@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swarm import lifetime
-from swarm.cli.options import DataDir
+from swarm.cli.options import DataDir, Metrics
 from swarm.cli.share import share
 from swarm.errors import HandedOverError, PortInUseError, SwarmError
 
@@ -47,18 +48,25 @@ def launch(
     open_on_lan: Annotated[
         bool, typer.Option("--open-on-lan", help="Let everybody on the local network join without an invite.")
     ] = False,
+    metrics: Metrics = "",
 ) -> None:
     """Start the run that RUN.toml describes, print its invite, and coordinate it until Ctrl-C."""
+    from coordinator import trackers
     from swarm import paths, runspec
+    from swarm.metrics import address
 
     for number in lifetime.ending_signals():
         signal.signal(number, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         spec = runspec.load(spec_path)
+        trackers.require(spec.tracking.trackers)
         folder = data_dir or paths.run_dir(spec.run.name)
-        _require_free(host, port)
+        watched = address(metrics) if metrics else None
+        for place in ((host, port), *([watched] if watched else [])):
+            _require_free(*place)
         _make_ready(folder, spec_path, spec)
-        _coordinate(_settings(folder, spec, (host, port), advertise_host), open_on_lan)
+        settings = replace(_settings(folder, spec, (host, port), advertise_host), metrics=watched)
+        _coordinate(settings, open_on_lan)
 
 
 def _require_free(host: str, port: int) -> None:
@@ -71,7 +79,7 @@ def _require_free(host: str, port: int) -> None:
     except OSError as error:
         raise PortInUseError(
             f"{host}, port {port} cannot be used: {error.strerror or error}.",
-            "Stop the program that listens there, or take another port with --port, or another address with --host.",
+            "Stop the program that listens there, or take another port with --port (or --metrics), or another address.",
         ) from error
 
 
@@ -111,7 +119,7 @@ def _coordinate(settings: Settings, open_on_lan: bool) -> None:
     from swarm.cli import rundir
     from swarm.discovery import announced
 
-    log.setup(settings.data_dir / "coordinator.log")
+    log.setup(settings.data_dir / "coordinator.log", run=settings.spec.run.name)
     coordinator = Coordinator(settings)
     try:
         coordinator.start()
@@ -129,6 +137,8 @@ def _coordinate(settings: Settings, open_on_lan: bool) -> None:
 def _greet(coordinator: Coordinator, settings: Settings) -> None:
     typer.echo(f"{settings.spec.run.name} is running; its files are in {settings.data_dir}. Ctrl-C stops it.")
     typer.echo(_reach(settings.advertise_host, coordinator.invite.port))
+    if coordinator.metrics:
+        typer.echo(f"Its metrics are at {coordinator.metrics}")
     typer.echo("Share this invite; volunteers run: swarm join 'INVITE'. Others: swarm invite new\n")
     share(coordinator.invite)
     typer.echo()
