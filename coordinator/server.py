@@ -18,6 +18,7 @@ from coordinator import decisions as d
 from coordinator import events as e
 from coordinator import history, lock
 from coordinator.admission import Admission, new_token
+from coordinator.annals import Annals
 from coordinator.artefacts import Artefacts, read_artefacts
 from coordinator.audit import Audit
 from coordinator.bans import barred
@@ -33,6 +34,10 @@ from coordinator.records import Checkpoint, Terms
 from coordinator.servicer import Servicer
 from coordinator.state import State
 from coordinator.store import Store, open_store
+from coordinator.web.app import Page
+from coordinator.web.board import Board
+from coordinator.web.calls import Maintaining
+from coordinator.web.server import PageServer, PageSettings
 from swarm import log
 from swarm.errors import CorruptError, NotFoundError, PortInUseError, SwarmError, from_os_error
 from swarm.identity import ServerCertificate, server_certificate
@@ -70,6 +75,7 @@ class Settings:
     bootstrap_command: tuple[str, ...]
     store_url: str = ""
     heartbeat_seconds: float = 5.0
+    page: PageSettings | None = None
 
 
 class Coordinator:
@@ -77,6 +83,7 @@ class Coordinator:
 
     def __init__(self, settings: Settings) -> None:
         self.port = settings.port
+        self.page_port = 0  # of the page, when there is one
         self._settings = settings
         self._resources = ExitStack()
         self._ended = threading.Event()
@@ -155,8 +162,14 @@ class Coordinator:
         audit = Audit(settings.data_dir)
         self._resources.callback(audit.close)
         engine.listeners.append(audit.decided)
-        chronicle = Chronicle(engine.state)
-        self._serve(servicer, Gate(engine, admission, lead, audit))
+        annals = Annals(settings.spec.run.name, store.database)
+        annals.create()
+        chronicle = Chronicle(engine.state, annals.told(engine.state))
+        chronicle.listeners.append(annals.keep)
+        gate = Gate(engine, admission, lead, audit)
+        self._serve(servicer, gate)
+        if settings.page:
+            self._show(settings.page, engine, annals, Maintaining(settings.spec.run.name, gate, servicer))
         threading.Thread(
             target=self._keep_time, args=(engine, members, chronicle, told), name="ticks", daemon=True
         ).start()
@@ -183,6 +196,17 @@ class Coordinator:
         self.port = self._bind(server)
         server.start()
         self._resources.callback(lambda: server.stop(_STOP_SECONDS).wait(_STOP_SECONDS + 1))
+
+    def _show(self, page: PageSettings, engine: Engine, annals: Annals, maintaining: Maintaining) -> None:
+        """Serve the page, in a thread of its own."""
+        invite = str(self.invite) if page.shows_invite else ""
+        board = Board(self._settings.spec, engine, annals, invite)
+        board.load()
+        annals.listeners.append(board.add)
+        shown = PageServer(page)
+        self._resources.callback(shown.stop)
+        shown.start(Page(self.invite.run, self.invite.fingerprint, board, maintaining).app())
+        self.page_port = shown.port
 
     def _bind(self, server: grpc.Server) -> int:
         settings, certificate = self._settings, self._certificate

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,6 +48,18 @@ def launch(
     open_on_lan: Annotated[
         bool, typer.Option("--open-on-lan", help="Let everybody on the local network join without an invite.")
     ] = False,
+    page: Annotated[
+        int | None,
+        typer.Option(
+            "--page", min=0, max=65535, help="Show the run on a page at this port; 0 takes a free one.", show_default=False
+        ),
+    ] = None,
+    page_host: Annotated[
+        str, typer.Option("--page-host", help="The address where the page listens; 0.0.0.0 shows it to everybody.")
+    ] = "127.0.0.1",
+    page_invite: Annotated[
+        bool, typer.Option("--page-invite", help="Show the run's first invite on the page: whoever sees it may join.")
+    ] = False,
 ) -> None:
     """Start the run that RUN.toml describes, print its invite, and coordinate it until Ctrl-C."""
     from swarm import paths, runspec
@@ -58,7 +71,10 @@ def launch(
         folder = data_dir or paths.run_dir(spec.run.name)
         _require_free(host, port)
         _make_ready(folder, spec_path, spec)
-        _coordinate(_settings(folder, spec, (host, port), advertise_host), open_on_lan)
+        settings = _settings(folder, spec, (host, port), advertise_host)
+        if page is not None:
+            settings = _with_page(settings, page_host, page, page_invite)
+        _coordinate(settings, open_on_lan)
 
 
 def _require_free(host: str, port: int) -> None:
@@ -93,6 +109,12 @@ def _settings(folder: Path, spec: RunSpec, listen: tuple[str, int], advertise_ho
 
     host, port = listen
     return Settings(folder, host, port, advertise_host or reachable_host(host), spec, _BOOTSTRAP)
+
+
+def _with_page(settings: Settings, host: str, port: int, shows_invite: bool) -> Settings:
+    from coordinator.web.server import PageSettings
+
+    return replace(settings, page=PageSettings(host, port, shows_invite))
 
 
 def _make_ready(folder: Path, spec_path: Path, spec: RunSpec) -> None:
@@ -132,6 +154,10 @@ def _greet(coordinator: Coordinator, settings: Settings) -> None:
     typer.echo("Share this invite; volunteers run: swarm join 'INVITE'. Others: swarm invite new\n")
     share(coordinator.invite)
     typer.echo()
+    if page := settings.page:
+        from swarm.invite import address_of
+
+        typer.echo(f"The run's page: http://{address_of(reachable_host(page.host), coordinator.page_port)}")
 
 
 def _reach(host: str, port: int) -> str:
