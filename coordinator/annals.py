@@ -146,10 +146,11 @@ class Annals:
             for row in connection.execution_options(yield_per=1000).execute(chosen):
                 yield Round(*row[1:])
 
-    def works(self) -> dict[str, Work]:
-        """What each key did."""
+    def works(self, key: str = "") -> dict[str, Work]:
+        """What each key did, or only that one."""
         sums = [func.sum(_nights.c.rounds), func.count(), func.sum(_nights.c.seconds)]
-        chosen = select(_nights.c.key, *sums).where(_nights.c.run == self._run).group_by(_nights.c.key)
+        which = [_nights.c.run == self._run, *([_nights.c.key == key] if key else [])]
+        chosen = select(_nights.c.key, *sums).where(*which).group_by(_nights.c.key)
         with in_our_words(), self._database.connect() as connection:
             return {row[0]: Work(int(row[1]), row[2], row[3]) for row in connection.execute(chosen)}
 

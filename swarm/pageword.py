@@ -24,7 +24,7 @@ def word(identity: Identity, run: str, fingerprint: str, now: float, life: float
     """In base64url. `fingerprint` is the coordinator's, as invites carry it; `now` Unix seconds, `life` seconds."""
     end = int(now + life).to_bytes(_END, "big")
     signature = identity.sign(_words(run, fingerprint, end))
-    return base64.urlsafe_b64encode(identity.public_key + end + signature).decode().rstrip("=")
+    return _written(identity.public_key + end + signature)
 
 
 def opened(text: str, run: str, fingerprint: str, now: float) -> bytes:
@@ -46,9 +46,13 @@ def _decoded(text: str) -> bytes:
         data = base64.b64decode(f"{text}=" if len(text) == _LETTERS else "", altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         data = b""
-    if len(data) != _KEY + _END + _SIGNATURE:
+    if len(data) != _KEY + _END + _SIGNATURE or _written(data) != text:
         raise LoginError("This is no personal link, or a part of it is missing.", _REMEDY)
     return data
+
+
+def _written(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def _words(run: str, fingerprint: str, end: bytes) -> bytes:

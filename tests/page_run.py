@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import random
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,11 @@ class PageRun:
             round=self.round, digest=f"{self.round - 1:064x}", heldout_loss=self._loss() + 0.05, metrics={"chrF": 41.5}
         )
         self._client(name).report_evaluation(self.members[name], found)
+
+    def checkpoints(self) -> list[pb.Checkpoint]:
+        """As the coordinator tells members."""
+        with CoordinatorClient.connect(self.coordinator.invite) as client:
+            return list(client.checkpoints())
 
     def get(self, path: str, **headers: str) -> Answer:
         return self.ask("GET", path, None, **headers)
@@ -157,8 +163,6 @@ def page_run(folder: Path, *, shows_invite: bool = False, page_port: int = 0, fr
 
 def settled(run: PageRun, rounds: int, seconds: float = 15.0) -> None:
     """Wait until the page knows of so many rounds. AssertionError when that takes too long."""
-    import time
-
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found = run.get("/api/run").json

@@ -89,7 +89,7 @@ class Board:
         if not seats:
             raise RefusedError("Nobody has taken part in this run with this key.", "Join it first: swarm join INVITE.")
         lines = self._annals.account([seat.id for seat in seats], _LINES)
-        return account.of(state, seats, lines, self._done().get(key, Work()))
+        return account.of(state, seats, lines, self._annals.works(key).get(key, Work()))
 
     def _everything(self) -> Facts:
         state, works = self._engine.state, self._done()

@@ -30,14 +30,13 @@ _LOCAL = ("127.0.0.1", "::1")
 class Entrance:
     """How many come; shared by all connections of one page."""
 
-    def __init__(self, most: int = MOST, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most = most
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._of_all = Ration(_A_SECOND, 1.0, clock)
         self._of_one = Ration(_OF_ONE, 60.0, clock)
 
     def admits(self, address: str, present: int) -> bool:
         """Whether one more may come while so many are there."""
-        if present > self._most or not self._of_all.permits(""):
+        if present > MOST or not self._of_all.permits(""):
             return False
         return address in _LOCAL or self._of_one.permits(address)
 
