@@ -121,7 +121,7 @@ function drawNow() {
   const tiles = [
     ["Taking part now", count(now.members), now.members === 1 ? "machine" : "machines"],
     ["Throughput", figure(now.rate), "samples a second"],
-    ["Trained on", count(now.global_samples), `samples; epoch ${count(now.epoch + 1)}, ${Math.round(now.epoch_fraction * 100)} %`],
+    ["Trained on", count(now.global_samples), `samples; epoch ${count(now.epoch + 1)}, ${Math.round(now.epoch_fraction * 100)}\u00a0%`],
     ["Loss", last ? figure(last[2]) : "–", last ? `of round ${count(last[0])}` : "in training"],
     ["On unseen text", ...heldout],
     ["Sent by members", bytes(traffic), last ? `${bytes(last[7])} in the last round` : "no round yet"],
@@ -154,8 +154,8 @@ function drawCurves() {
 
 function drawPeople() {
   const badges = (names) => names.map((name) => el("span", { class: "chip" }, name));
-  const leaders = run.leaders.map((who, at) => [String(at + 1), who.name, count(who.counted), figure(who.hours), badges(who.badges)]);
-  const columns = [["", true], ["Volunteer", false], ["Samples that counted", true], ["Hours", true], ["Badges", false]];
+  const leaders = run.leaders.map((who, at) => [String(at + 1), who.name, count(who.counted), duration(who.hours * 3600), badges(who.badges)]);
+  const columns = [["No.", true], ["Volunteer", false], ["Samples that counted", true], ["Time", true], ["Badges", false]];
   fill("leaders", leaders.length ? table("Volunteers by samples that counted, in all their machines together", columns, leaders) : el("p", { class: "note" }, "Nobody’s samples have counted yet."));
   const phase = (who) => el("span", { class: who.live ? "here" : "gone" }, who.live ? who.phase || "here" : "away");
   const rows = run.members.map((who) => [el("span", { title: `key ${who.key}` }, who.name), phase(who), who.live ? figure(who.rate) : "", count(who.counted)]);

@@ -66,10 +66,10 @@ function draw(peers, invites) {
       el("button", { class: "quiet", type: "button", onclick: leave }, "Log out")),
     el("p", { class: "error", role: "alert", id: "maintain-error" }, kept),
     el("h3", {}, "Members"),
-    table("Everybody who ever took part", [["Member", false], ["Rounds", true], ["Counted", true], ["Rejected", false], ["State", false], ["Trust", false], ["Came with", false], ["", false]], peers.map(peer)),
+    table("Everybody who ever took part", [["Member", false], ["Rounds", true], ["Counted", true], ["Rejected", false], ["State", false], ["Trust", false], ["Came with", false], ["Actions", false]], peers.map(peer)),
     el("h3", {}, "Invites"),
     inviteForm(),
-    table("All invites of the run", [["Id", false], ["For a", false], ["State", false], ["Members", true], ["Note", false], ["", false]], invites.map(invited)),
+    table("All invites of the run", [["Id", false], ["For a", false], ["State", false], ["Members", true], ["Note", false], ["Actions", false]], invites.map(invited)),
   );
 }
 

@@ -1,7 +1,7 @@
 // A volunteer's own part. The word that proves whose it is comes in the link's fragment, which no server sees, and is
 // kept for this tab only.
 
-import { byId, count, el, figure, table } from "./dom.js";
+import { byId, count, duration, el, figure, table } from "./dom.js";
 
 const KEPT = "swarm-word", EVERY_MS = 20_000;
 let watts = 200;
@@ -40,7 +40,7 @@ const title = (text) => el("h2", { id: "me-title" }, text);
 const states = { counted: "counted", rejected: "rejected", expired: "not counted" };
 
 function draw(me) {
-  const kwh = (hours) => `${figure((hours * watts) / 1000)} kWh`;
+  const kwh = (hours) => (hours * watts < 1000 ? `${figure(hours * watts)} Wh` : `${figure((hours * watts) / 1000)} kWh`);
   const energy = el("dd", { id: "energy" }, kwh(me.hours));
   const field = el("input", { type: "number", min: 1, max: 5000, value: watts, id: "watts", oninput: (event) => {
     watts = Number(event.target.value) || 0;
@@ -48,9 +48,9 @@ function draw(me) {
   } });
   const tiles = [
     ["Counted", count(me.counted), "samples"], ["Pending", count(me.pending), "samples lent to you now"], ["Rejected", count(me.rejected), "samples; why is below"],
-    ["Rounds", count(me.rounds), "that you took part in"], ["Nights", count(me.nights), "noon to noon, UTC"], ["Hours", figure(me.hours), "of work in rounds"],
+    ["Rounds", count(me.rounds), "that you took part in"], ["Nights", count(me.nights), "noon to noon, UTC"], ["Time", duration(me.hours * 3600), "of work in rounds"],
   ].map(([name, value, small]) => el("div", {}, el("dt", {}, name), el("dd", {}, value, el("small", {}, small))));
-  tiles.push(el("div", {}, el("dt", {}, "Energy, roughly"), energy));
+  tiles.push(el("div", {}, el("dt", {}, "Energy, an estimate"), energy));
   const rows = me.lines.map(([round, state, samples, why]) => [count(round), states[state] ?? state, count(samples), why || ""]);
   const lines = rows.length ? table("What the ledger says of your samples, the latest rounds first", [["Round", true], ["State", false], ["Samples", true], ["Why", false]], rows) : el("p", { class: "note" }, "None of your samples is in the ledger yet.");
   const focused = document.activeElement?.id === "watts";
