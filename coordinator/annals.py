@@ -83,7 +83,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Work:
-    """What a key did: rounds in which it took part, nights on which it did, and seconds. Its samples are the ledger's."""
+    """What a key did: rounds in which it took part, nights with one, and seconds. Its samples are the ledger's."""
 
     rounds: int = 0
     nights: int = 0

@@ -14,8 +14,8 @@ class Chronicle:
     """`listeners` hear of the rounds that `look` finds settled, in their order, in the thread that looks.
 
     A round is settled when the one after it is finished, too, or nothing followed for a while: reports of it that come
-    later are counted as ever, but no more told. Rounds below `told` were told before a restart; without it, all that are
-    finished.
+    later are counted as ever, but no more told. Rounds below `told` were told before a restart; without it, all that
+    are finished.
     """
 
     def __init__(self, state: State, told: int | None = None) -> None:

@@ -105,8 +105,8 @@ def _durable(connection: Any, _record: object) -> None:
 
 
 class SqlStore:
-    """The tables of one run. One thread writes; `ledger` and `recent_decisions` may be called from others. `database` is
-    for what keeps tables of its own beside these (`coordinator.annals`).
+    """The tables of one run. One thread writes; `ledger` and `recent_decisions` may be called from others. `database`
+    is for who keeps tables of its own beside these (`coordinator.annals`).
     """
 
     def __init__(self, run: str, engine: Engine, seal: Seal | None = None) -> None:

@@ -65,7 +65,13 @@ class PageRun:
 
     def beat(self, name: str, phase: str = "training") -> None:
         """A sign of life."""
-        pulse = pb.HeartbeatRequest(member_id=self.members[name], phase=phase, samples_per_second=12.5, round=self.round, why="waits for the round")
+        pulse = pb.HeartbeatRequest(
+            member_id=self.members[name],
+            phase=phase,
+            samples_per_second=12.5,
+            round=self.round,
+            why="waits for the round",
+        )
         self._client(name).heartbeat(pulse)
 
     def make_rounds(self, count: int) -> None:

@@ -57,7 +57,7 @@ class Page:
             Route("/api/session", self.session),
             Route("/api/maintain/{name}", self.maintain, methods=["POST"]),
         ]
-        errors = {SwarmError: answer_to, Exception: answer_to, 404: _missing}
+        errors: dict[Any, Any] = {SwarmError: answer_to, Exception: answer_to, 404: _missing}
         return Limits(Starlette(routes=routes, exception_handlers=errors))
 
     # ── for everybody ──────────────────────────────────────────────────────────────────────────
@@ -70,13 +70,13 @@ class Page:
     async def everything(self, request: Request) -> Response:
         return packed(await asyncio.to_thread(self._board.everything), _JSON, request)
 
-    async def events(self, request: Request) -> Response:
+    async def events(self, _request: Request) -> Response:
         if self._events.full:
             said = "The page has as many live readers as it serves at a time; it goes on without live news."
             return JSONResponse({"code": "OVERLOAD", "what": said, "remedy": ""}, 503)
         return StreamingResponse(self._events.stream(), media_type="text/event-stream")
 
-    async def invite(self, request: Request) -> Response:
+    async def invite(self, _request: Request) -> Response:
         if not self._board.invite:
             raise NotFoundError("This run's invite is not public.", "Ask the maintainer for one.")
         return Response(qr_picture(self._board.invite), media_type="image/svg+xml")

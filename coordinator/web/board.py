@@ -1,4 +1,4 @@
-"""What is shown now: read from the run's state, which nobody changes, and from its annals; made once for all readers."""
+"""What is shown now, made once for all readers: from the run's state, which nobody changes, and from its annals."""
 
 from __future__ import annotations
 

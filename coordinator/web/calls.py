@@ -31,8 +31,10 @@ class Maintaining:
         request = self._request(name, body)
         context = _Context(token, address)
         answer = self._gate.guarded(name, getattr(self._servicer, name))(request, context)
-        options = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
-        return dict(json_format.MessageToDict(answer, **options))
+        said = json_format.MessageToDict(
+            answer, always_print_fields_with_no_presence=True, preserving_proto_field_name=True
+        )
+        return dict(said)
 
     def _request(self, name: str, body: dict[str, Any]) -> Any:
         if name not in ACTIONS:
@@ -41,7 +43,9 @@ class Maintaining:
         try:
             return json_format.ParseDict({**body, "run": self._run}, kind())
         except (json_format.ParseError, ValueError, TypeError, RecursionError) as error:
-            raise UsageError(f"The action {name} came with values that it does not take.", "Reload the page.") from error
+            raise UsageError(
+                f"The action {name} came with values that it does not take.", "Reload the page."
+            ) from error
 
 
 class _Context:

@@ -41,42 +41,41 @@ class Entrance:
         return address in _LOCAL or self._of_one.permits(address)
 
 
-def protocol(entrance: Entrance) -> type[H11Protocol]:
-    """The kind of connection for one page."""
+class Connection(H11Protocol):
+    """uvicorn's, with a door; `abort` in the request's state ends it without waiting for its reader."""
 
-    class Connection(H11Protocol):
-        """uvicorn's, with a door; `abort` in the request's state ends it without waiting for its reader."""
+    entrance: Entrance  # of the page; see `protocol`
 
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self._deadline: asyncio.TimerHandle | None = None
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._deadline: asyncio.TimerHandle | None = None
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self.app_state = {**self.app_state, "abort": transport.abort}
-            self._deadline = self.loop.call_later(_SECONDS, self._look, False)
-            if not entrance.admits(self.client[0] if self.client else "", len(self.connections)):
-                self._turn_away(transport)
-
-        def data_received(self, data: bytes) -> None:
-            if not self.transport.is_closing():
-                super().data_received(data)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            if self._deadline:
-                self._deadline.cancel()
-            super().connection_lost(exc)
-
-        def _turn_away(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "abort": transport.abort}
+        self._deadline = self.loop.call_later(_SECONDS, self._look, False)
+        if not self.entrance.admits(self.client[0] if self.client else "", len(self.connections)):
             transport.write(_BUSY)
             transport.close()
 
-        def _look(self, answered: bool) -> None:
-            """`answered`: all of the answer was there for the reader when this looked last."""
-            done = self.cycle is not None and self.cycle.response_complete
-            if self.cycle is None or (done and answered):
-                self.transport.abort()
-            else:
-                self._deadline = self.loop.call_later(_SECONDS, self._look, done)
+    def data_received(self, data: bytes) -> None:
+        if not self.transport.is_closing():
+            super().data_received(data)
 
-    return Connection
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def _look(self, answered: bool) -> None:
+        """`answered`: all of the answer was there for the reader when this looked last."""
+        done = self.cycle is not None and self.cycle.response_complete
+        if self.cycle is None or (done and answered):
+            self.transport.abort()
+        else:
+            self._deadline = self.loop.call_later(_SECONDS, self._look, done)
+
+
+def protocol(entrance: Entrance) -> type[Connection]:
+    """The kind of connection for one page."""
+    return type("Connection", (Connection,), {"entrance": entrance})

@@ -64,7 +64,7 @@ def now(state: State, recent: Sequence[Round], moment: float) -> Facts:
 
 
 def timeline(found: Round) -> list[Any]:
-    """One round: number, end, loss, samples, members, seconds of computing and of exchange, bytes, whether all agreed."""
+    """Number, end, loss, samples, members, seconds of computing and exchange, bytes sent and received, agreement."""
     seconds = (number(found.compute_seconds), number(found.exchange_seconds))
     traffic = (found.bytes_sent, found.bytes_received)
     loss = None if found.loss is None else number(found.loss)
@@ -105,9 +105,7 @@ def checkpoints(state: State) -> list[Facts]:
     """The kept ones, the newest first."""
     kept = sorted(state.checkpoints.values(), key=lambda item: -item.round)
     wanted = ("round", "digest", "sha256", "size", "global_samples", "created_at")
-    return [
-        {**{name: getattr(item, name) for name in wanted}, "by": _name(state, item.uploaded_by)} for item in kept
-    ]
+    return [{**{name: getattr(item, name) for name in wanted}, "by": _name(state, item.uploaded_by)} for item in kept]
 
 
 def members(state: State, works: Mapping[str, Work]) -> list[Facts]:

@@ -81,7 +81,8 @@ class PageServer:
             logger.exception("the page ended; the run goes on without it")
 
     async def _serve(self) -> None:
-        assert self._server and self._socket
+        assert self._server
+        assert self._socket
         self._loop = asyncio.get_running_loop()
         await self._server.serve(sockets=[self._socket])
 

@@ -1,4 +1,4 @@
-"""Maintainers that are logged in to the page. Their invites' tokens stay in memory, and every action shows one again."""
+"""Maintainers that are logged in to the page. Their invites' tokens stay in memory; every action shows one again."""
 
 from __future__ import annotations
 

@@ -51,7 +51,11 @@ def launch(
     page: Annotated[
         int | None,
         typer.Option(
-            "--page", min=0, max=65535, help="Show the run on a page at this port; 0 takes a free one.", show_default=False
+            "--page",
+            min=0,
+            max=65535,
+            help="Show the run on a page at this port; 0 takes a free one.",
+            show_default=False,
         ),
     ] = None,
     page_host: Annotated[

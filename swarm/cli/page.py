@@ -50,6 +50,7 @@ def _address(invite: Invite) -> str:
         spec = runspec.loads(client.get_run().spec_toml)
     if not spec.run.page:
         raise NotFoundError(
-            f"The run {invite.run} does not say where its page is.", "Ask the maintainer, and give the address with --at."
+            f"The run {invite.run} does not say where its page is.",
+            "Ask the maintainer, and give the address with --at.",
         )
     return spec.run.page

@@ -1,4 +1,4 @@
-"""The page in a real Chromium: what people see and do there, on a phone, in the dark, by keyboard, and when it is silent."""
+"""The page in a real Chromium: what people see and do, on a phone, in the dark, by keyboard, and when it is silent."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def test_it_says_what_is_trained_and_how_it_goes(page: Page, run: PageRun) -> No
 def test_how_to_join_without_a_public_invite(page: Page, run: PageRun) -> None:
     shown(page, run)
     expect(page.locator("#join")).to_contain_text("Ask the maintainer (Mara <mara@example.org>) for an invite")
-    expect(page.locator("#join pre")).to_have_text(["pip install garage-swarm", "swarm doctor 'INVITE'", "swarm join 'INVITE'"])
+    expect(page.locator("#join pre")).to_have_text(
+        ["pip install garage-swarm", "swarm doctor 'INVITE'", "swarm join 'INVITE'"]
+    )
     expect(page.locator("#join img")).to_have_count(0)
 
 
@@ -97,7 +99,8 @@ def test_a_phone_shows_all_of_it_without_sideways_scrolling(phone: Page, run: Pa
     shown(phone, run, f"#me={word(run, ANNA)}")
     expect(phone.locator("#me")).to_contain_text("Counted")
     assert phone.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    wide = phone.evaluate("[...document.querySelectorAll('main > section')].filter((it) => it.scrollWidth > it.clientWidth + 1).map((it) => it.id)")
+    sections = "[...document.querySelectorAll('main > section')]"
+    wide = phone.evaluate(f"{sections}.filter((it) => it.scrollWidth > it.clientWidth + 1).map((it) => it.id)")
     assert wide == []
 
 

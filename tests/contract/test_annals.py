@@ -105,9 +105,14 @@ def test_after_a_restart_it_knows_what_was_told(opener: Opener) -> None:
 
 def test_the_account_of_a_member_and_decisions_for_everybody(opener: Opener) -> None:
     store, annals = opener()
-    kept = [Entry(Range(0, 3), "counted", 1, "anna", "l1", ""), Entry(Range(3, 5), "rejected", 2, "anna-1", "l2", "late")]
+    kept = [
+        Entry(Range(0, 3), "counted", 1, "anna", "l1", ""),
+        Entry(Range(3, 5), "rejected", 2, "anna-1", "l2", "late"),
+    ]
     other = Entry(Range(5, 9), "counted", 2, "ben", "l3", "")
-    filed = [d.ReportFiled(e.member, report(f"k{n}", e.round, ()), (e,), False, 0) for n, e in enumerate([*kept, other])]
+    filed = [
+        d.ReportFiled(e.member, report(f"k{n}", e.round, ()), (e,), False, 0) for n, e in enumerate([*kept, other])
+    ]
     invite = IssuedInvite("0" * 64, Role.VOLUNTEER, NOON, note="for Anna's cousin")
     store.write([*filed, d.InviteMade(invite), d.RoundDenied(3, "a part")], NOON)
     assert annals.account(["anna", "anna-1"], 10) == [Line(2, "rejected", 2, "late"), Line(1, "counted", 3, "")]

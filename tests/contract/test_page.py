@@ -47,7 +47,13 @@ def test_everything_is_there_and_nothing_that_is_nobodys_business(run: PageRun) 
     assert found["checkpoints"][0]["digest"] in {item.digest for item in run.checkpoints()}
     assert any("held-out loss" in text for _, text in found["decisions"])
     said = answer.body.decode()
-    for secret in ("127.0.0.1", run.coordinator.invite.token, run.coordinator.own_invite.token, "/ip4", "the run's first"):
+    for secret in (
+        "127.0.0.1",
+        run.coordinator.invite.token,
+        run.coordinator.own_invite.token,
+        "/ip4",
+        "the run's first",
+    ):
         assert secret not in said
 
 
@@ -65,7 +71,8 @@ def test_the_pages_own_files_name_no_other_site(run: PageRun) -> None:
     for name in ("", "static/app.js", "static/charts.js", "static/style.css", "static/me.js", "static/maintain.js"):
         text = run.get(f"/{name}").body.decode()
         foreign = text.replace("http://www.w3.org/2000/svg", "")
-        assert "http://" not in foreign and "https://" not in foreign
+        assert "http://" not in foreign
+        assert "https://" not in foreign
 
 
 def test_a_file_that_the_browser_has_is_not_sent_again(run: PageRun) -> None:
@@ -109,8 +116,9 @@ def test_the_history_is_there_after_a_restart(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_in_use_is_said(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(PortInUseError, match="--page"):
-        with page_run(tmp_path / "coordinator", page_port=taken.getsockname()[1]):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        served = page_run(tmp_path / "coordinator", page_port=taken.getsockname()[1])
+        with pytest.raises(PortInUseError, match="--page"), served:
             pass
 
 
@@ -186,7 +194,8 @@ def test_a_maintainer_bans_and_lifts_trusts_and_rotates_invites(run: PageRun) ->
     run.join(ANNA, BEN)
     me = Maintainer(run, run.coordinator.own_invite)
     cookie = me.answer.headers["set-cookie"].lower()
-    assert "httponly" in cookie and "samesite=strict" in cookie
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
     assert {who["name"] for who in me.call("ListPeers").json["peers"]} == {ANNA, BEN}
     assert me.call("Ban", member=BEN, why="pretends").json["ban"]["why"] == "pretends"
     with pytest.raises(BannedError, match="pretends"):
@@ -196,7 +205,8 @@ def test_a_maintainer_bans_and_lifts_trusts_and_rotates_invites(run: PageRun) ->
     made = me.call("MakeInvite", role="volunteer", days=7, note="Carla").json
     assert me.call("RevokeInvite", id=made["invite"]["id"]).json["invite"]["revoked_at"]
     kept = [(line["call"], line["about"]) for line in audit.read(run.folder) if line["address"] == "127.0.0.1"]
-    assert ("Ban", run.members[BEN]) in kept and ("RevokeInvite", made["invite"]["id"]) in kept
+    assert ("Ban", run.members[BEN]) in kept
+    assert ("RevokeInvite", made["invite"]["id"]) in kept
     assert me.run.ask("POST", "/api/logout", b"{}", Cookie=me.cookie).status == 200
     assert me.call("ListPeers").status == 401
 
@@ -243,9 +253,7 @@ def test_a_login_that_could_be_read_on_the_way_is_refused_and_says_why(run: Page
 # ── who would take too much ──────────────────────────────────────────────────────────────────────
 
 
-def test_who_says_nothing_is_ended_and_who_is_too_many_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_says_nothing_is_ended_and_who_is_too_many_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "MOST", 3)
     monkeypatch.setattr(connection, "_SECONDS", 2.0)
     with page_run(tmp_path / "coordinator") as run:
