@@ -97,8 +97,8 @@ def month(folder: Path, rounds: int, members: int) -> None:
     people = (("law", key, f"Volunteer {key[-4:]}", b"k", "1", "", 0.0, False, 0, n * 1000, 0) for n, key in enumerate(keys))
     named = "run, id, name, public_key, version, credit, last_seen, live, first_lease, counted, rejected"
     with closing(sqlite3.connect(folder / "coordinator.sqlite")) as tables, tables:
-        tables.executemany(f"INSERT INTO annals_rounds VALUES ({', '.join('?' * 13)})", made)
-        tables.executemany("INSERT INTO annals_nights VALUES (?, ?, ?, ?, ?)", nights)
+        tables.executemany(f"INSERT INTO logbook_rounds VALUES ({', '.join('?' * 13)})", made)
+        tables.executemany("INSERT INTO logbook_nights VALUES (?, ?, ?, ?, ?)", nights)
         tables.executemany(f"INSERT INTO members ({named}) VALUES ({', '.join('?' * 11)})", people)
         last = ("law", rounds - 1, "0" * 16, f"{rounds - 1:064x}", 8000, 8000 * rounds, 40, 0, 2.0, 20.0, 4.0, 0, 0, 0.0)
         tables.execute(f"INSERT INTO votes VALUES ({', '.join('?' * 14)})", last)

@@ -18,7 +18,7 @@ from coordinator import decisions as d
 from coordinator import events as e
 from coordinator import history, lock
 from coordinator.admission import Admission, new_token
-from coordinator.annals import Annals
+from coordinator.logbook import Logbook
 from coordinator.artefacts import Artefacts, read_artefacts
 from coordinator.audit import Audit
 from coordinator.bans import barred
@@ -162,14 +162,14 @@ class Coordinator:
         audit = Audit(settings.data_dir)
         self._resources.callback(audit.close)
         engine.listeners.append(audit.decided)
-        annals = Annals(settings.spec.run.name, store.database)
-        annals.create()
-        chronicle = Chronicle(engine.state, annals.told(engine.state))
-        chronicle.listeners.append(annals.keep)
+        logbook = Logbook(settings.spec.run.name, store.database)
+        logbook.create()
+        chronicle = Chronicle(engine.state, logbook.told(engine.state))
+        chronicle.listeners.append(logbook.keep)
         gate = Gate(engine, admission, lead, audit)
         self._serve(servicer, gate)
         if settings.page:
-            self._show(settings.page, engine, annals, Maintaining(settings.spec.run.name, gate, servicer))
+            self._show(settings.page, engine, logbook, Maintaining(settings.spec.run.name, gate, servicer))
         threading.Thread(
             target=self._keep_time, args=(engine, members, chronicle, told), name="ticks", daemon=True
         ).start()
@@ -197,12 +197,12 @@ class Coordinator:
         server.start()
         self._resources.callback(lambda: server.stop(_STOP_SECONDS).wait(_STOP_SECONDS + 1))
 
-    def _show(self, page: PageSettings, engine: Engine, annals: Annals, maintaining: Maintaining) -> None:
+    def _show(self, page: PageSettings, engine: Engine, logbook: Logbook, maintaining: Maintaining) -> None:
         """Serve the page, in a thread of its own."""
         invite = str(self.invite) if page.shows_invite else ""
-        board = Board(self._settings.spec, engine, annals, invite)
+        board = Board(self._settings.spec, engine, logbook, invite)
         board.load()
-        annals.listeners.append(board.add)
+        logbook.listeners.append(board.add)
         shown = PageServer(page)
         self._resources.callback(shown.stop)
         shown.start(Page(self.invite.run, self.invite.fingerprint, board, maintaining).app())

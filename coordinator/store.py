@@ -106,7 +106,7 @@ def _durable(connection: Any, _record: object) -> None:
 
 class SqlStore:
     """The tables of one run. One thread writes; `ledger` and `recent_decisions` may be called from others. `database`
-    is for who keeps tables of its own beside these (`coordinator.annals`).
+    is for who keeps tables of its own beside these (`coordinator.logbook`).
     """
 
     def __init__(self, run: str, engine: Engine, seal: Seal | None = None) -> None:

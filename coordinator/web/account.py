@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from coordinator import trust
-from coordinator.annals import Line, Work
+from coordinator.logbook import Line, Work
 from coordinator.records import Member
 from coordinator.state import State
 from coordinator.web.facts import Facts, credit, number

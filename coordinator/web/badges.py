@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordinator.annals import Work
+from coordinator.logbook import Work
 
 _ROUNDS = (1, 10, 100, 1_000, 10_000, 100_000)
 _NIGHTS = (1, 7, 30, 100, 365)

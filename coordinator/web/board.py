@@ -1,4 +1,4 @@
-"""What is shown now, made once for all readers: from the run's state, which nobody changes, and from its annals."""
+"""What is shown now, made once for all readers: from the run's state, which nobody changes, and from its logbook."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from coordinator.annals import Annals, Round, Work
+from coordinator.logbook import Logbook, Round, Work
 from coordinator.engine import Engine
 from coordinator.state import State
 from coordinator.web import account, facts
@@ -42,12 +42,12 @@ class Board:
     """One run's. `add` is called by one thread, the rest by the page's. `clock` gives Unix seconds."""
 
     def __init__(
-        self, spec: RunSpec, engine: Engine, annals: Annals, invite: str, clock: Callable[[], float] = time.time
+        self, spec: RunSpec, engine: Engine, logbook: Logbook, invite: str, clock: Callable[[], float] = time.time
     ) -> None:
         self.invite = invite  # that everybody may see; empty for none
         self._what = facts.what(spec)
         self._engine = engine
-        self._annals = annals
+        self._logbook = logbook
         self._clock = clock
         self._history = History()
         self._recent: deque[Round] = deque(maxlen=facts.RECENT)
@@ -57,7 +57,7 @@ class Board:
 
     def load(self) -> None:
         """All rounds that were kept before. Raises DiskError, SwarmError."""
-        for found in self._annals.rounds():
+        for found in self._logbook.rounds():
             self.add(found)
 
     def add(self, found: Round) -> None:
@@ -88,8 +88,8 @@ class Board:
         seats = sorted((it for it in state.members.values() if it.key == key), key=lambda it: it.id)
         if not seats:
             raise RefusedError("Nobody has taken part in this run with this key.", "Join it first: swarm join INVITE.")
-        lines = self._annals.account([seat.id for seat in seats], _LINES)
-        return account.of(state, seats, lines, self._annals.works(key).get(key, Work()))
+        lines = self._logbook.account([seat.id for seat in seats], _LINES)
+        return account.of(state, seats, lines, self._logbook.works(key).get(key, Work()))
 
     def _everything(self) -> Facts:
         state, works = self._engine.state, self._done()
@@ -106,7 +106,7 @@ class Board:
             "members": facts.members(state, works),
             "members_ever": len(state.members),
             "leaders": facts.leaders(state, works),
-            "decisions": [[round(at), text] for at, text in self._annals.decisions(_DECISIONS)],
+            "decisions": [[round(at), text] for at, text in self._logbook.decisions(_DECISIONS)],
             "invite": self.invite,
         }
 
@@ -119,7 +119,7 @@ class Board:
         """What each key did, some seconds old at most."""
         made_at, works = self._works
         if abs(self._clock() - made_at) > _WORKS_SECONDS:
-            works = self._annals.works()
+            works = self._logbook.works()
             self._works = (self._clock(), works)
         return works
 

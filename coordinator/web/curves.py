@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from coordinator.annals import Round
+from coordinator.logbook import Round
 
 MOST = 500  # points of a curve
 _T = TypeVar("_T")

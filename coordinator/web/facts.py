@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any
 
 from coordinator import trust
-from coordinator.annals import Round, Work
+from coordinator.logbook import Round, Work
 from coordinator.records import Evaluation, Member
 from coordinator.state import State
 from coordinator.web.badges import badges

@@ -8,7 +8,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.annals import Round, Work
+from coordinator.logbook import Round, Work
 from coordinator.web.badges import badges
 from coordinator.web.curves import History, Span, spread, thinned
 

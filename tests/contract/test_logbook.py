@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from coordinator import decisions as d
-from coordinator.annals import Annals, Line, Work
+from coordinator.logbook import Logbook, Line, Work
 from coordinator.ledger import Entry
 from coordinator.records import IssuedInvite, Metrics
 from coordinator.rounds import Poll
@@ -21,19 +21,19 @@ from swarm.ranges import LAST, Range
 from tests.histories import fresh, report
 
 NOON = 1_700_000_000.0 // 86_400 * 86_400 + 43_200
-Opener = Callable[[], tuple[SqlStore, Annals]]
+Opener = Callable[[], tuple[SqlStore, Logbook]]
 
 
 @pytest.fixture
 def opener(database: str, tmp_path: Path) -> Iterator[Opener]:
     opened: list[SqlStore] = []
 
-    def make() -> tuple[SqlStore, Annals]:
+    def make() -> tuple[SqlStore, Logbook]:
         store = open_store("law", tmp_path, database)
         opened.append(store)
-        annals = Annals("law", store.database, clock=lambda: NOON + 1e6)
-        annals.create()
-        return store, annals
+        logbook = Logbook("law", store.database, clock=lambda: NOON + 1e6)
+        logbook.create()
+        return store, logbook
 
     yield make
     for store in opened:
@@ -53,10 +53,10 @@ def poll(*members: str, **values: float) -> Poll:
 
 
 def test_a_round_that_is_told_again_replaces_it_and_all_that_followed(opener: Opener) -> None:
-    _, annals = opener()
+    _, logbook = opener()
     for number in range(6):
-        annals.keep(poll("anna", "ben").summary(number))
-    annals.keep(poll("anna", loss=0.5).summary(3))
+        logbook.keep(poll("anna", "ben").summary(number))
+    logbook.keep(poll("anna", loss=0.5).summary(3))
     _, again = opener()
     kept = list(again.rounds())
     assert [(found.round, found.loss, found.members) for found in kept[2:]] == [(2, 1.0, 2), (3, 0.5, 2)]
@@ -65,23 +65,23 @@ def test_a_round_that_is_told_again_replaces_it_and_all_that_followed(opener: Op
 
 
 def test_nights_are_counted_from_noon_to_noon_for_a_key_in_all_its_seats(opener: Opener) -> None:
-    _, annals = opener()
+    _, logbook = opener()
     for number, hours in enumerate((-1, 9, 20, 30)):  # of noon: the night before, an evening, its morning, the next one
         at = NOON + 3600 * hours
-        annals.keep(poll("k", "k-1", finished_at=at, compute_seconds=60.0, exchange_seconds=1e9).summary(number))
-    [(key, work)] = annals.works().items()
+        logbook.keep(poll("k", "k-1", finished_at=at, compute_seconds=60.0, exchange_seconds=1e9).summary(number))
+    [(key, work)] = logbook.works().items()
     assert (key, work.nights, work.rounds) == ("k", 3, 8)
     assert work.seconds == 2 * 3600 * (1 + 10 + 11 + 10), "nobody worked for longer than the round took"
 
 
 def test_a_loss_that_is_no_number_is_kept_as_none_and_clocks_of_liars_count_nothing(opener: Opener) -> None:
-    _, annals = opener()
+    _, logbook = opener()
     liars = {"finished_at": 1e300, "loss": math.nan, "compute_seconds": math.inf, "exchange_seconds": math.nan}
-    annals.keep(poll("anna", "ben", **liars, bytes_sent=LAST).summary(0))
-    [found] = annals.rounds()
+    logbook.keep(poll("anna", "ben", **liars, bytes_sent=LAST).summary(0))
+    [found] = logbook.rounds()
     assert (found.loss, found.at) == (None, NOON + 1e6)
     assert (found.compute_seconds, found.exchange_seconds, found.bytes_sent) == (0.0, 0.0, LAST)
-    assert annals.works()["anna"] == Work(1, 1, 0.0)
+    assert logbook.works()["anna"] == Work(1, 1, 0.0)
 
 
 def at_round(number: int, digest: str = "d") -> State:
@@ -92,10 +92,10 @@ def at_round(number: int, digest: str = "d") -> State:
 
 
 def test_after_a_restart_it_knows_what_was_told(opener: Opener) -> None:
-    _, annals = opener()
-    assert annals.told(at_round(3)) == 0, "a run of an earlier version: all that is known is told"
+    _, logbook = opener()
+    assert logbook.told(at_round(3)) == 0, "a run of an earlier version: all that is known is told"
     for number in range(4):
-        annals.keep(poll("anna").summary(number))
+        logbook.keep(poll("anna").summary(number))
     _, again = opener()
     assert again.told(at_round(4)) == 4
     assert again.told(at_round(6)) == 4
@@ -104,7 +104,7 @@ def test_after_a_restart_it_knows_what_was_told(opener: Opener) -> None:
 
 
 def test_the_account_of_a_member_and_decisions_for_everybody(opener: Opener) -> None:
-    store, annals = opener()
+    store, logbook = opener()
     kept = [
         Entry(Range(0, 3), "counted", 1, "anna", "l1", ""),
         Entry(Range(3, 5), "rejected", 2, "anna-1", "l2", "late"),
@@ -115,9 +115,9 @@ def test_the_account_of_a_member_and_decisions_for_everybody(opener: Opener) -> 
     ]
     invite = IssuedInvite("0" * 64, Role.VOLUNTEER, NOON, note="for Anna's cousin")
     store.write([*filed, d.InviteMade(invite), d.RoundDenied(3, "a part")], NOON)
-    assert annals.account(["anna", "anna-1"], 10) == [Line(2, "rejected", 2, "late"), Line(1, "counted", 3, "")]
-    assert annals.account(["anna", "anna-1"], 1) == [Line(2, "rejected", 2, "late")]
-    said = annals.decisions(10)
+    assert logbook.account(["anna", "anna-1"], 10) == [Line(2, "rejected", 2, "late"), Line(1, "counted", 3, "")]
+    assert logbook.account(["anna", "anna-1"], 1) == [Line(2, "rejected", 2, "late")]
+    said = logbook.decisions(10)
     assert [at for at, _ in said] == [NOON, NOON]
     assert not any("cousin" in text for _, text in said)
     assert any("cousin" in text for text in store.recent_decisions()), "members and maintainers read all of it"

@@ -29,7 +29,7 @@ _LONGEST = 3600.0  # seconds of work that are believed of a round whose predeces
 _metadata = MetaData()
 
 _rounds = Table(
-    "annals_rounds",
+    "logbook_rounds",
     _metadata,
     Column("run", String(64), primary_key=True),
     Column("round", BigInteger, primary_key=True),
@@ -49,7 +49,7 @@ _rounds = Table(
 # One row for each key and night: `night` counts days from noon to noon UTC, so that an evening and the morning after it
 # are one.
 _nights = Table(
-    "annals_nights",
+    "logbook_nights",
     _metadata,
     Column("run", String(64), primary_key=True),
     Column("key", String(64), primary_key=True),
@@ -100,7 +100,7 @@ class Line:
     why: str
 
 
-class Annals:
+class Logbook:
     """The tables of one run. One thread keeps rounds; others may read. `clock` gives Unix seconds."""
 
     def __init__(self, run: str, database: Engine, clock: Callable[[], float] = time.time) -> None:
