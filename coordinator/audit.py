@@ -38,6 +38,11 @@ _ABOUT: dict[str, Callable[[Any, Any], tuple[str, str]]] = {
     "Ban": lambda _, answer: (answer.ban.key, answer.ban.why),
     "Unban": lambda _, answer: (answer.ban.key, answer.ban.why),
     "Trust": lambda asked, answer: (answer.trust.key, "taken back" if asked.revoke else answer.trust.why),
+    "SteerRun": lambda _, answer: (f"the run: {answer.course}", answer.why),
+    "ApproveCheckpoint": lambda asked, answer: (
+        f"checkpoint of round {asked.round}",
+        "taken back" if asked.revoke else answer.checkpoint.approved_why,
+    ),
     "HandOver": lambda asked, _: (f"{asked.host}:{asked.port}", ""),
 }
 

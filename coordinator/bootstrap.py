@@ -21,7 +21,7 @@ from swarm.errors import StalledError
 
 logger = log.get(__name__)
 
-_READY_SECONDS = 30.0
+_READY_SECONDS = 120.0  # on a machine that is busy, torch and hivemind alone may take one minute
 _LONGEST_PAUSE = 60.0
 _GENTLE_SECONDS = 3.0
 _LOOK_SECONDS = 0.5

@@ -10,6 +10,8 @@ from coordinator import evaluations
 from coordinator import events as e
 from coordinator.records import Checkpoint
 from coordinator.state import State, Step, advanced, doubt
+from coordinator.steering import CheckpointApproved
+from swarm.errors import NotFoundError
 
 _GROWTH = 8  # the first state has no optimizer's part, and may be in a smaller format
 _SLACK = 64 << 20  # bytes
@@ -60,12 +62,25 @@ def uploaded(state: State, event: e.CheckpointUploaded) -> Step:
 
 
 def _retained(found: dict[int, Checkpoint], keep: int) -> tuple[dict[int, Checkpoint], list[d.Decision]]:
-    """The newest `keep`, to which the run may go back, and the first one; the others are dropped."""
+    """The newest `keep`, to which the run may go back, the first one and those approved; the others are dropped."""
     recent = newest(found, keep)
-    kept = {key: value for key, value in found.items() if key in recent or key == 0}
+    kept = {key: value for key, value in found.items() if key in recent or key == 0 or value.approved_by}
     return kept, [
         d.CheckpointDropped(found[key], f"only the newest {keep} are kept") for key in found if key not in kept
     ]
+
+
+def approve(state: State, event: e.ApproveCheckpoint) -> Step:
+    """A maintainer's word for a checkpoint; with it the file is kept. The same word again changes nothing."""
+    found = state.checkpoints.get(event.round)
+    if found is None:
+        kept = ", ".join(map(str, sorted(state.checkpoints)))
+        what = f"The run keeps no checkpoint of round {event.round}."
+        return state, [d.Refused(what, f"It keeps those of the rounds {kept}.", NotFoundError.code)]
+    approved = replace(found, approved_by=event.by, approved_why=event.why if event.by else "")
+    if approved == found:
+        return state, []
+    return replace(state, checkpoints={**state.checkpoints, event.round: approved}), [CheckpointApproved(approved)]
 
 
 def newest(rounds: Iterable[int], keep: int) -> list[int]:

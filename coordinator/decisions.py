@@ -20,6 +20,7 @@ from coordinator.records import (
     RoundReport,
     Trust,
 )
+from coordinator.steering import CheckpointApproved, Steered
 from coordinator.watches import SpotChecked
 from swarm.errors import RefusedError
 from swarm.ranges import total
@@ -222,11 +223,13 @@ class RoundDenied:
 
 @dataclass(frozen=True)
 class RoundAdvanced:
+    """`last`: all rounds of the run are done."""
+
     round: int
-    finished: bool
+    last: bool
 
     def __str__(self) -> str:
-        return f"The run is finished: {self.round} rounds are done." if self.finished else ""
+        return f"The run is finished: {self.round} rounds are done." if self.last else ""
 
 
 @dataclass(frozen=True)
@@ -381,12 +384,14 @@ Decision = (
     | DigestsDiffer
     | CheckpointOffered
     | CheckpointAccepted
+    | CheckpointApproved
     | CheckpointDropped
     | EvaluationAccepted
     | EvaluationKnown
     | EvaluationDenied
     | EvaluationDropped
     | SpotChecked
+    | Steered
     | WentBack
     | Quarantined
     | RolledBack

@@ -135,10 +135,10 @@ def _take_back_leases(state: State) -> Step:
 def no_lease(state: State, member: Member) -> str:
     """Why this member is lent nothing; empty when it may be."""
     if state.finished:
-        return "the run is finished"
+        return state.steering.finished or "the run is finished"
     if state.halted:
         return f"the run was stopped: {state.halted}"
-    return overtaken(state, member)
+    return state.steering.paused or overtaken(state, member)
 
 
 def overtaken(state: State, member: Member) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from coordinator.ledger import Recalled
 from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Pulse, Receipt, RoundReport
+from coordinator.steering import Course
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,26 @@ class TrustKey:
 
     key: str
     name: str
+    by: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Steer:
+    """A maintainer, with the invite of the id `by`, lets the run pause, go on, or end."""
+
+    course: Course
+    why: str
+    by: str
+
+
+@dataclass(frozen=True)
+class ApproveCheckpoint:
+    """A maintainer, with the invite of the id `by`, stands for the checkpoint of a round, or, with an empty `by`, no
+    more. `why` is for people.
+    """
+
+    round: int
     by: str
     why: str = ""
 
@@ -171,5 +192,5 @@ class Resumed:
 
 # What only a live member may say, and of its processes only the one that `session` names.
 MemberEvent = Heartbeat | Leave | TakeLease | AskRound | Report | Recall | OfferCheckpoint | Evaluated | Checked
-MaintainerEvent = MakeInvite | RevokeInvite | Ban | Unban | TrustKey
+MaintainerEvent = MakeInvite | RevokeInvite | Ban | Unban | TrustKey | Steer | ApproveCheckpoint
 Event = Join | MemberEvent | MaintainerEvent | CheckpointUploaded | Resumed

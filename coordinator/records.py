@@ -222,7 +222,10 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state file: θ_round, its state digest, and the SHA-256 and size (bytes) of the file."""
+    """A state file: θ_round, its state digest, and the SHA-256 and size (bytes) of the file.
+
+    `approved_by` is the id of the maintainer's invite that stands for it, empty for none; `approved_why` says why.
+    """
 
     round: int
     digest: str
@@ -231,6 +234,8 @@ class Checkpoint:
     global_samples: int
     created_at: float = 0.0
     uploaded_by: str = ""
+    approved_by: str = ""
+    approved_why: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy import Row
 from coordinator import decisions as d
 from coordinator.ledger import Entry, Lease, Return
 from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, Metrics, RollBack, Trust
+from coordinator.steering import Course, Steering
 from swarm.passes import Role
 from swarm.ranges import Range, subtract
 
@@ -61,6 +63,13 @@ def ban(row: Row[Any]) -> Ban:
 
 def trust(row: Row[Any]) -> Trust:
     return Trust(**_values(row))
+
+
+def steering(found: Iterable[Row[Any]]) -> Steering:
+    """The one row, if there is one."""
+    for row in found:
+        return Steering(**{**_values(row), "course": Course(row.course)})
+    return Steering()
 
 
 def lease_row(lease: Lease) -> dict[str, Any]:

@@ -80,6 +80,8 @@ RULES = {
     "Ban": Rule(Caller.MAINTAINER, RARE),
     "Unban": Rule(Caller.MAINTAINER, RARE),
     "Trust": Rule(Caller.MAINTAINER, RARE),
+    "SteerRun": Rule(Caller.MAINTAINER, RARE),
+    "ApproveCheckpoint": Rule(Caller.MAINTAINER, RARE),
     "HandOver": Rule(Caller.MAINTAINER, RARE, always=True),
 }
 

@@ -18,15 +18,15 @@ from coordinator.dialback import DialBack, host_of
 from coordinator.engine import Engine
 from coordinator.handover import Lead
 from coordinator.login import Login
+from coordinator.maintaining import MaintainerCalls
 from coordinator.probe import Probe
 from coordinator.ration import Ration
-from coordinator.records import Checkpoint, Member, RoundReport, Standing
+from coordinator.records import Checkpoint, RoundReport
 from coordinator.state import State
 from swarm import receipts
-from swarm.errors import NotFoundError, UnknownRunError, UsageError
+from swarm.errors import NotFoundError
 from swarm.identity import ServerCertificate, member_id
 from swarm.proto import coordinator_pb2 as pb
-from swarm.proto.coordinator_pb2_grpc import CoordinatorServicer
 from swarm.runspec import RunSpec
 from swarm.version import __version__
 
@@ -36,7 +36,7 @@ _PROBES = 60  # measurements of a line, of one address in a minute
 _D = TypeVar("_D")
 
 
-class Servicer(CoordinatorServicer):
+class Servicer(MaintainerCalls):
     """One run. Threads of the gRPC server call in at once."""
 
     def __init__(
@@ -110,6 +110,8 @@ class Servicer(CoordinatorServicer):
             samples_per_second=sum(member.pulse.samples_per_second for member in state.live),
             finished=state.finished,
             halted=state.halted,
+            paused=state.steering.paused,
+            ended=state.steering.finished,
             stuck=trust.stuck(state),
             members=[
                 translate.member_message(member, state.ledger.pending(key), trust.share(state, member))
@@ -126,10 +128,6 @@ class Servicer(CoordinatorServicer):
     def GetHandover(self, request: pb.GetHandoverRequest, context: grpc.ServicerContext) -> pb.Handover:
         self._state(request.run)
         return pb.Handover(text=self._lead.text())
-
-    def HandOver(self, request: pb.HandOverRequest, context: grpc.ServicerContext) -> pb.Handover:
-        self._state(request.run)
-        return pb.Handover(text=self._lead.hand_over(request.host, request.port))
 
     def Challenge(self, request: pb.ChallengeRequest, context: grpc.ServicerContext) -> pb.ChallengeResponse:
         self._state(request.run)
@@ -182,6 +180,7 @@ class Servicer(CoordinatorServicer):
             lineage=state.lineage,
             went_back=divergence.went_back(state),
             halted=state.halted,
+            ended=state.steering.finished,
             history=self._history,
             barred=bans.barred(state, time.time()),
             probation=trust.probation(state, member),
@@ -317,68 +316,9 @@ class Servicer(CoordinatorServicer):
         for data in self._engine.blobs.read(request.sha256, sizes[request.sha256], request.offset):
             yield pb.Chunk(data=data)
 
-    def MakeInvite(self, request: pb.MakeInviteRequest, context: grpc.ServicerContext) -> pb.MakeInviteResponse:
-        self._state(request.run)
-        limits = translate.invite_limits(request)
-        token, made = self._admission.make(request.role, request.days, translate.line(request.note, 100), limits)
-        return pb.MakeInviteResponse(token=token, invite=translate.invite_message(made, 0))
-
-    def ListInvites(self, request: pb.ListInvitesRequest, context: grpc.ServicerContext) -> pb.ListInvitesResponse:
-        self._state(request.run)
-        return pb.ListInvitesResponse(invites=[translate.invite_message(*pair) for pair in self._admission.made()])
-
-    def RevokeInvite(self, request: pb.RevokeInviteRequest, context: grpc.ServicerContext) -> pb.RevokeInviteResponse:
-        self._state(request.run)
-        revoked = self._admission.revoke(request.id)
-        return pb.RevokeInviteResponse(invite=translate.invite_message(revoked, 0))
-
-    def ListPeers(self, request: pb.ListPeersRequest, context: grpc.ServicerContext) -> pb.ListPeersResponse:
-        state, standings = self._state(request.run), self._engine.store.standings()
-        members = [state.members[key] for key in sorted(state.members)]
-        return pb.ListPeersResponse(peers=[self._peer(state, it, standings.get(it.id, Standing())) for it in members])
-
-    def _peer(self, state: State, member: Member, standing: Standing) -> pb.PeerRecord:
-        found = translate.peer_message(member, self._admission.of(member.invite), state.bans.get(member.key), standing)
-        found.trust.CopyFrom(_trust(state, member.key))
-        found.probation, found.share = trust.probation(state, member), trust.share(state, member)
-        return found
-
-    def Trust(self, request: pb.TrustRequest, context: grpc.ServicerContext) -> pb.TrustResponse:
-        key, name = bans.member_named(self._state(request.run), request.member)
-        by = "" if request.revoke else self._admission.caller(context).id
-        self._engine.apply(e.TrustKey(key, name, by, translate.line(request.why, 200).rstrip(".")))
-        return pb.TrustResponse(trust=_trust(self._engine.state, key))
-
-    def Ban(self, request: pb.BanRequest, context: grpc.ServicerContext) -> pb.BanResponse:
-        key, name = bans.member_named(self._state(request.run), request.member)
-        if not (why := translate.line(request.why, 200).rstrip(".")):
-            raise UsageError("A ban needs a reason: the member is told.", "Say it with --why.")
-        self._engine.apply(e.Ban(key, name, why))
-        return pb.BanResponse(ban=translate.ban_message(self._engine.state.bans[key]))
-
-    def Unban(self, request: pb.UnbanRequest, context: grpc.ServicerContext) -> pb.UnbanResponse:
-        state = self._state(request.run)
-        key = bans.ban_named(state, request.member)
-        self._engine.apply(e.Unban(key))
-        return pb.UnbanResponse(ban=translate.ban_message(state.bans[key]))
-
-    def _state(self, run: str) -> State:
-        """The run's state. Raises UnknownRunError when the call is about another run."""
-        if run != self._spec.run.name:
-            raise UnknownRunError(
-                f"This coordinator has no run {run!r}; it coordinates {self._spec.run.name}.", "Check the invite."
-            )
-        return self._engine.state
-
 
 def _checkpoint(state: State, checkpoint: Checkpoint) -> pb.Checkpoint:
     return translate.checkpoint_message(checkpoint, state.evaluation_of(checkpoint))
-
-
-def _trust(state: State, key: str) -> pb.TrustRecord:
-    """What is known of a key now."""
-    known = trust.of(state, key)
-    return translate.trust_message(known, trust.faded(known, time.time()))
 
 
 def _rounds(state: State) -> list[pb.Round]:

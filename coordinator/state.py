@@ -11,6 +11,7 @@ from coordinator import decisions as d
 from coordinator.ledger import Ledger
 from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, RollBack, Terms, Trust
 from coordinator.rounds import Poll
+from coordinator.steering import Steering
 from coordinator.tempo import Tempo
 from coordinator.watches import Watch
 
@@ -23,8 +24,8 @@ class State:
     `invites` all that were made, by id, `bans` and `trust` what was decided of a key and found out about it, `watches`
     whom each checker watches (in no table: a coordinator that starts draws anew), `barred` until when the passes of
     members that were put out might count, `grants` who may make a round where that was asked, `rollbacks` every going
-    back by rule. `tempo` is that of the live members; before `due` (Unix seconds) no membership or lease ends alone,
-    before `settled` nothing is lent.
+    back by rule, `steering` what the maintainer decided about the run. `tempo` is that of the live members; before
+    `due` (Unix seconds) no membership or lease ends alone, before `settled` nothing is lent.
     """
 
     terms: Terms
@@ -44,6 +45,7 @@ class State:
     barred: Mapping[str, float] = field(default_factory=dict)
     grants: Mapping[int, frozenset[str]] = field(default_factory=dict)
     rollbacks: tuple[RollBack, ...] = ()
+    steering: Steering = field(default_factory=Steering)
 
     @property
     def round(self) -> int:
@@ -57,8 +59,14 @@ class State:
         return poll.summary(self.round - 1).global_samples if poll else self.latest.global_samples
 
     @property
-    def finished(self) -> bool:
+    def complete(self) -> bool:
+        """Whether all its rounds are done."""
         return self.round >= self.terms.total_rounds
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is trained any more: it is complete, or its maintainer ended it."""
+        return self.complete or bool(self.steering.finished)
 
     @property
     def lineage(self) -> int:
@@ -108,7 +116,7 @@ Step = tuple[State, list[d.Decision]]
 
 def advanced(before: State, after: State) -> list[d.Decision]:
     """The decision that the run is in a later round now, if it is."""
-    return [d.RoundAdvanced(after.round, after.finished)] if after.round > before.round else []
+    return [d.RoundAdvanced(after.round, after.complete)] if after.round > before.round else []
 
 
 def doubt(state: State, round_: int, digest: str) -> str:

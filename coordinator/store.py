@@ -41,6 +41,7 @@ from coordinator.rounds import Poll
 from coordinator.seal import Seal
 from coordinator.sqlerrors import in_our_words
 from coordinator.state import State
+from coordinator.steering import CheckpointApproved, Steered
 from coordinator.tables import (
     bans,
     checkpoints,
@@ -55,6 +56,7 @@ from coordinator.tables import (
     reports,
     returns,
     rollbacks,
+    steering,
     trust,
     votes,
 )
@@ -105,9 +107,7 @@ def _durable(connection: Any, _record: object) -> None:
 
 
 class SqlStore:
-    """The tables of one run. One thread writes; `ledger` and `recent_decisions` may be called from others. `database`
-    is for who keeps tables of its own beside these (`coordinator.logbook`).
-    """
+    """The tables of one run. One thread writes, others may read; the `database` is also the `coordinator.logbook`'s."""
 
     def __init__(self, run: str, engine: Engine, seal: Seal | None = None) -> None:
         self._run = run
@@ -120,7 +120,7 @@ class SqlStore:
             if self._seal:
                 self._seal.open()
             metadata.create_all(self.database)
-            for table in (members, returns, invites, log):
+            for table in metadata.sorted_tables:
                 self._fit_columns(table)
 
     def _fit_columns(self, table: Table) -> None:
@@ -187,7 +187,7 @@ class SqlStore:
 
     def _write_of_states(self, connection: Connection, decision: d.Decision) -> None:
         match decision:
-            case d.CheckpointAccepted(checkpoint):
+            case d.CheckpointAccepted(checkpoint) | CheckpointApproved(checkpoint):
                 self._put(connection, checkpoints, asdict(checkpoint))
             case d.CheckpointDropped(checkpoint):
                 connection.execute(delete(checkpoints).where(self._mine(checkpoints), _is(checkpoints, checkpoint)))
@@ -199,6 +199,8 @@ class SqlStore:
                 connection.execute(delete(bans).where(self._mine(bans), bans.c.key == ban.key))
             case d.TrustChanged(found):
                 self._put(connection, trust, asdict(found))
+            case Steered(found):
+                self._put(connection, steering, asdict(found))
             case d.EvaluationAccepted(evaluation):
                 self._put(connection, evaluations, rows.evaluation_row(evaluation))
             case d.EvaluationDropped(evaluation):
@@ -295,6 +297,7 @@ class SqlStore:
                 bans={row.key: rows.ban(row) for row in self._all(connection, bans)},
                 trust=Map({row.key: rows.trust(row) for row in self._all(connection, trust)}),
                 rollbacks=tuple(map(rows.rollback, self._all(connection, rollbacks))),
+                steering=rows.steering(self._all(connection, steering)),
                 grants={row.round: frozenset(json.loads(row.members)) for row in granted},
             )
             return with_barred(state.with_members(map(rows.member, self._all(connection, members))))

@@ -146,6 +146,19 @@ checkpoints = Table(
     Column("global_samples", BigInteger, nullable=False),
     Column("created_at", Float(53), nullable=False),
     Column("uploaded_by", String(64), nullable=False),
+    Column("approved_by", String(64), nullable=False, server_default=""),
+    Column("approved_why", Text, nullable=False, server_default=""),
+)
+
+# What the maintainer decided about the run; see coordinator.steering. One row, once something was decided.
+steering = Table(
+    "steering",
+    metadata,
+    _run(),
+    Column("course", String(16), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("by", String(64), nullable=False),
+    Column("at", Float(53), nullable=False),
 )
 
 # What was measured on the state of a round; `metrics` is a JSON object, numbers by name.

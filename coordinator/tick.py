@@ -20,6 +20,7 @@ from coordinator.returning import expire, go_back
 from coordinator.rounds import Poll
 from coordinator.seats import seat_for
 from coordinator.state import State, Step, Votes, advanced
+from coordinator.steering import Steered, Steering
 from swarm.ranges import total
 
 _UNHEARD = 2.0  # times a member's patience: to find a coordinator that was away, and to say what it forgot
@@ -40,17 +41,39 @@ def _apply(state: State, event: e.Event, now: float, seed: str) -> Step:
     match event:
         case e.Join():
             return _join(state, event, now)
-        case e.MakeInvite() | e.RevokeInvite() | e.Ban() | e.Unban() | e.TrustKey():
-            return _apply_of_maintainer(state, event, now)
         case e.Resumed():
             return _resume(state, event, now), []
         case e.CheckpointUploaded():
             return checkpoints.uploaded(state, event)
+        case e.Steer() | e.ApproveCheckpoint():
+            return _apply_of_run(state, event, now)
+        case e.MakeInvite() | e.RevokeInvite() | e.Ban() | e.Unban() | e.TrustKey():
+            return _apply_of_maintainer(state, event, now)
         case _:
             return _apply_of_member(state, event, now, seed)
 
 
-def _apply_of_maintainer(state: State, event: e.MaintainerEvent, now: float) -> Step:
+def _apply_of_run(state: State, event: e.Steer | e.ApproveCheckpoint, now: float) -> Step:
+    match event:
+        case e.Steer():
+            return _steer(state, Steering(event.course, event.why, event.by, now))
+        case e.ApproveCheckpoint():
+            return checkpoints.approve(state, event)
+
+
+def _steer(state: State, steering: Steering) -> Step:
+    """What was decided before stays when that is decided again for the same reason."""
+    if state.complete:
+        return state, [d.Refused(f"The run is finished: its {state.round} rounds are done.", "Nothing is left to do.")]
+    before = state.steering
+    if (before.course, before.why) == (steering.course, steering.why):
+        return state, []
+    return replace(state, steering=steering), [Steered(steering)]
+
+
+def _apply_of_maintainer(
+    state: State, event: e.MakeInvite | e.RevokeInvite | e.Ban | e.Unban | e.TrustKey, now: float
+) -> Step:
     match event:
         case e.MakeInvite():
             return invites.make(state, event)
@@ -264,7 +287,7 @@ def _is_of_this_process(state: State, member: Member, report: RoundReport) -> bo
 
 def _settle(state: State, member: Member, report: RoundReport) -> tuple[Ledger, list[Entry], bool]:
     """The ledger after the report, what became of every range, and whether its round is none of the run's."""
-    lost = grants.overruled(state, member.id, report) or divergence.void(state, report)
+    lost = _in_no_state(report) or grants.overruled(state, member.id, report) or divergence.void(state, report)
     ledger, entries, void = state.ledger, list[Entry](), bool(lost)
     for claim in report.counted:
         lease = ledger.find(member.id, claim.lease)
@@ -280,6 +303,10 @@ def _settle(state: State, member: Member, report: RoundReport) -> tuple[Ledger, 
         ledger, more = ledger.drop(member.id, report.round, claim, report.dropped_why)
         entries += more
     return ledger, entries, void
+
+
+def _in_no_state(report: RoundReport) -> str:
+    return "" if report.metrics.digest else "the report names no state that they are in"
 
 
 def _vote(state: State, member: str, report: RoundReport) -> Step:

@@ -185,6 +185,8 @@ def checkpoint_message(checkpoint: Checkpoint, measured: Evaluation | None) -> p
         has_heldout_loss=measured is not None,
         metrics=measured.metrics if measured else {},
         evaluated_by=measured.evaluated_by if measured else "",
+        approved_by=checkpoint.approved_by,
+        approved_why=checkpoint.approved_why,
     )
 
 

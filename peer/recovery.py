@@ -121,10 +121,11 @@ def _newer_state(peer: Peer) -> Path | None:
 
 
 def _drop(peer: Peer, round_: int, why: str) -> None:
-    """What was accumulated in `round_` is in no update, and said so."""
+    """What was accumulated in `round_` is in no round, and said so, also where others gave no reason."""
     work, peer.work = peer.work, Work(time.monotonic())
     if not work.samples:
         return
     seconds = peer.work.started - work.started
+    why = why or "the swarm went on without this peer"
     done = RoundDone(round_, "", 0, peer.learner.global_samples, 0, work, seconds, dropped_why=why)
     peer.listener.round_done(done)

@@ -85,6 +85,7 @@ class Session:
         self.hearing = Hearing()
         self.lineage = 0  # of the run, as far as this process follows it
         self.overtaken = ""  # why the run went back, once it has begun another lineage
+        self.ended = ""  # why its maintainer ended it, if that happened
         self._client = client
         self._who = who
         self._outbox = outbox
@@ -290,6 +291,7 @@ class Session:
         if answer.HasField("check"):
             self.on_check(answer.check)
         self._remind(answer.history)
+        self.ended = answer.ended
         if answer.halted:
             self.refused = halted(answer.halted)
         elif answer.lineage > self.lineage:

@@ -210,13 +210,18 @@ class Supervisor:
             throttle.look()
             self._follow(bridge)
             self._tell_news()
-            if not draining and isinstance(decision := self._options.door.decision(), Pause):
+            if not draining and (why := self._reason_to_pause()):
                 draining = time.monotonic()
                 bridge.notify("drain")
-                self._desk.note(f"{decision}; after this round, in {_DRAIN_SECONDS / 60:.0f} minutes at the latest")
+                self._desk.note(f"{why}; after this round, in {_DRAIN_SECONDS / 60:.0f} minutes at the latest")
             if draining and time.monotonic() - draining > _DRAIN_SECONDS:
                 return self._end(worker, bridge), True
         return code, bool(draining)
+
+    def _reason_to_pause(self) -> str:
+        """The volunteer's rules, or the end of the run before its last round, which is seen at the next join."""
+        decision = self._options.door.decision()
+        return str(decision) if isinstance(decision, Pause) else self._session.ended
 
     def _follow(self, bridge: Bridge) -> None:
         """When the run is led elsewhere: say so here, and let the worker tell the swarm."""

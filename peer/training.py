@@ -98,7 +98,7 @@ def _idle(peer: Peer, members: int) -> None:
         return
     peer.busy = time.monotonic()
     if path := peer.latest_checkpoint():
-        take_over(peer, path, peer.source.why)
+        take_over(peer, path, f"the run's checkpoint is of a later round: {peer.source.why or 'nothing to train on'}")
 
 
 def _check(peer: Peer, members: int) -> None:
@@ -196,6 +196,7 @@ def _not_applied(peer: Peer, result: Result, members: int) -> None:
     elif isinstance(result, Retry):
         peer.tell("waiting", result.why, members)
         peer.orders.stop.wait(_RETRY_SECONDS)
+        peer.busy = time.monotonic()
 
 
 def _say_done(peer: Peer, result: Applied, work: Work, ended: float) -> None:

@@ -37,6 +37,17 @@ class MaintainerClient(CoordinatorClient):
         request = pb.TrustRequest(run=self.invite.run, member=member, why=why, revoke=revoke)
         return self._call(self._stub.Trust, request).trust
 
+    def steer(self, course: str, why: str) -> pb.SteerRunResponse:
+        """Let the run pause ("paused"), go on ("on") or end ("finished"); members are told why. Raises RefusedError
+        when all its rounds are done.
+        """
+        return self._call(self._stub.SteerRun, pb.SteerRunRequest(run=self.invite.run, course=course, why=why))
+
+    def approve(self, round_: int, why: str, revoke: bool = False) -> pb.Checkpoint:
+        """Stand for the checkpoint of a round, which is kept then; with `revoke` no more. Raises NotFoundError."""
+        request = pb.ApproveCheckpointRequest(run=self.invite.run, round=round_, why=why, revoke=revoke)
+        return self._call(self._stub.ApproveCheckpoint, request).checkpoint
+
     def make_invite(
         self, role: str, days: float, note: str, slots: int = 0, weight: float = 0.0
     ) -> pb.MakeInviteResponse:

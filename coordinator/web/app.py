@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from coordinator.ration import Ration
 from coordinator.web.board import Board
-from coordinator.web.calls import ACTIONS, Maintaining
+from coordinator.web.calls import Maintaining
 from coordinator.web.events import Events
 from coordinator.web.files import Files, packed, qr_picture
 from coordinator.web.limits import Limits, answer_to, body_of
@@ -100,7 +100,7 @@ class Page:
         token = _token((await _values(request)).get("invite"), self._run)
         await asyncio.to_thread(self._maintaining.call, "ListInvites", {}, token, address)
         secret, made = self._sessions.begin(token)
-        answer = JSONResponse({"csrf": made.csrf, "actions": ACTIONS})
+        answer = JSONResponse({"csrf": made.csrf})
         secure = request.url.scheme == "https"
         answer.set_cookie(_COOKIE, secret, max_age=int(LIFE), httponly=True, samesite="strict", secure=secure)
         return answer
@@ -108,7 +108,7 @@ class Page:
     async def session(self, request: Request) -> Response:
         """Who comes back after a reload; with an empty `csrf` nobody is logged in."""
         found = self._sessions.of(request.cookies.get(_COOKIE, ""))
-        return JSONResponse({"csrf": found.csrf if found else "", "actions": ACTIONS if found else []})
+        return JSONResponse({"csrf": found.csrf if found else ""})
 
     async def logout(self, request: Request) -> Response:
         self._sessions.end(request.cookies.get(_COOKIE, ""))

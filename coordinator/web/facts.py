@@ -53,6 +53,7 @@ def now(state: State, recent: Sequence[Round], moment: float) -> Facts:
         "finished": state.finished,
         "halted": state.halted,
         "stuck": trust.stuck(state),
+        "steered": state.steering.paused or state.steering.finished,
         "members": len(state.live),
         "rate": number(sum(max(0.0, number(member.pulse.samples_per_second) or 0.0) for member in state.live)),
         "global_samples": state.global_samples,
@@ -104,8 +105,15 @@ def evaluations(state: State) -> list[Facts]:
 def checkpoints(state: State) -> list[Facts]:
     """The kept ones, the newest first."""
     kept = sorted(state.checkpoints.values(), key=lambda item: -item.round)
-    wanted = ("round", "digest", "sha256", "size", "global_samples", "created_at")
-    return [{**{name: getattr(item, name) for name in wanted}, "by": _name(state, item.uploaded_by)} for item in kept]
+    wanted = ("round", "digest", "sha256", "size", "global_samples", "created_at", "approved_why")
+    return [
+        {
+            **{name: getattr(item, name) for name in wanted},
+            "by": _name(state, item.uploaded_by),
+            "approved": bool(item.approved_by),
+        }
+        for item in kept
+    ]
 
 
 def members(state: State, works: Mapping[str, Work]) -> list[Facts]:

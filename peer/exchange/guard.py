@@ -48,20 +48,53 @@ def prepare() -> None:
     """Make hivemind safe to import and to start in this process; call it before the first import of hivemind.
 
     Its sockets go to the temporary folder of this process (whoever set TMPDIR removes it), shared memory leaves no
-    files, its log lines go to our handlers, its children die with us, and what it unpacks cannot overflow the stack.
+    files, its log lines go to our handlers, its children die with us, what it unpacks cannot overflow the stack, and an
+    answer that nobody waits for any more does not make it deaf.
     """
     os.environ.setdefault("HIVEMIND_LOGLEVEL", "ERROR")
     os.environ.setdefault("HIVEMIND_MEMORY_SHARING_STRATEGY", "file_descriptor")
     os.register_at_fork(after_in_child=_die_with_parent)
     from hivemind.p2p import P2P
+    from hivemind.p2p.p2p_daemon_bindings.control import ControlClient
     from hivemind.utils.serializer import MSGPackSerializer
 
+    ControlClient.__init__ = _with_calls(ControlClient.__init__)
     MSGPackSerializer._decode_ext_types = _bounded(MSGPackSerializer._decode_ext_types)
     P2P._UNIX_SOCKET_PREFIX = f"/unix{tempfile.gettempdir()}/"
     P2P.receive_raw_data = staticmethod(_received)
     P2P.FORCE_REACHABILITY_MAPPING = {**P2P.FORCE_REACHABILITY_MAPPING, "relay": _RELAY}
     logging.getLogger("hivemind").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", message="torch.quantize_per_tensor")  # of the 8-bit codec, for users of torch
+
+
+class _Answer(asyncio.Future[Any]):
+    """What is awaited of p2pd. A second answer, and one that comes when nobody waits any more, are nothing."""
+
+    def set_result(self, result: Any) -> None:
+        if not self.done():
+            super().set_result(result)
+
+    def set_exception(self, exception: type | BaseException) -> None:
+        if not self.done():
+            super().set_exception(exception)
+
+
+class _Calls(dict[Any, "asyncio.Future[Any]"]):
+    """hivemind's calls that wait for p2pd. What reads p2pd's answers ends for ever when one cannot be set: a process
+    that was frozen, or whose machine slept, finds calls that timed out and their answers in one and the same moment,
+    and from then on it heard nobody and nobody heard it.
+    """
+
+    def __setitem__(self, call: Any, _future: asyncio.Future[Any]) -> None:
+        super().__setitem__(call, _Answer())
+
+
+def _with_calls(init: Callable[..., None]) -> Callable[..., None]:
+    def made(self: Any, *args: Any, **options: Any) -> None:
+        init(self, *args, **options)
+        self._pending_calls = _Calls()
+
+    return made
 
 
 async def _received(reader: asyncio.StreamReader) -> bytes:

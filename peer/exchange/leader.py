@@ -353,8 +353,11 @@ class Leader:
         attempt.outcome.set_result(outcome)
 
     def remember(self, group_id: bytes, outcome: pb.Outcome) -> None:
-        """Keep an outcome for members that did not hear it from the leader."""
-        self.outcomes[group_id] = outcome
+        """Keep an outcome for members that did not hear it; a group has one, and a leader that held another average
+        than the majority must not replace it by what that means for itself.
+        """
+        if group_id not in self.outcomes:
+            self.outcomes[group_id] = outcome
 
     def step_down(self) -> None:
         """Another peer leads: who waits here for a group asks there. Groups that are formed go on."""

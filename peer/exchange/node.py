@@ -195,6 +195,12 @@ class Node:
     def id(self) -> bytes:
         return self.me.peer_id
 
+    @property
+    def hears(self) -> bool:
+        """Whether p2pd's answers, and others' calls, still arrive in this process."""
+        reading = self.p2p._client.control._read_task
+        return reading is not None and not reading.done()
+
     def stub(self, servicer: type[ServicerBase], peer: bytes) -> Any:
         """Another node's handlers of that kind, to be called."""
         return servicer.get_stub(self.p2p, PeerID(peer), namespace=self.run)

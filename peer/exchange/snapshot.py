@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 from peer.exchange.base import Fetched
 from peer.exchange.delivery import Fetching
@@ -24,6 +26,7 @@ from swarm.tensorfile import publish, state_digest
 logger = log.get(__name__)
 
 _OFFER_SECONDS = 30.0  # a donor writes its state to disk first
+_OTHERS_SECONDS = 2.0  # for the other donors, once one has offered: one that is silent must not make all too late
 _LOOKS = 3  # a round may end between a donor's offer and our word to the leader
 _PATIENCE_SECONDS = 30.0  # without a chunk: then others may hold a later state
 _LARGEST = 1 << 42  # bytes: far beyond any state
@@ -55,11 +58,25 @@ async def download(
 
 async def _furthest(node: Node, states: States, donors: Sequence[bytes], at_least: int) -> pb.Snapshot | None:
     """The state to fetch: of the latest round, what most donors hold."""
-    answers = await asyncio.gather(*(_offer(node, donor, at_least) for donor in donors))
-    offers = [offer for offer in answers if offer is not None and offer.chunks not in states.refused]
+    answers = await first_offers([_offer(node, donor, at_least) for donor in donors], _OTHERS_SECONDS)
+    offers = [offer for offer in answers if offer.chunks not in states.refused]
     random.shuffle(offers)
     votes = Counter((offer.sha256, offer.chunks) for offer in offers)
     return max(offers, key=lambda offer: (offer.round, votes[offer.sha256, offer.chunks]), default=None)
+
+
+async def first_offers(asked: Sequence[Coroutine[Any, Any, pb.Snapshot | None]], others: float) -> list[pb.Snapshot]:
+    """The offers that come within `others` seconds after the first one; none when nobody offers anything."""
+    waiting, offers, end = {asyncio.ensure_future(one) for one in asked}, list[pb.Snapshot](), math.inf
+    loop = asyncio.get_running_loop()
+    while waiting and loop.time() < end:
+        left = end - loop.time() if offers else None
+        done, waiting = await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        offers += [offer for one in done if (offer := one.result()) is not None]
+        end = min(end, loop.time() + others) if offers else end
+    for one in waiting:
+        one.cancel()
+    return offers
 
 
 async def _offer(node: Node, donor: bytes, at_least: int) -> pb.Snapshot | None:

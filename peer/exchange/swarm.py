@@ -166,7 +166,7 @@ class SwarmExchange:
     # ── progress ───────────────────────────────────────────────────────────────────────────
 
     def progress(self, round_: int, samples: int, samples_per_second: float, done: bool = False) -> View:
-        if not self._node.dht.is_alive():
+        if not self._node.dht.is_alive() or not self._node.hears:
             raise UnreachableError("The network process of this peer ended.", "It is being started again.")
         said = pb.Progress(
             round=round_,

@@ -30,6 +30,7 @@ from swarm.cli import (
     page,
     peers,
     receipts,
+    run,
     run_spec,
     runs,
     service,
@@ -70,6 +71,7 @@ app.add_typer(data.app)
 app.add_typer(checkpoints.app)
 app.add_typer(ledger.app)
 app.add_typer(receipts.app)
+app.add_typer(run.app)
 app.add_typer(run_spec.app)
 app.add_typer(invite.app)
 app.add_typer(identity.app)

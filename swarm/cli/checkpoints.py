@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swarm.cli.options import AsJson, InviteText
+from swarm.cli.maintain import RunName, maintaining
+from swarm.cli.options import AsJson, DataDir, InviteText
 from swarm.errors import CorruptError, NotFoundError
 
 if TYPE_CHECKING:
@@ -61,6 +62,21 @@ def get(
     typer.echo(f"{target}: round {wanted.round}, digest {wanted.digest[:16]}")
 
 
+@app.command("approve")
+def approve(
+    round_: Annotated[int, typer.Argument(metavar="ROUND", min=0, help="The round of a checkpoint that is kept.")],
+    why: Annotated[str, typer.Option("--why", help="The reason; everybody sees it.")] = "",
+    revoke: Annotated[bool, typer.Option("--revoke", help="Take that back.")] = False,
+    run: RunName = "",
+    data_dir: DataDir = None,
+) -> None:
+    """Stand for a checkpoint as the run's maintainer: it is kept, and marked in lists."""
+    with maintaining(run, data_dir) as client:
+        found = client.approve(round_, why, revoke)
+    said = "approved no more" if revoke else f"approved by {found.approved_by}, and is kept"
+    typer.echo(f"the checkpoint of round {found.round} ({found.digest[:16]}) is {said}")
+
+
 def chosen(checkpoints: list[pb.Checkpoint], round_: int | None) -> pb.Checkpoint:
     """The checkpoint of `round_`, or the latest. Raises NotFoundError that names what there is."""
     matching = [item for item in checkpoints if round_ in (None, item.round)]
@@ -89,12 +105,18 @@ def _print(checkpoints: list[pb.Checkpoint]) -> None:
     from swarm.cli.output import metrics
     from swarm.units import size
 
-    table = Table("Round", "Digest", "Size", "Held-out loss", "Metrics", "Made", box=None, padding=(0, 2, 0, 0))
+    names = ("Round", "Digest", "Size", "Held-out loss", "Metrics", "Made", "Approved")
+    table = Table(*names, box=None, padding=(0, 2, 0, 0))
     for item in sorted(checkpoints, key=lambda item: item.round):
         loss = f"{item.heldout_loss:.3f}" if item.has_heldout_loss else ""
         made = f"{datetime.fromtimestamp(item.created_at).astimezone():%Y-%m-%d %H:%M}" if item.created_at else ""
-        table.add_row(str(item.round), item.digest[:16], size(item.size), loss, metrics(item.metrics), made)
+        measured = loss, metrics(item.metrics)
+        table.add_row(str(item.round), item.digest[:16], size(item.size), *measured, made, _approved(item))
     Console().print(table)
+
+
+def _approved(item: pb.Checkpoint) -> str:
+    return f"by {item.approved_by}{item.approved_why and f': {item.approved_why}'}" if item.approved_by else ""
 
 
 @contextmanager

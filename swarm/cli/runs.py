@@ -54,7 +54,7 @@ def _describe(folder: Path) -> dict[str, Any]:
         "state": _state(status),
         "round": status.round if status else None,
         "total_rounds": status.total_rounds if status else None,
-        "why": status.halted if status else "",
+        "why": (status.halted or status.paused or status.ended) if status else "",
         "folder": str(folder),
     }
 
@@ -64,7 +64,9 @@ def _state(status: pb.Status | None) -> str:
         return "stopped"
     if status.halted:
         return "halted"
-    return "finished" if status.finished else "running"
+    if status.finished:
+        return "finished"
+    return "paused" if status.paused else "running"
 
 
 def _ask(folder: Path) -> pb.Status | None:

@@ -33,6 +33,8 @@ def _head(status: pb.Status) -> Text:
         head.append(f"stopped: {status.halted}\n", style="bold red")
     if status.stuck:
         head.append(f"stands still: {status.stuck}\n", style="bold red")
+    if steered := status.paused or status.ended:
+        head.append(f"{steered}\n", style="bold yellow")
     head.append(f"{state}\n", style="not bold")
     samples = f"{count(status.global_samples)} samples, epoch {status.epoch}"
     head.append(f"{samples} ({status.epoch_fraction:.0%} done), {rate(status.samples_per_second)}", style="not bold")

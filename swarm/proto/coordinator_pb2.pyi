@@ -703,6 +703,7 @@ class HeartbeatResponse(_message.Message):
     PROBATION_FIELD_NUMBER: _builtins.int
     SHARE_FIELD_NUMBER: _builtins.int
     BARRED_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
     CHECK_FIELD_NUMBER: _builtins.int
     server_time: _builtins.float
     """Unix seconds"""
@@ -722,6 +723,10 @@ class HeartbeatResponse(_message.Message):
     """why the member's updates weigh nothing now; empty when they weigh"""
     share: _builtins.float
     """what each of its samples weighs, 0 to 1, of those that it is lent from now on"""
+    ended: _builtins.str
+    """invite was revoked
+    why the run ended before its last round: the member leaves; empty while it goes on
+    """
     @_builtins.property
     def evaluation(self) -> Global___Evaluation:
         """the newest one; unset before there is one"""
@@ -732,9 +737,7 @@ class HeartbeatResponse(_message.Message):
 
     @_builtins.property
     def check(self) -> Global___SpotCheck:
-        """invite was revoked
-        whom this member shall watch; unset for most, and most of the time
-        """
+        """whom this member shall watch; unset for most, and most of the time"""
 
     def __init__(
         self,
@@ -751,11 +754,12 @@ class HeartbeatResponse(_message.Message):
         probation: _builtins.str = ...,
         share: _builtins.float = ...,
         barred: _abc.Iterable[_builtins.str] | None = ...,
+        ended: _builtins.str = ...,
         check: Global___SpotCheck | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "evaluation", b"evaluation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["barred", b"barred", "check", b"check", "differs", b"differs", "evaluation", b"evaluation", "finished", b"finished", "halted", b"halted", "history", b"history", "lineage", b"lineage", "probation", b"probation", "round", b"round", "server_time", b"server_time", "share", b"share", "went_back", b"went_back"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["barred", b"barred", "check", b"check", "differs", b"differs", "ended", b"ended", "evaluation", b"evaluation", "finished", b"finished", "halted", b"halted", "history", b"history", "lineage", b"lineage", "probation", b"probation", "round", b"round", "server_time", b"server_time", "share", b"share", "went_back", b"went_back"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1798,6 +1802,8 @@ class Checkpoint(_message.Message):
     HAS_HELDOUT_LOSS_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     EVALUATED_BY_FIELD_NUMBER: _builtins.int
+    APPROVED_BY_FIELD_NUMBER: _builtins.int
+    APPROVED_WHY_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     """θ_round"""
     digest: _builtins.str
@@ -1811,6 +1817,9 @@ class Checkpoint(_message.Message):
     heldout_loss: _builtins.float
     has_heldout_loss: _builtins.bool
     evaluated_by: _builtins.str
+    approved_by: _builtins.str
+    """the id of a maintainer's invite; empty when none stands for it"""
+    approved_why: _builtins.str
     @_builtins.property
     def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]: ...
     def __init__(
@@ -1827,10 +1836,12 @@ class Checkpoint(_message.Message):
         has_heldout_loss: _builtins.bool = ...,
         metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         evaluated_by: _builtins.str = ...,
+        approved_by: _builtins.str = ...,
+        approved_why: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "digest", b"digest", "evaluated_by", b"evaluated_by", "global_samples", b"global_samples", "has_heldout_loss", b"has_heldout_loss", "heldout_loss", b"heldout_loss", "metrics", b"metrics", "round", b"round", "sha256", b"sha256", "size", b"size", "uploaded_by", b"uploaded_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_by", b"approved_by", "approved_why", b"approved_why", "created_at", b"created_at", "digest", b"digest", "evaluated_by", b"evaluated_by", "global_samples", b"global_samples", "has_heldout_loss", b"has_heldout_loss", "heldout_loss", b"heldout_loss", "metrics", b"metrics", "round", b"round", "sha256", b"sha256", "size", b"size", "uploaded_by", b"uploaded_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2558,6 +2569,108 @@ class TrustResponse(_message.Message):
 Global___TrustResponse: _TypeAlias = TrustResponse  # noqa: Y015
 
 @_typing.final
+class SteerRunRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    COURSE_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    course: _builtins.str
+    """on, paused, finished"""
+    why: _builtins.str
+    """members are told"""
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        course: _builtins.str = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["course", b"course", "run", b"run", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SteerRunRequest: _TypeAlias = SteerRunRequest  # noqa: Y015
+
+@_typing.final
+class SteerRunResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COURSE_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    course: _builtins.str
+    why: _builtins.str
+    round: _builtins.int
+    def __init__(
+        self,
+        *,
+        course: _builtins.str = ...,
+        why: _builtins.str = ...,
+        round: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["course", b"course", "round", b"round", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SteerRunResponse: _TypeAlias = SteerRunResponse  # noqa: Y015
+
+@_typing.final
+class ApproveCheckpointRequest(_message.Message):
+    """A maintainer stands for a checkpoint, or, with `revoke`, no more. An approved one is kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    REVOKE_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    round: _builtins.int
+    why: _builtins.str
+    revoke: _builtins.bool
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        round: _builtins.int = ...,
+        why: _builtins.str = ...,
+        revoke: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revoke", b"revoke", "round", b"round", "run", b"run", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveCheckpointRequest: _TypeAlias = ApproveCheckpointRequest  # noqa: Y015
+
+@_typing.final
+class ApproveCheckpointResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def checkpoint(self) -> Global___Checkpoint: ...
+    def __init__(
+        self,
+        *,
+        checkpoint: Global___Checkpoint | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveCheckpointResponse: _TypeAlias = ApproveCheckpointResponse  # noqa: Y015
+
+@_typing.final
 class GetHandoverRequest(_message.Message):
     """The latest hand-over of the run (swarm.handover), also from a coordinator that was handed over and refuses all else."""
 
@@ -2663,6 +2776,8 @@ class Status(_message.Message):
     DECISIONS_FIELD_NUMBER: _builtins.int
     EVALUATIONS_FIELD_NUMBER: _builtins.int
     HALTED_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
     STUCK_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     title: _builtins.str
@@ -2676,6 +2791,10 @@ class Status(_message.Message):
     epoch_fraction: _builtins.float
     halted: _builtins.str
     """why the run was stopped; empty while it goes on"""
+    paused: _builtins.str
+    """why its maintainer lets it pause; empty when it does not"""
+    ended: _builtins.str
+    """why its maintainer ended it before its last round; empty when it goes on"""
     stuck: _builtins.str
     """why it cannot go on before its maintainer does something; empty when it can"""
     @_builtins.property
@@ -2712,11 +2831,13 @@ class Status(_message.Message):
         decisions: _abc.Iterable[_builtins.str] | None = ...,
         evaluations: _abc.Iterable[Global___Evaluation] | None = ...,
         halted: _builtins.str = ...,
+        paused: _builtins.str = ...,
+        ended: _builtins.str = ...,
         stuck: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["latest", b"latest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "epoch", b"epoch", "epoch_fraction", b"epoch_fraction", "evaluations", b"evaluations", "finished", b"finished", "global_samples", b"global_samples", "halted", b"halted", "latest", b"latest", "members", b"members", "round", b"round", "rounds", b"rounds", "run", b"run", "samples_per_second", b"samples_per_second", "stuck", b"stuck", "title", b"title", "total_rounds", b"total_rounds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "ended", b"ended", "epoch", b"epoch", "epoch_fraction", b"epoch_fraction", "evaluations", b"evaluations", "finished", b"finished", "global_samples", b"global_samples", "halted", b"halted", "latest", b"latest", "members", b"members", "paused", b"paused", "round", b"round", "rounds", b"rounds", "run", b"run", "samples_per_second", b"samples_per_second", "stuck", b"stuck", "title", b"title", "total_rounds", b"total_rounds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -194,6 +194,16 @@ class CoordinatorStub(object):
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.TrustRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.TrustResponse.FromString,
                 _registered_method=True)
+        self.SteerRun = channel.unary_unary(
+                '/swarm.proto.Coordinator/SteerRun',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.SteerRunRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.SteerRunResponse.FromString,
+                _registered_method=True)
+        self.ApproveCheckpoint = channel.unary_unary(
+                '/swarm.proto.Coordinator/ApproveCheckpoint',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.ApproveCheckpointRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.ApproveCheckpointResponse.FromString,
+                _registered_method=True)
 
 
 class CoordinatorServicer(object):
@@ -393,6 +403,18 @@ class CoordinatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SteerRun(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveCheckpoint(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CoordinatorServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -555,6 +577,16 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.Trust,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.TrustRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.TrustResponse.SerializeToString,
+            ),
+            'SteerRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.SteerRun,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.SteerRunRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.SteerRunResponse.SerializeToString,
+            ),
+            'ApproveCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveCheckpoint,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.ApproveCheckpointRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.ApproveCheckpointResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1421,6 +1453,60 @@ class Coordinator(object):
             '/swarm.proto.Coordinator/Trust',
             swarm_dot_proto_dot_coordinator__pb2.TrustRequest.SerializeToString,
             swarm_dot_proto_dot_coordinator__pb2.TrustResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SteerRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/SteerRun',
+            swarm_dot_proto_dot_coordinator__pb2.SteerRunRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.SteerRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/ApproveCheckpoint',
+            swarm_dot_proto_dot_coordinator__pb2.ApproveCheckpointRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.ApproveCheckpointResponse.FromString,
             options,
             channel_credentials,
             insecure,

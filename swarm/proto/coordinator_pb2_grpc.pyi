@@ -70,6 +70,8 @@ class CoordinatorStub:
     Ban: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.BanRequest, _coordinator_pb2.BanResponse]
     Unban: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.UnbanRequest, _coordinator_pb2.UnbanResponse]
     Trust: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.TrustRequest, _coordinator_pb2.TrustResponse]
+    SteerRun: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.SteerRunRequest, _coordinator_pb2.SteerRunResponse]
+    ApproveCheckpoint: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ApproveCheckpointRequest, _coordinator_pb2.ApproveCheckpointResponse]
 
 @_typing.type_check_only
 class CoordinatorAsyncStub(CoordinatorStub):
@@ -108,6 +110,8 @@ class CoordinatorAsyncStub(CoordinatorStub):
     Ban: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.BanRequest, _coordinator_pb2.BanResponse]  # type: ignore[assignment]
     Unban: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.UnbanRequest, _coordinator_pb2.UnbanResponse]  # type: ignore[assignment]
     Trust: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.TrustRequest, _coordinator_pb2.TrustResponse]  # type: ignore[assignment]
+    SteerRun: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.SteerRunRequest, _coordinator_pb2.SteerRunResponse]  # type: ignore[assignment]
+    ApproveCheckpoint: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ApproveCheckpointRequest, _coordinator_pb2.ApproveCheckpointResponse]  # type: ignore[assignment]
 
 class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -335,5 +339,19 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.TrustRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.TrustResponse, _abc.Awaitable[_coordinator_pb2.TrustResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def SteerRun(
+        self,
+        request: _coordinator_pb2.SteerRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.SteerRunResponse, _abc.Awaitable[_coordinator_pb2.SteerRunResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ApproveCheckpoint(
+        self,
+        request: _coordinator_pb2.ApproveCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.ApproveCheckpointResponse, _abc.Awaitable[_coordinator_pb2.ApproveCheckpointResponse]]: ...
 
 def add_CoordinatorServicer_to_server(servicer: CoordinatorServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

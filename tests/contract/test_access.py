@@ -72,6 +72,8 @@ CALLS: dict[str, Callable[[str, str], Any]] = {
     "Unban": lambda run, member: pb.UnbanRequest(run=run, member=member),
     "Trust": lambda run, member: pb.TrustRequest(run=run, member=member, why="a friend"),
     "Leave": lambda run, member: pb.LeaveRequest(run=run, member_id=member),
+    "SteerRun": lambda run, _: pb.SteerRunRequest(run=run, course="on", why="w"),
+    "ApproveCheckpoint": lambda run, _: pb.ApproveCheckpointRequest(run=run, why="w"),
     "HandOver": lambda run, _: pb.HandOverRequest(run=run, host="192.0.2.1", port=4000),
 }
 OF_MEMBERS = [name for name, rule in RULES.items() if rule.caller is Caller.MEMBER]

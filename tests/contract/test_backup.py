@@ -118,7 +118,10 @@ def test_a_checkpoint_that_is_dropped_meanwhile_is_not_missed(
 ) -> None:
     """Its file goes between the copy of the tables and the copy of the files: the tables are copied again."""
     old = checkpoint(run, 1)
-    names = f"INSERT INTO checkpoints VALUES ('law', 1, '{old.digest}', '{old.sha256}', {old.size}, 8, 0, '')"
+    columns = "run, round, digest, sha256, size, global_samples, created_at, uploaded_by"
+    names = (
+        f"INSERT INTO checkpoints ({columns}) VALUES ('law', 1, '{old.digest}', '{old.sha256}', {old.size}, 8, 0, '')"
+    )
     sql(run, names)
     to_file, looked = copies.to_file, []
 

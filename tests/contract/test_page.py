@@ -202,6 +202,9 @@ def test_a_maintainer_bans_and_lifts_trusts_and_rotates_invites(run: PageRun) ->
         run.beat(BEN)
     assert me.call("Unban", member=run.members[BEN]).status == 200
     assert me.call("Trust", member=ANNA, why="a friend").json["trust"]["trusted_by"]
+    assert me.call("SteerRun", course="paused", why="a holiday").status == 200
+    assert "a holiday" in run.get("/api/run").json["now"]["steered"]
+    assert me.call("ApproveCheckpoint", round=0).status == 200
     made = me.call("MakeInvite", role="volunteer", days=7, note="Carla").json
     assert me.call("RevokeInvite", id=made["invite"]["id"]).json["invite"]["revoked_at"]
     kept = [(line["call"], line["about"]) for line in audit.read(run.folder) if line["address"] == "127.0.0.1"]

@@ -15,6 +15,7 @@ from coordinator.bans import barred
 from coordinator.invariants import of_ledger, reports
 from coordinator.records import Ban, IssuedInvite, Standing, Terms
 from coordinator.state import State
+from coordinator.steering import Course, Steering
 from coordinator.store import SqlStore, open_store
 from coordinator.tick import tick
 from swarm.checks import failed
@@ -163,6 +164,17 @@ def test_what_checks_said_of_keys_and_the_limits_of_invites_are_kept(opener: Ope
     assert facts(loaded) == facts(state)
     assert (loaded.trust["anna"].clean, loaded.trust["anna"].made) == (1, 4)
     assert loaded.trust["carl"].trusted_by == "cafe0123"
+
+
+def test_what_the_maintainer_decided_about_the_run_is_kept(opener: Opener) -> None:
+    store, now = opener(), 1.7e9 + 1 / 3
+    decided = [e.Steer(Course.FINISHED, "es reicht", "cafe0123"), e.Steer(Course.PAUSED, "Ferien", "cafe0123")]
+    state, made = tick(begun(store), [*decided, e.ApproveCheckpoint(0, "cafe0123", "gut")], now, 1)
+    store.write(made, now)
+    loaded = opener().load(TERMS)
+    assert facts(loaded) == facts(state)
+    assert loaded.steering == Steering(Course.PAUSED, "Ferien", "cafe0123", now)
+    assert (loaded.checkpoints[0].approved_by, loaded.checkpoints[0].approved_why) == ("cafe0123", "gut")
 
 
 def test_what_members_did_is_read_from_the_ledger(opener: Opener) -> None:

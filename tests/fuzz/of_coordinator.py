@@ -173,6 +173,8 @@ def requests() -> dict[str, tuple[Message, ...]]:
         "ListPeers": (pb.ListPeersRequest(run=RUN),),
         "Ban": (pb.BanRequest(run=RUN, member=MEMBER, why="w"),),
         "Trust": (pb.TrustRequest(run=RUN, member=MEMBER, why="w"),),
+        "SteerRun": (pb.SteerRunRequest(run=RUN, course="paused", why="w"),),
+        "ApproveCheckpoint": (pb.ApproveCheckpointRequest(run=RUN, round=0, why="w"),),
         "Unban": (pb.UnbanRequest(run=RUN, member=MEMBER),),
         "Join": (pb.JoinRequest(run=RUN, public_key=_KEY.public_key, name="n", version="1", credit="c", replaces="s"),),
         "Heartbeat": (_member(beat), _member(pb.HeartbeatRequest(phase="waiting", why="w", digest=digest))),

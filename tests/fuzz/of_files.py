@@ -275,6 +275,8 @@ def _answers() -> list[Decoder]:
         of_message("answer: ListPeersResponse", _peers, (pb.ListPeersResponse(peers=[seen]),)),
         _simple("BanResponse", pb.BanResponse(ban=banned)),
         _simple("TrustResponse", pb.TrustResponse(trust=pb.TrustRecord(key="m", checks=3, why="w"))),
+        _simple("SteerRunResponse", pb.SteerRunResponse(course="on", why="w", round=1)),
+        _simple("ApproveCheckpointResponse", pb.ApproveCheckpointResponse(checkpoint=pb.Checkpoint(approved_by="m"))),
         _simple("UnbanResponse", pb.UnbanResponse(ban=banned)),
         _simple("ListRunsResponse", pb.ListRunsResponse(runs=[pb.RunSummary(name="r")])),
         _simple("LeaveResponse", pb.LeaveResponse()),

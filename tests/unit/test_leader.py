@@ -146,3 +146,11 @@ def test_who_takes_no_samples_in_a_round_neither_hurries_nor_holds_up_the_others
     assert leader.progress(OTHER, pb.Progress(samples=4)).phase == pb.OPEN
     leader.progress(OWN, pb.Progress(samples=8, done=True))
     assert leader.progress(OTHER, pb.Progress(samples=8, done=True)).phase == pb.CLOSING
+
+
+def test_a_leader_with_another_average_does_not_replace_the_outcome_by_its_own() -> None:
+    leader = leading(OWN, OTHER, grace=1.0)
+    leader.remember(b"group", pb.Outcome(verdict=pb.GO, digest="theirs"))
+    leader.remember(b"group", pb.Outcome(verdict=pb.RESYNC))
+    told = asyncio.run(leader.commit(OTHER, pb.CommitRequest(group_id=b"group", complete=True, digest="theirs")))
+    assert told.verdict == pb.GO

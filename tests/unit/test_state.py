@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -135,6 +136,17 @@ def test_dropped_samples_are_free_again_and_listed_with_the_peers_reason() -> No
     assert [(r.counted, r.why) for r in made[0].receipts] == [(False, "late by 4 s")]  # type: ignore[union-attr]
     assert state.ledger.free[0] == Range(0, 6)
     assert state.members["a"].rejected == 6
+
+
+def test_a_report_that_names_no_state_counts_nothing() -> None:
+    state, granted = lease(joined("a"), "a", 10)
+    said = report("k", 0, (Claim(granted.lease.id, Range(0, 6)),))
+    said = replace(said, metrics=replace(said.metrics, digest=""))
+    state, made = run(state, e.Report("a", (said,)))
+    assert [(r.counted, r.why) for r in made[0].receipts] == [  # type: ignore[union-attr]
+        (False, "the report names no state that they are in")
+    ]
+    assert (state.round, state.ledger.free[0]) == (0, Range(0, 6))
 
 
 def test_a_restart_gives_everybody_the_full_time_again() -> None:

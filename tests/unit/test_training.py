@@ -176,6 +176,36 @@ def test_a_peer_that_fell_behind_takes_the_agreed_state_and_says_what_was_lost(t
     assert digest == read_state(path)[1]["digest"]
 
 
+def test_what_was_in_no_round_is_dropped_also_when_nobody_says_why(tmp_path: Path) -> None:
+    other = peer(tmp_path / "other")
+    (tmp_path / "other").mkdir()
+    _one_round(other)
+    path, _, _ = other.learner.snapshot(tmp_path / "other")
+    late = peer(tmp_path, Scripted(Resync(""), state=path))
+    train(late)
+    first = late.listener.rounds[0]  # type: ignore[attr-defined]
+    assert (first.work.samples, first.digest) == (8, "")
+    assert first.dropped_why, "else it would be reported as counted"
+
+
+def test_who_has_nothing_to_train_on_takes_the_runs_checkpoint_and_says_what_was_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = peer(tmp_path / "other")
+    (tmp_path / "other").mkdir()
+    _one_round(other)
+    path, _, _ = other.learner.snapshot(tmp_path / "other")
+    monkeypatch.setattr("peer.training._LOOK_SECONDS", 0.0)
+    idle = peer(tmp_path, samples=4)
+    idle.source.why = ""
+    found = iter([path])
+    idle.latest_checkpoint = lambda: next(found, idle.orders.stop.set())
+    train(idle)
+    lost = idle.listener.rounds[0]  # type: ignore[attr-defined]
+    assert (lost.work.samples, lost.digest) == (4, "")
+    assert lost.dropped_why == "the run's checkpoint is of a later round: nothing to train on"
+
+
 def _one_round(peer: Peer) -> None:
     gradient = {name: torch.ones_like(p) for name, p in peer.learner.parameters.items()}
     peer.learner.apply(Applied(gradient, 1.0, 8, 1))

@@ -127,10 +127,12 @@ function drawNow() {
     ["Sent by members", bytes(traffic), last ? `${bytes(last[7])} in the last round` : "no round yet"],
   ];
   fill("tiles", tiles.map(([name, value, small]) => el("div", {}, el("dt", {}, name), el("dd", {}, value, el("small", {}, small)))));
-  const state = now.halted ? `The run was stopped: ${now.halted}.` : now.finished ? "The run is finished. Thank you to everybody who took part." : now.stuck ? `No round can be made now: ${now.stuck}.` : "";
+  const state = now.halted ? `The run was stopped: ${now.halted}.` : now.steered ? sentence(now.steered) : now.finished ? "The run is finished. Thank you to everybody who took part." : now.stuck ? `No round can be made now: ${now.stuck}.` : "";
   byId("state").hidden = !state;
   if (byId("state").textContent !== state) byId("state").textContent = state;
 }
+
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
 
 // How long it will take at the pace of the last rounds.
 function left(now) {
@@ -164,7 +166,8 @@ function drawPeople() {
 }
 
 function drawStates() {
-  const kept = run.checkpoints.map((it) => [count(it.round), bytes(it.size), el("code", { title: it.digest }, it.digest.slice(0, 16)), when(it.created_at), it.by || "the maintainer"]);
+  const approved = (it) => el("span", { class: "chip", title: it.approved_why || null }, "approved");
+  const kept = run.checkpoints.map((it) => [el("span", {}, it.approved && approved(it), count(it.round)), bytes(it.size), el("code", { title: it.digest }, it.digest.slice(0, 16)), when(it.created_at), it.by || "the maintainer"]);
   fill("checkpoints", table("States that are kept; whoever finished the same round holds the same digest", [["Round", true], ["Size", true], ["Digest", false], ["Kept", false], ["From", false]], kept));
   const found = run.evaluations.map((it) => [count(it.round), figure(it.heldout_loss, 4), Object.entries(it.metrics).map(([name, value]) => `${name} ${figure(value)}`).join(", ") || "–", it.evaluated_by || "–"]);
   fill("evaluations", found.length ? table("Measured on samples that are never trained on", [["Round", true], ["Loss", true], ["More", false], ["Measured by", false]], found) : el("p", { class: "note" }, "Nothing has been measured on held-out samples yet."));

@@ -4,12 +4,9 @@
 import { byId, count, el, figure, table, when } from "./dom.js";
 
 const EVERY_MS = 15_000;
-// Buttons for the run itself; shown where the coordinator has such an action.
-const OF_THE_RUN = [
-  ["PauseRun", "Pause the run", "why"], ["ResumeRun", "Go on", ""], ["FinishRun", "Finish the run", "why"],
-];
+const COURSES = [["Pause the run", "paused", "why"], ["Let it go on", "on", "why?"], ["Finish the run now", "finished", "why"]];
 
-let csrf = "", actions = [], timer = 0;
+let csrf = "", timer = 0;
 
 export async function showMaintaining() {
   const answer = await fetch("/api/session").catch(() => null);
@@ -19,7 +16,7 @@ export async function showMaintaining() {
 }
 
 async function enter(session) {
-  ({ csrf, actions } = session);
+  csrf = session.csrf;
   await refresh();
 }
 
@@ -53,20 +50,23 @@ const call = (name, values = {}) => post(`/api/maintain/${name}`, values);
 
 async function refresh() {
   clearTimeout(timer);
-  const [peers, invites] = [await call("ListPeers"), await call("ListInvites")];
+  const checkpoints = fetch("/api/run").then((answer) => answer.json()).then((run) => run.checkpoints, () => []);
+  const [peers, invites, kept] = await Promise.all([call("ListPeers"), call("ListInvites"), checkpoints]);
   if (peers.status === 401 || peers.status === 403) return drawLogin(`${peers.found.what} ${peers.found.remedy}`);
-  if (peers.ok && invites.ok && !document.querySelector("#maintain dialog[open], #maintain input:focus, #maintain select:focus")) draw(peers.found.peers, invites.found.invites);
+  if (peers.ok && invites.ok && !document.querySelector("#maintain dialog[open], #maintain input:focus, #maintain select:focus")) draw(peers.found.peers, invites.found.invites, kept);
   timer = setTimeout(refresh, EVERY_MS);
 }
 
-function draw(peers, invites) {
-  const kept = byId("maintain-error")?.textContent ?? "";
+function draw(peers, invites, checkpoints) {
+  const said = byId("maintain-error")?.textContent ?? "";
   byId("maintain").replaceChildren(
-    el("form", { onsubmit: (event) => event.preventDefault() }, OF_THE_RUN.filter(([name]) => actions.includes(name)).map(([name, label, asks]) => action(label, name, {}, asks)),
+    el("form", { onsubmit: (event) => event.preventDefault() }, COURSES.map(([label, course, asks]) => action(label, "SteerRun", { course }, asks)),
       el("button", { class: "quiet", type: "button", onclick: leave }, "Log out")),
-    el("p", { class: "error", role: "alert", id: "maintain-error" }, kept),
+    el("p", { class: "error", role: "alert", id: "maintain-error" }, said),
     el("h3", {}, "Members"),
     table("Everybody who ever took part", [["Member", false], ["Rounds", true], ["Counted", true], ["Rejected", false], ["State", false], ["Trust", false], ["Came with", false], ["Actions", false]], peers.map(peer)),
+    el("h3", {}, "Checkpoints"),
+    table("An approved one is kept for good", [["Round", true], ["Digest", false], ["Actions", false]], checkpoints.map(checkpoint)),
     el("h3", {}, "Invites"),
     inviteForm(),
     table("All invites of the run", [["Id", false], ["For a", false], ["State", false], ["Members", true], ["Note", false], ["Actions", false]], invites.map(invited)),
@@ -83,6 +83,11 @@ function peer(it) {
   ];
   const name = el("span", {}, it.name, el("br"), el("code", {}, it.member_id));
   return [name, count(it.rounds), count(it.counted_samples), `${count(it.rejected_samples)}${it.rejected_why ? `: ${it.rejected_why}` : ""}`, state, weighs, `${it.role} ${it.invite}${it.invite_note ? ` (${it.invite_note})` : ""}`, el("span", {}, buttons)];
+}
+
+function checkpoint(it) {
+  const button = it.approved ? action("Approve no more", "ApproveCheckpoint", { round: it.round, revoke: true }) : action("Approve", "ApproveCheckpoint", { round: it.round }, "why?");
+  return [count(it.round), el("code", {}, it.digest.slice(0, 16)), button];
 }
 
 function invited(it) {
