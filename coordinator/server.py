@@ -18,7 +18,6 @@ from coordinator import decisions as d
 from coordinator import events as e
 from coordinator import history, lock
 from coordinator.admission import Admission, new_token
-from coordinator.logbook import Logbook
 from coordinator.artefacts import Artefacts, read_artefacts
 from coordinator.audit import Audit
 from coordinator.bans import barred
@@ -29,6 +28,7 @@ from coordinator.engine import Engine
 from coordinator.gate import Gate
 from coordinator.handover import FILE, Lead, require_lead
 from coordinator.history import History
+from coordinator.logbook import Logbook
 from coordinator.nodepass import NodePapers
 from coordinator.records import Checkpoint, Terms
 from coordinator.servicer import Servicer

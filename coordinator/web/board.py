@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from coordinator.logbook import Logbook, Round, Work
 from coordinator.engine import Engine
+from coordinator.logbook import Logbook, Round, Work
 from coordinator.state import State
 from coordinator.web import account, facts
 from coordinator.web.curves import History

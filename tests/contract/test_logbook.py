@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from coordinator import decisions as d
-from coordinator.logbook import Logbook, Line, Work
 from coordinator.ledger import Entry
+from coordinator.logbook import Line, Logbook, Work
 from coordinator.records import IssuedInvite, Metrics
 from coordinator.rounds import Poll
 from coordinator.state import State
