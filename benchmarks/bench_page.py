@@ -62,7 +62,12 @@ print(json.dumps({"event": "ready", "own": own, "page": coordinator.page_port}),
 ended.wait()
 coordinator.stop()
 """
-_FILES = ("", "static/style.css", "static/icon.svg", *(f"static/{n}.js" for n in ("app", "charts", "dom", "me", "maintain")))
+_FILES = (
+    "",
+    "static/style.css",
+    "static/icon.svg",
+    *(f"static/{n}.js" for n in ("app", "charts", "dom", "me", "maintain")),
+)
 _OF_ONE = 100  # members with one invite: joins are rationed
 _BEAT, _ROUND = 15.0, 30.0  # seconds
 
@@ -89,18 +94,49 @@ def month(folder: Path, rounds: int, members: int) -> None:
         pass
     began = time.time() - 26 * rounds
     made = (
-        ("law", n, began + 26 * n, 2 + 5 / (1 + n / 900), 8000, 40, 8000 * n, 20.0, 4.0, 10**8, 10**9, True, f"{n:064x}")
+        (
+            "law",
+            n,
+            began + 26 * n,
+            2 + 5 / (1 + n / 900),
+            8000,
+            40,
+            8000 * n,
+            20.0,
+            4.0,
+            10**8,
+            10**9,
+            True,
+            f"{n:064x}",
+        )
         for n in range(rounds)
     )
     keys = [f"{number:016x}" for number in range(members)]
     nights = (("law", key, 20_000 + night, 800, 26_000.0) for key in keys for night in range(30))
-    people = (("law", key, f"Volunteer {key[-4:]}", b"k", "1", "", 0.0, False, 0, n * 1000, 0) for n, key in enumerate(keys))
+    people = (
+        ("law", key, f"Volunteer {key[-4:]}", b"k", "1", "", 0.0, False, 0, n * 1000, 0) for n, key in enumerate(keys)
+    )
     named = "run, id, name, public_key, version, credit, last_seen, live, first_lease, counted, rejected"
     with closing(sqlite3.connect(folder / "coordinator.sqlite")) as tables, tables:
         tables.executemany(f"INSERT INTO logbook_rounds VALUES ({', '.join('?' * 13)})", made)
         tables.executemany("INSERT INTO logbook_nights VALUES (?, ?, ?, ?, ?)", nights)
         tables.executemany(f"INSERT INTO members ({named}) VALUES ({', '.join('?' * 11)})", people)
-        last = ("law", rounds - 1, "0" * 16, f"{rounds - 1:064x}", 8000, 8000 * rounds, 40, 0, 2.0, 20.0, 4.0, 0, 0, 0.0)
+        last = (
+            "law",
+            rounds - 1,
+            "0" * 16,
+            f"{rounds - 1:064x}",
+            8000,
+            8000 * rounds,
+            40,
+            0,
+            2.0,
+            20.0,
+            4.0,
+            0,
+            0,
+            0.0,
+        )
         tables.execute(f"INSERT INTO votes VALUES ({', '.join('?' * 14)})", last)
 
 

@@ -78,10 +78,14 @@ class Span:
 
 def thinned(spans: Sequence[Span], most: int = MOST) -> list[Span]:
     """At most `most` of them, in order, that hold the same rounds."""
-    width = 1
+    return _joined(spans, _width(spans, most))
+
+
+def _width(spans: Sequence[Span], most: int, width: int = 1) -> int:
+    """How wide they must be, that wide at least."""
     while len({span.first // width for span in spans}) > most:
         width *= 2
-    return _joined(spans, width) if width > 1 else list(spans)
+    return width
 
 
 def _joined(spans: Iterable[Span], width: int) -> list[Span]:
@@ -99,6 +103,7 @@ class History:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
+        self._width = 1
         self._spans: list[Span] = []
 
     def add(self, found: Round) -> None:
@@ -106,7 +111,8 @@ class History:
         self._drop(found.round)
         self._spans.append(Span.of(found))
         if len(self._spans) > 2 * self._most:
-            self._spans = thinned(self._spans, self._most)
+            self._width = _width(self._spans, self._most, self._width)
+            self._spans = _joined(self._spans, self._width)
 
     def _drop(self, round_: int) -> None:
         """A span that begins before `round_` and ends after it goes as a whole: going back is rare, and the gap
@@ -117,7 +123,7 @@ class History:
 
     def spans(self) -> list[Span]:
         """The thinned history."""
-        return thinned(self._spans, self._most)
+        return _joined(self._spans, _width(self._spans, self._most, self._width))
 
 
 def spread(items: Sequence[_T], most: int) -> list[_T]:
