@@ -80,7 +80,8 @@ class Board:
     def news(self) -> Facts:
         """What changes from second to second, and the count of what changed else."""
         state = self._engine.state
-        return facts.now(state, self._rounds(state)[-5:], self._clock()) | {"seen": _seen(state)}
+        more = {"seen": _seen(state), "moved": self._engine.closed is not None}
+        return facts.now(state, self._rounds(state)[-5:], self._clock()) | more
 
     def of(self, public_key: bytes) -> Facts:
         """What the run knows of the key's owner. Raises RefusedError for a key that never took part."""

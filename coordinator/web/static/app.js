@@ -127,7 +127,7 @@ function drawNow() {
     ["Sent by members", bytes(traffic), last ? `${bytes(last[7])} in the last round` : "no round yet"],
   ];
   fill("tiles", tiles.map(([name, value, small]) => el("div", {}, el("dt", {}, name), el("dd", {}, value, el("small", {}, small)))));
-  const state = now.halted ? `The run was stopped: ${now.halted}.` : now.steered ? sentence(now.steered) : now.finished ? "The run is finished. Thank you to everybody who took part." : now.stuck ? `No round can be made now: ${now.stuck}.` : "";
+  const state = now.moved ? "This run is led from another machine now; this page shows what was known here." : now.halted ? `The run was stopped: ${now.halted}.` : now.steered ? sentence(now.steered) : now.finished ? "The run is finished. Thank you to everybody who took part." : now.stuck ? `No round can be made now: ${now.stuck}.` : "";
   byId("state").hidden = !state;
   if (byId("state").textContent !== state) byId("state").textContent = state;
 }
