@@ -1,6 +1,7 @@
 #!/bin/sh
 # What the tests use from Debian when they may install it: PostgreSQL, so that the store's contract runs on it too;
-# iproute2 and nftables for the lab (docs/lab.md); Chromium for the page's tests (tests/browser). Without root nothing happens, and those tests say why they are skipped.
+# iproute2 and nftables for the lab (docs/lab.md); Chromium for the page's tests (tests/browser). Without root nothing
+# happens, and those tests say why they are skipped.
 set -eu
 [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0
 wanted=""
