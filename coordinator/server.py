@@ -205,7 +205,7 @@ class Coordinator:
         logbook.listeners.append(board.add)
         shown = PageServer(page)
         self._resources.callback(shown.stop)
-        shown.start(Page(self.invite.run, self.invite.fingerprint, board, maintaining).app())
+        shown.start(Page(self.invite, board, maintaining).app())
         self.page_port = shown.port
 
     def _bind(self, server: grpc.Server) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 from starlette.applications import Starlette
@@ -20,7 +21,7 @@ from coordinator.web.calls import Maintaining
 from coordinator.web.events import Events
 from coordinator.web.files import Files, packed, qr_picture
 from coordinator.web.limits import Limits, answer_to, body_of
-from coordinator.web.sessions import LIFE, Sessions, insecure
+from coordinator.web.sessions import LIFE, Session, Sessions, insecure
 from swarm import pageword
 from swarm.errors import InviteError, NotFoundError, OverloadError, RefusedError, SwarmError, UsageError
 from swarm.invite import Invite, is_token
@@ -31,11 +32,12 @@ _JSON = "application/json"
 
 
 class Page:
-    """Handlers; `run` and `fingerprint` are those that volunteers' words must name."""
+    """Handlers. `invite` is the run's first: of it only logged-in maintainers are told where the run is and how to
+    know it, so that they can hand on others.
+    """
 
-    def __init__(self, run: str, fingerprint: str, board: Board, maintaining: Maintaining) -> None:
-        self._run = run
-        self._fingerprint = fingerprint
+    def __init__(self, invite: Invite, board: Board, maintaining: Maintaining) -> None:
+        self._invite = invite
         self._board = board
         self._maintaining = maintaining
         self._files = Files()
@@ -85,7 +87,7 @@ class Page:
 
     async def me(self, request: Request) -> Response:
         said = request.headers.get("authorization", "").removeprefix("Bearer ")
-        key = pageword.opened(said, self._run, self._fingerprint, time.time())
+        key = pageword.opened(said, self._invite.run, self._invite.fingerprint, time.time())
         if not self._accounts.permits(key.hex()):
             raise OverloadError("This page was asked for too often.", "Wait a minute.")
         return JSONResponse(await asyncio.to_thread(self._board.of, key))
@@ -97,10 +99,10 @@ class Page:
             raise RefusedError(why)
         address = _address(request)
         self._sessions.require_patience(address)
-        token = _token((await _values(request)).get("invite"), self._run)
+        token = _token((await _values(request)).get("invite"), self._invite.run)
         await asyncio.to_thread(self._maintaining.call, "ListInvites", {}, token, address)
         secret, made = self._sessions.begin(token)
-        answer = JSONResponse({"csrf": made.csrf})
+        answer = JSONResponse(self._of(made))
         secure = request.url.scheme == "https"
         answer.set_cookie(_COOKIE, secret, max_age=int(LIFE), httponly=True, samesite="strict", secure=secure)
         return answer
@@ -108,7 +110,11 @@ class Page:
     async def session(self, request: Request) -> Response:
         """Who comes back after a reload; with an empty `csrf` nobody is logged in."""
         found = self._sessions.of(request.cookies.get(_COOKIE, ""))
-        return JSONResponse({"csrf": found.csrf if found else ""})
+        return JSONResponse(self._of(found) if found else {"csrf": ""})
+
+    def _of(self, session: Session) -> dict[str, str]:
+        """`begins`: an invite but for its token."""
+        return {"csrf": session.csrf, "begins": str(replace(self._invite, token=""))}
 
     async def logout(self, request: Request) -> Response:
         self._sessions.end(request.cookies.get(_COOKIE, ""))

@@ -6,7 +6,7 @@ import { byId, count, el, figure, table, when } from "./dom.js";
 const EVERY_MS = 15_000;
 const COURSES = [["Pause the run", "paused", "why"], ["Let it go on", "on", "why?"], ["Finish the run now", "finished", "why"]];
 
-let csrf = "", timer = 0;
+let csrf = "", begins = "", timer = 0;
 
 export async function showMaintaining() {
   const answer = await fetch("/api/session").catch(() => null);
@@ -16,7 +16,7 @@ export async function showMaintaining() {
 }
 
 async function enter(session) {
-  csrf = session.csrf;
+  ({ csrf, begins } = session);
   await refresh();
 }
 
@@ -104,7 +104,7 @@ function inviteForm() {
     event.preventDefault();
     const answer = await call("MakeInvite", { role: role.value, days: Number(days.value), note: note.value });
     if (!answer.ok) return fail(answer.found);
-    made.replaceChildren("Its token, shown once; it takes the place of the one in the run’s invite: ", el("code", {}, answer.found.token));
+    made.replaceChildren("The invite, shown once: ", el("code", {}, `${begins}${answer.found.token}`));
     clearTimeout(timer);
     timer = setTimeout(refresh, 120_000);
     return null;
