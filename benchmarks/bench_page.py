@@ -305,7 +305,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="a shorter history, fewer members; writes nothing")
     quick = parser.parse_args().quick
-    history, crowd = ((5_000, 200), (100, 40, 10.0)) if quick else ((100_000, 1_000), (1_000, 200, 90.0))
+    history, crowd = ((5_000, 200), (100, 40, 10.0)) if quick else ((100_000, 1_000), (1_000, 200, 60.0))
     found = {"loading": loading(*history), "serving_without_pages": serving(crowd[0], 0, crowd[2])}
     record("page", found | {"serving": serving(*crowd)}, quick)
 
