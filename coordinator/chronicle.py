@@ -14,12 +14,13 @@ class Chronicle:
     """`listeners` hear of the rounds that `look` finds settled, in their order, in the thread that looks.
 
     A round is settled when the one after it is finished, too, or nothing followed for a while: reports of it that come
-    later are counted as ever, but no more told.
+    later are counted as ever, but no more told. Rounds below `told` were told before a restart; without it, all that
+    are finished.
     """
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, told: int | None = None) -> None:
         self.listeners: list[Callable[[RoundSummary], None]] = []
-        self._told = state.round
+        self._told = state.round if told is None else told
         self._round = state.round
         self._since = 0.0  # Unix seconds, when the run came to the round
         self._returns = state.ledger.returns

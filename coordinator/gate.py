@@ -81,10 +81,12 @@ class Gate(grpc.ServerInterceptor):
             return handler._replace(unary_stream=self._sending(name, handler.unary_stream))
         if handler.request_streaming:
             return handler._replace(stream_unary=self._receiving(name, handler.stream_unary))
-        return handler._replace(unary_unary=self._single(name, handler.unary_unary))
+        return handler._replace(unary_unary=self.guarded(name, handler.unary_unary))
 
-    def _single(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def guarded(request: Any, context: grpc.ServicerContext) -> Any:
+    def guarded(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The call, held against its rule and kept in the audit log; errors end its context."""
+
+        def held(request: Any, context: grpc.ServicerContext) -> Any:
             try:
                 invite = self.check(name, request, context)
                 answer = call(request, context)
@@ -93,7 +95,7 @@ class Gate(grpc.ServerInterceptor):
             except Exception as error:
                 return self._refuse(name, request, context, error)
 
-        return guarded
+        return held
 
     def _sending(self, name: str, call: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
         def guarded(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:

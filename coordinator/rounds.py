@@ -23,7 +23,10 @@ class RoundSummary:
     agreed: bool
     compute_seconds: float
     exchange_seconds: float
+    bytes_sent: int  # of all reporting members together
+    bytes_received: int
     finished_at: float
+    votes: Map[str, Metrics]  # every reporting member's own account
 
 
 @dataclass(frozen=True)
@@ -86,5 +89,8 @@ class Poll:
             agreed=len(self.named) == 1,
             compute_seconds=max(vote.compute_seconds for vote in every),
             exchange_seconds=max(vote.exchange_seconds for vote in every),
+            bytes_sent=sum(vote.bytes_sent for vote in every),
+            bytes_received=sum(vote.bytes_received for vote in every),
             finished_at=max(vote.finished_at for vote in every),
+            votes=self.votes,
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from coordinator import decisions as d
 from coordinator.ledger import Entry, Lease, Return
 from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, Metrics, RollBack, Trust
 from coordinator.steering import Course, Steering
@@ -40,6 +41,12 @@ def member_row(member: Member) -> dict[str, Any]:
 def _values(row: Row[Any]) -> dict[str, Any]:
     """All but the run's name."""
     return {key: value for key, value in row._mapping.items() if key != "run"}
+
+
+def log_row(decision: d.Decision, now: float) -> dict[str, Any]:
+    """What the log says of the decision; empty for routine. Whom an invite is for is not for everybody to read."""
+    public = not isinstance(decision, d.InviteMade | d.InviteRevoked)
+    return {"at": now, "text": sentence, "public": public} if (sentence := str(decision)) else {}
 
 
 def member(row: Row[Any]) -> Member:

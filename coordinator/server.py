@@ -30,6 +30,7 @@ from coordinator.engine import Engine
 from coordinator.gate import Gate
 from coordinator.handover import FILE, Lead, require_lead
 from coordinator.history import History
+from coordinator.logbook import Logbook
 from coordinator.metrics import RunMetrics
 from coordinator.nodepass import NodePapers
 from coordinator.records import Checkpoint, Terms
@@ -38,6 +39,10 @@ from coordinator.state import State
 from coordinator.store import Store, open_store
 from coordinator.trackers import About
 from coordinator.tracking import Tracking
+from coordinator.web.app import Page
+from coordinator.web.board import Board
+from coordinator.web.calls import Maintaining
+from coordinator.web.server import PageServer, PageSettings
 from swarm import log, metrics
 from swarm.errors import CorruptError, NotFoundError, PortInUseError, SwarmError, from_os_error
 from swarm.identity import ServerCertificate, server_certificate
@@ -76,6 +81,7 @@ class Settings:
     store_url: str = ""
     heartbeat_seconds: float = 5.0
     metrics: metrics.Address | None = None
+    page: PageSettings | None = None
 
 
 class Coordinator:
@@ -84,6 +90,7 @@ class Coordinator:
     def __init__(self, settings: Settings) -> None:
         self.port = settings.port
         self.metrics = settings.metrics
+        self.page_port = 0  # of the page, when there is one
         self._settings = settings
         self._resources = ExitStack()
         self._ended = threading.Event()
@@ -162,11 +169,16 @@ class Coordinator:
         audit = Audit(settings.data_dir)
         self._resources.callback(audit.close)
         engine.listeners.append(audit.decided)
-        chronicle = Chronicle(engine.state)
+        logbook = Logbook(settings.spec.run.name, store.database)
+        logbook.create()
+        chronicle = Chronicle(engine.state, logbook.told(engine.state))
         tracking = self._tracking(certificate)
-        chronicle.listeners.append(tracking.round)
+        chronicle.listeners += [logbook.keep, tracking.round]
         engine.listeners.append(tracking.decided)
-        self._serve(servicer, *self._measuring(engine, tracking), Gate(engine, admission, lead, audit))
+        gate = Gate(engine, admission, lead, audit)
+        self._serve(servicer, *self._measuring(engine, tracking), gate)
+        if settings.page:
+            self._show(settings.page, engine, logbook, Maintaining(settings.spec.run.name, gate, servicer))
         ticks = threading.Thread(
             target=self._keep_time, args=(engine, members, chronicle, told), name="ticks", daemon=True
         )
@@ -214,6 +226,17 @@ class Coordinator:
         self.port = self._bind(server)
         server.start()
         self._resources.callback(lambda: server.stop(_STOP_SECONDS).wait(_STOP_SECONDS + 1))
+
+    def _show(self, page: PageSettings, engine: Engine, logbook: Logbook, maintaining: Maintaining) -> None:
+        """Serve the page, in a thread of its own."""
+        invite = str(self.invite) if page.shows_invite else ""
+        board = Board(self._settings.spec, engine, logbook, invite)
+        board.load()
+        logbook.listeners.append(board.add)
+        shown = PageServer(page)
+        self._resources.callback(shown.stop)
+        shown.start(Page(self.invite, board, maintaining).app())
+        self.page_port = shown.port
 
     def _bind(self, server: grpc.Server) -> int:
         settings, certificate = self._settings, self._certificate

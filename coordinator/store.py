@@ -107,11 +107,11 @@ def _durable(connection: Any, _record: object) -> None:
 
 
 class SqlStore:
-    """The tables of one run. One thread writes; `ledger` and `recent_decisions` may be called from others."""
+    """The tables of one run. One thread writes, others may read; the `database` is also the `coordinator.logbook`'s."""
 
     def __init__(self, run: str, engine: Engine, seal: Seal | None = None) -> None:
         self._run = run
-        self._engine = engine
+        self.database = engine
         self._seal = seal
 
     def create(self) -> None:
@@ -119,34 +119,34 @@ class SqlStore:
         with in_our_words():
             if self._seal:
                 self._seal.open()
-            metadata.create_all(self._engine)
+            metadata.create_all(self.database)
             for table in metadata.sorted_tables:
                 self._fit_columns(table)
 
     def _fit_columns(self, table: Table) -> None:
         """A run that an earlier version began has tables with other columns; new ones have a default."""
-        present = {item["name"] for item in inspect(self._engine).get_columns(table.name)}
+        present = {item["name"] for item in inspect(self.database).get_columns(table.name)}
         changes = [f"DROP COLUMN {name}" for name in sorted(present - set(table.columns.keys()))]
         for column in table.columns:
             if column.name not in present and isinstance(column.server_default, DefaultClause):
-                kind = column.type.compile(self._engine.dialect)
+                kind = column.type.compile(self.database.dialect)
                 changes.append(f"ADD COLUMN {column.name} {kind} NOT NULL DEFAULT '{column.server_default.arg}'")
-        with self._engine.begin() as connection:
+        with self.database.begin() as connection:
             for change in changes:
                 connection.execute(text(f"ALTER TABLE {table.name} {change}"))
 
     def close(self) -> None:
-        self._engine.dispose()
+        self.database.dispose()
 
     # ── writing ────────────────────────────────────────────────────────────────────────────────
 
     def write(self, made: Iterable[d.Decision], now: float) -> None:
         """Put the decisions of one tick on disk, all or none. Raises DiskError, SwarmError."""
-        with in_our_words(), self._engine.begin() as connection:
+        with in_our_words(), self.database.begin() as connection:
             for decision in made:
                 self._write(connection, decision)
-                if sentence := str(decision):
-                    connection.execute(log.insert().values(run=self._run, at=now, text=sentence))
+                if row := rows.log_row(decision, now):
+                    connection.execute(log.insert().values(run=self._run, **row))
             if self._seal:
                 self._seal.number(connection)
         if self._seal:
@@ -269,7 +269,7 @@ class SqlStore:
 
     def _put(self, connection: Connection, table: Any, row: dict[str, Any]) -> None:
         """Insert the row, or replace the one with its key."""
-        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
+        dialect = postgresql if self.database.dialect.name == "postgresql" else sqlite
         statement = dialect.insert(table).values(run=self._run, **row)
         keys = [column.name for column in table.primary_key]
         changed = {key: value for key, value in row.items() if key not in keys}
@@ -378,7 +378,7 @@ class SqlStore:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with in_our_words(), self._engine.connect() as connection:
+        with in_our_words(), self.database.connect() as connection:
             yield connection
 
     def _all(self, connection: Connection, table: Any) -> Sequence[Row[Any]]:

@@ -207,6 +207,7 @@ rollbacks = Table(
     Column("told_by", String(64), nullable=False),
 )
 
+# `public`: everybody may read it, also who has no invite.
 log = Table(
     "log",
     metadata,
@@ -214,4 +215,5 @@ log = Table(
     _run(primary=False),
     Column("at", Float(53), nullable=False),
     Column("text", Text, nullable=False),
+    Column("public", Boolean, nullable=False, server_default="1"),
 )

@@ -1,7 +1,7 @@
 """How far a member's updates are trusted: probation, spot checks, and the part that its invite has. Pure.
 
 What is checked are statistics, so one bad answer proves nothing. The answers of each key, in all its seats, go through
-Wald's sequential test (1945, Annals of Mathematical Statistics 16(2), 117-186) between an honest member, which passes
+Wald's sequential test (1945, Logbook of Mathematical Statistics 16(2), 117-186) between an honest member, which passes
 a check with `HONEST`, and a cheater, which passes with `CHEATER`. A key that the test condemns is on probation again;
 nobody is banned by it.
 """

@@ -18,6 +18,7 @@ Count = Annotated[int, Field(ge=1)]
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _PRESET = re.compile(r"preset:[a-z0-9][a-z0-9-]*")
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_WEB = re.compile(r"https?://[^\s/?#@]+/?")
 _REVISION = re.compile(r"[0-9a-f]{40}")
 _PAIR = re.compile(r"([A-Za-z_]\w*)(<?>)([A-Za-z_]\w*)")
 BUILTIN_TEXT = "builtin:pydoc-topics"
@@ -37,6 +38,7 @@ class Run(Section):
     title: str = Field(default="", description="one line for people")
     description: str = Field(default="", description="what is trained, and what for")
     maintainer: str = Field(default="", description="who runs it, and where they can be reached; volunteers see it")
+    page: str = Field(default="", description="where the run's page is, as volunteers reach it: https://…")
     license: str = Field(default="", description="of the resulting model, as an SPDX identifier")
     seed: int = Field(default=0, ge=0, lt=2**32, description="of initial weights and sample order")
 
@@ -44,6 +46,12 @@ class Run(Section):
     @classmethod
     def _slug(cls, name: str) -> str:
         return _require(name, bool(_SLUG.fullmatch(name)), "right would be a-z, 0-9 and -, at most 63, such as my-run")
+
+    @field_validator("page")
+    @classmethod
+    def _web_address(cls, page: str) -> str:
+        valid = not page or bool(_WEB.fullmatch(page))
+        return _require(page, valid, "right would be an address without a path, such as https://run.example.org")
 
 
 class Model(Section):

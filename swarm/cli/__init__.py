@@ -27,6 +27,7 @@ from swarm.cli import (
     join,
     launch,
     ledger,
+    page,
     peers,
     receipts,
     run,
@@ -56,6 +57,7 @@ app.command("demo")(demo.demo)
 app.command("export")(export.export)
 app.command("status")(status.status)
 app.command("runs")(runs.runs)
+app.command("page")(page.page)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("handover")(handover.handover)

@@ -31,7 +31,10 @@ _METHODS = {
     "qlora": "adapters are trained on a frozen base in 4 or 8 bits",
 }
 _SENT = "updates of the weights that this machine trains, its counts of samples and its speed; no file of yours is read"
-_SEEN = "the other members see this machine's network address and the name {name!r}; the maintainer sees the same"
+_SEEN = (
+    "the other members and the maintainer see this machine's network address and the name {name!r}; "
+    "the run may have a page, where everybody sees the name and what it did, but no address"
+)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,22 @@ def launch(
         bool, typer.Option("--open-on-lan", help="Let everybody on the local network join without an invite.")
     ] = False,
     metrics: Metrics = "",
+    page: Annotated[
+        int | None,
+        typer.Option(
+            "--page",
+            min=0,
+            max=65535,
+            help="Show the run on a page at this port; 0 takes a free one.",
+            show_default=False,
+        ),
+    ] = None,
+    page_host: Annotated[
+        str, typer.Option("--page-host", help="The address where the page listens; 0.0.0.0 shows it to everybody.")
+    ] = "127.0.0.1",
+    page_invite: Annotated[
+        bool, typer.Option("--page-invite", help="Show the run's first invite on the page: whoever sees it may join.")
+    ] = False,
 ) -> None:
     """Start the run that RUN.toml describes, print its invite, and coordinate it until Ctrl-C."""
     from coordinator import trackers
@@ -66,6 +82,8 @@ def launch(
             _require_free(*place)
         _make_ready(folder, spec_path, spec)
         settings = replace(_settings(folder, spec, (host, port), advertise_host), metrics=watched)
+        if page is not None:
+            settings = _with_page(settings, page_host, page, page_invite)
         _coordinate(settings, open_on_lan)
 
 
@@ -101,6 +119,12 @@ def _settings(folder: Path, spec: RunSpec, listen: tuple[str, int], advertise_ho
 
     host, port = listen
     return Settings(folder, host, port, advertise_host or reachable_host(host), spec, _BOOTSTRAP)
+
+
+def _with_page(settings: Settings, host: str, port: int, shows_invite: bool) -> Settings:
+    from coordinator.web.server import PageSettings
+
+    return replace(settings, page=PageSettings(host, port, shows_invite))
 
 
 def _make_ready(folder: Path, spec_path: Path, spec: RunSpec) -> None:
@@ -142,6 +166,10 @@ def _greet(coordinator: Coordinator, settings: Settings) -> None:
     typer.echo("Share this invite; volunteers run: swarm join 'INVITE'. Others: swarm invite new\n")
     share(coordinator.invite)
     typer.echo()
+    if page := settings.page:
+        from swarm.invite import address_of
+
+        typer.echo(f"The run's page: http://{address_of(reachable_host(page.host), coordinator.page_port)}")
 
 
 def _reach(host: str, port: int) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 INVITE = "invite"
 OWN_INVITE = "maintainer-invite"
-_HARMLESS = ("run.title", "run.description", "run.maintainer", "checkpoint.", "trust.", "tracking.")
+_HARMLESS = ("run.title", "run.description", "run.maintainer", "run.page", "checkpoint.", "trust.", "tracking.")
 
 
 def named(run: str, data_dir: Path | None, remedy: str) -> Path:
@@ -55,8 +55,8 @@ def check_same_run(folder: Path, spec: RunSpec) -> None:
         listed = "; ".join(f"{key} was {old!r}, now {new!r}" for key, (old, new) in changes.items())
         raise SpecError(
             f"The run {spec.run.name} in {folder} was started with another spec: {listed}.",
-            "Put that back, or make it a run of its own: another run.name (or --data-dir). "
-            "title, description, maintainer, checkpoint, trust and tracking may change, training.rounds may grow.",
+            "Put that back, or make it a run of its own: another run.name (or --data-dir). title, description, "
+            "maintainer, page, checkpoint, trust and tracking may change, training.rounds may grow.",
         )
 
 
