@@ -162,12 +162,13 @@ def _work(bridge: Bridge, orders: Orders, jobs: list[Job], renewal: Renewal) -> 
 def _enter(setup: Setup, bridge: Bridge, orders: Orders, renewal: Renewal) -> SwarmExchange:
     """Start hivemind first: it forks, and must do so before CUDA is touched."""
     from peer.exchange.ballot import Ballot
+    from peer.exchange.closing import closing_of
     from peer.exchange.leader import Rules
     from peer.exchange.node import BRISK, CALM, NodeOptions
     from peer.exchange.options import ExchangeOptions
     from peer.exchange.swarm import SwarmExchange
     from peer.line import Line
-    from peer.modes import closing_of, most_samples
+    from peer.modes import most_samples
     from peer.seals import Notary
 
     spec = setup.spec

@@ -17,7 +17,8 @@ from peer.exchange.base import Applied, Result, Retry, Update
 from peer.exchange.solo import SoloExchange
 from peer.feed import Batch
 from peer.leases import LeasedRange
-from peer.modes import closing_of, most_samples
+from peer.exchange.closing import closing_of
+from peer.modes import most_samples
 from peer.training import train
 from peer.workbench import Peer, RoundDone, Work
 from swarm.errors import CorruptError

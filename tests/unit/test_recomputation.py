@@ -27,7 +27,7 @@ from peer.health import Finding
 from peer.leases import LeasedRange
 from peer.local_mode import LocalLearner
 from peer.merge import Contribution
-from peer.modes import closing_of
+from peer.exchange.closing import closing_of
 from peer.recomputation import Kept, Subject, examined
 from peer.recovery import quarantine
 from peer.spotcheck import MARGIN, Gain, Likeness, Verdict, gain_of, judged, likeness
