@@ -58,7 +58,9 @@ def _require_memory(sizes: Sizes, placement: Placement) -> None:
     if placement.device.type == "cuda":
         free = torch.cuda.mem_get_info(placement.device)[0]
     if wanted > _SPARE * free:
-        what = f"How fast a peer is cannot be measured here: that takes {size(wanted)} of memory, {size(free)} are free."
+        what = (
+            f"How fast a peer is cannot be measured here: that takes {size(wanted)} of memory, {size(free)} are free."
+        )
         raise UsageError(what, _SAY)
 
 

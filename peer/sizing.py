@@ -1,5 +1,5 @@
 """How large a run's model, updates and data are, and how fast this machine trains it, before anything is prepared:
-`python -m peer.sizing --spec RUN.toml [--prepared FOLDER] [--measure]`.
+`python -m peer.sizing --spec RUN.toml --folder FOLDER [--measure]`.
 
 Reads, and writes nothing outside of TMPDIR. Prints a line of JSON, {"sizes", "pace"}; on an error {"error", "what",
 "remedy"}, and ends with the error's own exit status. What is not known without the hub is an error or 0.
@@ -27,12 +27,16 @@ _KEYS = ("hidden_size", "num_hidden_layers", "vocab_size")  # of a configuration
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of a run. `payload` is what one update takes on a line, `base` the frozen base's weights, both in bytes."""
+    """Of a run. `payload` is what one update takes on a line, `base` the frozen base's weights, both in bytes.
 
+    `prepared`: the folder that was looked at holds this run's files.
+    """
+
+    prepared: bool
     trained: int  # values
     payload: int
     base: int
-    samples: int  # to train on; 0 is not known
+    samples: int  # to train on, about; 0 is not known
     config: dict[str, int]
 
 
@@ -68,7 +72,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m peer.sizing", description="Look at a run.")
     parser.add_argument("--spec", type=Path, required=True, help="the run spec, a TOML file")
-    parser.add_argument("--prepared", type=Path, help="the folder of the run's model, where it was prepared")
+    parser.add_argument("--folder", type=Path, required=True, help="the run's folder, if it was prepared")
     parser.add_argument("--measure", action="store_true", help="train for some seconds to see how fast this is")
     parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0: as many as torch takes")
     return parser.parse_args()
@@ -82,8 +86,9 @@ def _look(options: argparse.Namespace) -> dict[str, Any]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     spec, base = runspec.load(options.spec), options.spec.parent
-    config = configuration(spec, base, options.prepared)
-    sizes = sizes_of(spec, base, config)
+    model = _prepared(options.folder, spec)
+    config = configuration(spec, base, model)
+    sizes = sizes_of(spec, base, config, prepared=model is not None)
     if not options.measure:
         return {"sizes": asdict(sizes), "pace": None}
     from peer.device import use_threads
@@ -91,6 +96,14 @@ def _look(options: argparse.Namespace) -> dict[str, Any]:
 
     use_threads(options.threads)
     return {"sizes": asdict(sizes), "pace": asdict(measure(spec, sizes, lambda: model_of(spec, config)))}
+
+
+def _prepared(folder: Path, spec: RunSpec) -> Path | None:
+    """The model's folder, where this spec was prepared. What else is there belongs to another run."""
+    from peer.artefacts import Workshop, spec_key
+
+    workshop = Workshop(folder)
+    return workshop.model if workshop.finished(spec_key(spec)) else None
 
 
 def configuration(spec: RunSpec, base: Path, prepared: Path | None) -> Any:
@@ -131,7 +144,7 @@ def _of_hub(spec: RunSpec) -> Any:
         ) from error
 
 
-def sizes_of(spec: RunSpec, base: Path, config: Any) -> Sizes:
+def sizes_of(spec: RunSpec, base: Path, config: Any, prepared: bool) -> Sizes:
     """Without memory for the model's values. Raises ModelError, DataError."""
     import torch
 
@@ -144,7 +157,8 @@ def sizes_of(spec: RunSpec, base: Path, config: Any) -> Sizes:
     frozen = sum(parameter.numel() for parameter in model.parameters()) - trained
     text = config.get_text_config()
     known = {key: int(getattr(text, key, 0) or 0) for key in _KEYS}
-    return Sizes(trained, _payload(spec, shapes), 2 * frozen, samples_in(spec, base), known)
+    samples = 0 if prepared else samples_in(spec, base)  # then the run's files say it
+    return Sizes(prepared, trained, _payload(spec, shapes), 2 * frozen, samples, known)
 
 
 def model_of(spec: RunSpec, config: Any) -> Any:

@@ -70,7 +70,9 @@ def findings(plan: Plan, draws: Sequence[Seen], needs: Needs, disk: int, epochs:
 def _rounds(case: Case, draws: Sequence[Seen]) -> Iterator[Check]:
     stopped = [seen.why for seen in draws if seen.why]
     if stopped:
-        remedy = "Choose training.mode = \"local\", a stronger exchange.compression, or a longer exchange.timeout_seconds."
+        remedy = (
+            'Choose training.mode = "local", a stronger exchange.compression, or a longer exchange.timeout_seconds.'
+        )
         if "takes" not in stopped[0]:
             remedy = "Invite more peers, or ask for fewer: local.min_contributors."
         yield Check("rounds", Level.FAILED, f"no round can be made: {stopped[0]}", remedy)
@@ -131,7 +133,9 @@ def _peers(case: Case) -> Iterator[Check]:
     late = case.usual(lambda seen: seen.late / max(1, seen.seats))
     if late > 0.03:
         says = f"{late:.0%} of the peers miss the end of a round, and their work with it: a sample takes them too long"
-        remedy = f"Set exchange.grace_seconds (now {exchange.grace_seconds:g}) higher, or a shorter data.sequence_length."
+        remedy = (
+            f"Set exchange.grace_seconds (now {exchange.grace_seconds:g}) higher, or a shorter data.sequence_length."
+        )
         yield Check("peers", Level.WARNING, says, remedy)
     short = case.usual(lambda seen: seen.short / max(1, seen.seats))
     if short > 0.25:
@@ -140,6 +144,13 @@ def _peers(case: Case) -> Iterator[Check]:
             "That costs them nothing: rounds do not wait for slow ones. For fuller updates set exchange.grace_seconds "
             f"(now {exchange.grace_seconds:g}) or local.window_seconds (now {plan.spec.local.window_seconds:g}) higher."
         )
+        yield Check("peers", Level.WARNING, says, remedy)
+    idle = 1 - case.usual(
+        lambda seen: seen.computing / seen.present + (not plan.overlaps) * seen.exchanging / seen.seconds
+    )
+    if idle > 0.25 and plan.local:
+        says = f"{idle:.0%} of their time peers have done their {plan.spec.local.steps} steps and wait for slower ones"
+        remedy = f"A shorter exchange.grace_seconds (now {exchange.grace_seconds:g}), or more local.steps."
         yield Check("peers", Level.WARNING, says, remedy)
     yield from _time_lost(case)
     missed = case.usual(lambda seen: seen.missed)
@@ -168,7 +179,9 @@ def _leases(case: Case) -> Iterator[Check]:
     each = case.usual(lambda seen: seen.samples / max(1, seen.seats))
     if each and lease < _LEASED_ROUNDS * each:
         says = f"a lease is about {lease:.0f} samples, what a peer does in {lease / each:.1f} rounds"
-        remedy = "The data are few for so many peers. It works; but a coordinator that is away for longer stops training."
+        remedy = (
+            "The data are few for so many peers. It works; but a coordinator that is away for longer stops training."
+        )
         yield Check("leases", Level.WARNING, says, remedy)
 
 
@@ -178,7 +191,9 @@ def _checkpoints(case: Case) -> Iterator[Check]:
     takes = plan.state / (plan.swarm.uplink * MEGABIT)
     if takes > 0.25 * every:
         level = Level.FAILED if takes > every else Level.WARNING
-        says = f"a checkpoint of {size(plan.state)} takes its peer {takes:.0f} s to send, and is due every {every:.0f} s"
+        says = (
+            f"a checkpoint of {size(plan.state)} takes its peer {takes:.0f} s to send, and is due every {every:.0f} s"
+        )
         rounds = _rounded(4 * takes / every * plan.spec.checkpoint.every_rounds)
         yield Check("checkpoints", level, says, f"Set checkpoint.every_rounds to {rounds} or more.")
 
@@ -232,8 +247,8 @@ def _start(case: Case) -> Iterator[Check]:
     seconds = (plan.swarm.peers * each + base) / (plan.swarm.uplink * MEGABIT)
     if seconds > 30 * _MINUTE:
         says = (
-            f"each peer fetches {size(case.needs.download)}: the coordinator's {plan.swarm.uplink:g} Mbit/s are busy for "
-            f"{seconds / _HOUR:.1f} h until all have begun"
+            f"each peer fetches {size(case.needs.download)}, and the coordinator's {plan.swarm.uplink:g} Mbit/s are "
+            f"busy for {seconds / _HOUR:.1f} h until all have begun"
         )
         remedy = "Put the coordinator on a faster line, or let peers begin one after the other; data.shards helps."
         yield Check("start", Level.WARNING, says, remedy)

@@ -12,7 +12,7 @@ from peer.exchange.closing import closing_of
 from peer.exchange.rounds import Appeal, Form, Limits, Quorum, Ready, Reopen, Wait, decide_group
 from swarm.cli.rehearsal.peers import START, VirtualPeer
 from swarm.cli.rehearsal.plan import Plan
-from swarm.cli.rehearsal.work import Part, Work
+from swarm.cli.rehearsal.work import MOMENT, Part, Work
 
 _INVITATIONS = 5  # rounds that wait for a peer that fetches the state (`peer.exchange.leader`)
 _BELIEVED = {False: 10.0, True: 30.0}  # seconds that one who fell silent counts as live, in gradient and in local mode
@@ -22,8 +22,8 @@ Decision = Form | Wait | Reopen | Appeal
 
 @dataclass(frozen=True)
 class Hall:
-    """Who waits for a round's group: `working` have a part in it and will be ready, `guests` fetch the state, `silent`
-    went without a goodbye, or will before they are ready.
+    """Who waits for a round's group: `working` have a part in it and will be ready, the senior one first, `guests`
+    fetch the state, `silent` went without a goodbye, or will before they are ready.
     """
 
     plan: Plan
@@ -37,16 +37,18 @@ class Hall:
     def of(cls, plan: Plan, peers: Sequence[VirtualPeer], work: Work) -> Hall:
         """When the round closes."""
         now, believed = work.closes, _BELIEVED[plan.local]
-        working = [peer for peer in peers if peer.number in work.parts and peer.here(now)]
-        guests = [p for p in peers if p.since + START <= now < p.enters and p.until > p.enters]
-        ready = [peer for peer in working if work.parts[peer.number].ready < peer.until]
-        silent = [p for p in peers if p.enters <= now < p.until + believed and p not in ready]
-        return cls(plan, now, work, ready, [guest for guest in guests if guest.waited_for < _INVITATIONS], silent)
+        guests = [p for p in peers if p.since + START <= now < p.enters < p.until and p.waited_for < _INVITATIONS]
+        working = [
+            p for p in peers if p.number in work.parts and p.since <= now and work.parts[p.number].ready < p.until
+        ]
+        working.sort(key=lambda peer: (peer.since, peer.number))
+        known = set(working)
+        silent = [p for p in peers if p.enters <= now < p.until + believed and p not in known]
+        return cls(plan, now, work, working, guests, silent)
 
     @property
     def leader(self) -> VirtualPeer:
-        """The senior one."""
-        return min(self.working, key=lambda peer: (peer.since, peer.number))
+        return self.working[0]
 
     def part(self, peer: VirtualPeer) -> Part:
         """A guest's is empty."""
@@ -57,14 +59,13 @@ class Hall:
         exchange, earliest = self.plan.spec.exchange, self.part(self.leader).ready
         ready = math.inf if self.silent else max(self.part(peer).ready for peer in self.working)
         guests = max((peer.enters for peer in self.guests), default=-math.inf)
-        first = min(max(ready, guests), self.closes + exchange.grace_seconds)
-        last = min(max(ready, guests), self.closes + exchange.timeout_seconds)
+        first = min(max(ready, guests), self.closes + exchange.grace_seconds + MOMENT)
+        last = min(max(ready, guests), self.closes + exchange.timeout_seconds + MOMENT)
         return sorted({max(first, earliest), max(last, earliest)})
 
     def ready(self, now: float) -> list[VirtualPeer]:
         """Those who have said so, the leader first."""
-        found = [peer for peer in (*self.working, *self.guests) if self.part(peer).ready <= now]
-        return sorted(found, key=lambda peer: (peer is not self.leader, peer.number))
+        return [peer for peer in (*self.working, *self.guests) if self.part(peer).ready <= now]
 
     def decided(self, now: float, quorum: Quorum, makers: tuple[str, ...]) -> Decision:
         """What the leader decides then; `makers` made the state that all hold."""

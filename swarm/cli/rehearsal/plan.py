@@ -21,7 +21,7 @@ class Swarm:
     """
 
     peers: int = 8
-    churn: float = 0.0
+    churn: float = 0.1
     attackers: int = 0
     uplink: float = 20.0
     downlink: float = 100.0

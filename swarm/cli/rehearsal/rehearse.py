@@ -16,7 +16,7 @@ from swarm.cli.rehearsal.seen import Seen
 from swarm.cli.rehearsal.stage import Stage
 
 _DRAWS = 5  # swarms
-_MOST_SEATS = 8_000  # peers times rounds of a draw
+_MOST_SEATS = 5_000  # peers times rounds of a draw
 _FEWEST_ROUNDS, _MOST_ROUNDS = 12, 400
 _DEPARTURES = 10.0  # that a draw should see
 _TALK_BYTES = {"gradient": 20e3, "local": 2e3}  # of a peer each second and way, beside updates (decision 0009)
@@ -106,7 +106,5 @@ _FIGURES: dict[str, Callable[[Plan, Seen], float]] = {
     "up_per_night": lambda plan, seen: _per_night(plan, seen, seen.sent + seen.states + seen.checkpoints),
     "down_per_night": lambda plan, seen: _per_night(plan, seen, seen.received + seen.states),
     "training_seconds": lambda plan, seen: plan.spec.training.rounds * seen.seconds / seen.rounds,
-    "nights": lambda plan, seen: (
-        plan.spec.training.rounds * seen.seconds / seen.rounds / (_HOUR * plan.swarm.night)
-    ),
+    "nights": lambda plan, seen: plan.spec.training.rounds * seen.seconds / seen.rounds / (_HOUR * plan.swarm.night),
 }

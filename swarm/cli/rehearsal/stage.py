@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from peer.exchange.rounds import Appeal, Form, Quorum, Reopen
 from swarm.cli.rehearsal.books import Books
-from swarm.cli.rehearsal.forming import Hall
+from swarm.cli.rehearsal.forming import Decision, Hall
 from swarm.cli.rehearsal.peers import START, Presence, VirtualPeer, drawn
 from swarm.cli.rehearsal.plan import Plan
 from swarm.cli.rehearsal.seen import Seen
-from swarm.cli.rehearsal.travel import COORDINATOR, Trip, way_of
+from swarm.cli.rehearsal.travel import Trip, way_of
 from swarm.cli.rehearsal.work import Work, work
 from swarm.units import size
 
@@ -29,7 +29,7 @@ class Group:
     """Those who exchange, the leader first, and since when."""
 
     members: Sequence[VirtualPeer]
-    late: Sequence[VirtualPeer]
+    late: Collection[VirtualPeer]
     work: Work
     since: float
 
@@ -123,7 +123,7 @@ class Stage:
         self._now = now
         return self._stall({peer.number: hall.part(peer).samples for peer in hall.ready(now)})
 
-    def _appeal(self, hall: Hall, appeal: Appeal, now: float) -> object:
+    def _appeal(self, hall: Hall, appeal: Appeal, now: float) -> Decision:
         """Ask the coordinator; what is decided with its answer."""
         self._books.present([peer for peer in self._peers if peer.here(now)], self._round, now)
         if not self._books.grant(hall.leader, self._round, appeal.members, appeal.blind, now):
@@ -131,8 +131,9 @@ class Stage:
         return hall.decided(now, Quorum(granted=frozenset(appeal.members), round=self._round), self._makers)
 
     def _formed(self, hall: Hall, form: Form, now: float) -> Group:
-        members = [peer for peer in hall.ready(now) if peer.id in form.members]
-        late = [peer for peer in hall.working if peer not in members and peer.here(now)]
+        chosen = set(form.members)
+        members = [peer for peer in hall.ready(now) if peer.id in chosen]
+        late = {peer for peer in hall.working if peer.id not in chosen}
         own = max(hall.part(peer).ready for peer in members if hall.part(peer).samples)
         self.seen.waiting += max(0.0, now - max(own, hall.closes))
         return Group(members, late, hall.work, now)
@@ -174,7 +175,8 @@ class Stage:
         speed, senders = self._plan.speed, group.senders
         talk = TALK + _MESSAGES * self._plan.swarm.latency
         end = group.since + talk + trip.seconds + speed.settle + speed.merge * max(0, len(senders) - 1)
-        here = [peer for peer in self._peers if peer.here(end) or peer in group.members]
+        members = set(group.members)
+        here = [peer for peer in self._peers if peer.here(end) or peer in members]
         self._books.present(here, self._round, end)
         claims = [self._books.lease(peer, group.samples(peer), end) for peer in group.members]
         self._round += 1

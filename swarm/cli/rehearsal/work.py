@@ -11,6 +11,7 @@ from peer.exchange.closing import Said, closing_of
 from swarm.cli.rehearsal.peers import VirtualPeer
 from swarm.cli.rehearsal.plan import Plan
 
+MOMENT = 1e-6  # seconds: after so many more, rounding hides no longer that a time is over
 _BATCHES = 200  # of a peer in a round, at most: longer rounds are computed in larger steps
 
 
@@ -100,8 +101,8 @@ def _moments(
     moments = (
         max(early, default=math.inf),
         max(ends.values()),
-        first + plan.spec.exchange.grace_seconds,
-        began + plan.spec.local.window_seconds,
+        first + plan.spec.exchange.grace_seconds + MOMENT,
+        began + plan.spec.local.window_seconds + MOMENT,
     )
     return sorted({max(moment, batches[needed - 1]) for moment in moments if moment < math.inf})
 
