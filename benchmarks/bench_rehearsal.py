@@ -24,7 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.results import record
-from swarm.cli.rehearsal.gather import Place, plan_of
+from swarm.cli.planning import Place, plan_of
 from swarm.cli.rehearsal.plan import Plan, Speed
 from swarm.cli.rehearsal.rehearse import rehearse
 from tests.harness import Program

@@ -33,7 +33,7 @@ def dry_run(spec_path: Path, data_dir: Path | None, supposed: Mapping[str, Any],
 
     from swarm import paths, runspec
     from swarm.cli.output import echo_json
-    from swarm.cli.rehearsal.gather import Place, plan_of
+    from swarm.cli.planning import Place, plan_of
     from swarm.cli.rehearsal.plan import Swarm
     from swarm.cli.rehearsal.rehearse import rehearse
     from swarm.cli.rehearsal.show import screen

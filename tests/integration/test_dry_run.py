@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from swarm.cli.rehearsal.gather import Place, plan_of
+from swarm.cli.planning import Place, plan_of
 from swarm.cli.rehearsal.rehearse import rehearse
 from swarm.errors import ModelError, UsageError
 from tests.harness import Program

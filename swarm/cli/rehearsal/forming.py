@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from peer.exchange.closing import closing_of
 from peer.exchange.rounds import Appeal, Form, Limits, Quorum, Ready, Reopen, Wait, decide_group
-from swarm.cli.rehearsal.peers import START, VirtualPeer
+from swarm.cli.rehearsal.peers import VirtualPeer
 from swarm.cli.rehearsal.plan import Plan
 from swarm.cli.rehearsal.work import MOMENT, Part, Work
 
@@ -37,7 +37,7 @@ class Hall:
     def of(cls, plan: Plan, peers: Sequence[VirtualPeer], work: Work) -> Hall:
         """When the round closes."""
         now, believed = work.closes, _BELIEVED[plan.local]
-        guests = [p for p in peers if p.since + START <= now < p.enters < p.until and p.waited_for < _INVITATIONS]
+        guests = [p for p in peers if p.fetches <= now < p.enters < p.until and p.waited_for < _INVITATIONS]
         working = [
             p for p in peers if p.number in work.parts and p.since <= now and work.parts[p.number].ready < p.until
         ]

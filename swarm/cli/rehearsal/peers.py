@@ -15,8 +15,9 @@ _HOUR = 3600.0
 
 @dataclass(eq=False)
 class VirtualPeer:
-    """A peer, here from `since` until `until`, or coming then. It holds the newest state from `enters` on, and works on
-    the round since `begun`. Seconds of virtual time; `rate` in samples, `up` and `down` in bytes per second.
+    """A peer, here from `since` until `until`, or coming then. It fetches the state from `fetches` until `enters`,
+    holds it from then on, and works on the round since `begun`. Seconds of virtual time; `rate` in samples, `up` and
+    `down` in bytes per second.
 
     `waited_for` counts the rounds that waited while it fetched a state, in vain.
     """
@@ -28,6 +29,7 @@ class VirtualPeer:
     lies: bool
     since: float = 0.0
     until: float = math.inf
+    fetches: float = 0.0
     enters: float = 0.0
     begun: float = 0.0
     session: int = 0
@@ -43,6 +45,11 @@ class VirtualPeer:
 
     def here(self, now: float) -> bool:
         return self.since <= now < self.until
+
+    def fetch(self, begin: float, seconds: float) -> None:
+        """Fetch the newest state, from then on."""
+        self.fetches = begin
+        self.enters = self.begun = begin + seconds
 
     def holds(self, now: float) -> bool:
         """Whether it is here with the newest state."""
@@ -87,5 +94,5 @@ class Presence:
         """After it went: when it will be back, with a state that takes `fetch` seconds."""
         peer.since = peer.until + self._rng.expovariate(1 / self._away)
         peer.until = peer.since + self._rng.expovariate(self._churn / _HOUR)
-        peer.enters = peer.begun = peer.since + START + fetch
+        peer.fetch(peer.since + START, fetch)
         peer.session, peer.waited_for = peer.session + 1, 0

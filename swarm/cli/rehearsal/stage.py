@@ -10,7 +10,7 @@ from statistics import median
 from peer.exchange.rounds import Appeal, Form, Quorum, Reopen
 from swarm.cli.rehearsal.books import Books
 from swarm.cli.rehearsal.forming import Decision, Hall
-from swarm.cli.rehearsal.peers import START, Presence, VirtualPeer, drawn
+from swarm.cli.rehearsal.peers import Presence, VirtualPeer, drawn
 from swarm.cli.rehearsal.plan import Plan
 from swarm.cli.rehearsal.seen import Seen
 from swarm.cli.rehearsal.travel import Trip, way_of
@@ -96,6 +96,7 @@ class Stage:
         for peer in self._peers:
             while peer.until <= self._now:
                 self._presence.again(peer, self._fetch_seconds(peer))
+                self.seen.states += self._plan.state
 
     def _fetch_seconds(self, peer: VirtualPeer) -> float:
         """Of a state, from all who hold it."""
@@ -125,7 +126,7 @@ class Stage:
 
     def _appeal(self, hall: Hall, appeal: Appeal, now: float) -> Decision:
         """Ask the coordinator; what is decided with its answer."""
-        self._books.present([peer for peer in self._peers if peer.here(now)], self._round, now)
+        self._books.present([peer for peer in self._peers if peer.here(now) or peer is hall.leader], self._round, now)
         if not self._books.grant(hall.leader, self._round, appeal.members, appeal.blind, now):
             return appeal
         return hall.decided(now, Quorum(granted=frozenset(appeal.members), round=self._round), self._makers)
@@ -213,13 +214,16 @@ class Stage:
             departed = group.work.parts[peer.number].ready if group.samples(peer) else end
             peer.begun = departed if self._plan.overlaps else end
         for peer in self._peers:
-            late = peer in group.late
-            if late or peer.since + START <= end < peer.enters:
-                peer.waited_for += not late
-                peer.enters = max(end if late else peer.enters, end) + self._fetch_seconds(peer)
-                peer.begun = peer.enters
-                self.seen.missed += not late
-                self.seen.states += self._plan.state
+            if peer in group.late:
+                self._fetch(peer, end)
+            elif peer.fetches <= end < peer.enters:  # what it fetches is an old state now: it sees that once it is here
+                peer.waited_for += 1
+                self.seen.missed += 1
+                self._fetch(peer, peer.enters)
+
+    def _fetch(self, peer: VirtualPeer, begin: float) -> None:
+        peer.fetch(begin, self._fetch_seconds(peer))
+        self.seen.states += self._plan.state
 
     def _checkpoint(self, leader: VirtualPeer, now: float) -> None:
         """The leader brings one, now and then, while training goes on."""
