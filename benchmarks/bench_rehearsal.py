@@ -1,18 +1,19 @@
 """What a rehearsal foretells against what real swarms do: `swarm launch --dry-run` beside small runs on loopback.
 
-python benchmarks/bench_rehearsal.py [--quick]
+python benchmarks/bench_rehearsal.py [--quick] [--cases "gradient, 2 peers" …]
 
 The demo's model (about 1.1 M parameters), one thread per process, in gradient mode, in local mode, and in local mode
-with overlap. A peer's speed is measured as the command measures it, but in as many processes at once as there will be
-peers, because they share this machine's cores; once before the run and once after it, because others may share them,
-too. All else is foretold: rounds an hour, the part of the time in which peers compute, a peer's bytes in a round. And
-once more with the speed at which the peers of the run itself computed: so far as the rehearsal's model goes, without
-what a machine that does other things makes of a short measurement.
+with overlap. A peer's speed is measured as the command measures it, but in as many processes at once as there were
+peers, because they share this machine's cores; after the run, so others may have them meanwhile. All else is foretold:
+rounds an hour, the part of the time in which peers compute, a peer's bytes in a round. And once more with the speed at
+which the peers of the run itself computed: so far as the rehearsal's model goes, without what a machine that does other
+things makes of a short measurement.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.results import record
+from benchmarks.results import FOLDER, record
 from swarm.cli.planning import Place, plan_of
 from swarm.cli.rehearsal.plan import Plan, Speed
 from swarm.cli.rehearsal.rehearse import rehearse
@@ -46,10 +47,8 @@ def compare(case: Case) -> dict[str, Any]:
         (run.folder / "corpus.txt").write_text(text(460_000))
         run.spec.write_text(case.spec())
         place = Place(run.spec, run.folder / run.home)
-        before = speeds(place, case.peers)
         measured = real(run, case)
-        plan = plan_of(place, replace(LOOPBACK, peers=case.peers), rate=1.0)
-        paces = [*before, *speeds(place, case.peers)]
+        plan, paces = plan_of(place, replace(LOOPBACK, peers=case.peers), rate=1.0), speeds(place, case.peers)
         found, same_speed = foretold(plan, paces), foretold(plan, paces, measured.rate)
     return {
         "measured": vars(measured),
@@ -91,9 +90,12 @@ def foretold(plan: Plan, paces: Sequence[dict[str, Any]], rate: float = 0.0) -> 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="two peers, few rounds; writes nothing")
-    quick = parser.parse_args().quick
-    table = {}
-    for name, case in (QUICK if quick else CASES).items():
+    parser.add_argument("--cases", nargs="*", default=list(CASES), help="some of them; the others' figures are kept")
+    options = parser.parse_args()
+    quick, cases = options.quick, QUICK if options.quick else {name: CASES[name] for name in options.cases}
+    known = FOLDER / "rehearsal.json"
+    table = json.loads(known.read_text())["figures"] if known.exists() and cases.keys() < CASES.keys() else {}
+    for name, case in cases.items():
         table[name] = compare(case)
         print(f"{name}: {table[name]['foretold over measured']}", flush=True)
     record("rehearsal", table, quick)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import time
@@ -12,13 +13,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
-from peer.needs import state_bytes
+from peer.needs import state_bytes, trained_values
 from swarm import runspec
 from swarm.checks import Level
 from swarm.cli.rehearsal.peers import drawn
 from swarm.cli.rehearsal.plan import Plan, Speed, Swarm
 from swarm.cli.rehearsal.rehearse import Rehearsal, rehearse
+from swarm.cli.rehearsal.show import screen
 from swarm.cli.rehearsal.stage import Stage
 from swarm.cli.rehearsal.travel import Gathering, all_reduce, clipped
 from swarm.proto import coordinator_pb2 as pb
@@ -227,6 +230,24 @@ def test_every_finding_says_what_to_do() -> None:
             assert bool(check.remedy) == (check.level is not Level.OK), check
 
 
+def test_the_screen_says_all_of_it_in_80_columns() -> None:
+    made = plan(swarm=Swarm(peers=8, churn=0.5, attackers=2))
+    found = rehearse(made)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(screen(made, found))
+    said = console.export_text()
+    assert max(map(len, said.splitlines())) <= 80
+    for words in ("2 of them attackers", "a test", "not prepared", "Rounds an hour", *(c.name for c in found.findings)):
+        assert words in said
+
+
+def test_what_no_round_was_made_of_has_no_figures() -> None:
+    made = gradient(replace(SANE, uplink=0.3))
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(screen(made, rehearse(made)))
+    assert "Rounds an hour" not in console.export_text()
+
+
 # ── what is known from elsewhere ───────────────────────────────────────────────────────────────
 
 
@@ -239,6 +260,7 @@ def test_rounds_on_home_links_are_foretold_as_they_were_measured() -> None:
     made = replace(gradient(link, target=8), payload=2 * parameters, speed=Speed(20.0, 2, settle=0.2))
     figures = rehearse(made).figures
     assert figures["samples_per_second"].value == pytest.approx(measured["samples_per_second"], rel=0.15)
+    assert trained_values(made.run, made.spec) == TRAINED
     on_the_wire = measured["wire_sent_per_sample"] * 2  # samples of a peer in a round; with control messages
     assert figures["sent_per_round"].value == pytest.approx(on_the_wire, rel=0.3)
 

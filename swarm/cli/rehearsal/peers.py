@@ -11,6 +11,7 @@ from swarm.cli.rehearsal.plan import MEGABIT, Plan, Swarm
 START = 15.0  # seconds from the join until torch is loaded and the others are found
 _SLOWNESS = 4.0
 _HOUR = 3600.0
+_RAREST = 1e-9  # departures an hour: fewer are none
 
 
 @dataclass(eq=False)
@@ -77,22 +78,21 @@ class Presence:
     """When peers go and come back: each draws for itself. Liars stay."""
 
     def __init__(self, swarm: Swarm, rng: random.Random) -> None:
-        self._churn = swarm.churn
+        self._stays = _HOUR / swarm.churn if swarm.churn > _RAREST else math.inf  # on the average
         self._away = swarm.away
         self._rng = rng
 
     def begin(self, peer: VirtualPeer) -> None:
         """As if it had come and gone for long: some are away now."""
-        if not self._churn or peer.lies:
+        if peer.lies or self._stays == math.inf:
             return
-        stays = _HOUR / self._churn
-        if self._rng.random() < self._away / (self._away + stays):
+        if self._rng.random() < self._away / (self._away + self._stays):
             peer.since = peer.enters = peer.begun = self._rng.expovariate(1 / self._away)
-        peer.until = peer.since + self._rng.expovariate(1 / stays)
+        peer.until = peer.since + self._rng.expovariate(1 / self._stays)
 
     def again(self, peer: VirtualPeer, fetch: float) -> None:
         """After it went: when it will be back, with a state that takes `fetch` seconds."""
         peer.since = peer.until + self._rng.expovariate(1 / self._away)
-        peer.until = peer.since + self._rng.expovariate(self._churn / _HOUR)
+        peer.until = peer.since + self._rng.expovariate(1 / self._stays)
         peer.fetch(peer.since + START, fetch)
         peer.session, peer.waited_for = peer.session + 1, 0
