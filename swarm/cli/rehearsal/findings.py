@@ -86,21 +86,19 @@ def _rounds(case: Case, draws: Sequence[Seen]) -> Iterator[Check]:
 
 
 def _batch(case: Case) -> Iterator[Check]:
-    training = case.plan.spec.training
+    target = case.plan.spec.training.target_batch_size
     made = case.usual(lambda seen: seen.samples / seen.rounds)
-    factor, target = made / training.target_batch_size, training.target_batch_size
+    if 0.7 < made / target < 1.4:
+        return
     if case.plan.local:
         remedy = f"Set training.target_batch_size to {_rounded(made)}: the schedule's warm-up and end count on it."
-    elif factor > 1:
+    else:
         remedy = (
             f"Set training.target_batch_size to {_rounded(1.5 * made)} or more, or a smaller micro_batch_size: every "
             "peer begins a batch before it hears that there are enough."
         )
-    else:
-        remedy = "This should not happen: please report it."
-    if not 0.7 < factor < 1.4:
-        level = Level.FAILED if factor > 4 and not case.plan.local else Level.WARNING
-        yield Check("batch", level, f"rounds hold {made:.0f} samples where the spec expects {target}", remedy)
+    level = Level.FAILED if made > 4 * target and not case.plan.local else Level.WARNING
+    yield Check("batch", level, f"rounds hold {made:.0f} samples where the spec expects {target}", remedy)
 
 
 def _exchange(case: Case) -> Iterator[Check]:
@@ -128,49 +126,63 @@ def _less(case: Case) -> str:
     )
 
 
-def _peers(case: Case) -> Iterator[Check]:
-    plan, exchange = case.plan, case.plan.spec.exchange
-    late = case.usual(lambda seen: seen.late / max(1, seen.seats))
-    if late > 0.03:
-        says = f"{late:.0%} of the peers miss the end of a round, and their work with it: a sample takes them too long"
-        remedy = (
-            f"Set exchange.grace_seconds (now {exchange.grace_seconds:g}) higher, or a shorter data.sequence_length."
-        )
+def _late(case: Case) -> Iterator[Check]:
+    part = case.usual(lambda seen: seen.late / max(1, seen.seats))
+    if part > 0.03:
+        grace = case.plan.spec.exchange.grace_seconds
+        says = f"{part:.0%} of the peers miss the end of a round, and their work with it: a sample takes them too long"
+        remedy = f"Set exchange.grace_seconds (now {grace:g}) higher, or a shorter data.sequence_length."
         yield Check("peers", Level.WARNING, says, remedy)
-    short = case.usual(lambda seen: seen.short / max(1, seen.seats))
-    if short > 0.25:
-        says = f"{short:.0%} of the peers do not do all of their {plan.spec.local.steps} steps before a round closes"
+
+
+def _short(case: Case) -> Iterator[Check]:
+    spec = case.plan.spec
+    part = case.usual(lambda seen: seen.short / max(1, seen.seats))
+    if part > 0.25:
+        says = f"{part:.0%} of the peers do not do all of their {spec.local.steps} steps before a round closes"
         remedy = (
             "That costs them nothing: rounds do not wait for slow ones. For fuller updates set exchange.grace_seconds "
-            f"(now {exchange.grace_seconds:g}) or local.window_seconds (now {plan.spec.local.window_seconds:g}) higher."
+            f"(now {spec.exchange.grace_seconds:g}) or local.window_seconds (now {spec.local.window_seconds:g}) higher."
         )
         yield Check("peers", Level.WARNING, says, remedy)
-    idle = 1 - case.usual(
-        lambda seen: seen.computing / seen.present + (not plan.overlaps) * seen.exchanging / seen.seconds
-    )
-    if idle > 0.25 and plan.local:
-        says = f"{idle:.0%} of their time peers have done their {plan.spec.local.steps} steps and wait for slower ones"
-        remedy = f"A shorter exchange.grace_seconds (now {exchange.grace_seconds:g}), or more local.steps."
+
+
+def _idle(case: Case) -> Iterator[Check]:
+    """Local mode: what is left of the peers' time beside computing and, without overlap, the exchange."""
+    plan = case.plan
+    if not plan.local:
+        return
+    busy = case.usual(lambda seen: seen.computing / seen.present)
+    travel = 0.0 if plan.overlaps else case.usual(lambda seen: seen.exchanging / seen.seconds)
+    if (idle := 1 - busy - travel) > 0.25:
+        says = f"{idle:.0%} of their time peers have done their {plan.spec.local.steps} steps and wait for others"
+        remedy = f"A shorter exchange.grace_seconds (now {plan.spec.exchange.grace_seconds:g}), or more local.steps."
         yield Check("peers", Level.WARNING, says, remedy)
-    yield from _time_lost(case)
-    missed = case.usual(lambda seen: seen.missed)
-    back = case.usual(lambda seen: seen.states / plan.state)
-    if back > 4 and missed > 0.5 * back:
-        says = f"who comes in fetches {size(plan.state)}, and mostly that is an old state once it is here"
+
+
+def _guests(case: Case) -> Iterator[Check]:
+    state = case.plan.state
+    fetched = case.usual(lambda seen: seen.states / state)
+    if fetched > 4 and case.usual(lambda seen: seen.missed) > 0.5 * fetched:
+        says = f"who comes in fetches {size(state)}, and mostly that is an old state once it is here"
         yield Check("peers", Level.WARNING, says, "Longer rounds: a larger training.target_batch_size, or local mode.")
 
 
-def _time_lost(case: Case) -> Iterator[Check]:
-    exchange = case.plan.spec.exchange
-    waiting = case.usual(lambda seen: seen.waiting / seen.seconds)
-    broken = case.usual(lambda seen: seen.broken / seen.seconds)
-    if waiting > 0.15:
-        says = f"{waiting:.0%} of the time those who are ready wait for others"
-        remedy = f"A shorter exchange.grace_seconds (now {exchange.grace_seconds:g}), or longer rounds."
+def _waiting(case: Case) -> Iterator[Check]:
+    part = case.usual(lambda seen: seen.waiting / seen.seconds)
+    if part > 0.15:
+        grace = case.plan.spec.exchange.grace_seconds
+        says = f"{part:.0%} of the time those who are ready wait for others, who went or fetch the state"
+        remedy = f"A shorter exchange.grace_seconds (now {grace:g}), or longer rounds."
         yield Check("peers", Level.WARNING, says, remedy)
-    if broken > 0.1:
-        says = f"{broken:.0%} of the time goes into exchanges that fail because somebody goes in the middle"
-        remedy = f"A shorter exchange.timeout_seconds (now {exchange.timeout_seconds:g}), smaller updates, local mode."
+
+
+def _broken(case: Case) -> Iterator[Check]:
+    part = case.usual(lambda seen: seen.broken / seen.seconds)
+    if part > 0.1:
+        patience = case.plan.spec.exchange.timeout_seconds
+        says = f"{part:.0%} of the time goes into exchanges that fail, mostly because somebody goes in the middle"
+        remedy = f"A shorter exchange.timeout_seconds (now {patience:g}), smaller updates, local mode."
         yield Check("peers", Level.WARNING, says, remedy)
 
 
@@ -274,4 +286,4 @@ def _rounded(number: float) -> int:
 
 
 _ALWAYS = (_attackers, _data, _start, _disk)
-_OF_ROUNDS = (_batch, _exchange, _peers, _leases, _checkpoints)
+_OF_ROUNDS = (_batch, _exchange, _late, _short, _idle, _guests, _waiting, _broken, _leases, _checkpoints)
