@@ -14,7 +14,7 @@ from swarm.cli.rehearsal.rehearse import rehearse
 from swarm.errors import ModelError, UsageError
 from tests.harness import Program
 from tests.rehearsed import LOOPBACK, Case, real
-from tests.swarm_run import SwarmRun, swarm_command, swarm_run, text
+from tests.swarm_run import SwarmRun, swarm_run, text
 
 pytestmark = pytest.mark.processes
 
@@ -54,7 +54,7 @@ def test_what_it_cannot_say_it_says(tmp_path: Path) -> None:
         asked = dry_run(run, "--peers", "2", "--attackers", "3", "--speed", "1")
         assert asked.finish(60) == UsageError.exit_code
         assert "3 attackers are more than the 2 peers" in asked.stderr
-        launched = swarm_command("launch", str(run.spec), "--peers", "3", "--json")
+        launched = run.command("launch", str(run.spec), "--peers", "3", "--json")
         assert launched.finish(60) == UsageError.exit_code
         assert "--peers, --json: only a rehearsal has these options" in launched.stderr
         spec = run.spec.read_text().replace("preset:tiny-llama", "example-org/example")
