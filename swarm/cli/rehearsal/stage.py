@@ -17,7 +17,7 @@ from swarm.cli.rehearsal.travel import Trip, way_of
 from swarm.cli.rehearsal.work import Work, work
 from swarm.units import size
 
-TALK = 0.15  # seconds of a round for looks at the clock and at each other's words, beside the messages' way
+_TALK = 0.15  # seconds of a round for looks at the clock and at each other's words, beside the messages' way
 _MESSAGES = 4  # there and back in a round: what was done, ready, the exchange's start, the result
 _TRIES = 20  # of one round in a row
 _FIRST_ROUNDS = 3  # while all begin; they are not counted
@@ -87,7 +87,7 @@ class Stage:
                 if self._holds(found, trip):
                     self._apply(found, trip, began)
                     return
-                done = {peer.number: found.samples(peer) for peer in found.members}
+                done = {peer.number: found.samples(peer) for peer in found.members if peer.until > self._now}
             else:
                 done = found
         self.seen.why = self._trouble
@@ -174,7 +174,7 @@ class Stage:
 
     def _apply(self, group: Group, trip: Trip, began: float) -> None:
         speed, senders = self._plan.speed, group.senders
-        talk = TALK + _MESSAGES * self._plan.swarm.latency
+        talk = _TALK + _MESSAGES * self._plan.swarm.latency
         end = group.since + talk + trip.seconds + speed.settle + speed.merge * max(0, len(senders) - 1)
         members = set(group.members)
         here = [peer for peer in self._peers if peer.here(end) or peer in members]
