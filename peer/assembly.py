@@ -38,16 +38,16 @@ def assemble(setup: Setup, placement: Placement, say: Say) -> tuple[Learner, nn.
     gradients = Gradients(forward, parameters, placement, targets, most, say)
     learner = learner_of(spec, parameters, gradients)
     learner.load(Path(setup.checkpoint))
-    trial = _try(gradients, spec, placement)
+    trial = tried(gradients, spec, placement)
     gradients.micro_batch = trial.micro_batch
     say(trial.why)
     return learner, model, trial.rate
 
 
-def _try(gradients: Gradients, spec: RunSpec, placement: Placement) -> Trial:
+def tried(gradients: Gradients, spec: RunSpec, placement: Placement) -> Trial:
     try:
         return find_micro_batch(
-            lambda size: gradients.rehearse(_any_samples(size, spec)), spec.training.micro_batch_size
+            lambda size: gradients.rehearse(any_samples(size, spec)), spec.training.micro_batch_size
         )
     except MemoryError:
         raise too_large(placement) from None
@@ -55,7 +55,7 @@ def _try(gradients: Gradients, spec: RunSpec, placement: Placement) -> Trial:
         trim()
 
 
-def _any_samples(count: int, spec: RunSpec) -> Samples:
+def any_samples(count: int, spec: RunSpec) -> Samples:
     """Samples of the full length; which tokens they hold does not matter for time and memory."""
     tokens = torch.zeros(count, spec.data.sequence_length + 1, dtype=torch.long)
     return Samples(tokens, torch.ones_like(tokens, dtype=torch.int16) if spec.data.whole else None)
@@ -66,7 +66,7 @@ def _compiled(model: nn.Module, placement: Placement, spec: RunSpec, say: Say) -
     compiled = cast(nn.Module, torch.compile(model))
     say("compiling the model; this takes a minute or more")
     try:
-        loss_sum(compiled, _any_samples(1, spec).to(placement.device), 1.0)
+        loss_sum(compiled, any_samples(1, spec).to(placement.device), 1.0)
     except RuntimeError as error:
         say(f"torch.compile does not work here; training without it: {str(error).strip().splitlines()[0]}")
         return model

@@ -199,20 +199,23 @@ def built(source: object, build: Callable[[], Any]) -> Any:
 
 
 def _preset(spec: RunSpec, tokenizer: Any) -> nn.Module:
+    return _from_config(spec.model.source, preset_config(spec, len(tokenizer), tokenizer.eos_token_id))
+
+
+def preset_config(spec: RunSpec, words: int, end: int) -> LlamaConfig:
+    """The configuration of a preset with a vocabulary of `words`, of which `end` ends a text. Raises ModelError."""
     name = spec.model.source.removeprefix("preset:")
     if name not in PRESETS:
         raise ModelError(f"There is no model preset {name!r}.", f"Known are {', '.join(PRESETS)}.")
-    end = tokenizer.eos_token_id
-    config = LlamaConfig(
+    return LlamaConfig(
         **PRESETS[name],
-        vocab_size=len(tokenizer),
+        vocab_size=words,
         max_position_embeddings=max(512, spec.data.sequence_length),
         tie_word_embeddings=True,
         bos_token_id=end,
         eos_token_id=end,
         pad_token_id=end,
     )
-    return _from_config(spec.model.source, config)
 
 
 def _existing(spec: RunSpec, base: Path) -> nn.Module:

@@ -1,11 +1,12 @@
-"""What differs between gradient and local mode, in one place: the learner, its first state, when a round closes."""
+"""What differs between gradient and local mode, in one place: the learner and its first state. When a round closes
+is in `peer.exchange.closing`.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from peer.alternation import Alternation
-from peer.exchange.closing import Closing, SampleTarget, StepWindow
 from peer.gradients import Gradients
 from peer.learner import GradientLearner, Learner
 from peer.local_mode import LocalLearner
@@ -30,14 +31,6 @@ def first_state(spec: RunSpec, values: dict[str, Tensor]) -> dict[str, Tensor]:
         outer = Outer(spec.local, {name: tuple(value.shape) for name, value in values.items()})
         return model | outer.state() | Alternation(values).state()
     return model | AdamW({name: nn.Parameter(value) for name, value in values.items()}, spec.training).state()
-
-
-def closing_of(spec: RunSpec) -> Closing:
-    """When a round of the run closes."""
-    local = spec.local
-    if spec.training.mode == "local":
-        return StepWindow(local.window_seconds, spec.exchange.grace_seconds, local.min_contributors)
-    return SampleTarget(spec.training.target_batch_size)
 
 
 def contributors_of(spec: RunSpec) -> int:

@@ -54,9 +54,19 @@ def needs_of(run: pb.Run, spec: RunSpec, config: Mapping[str, Any], here: Collec
 
 def trained_values(run: pb.Run, spec: RunSpec) -> int:
     """From the size of the state that the run is at."""
+    return run.latest.size // _in_state(spec)
+
+
+def state_bytes(trained: int, spec: RunSpec) -> int:
+    """About how large a state file of so many trained values is."""
+    return trained * _in_state(spec)
+
+
+def _in_state(spec: RunSpec) -> int:
+    """Bytes of each trained value."""
     if spec.training.mode == "gradient":
-        return run.latest.size // _GRADIENT_STATE
-    return run.latest.size // (_LOCAL_STATE * (2 if spec.local.outer_momentum else 1))
+        return _GRADIENT_STATE
+    return _LOCAL_STATE * (2 if spec.local.outer_momentum else 1)
 
 
 def update_bytes(trained: int, spec: RunSpec, members: int) -> int:

@@ -176,13 +176,14 @@ def _trace(tracer: type[Spans], setup: Setup, exchange: SwarmExchange) -> Spans:
 def _enter(setup: Setup, bridge: Bridge, orders: Orders, renewal: Renewal, traced: bool) -> SwarmExchange:
     """Start hivemind first: it forks, and must do so before CUDA is touched."""
     from peer.exchange.ballot import Ballot
+    from peer.exchange.closing import closing_of
     from peer.exchange.leader import Rules
     from peer.exchange.node import BRISK, CALM, NodeOptions
     from peer.exchange.options import ExchangeOptions
     from peer.exchange.swarm import SwarmExchange
     from peer.exchange.traced import TracedExchange
     from peer.line import Line
-    from peer.modes import closing_of, contributors_of, most_samples
+    from peer.modes import contributors_of, most_samples
     from peer.seals import Notary
 
     spec = setup.spec

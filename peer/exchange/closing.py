@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from swarm.runspec import RunSpec
+
 
 @dataclass(frozen=True)
 class Said:
@@ -73,3 +75,11 @@ class StepWindow:
     def news(self, before: Said, now: Said) -> bool:
         """See Closing. How many samples there are changes nothing."""
         return (before.samples > 0, before.done) != (now.samples > 0, now.done)
+
+
+def closing_of(spec: RunSpec) -> Closing:
+    """When a round of the run closes."""
+    local = spec.local
+    if spec.training.mode == "local":
+        return StepWindow(local.window_seconds, spec.exchange.grace_seconds, local.min_contributors)
+    return SampleTarget(spec.training.target_batch_size)

@@ -73,7 +73,8 @@ class Gather:
         self._carrier.join(group.group_id, payloads)
         trip = Trip(group, payloads, Meter())
         if broken := await self._travel(trip):
-            return Average(broken=broken, complaints=tuple(trip.complaints.values()))
+            # A relay that was too slow must be known for it, or it would be tried again and again.
+            return Average(broken=broken, complaints=tuple(trip.complaints.values()), rates=trip.meter.rates())
         found = [
             Contribution(member.samples, await payloads.whole(member.payload), self._weigh(member.seal))
             for member in members

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swarm import lifetime
-from swarm.cli.options import DataDir, Metrics
+from swarm.cli.options import AsJson, DataDir, Metrics
 from swarm.cli.share import share
 from swarm.errors import HandedOverError, PortInUseError, SwarmError
 
@@ -65,12 +65,67 @@ def launch(
     page_invite: Annotated[
         bool, typer.Option("--page-invite", help="Show the run's first invite on the page: whoever sees it may join.")
     ] = False,
+    rehearsed: Annotated[
+        bool, typer.Option("--dry-run", help="Start nothing: say how the run would go. All options below are for this.")
+    ] = False,
+    peers: Annotated[
+        int | None, typer.Option("--peers", min=1, max=10_000, help="How many volunteers; 8.", show_default=False)
+    ] = None,
+    churn: Annotated[
+        float | None,
+        typer.Option(
+            "--churn", min=0, max=60, help="How often an hour each is gone suddenly; 0.1.", show_default=False
+        ),
+    ] = None,
+    attackers: Annotated[
+        int | None, typer.Option("--attackers", min=0, help="How many of the peers lie; 0.", show_default=False)
+    ] = None,
+    uplink: Annotated[
+        float | None,
+        typer.Option("--uplink", min=0.1, help="Mbit/s that a usual volunteer sends; 20.", show_default=False),
+    ] = None,
+    downlink: Annotated[
+        float | None,
+        typer.Option("--downlink", min=0.1, help="Mbit/s that a usual volunteer receives; 100.", show_default=False),
+    ] = None,
+    night: Annotated[
+        float | None,
+        typer.Option("--night", min=0.1, max=24, help="Hours a day in which they train; 8.", show_default=False),
+    ] = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            "--speed",
+            min=1e-3,
+            help="Samples per second of a usual volunteer's machine; by default this one's.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="From which the swarm is drawn; 0.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Start the run that RUN.toml describes, print its invite, and coordinate it until Ctrl-C."""
     from coordinator import trackers
     from swarm import paths, runspec
+    from swarm.cli import dry_run
     from swarm.metrics import address
 
+    supposed = {
+        "peers": peers,
+        "churn": churn,
+        "attackers": attackers,
+        "uplink": uplink,
+        "downlink": downlink,
+        "night": night,
+        "speed": speed,
+        "seed": seed,
+    }
+    if rehearsed:
+        dry_run.dry_run(spec_path, data_dir, supposed, as_json)
+        return
+    dry_run.refuse(supposed, as_json)
     for number in lifetime.ending_signals():
         signal.signal(number, signal.default_int_handler)
     with suppress(KeyboardInterrupt):

@@ -50,3 +50,9 @@ def test_two_members_with_the_same_bytes_set_nobody_against_another(bad: str, si
 def test_an_exchange_ends_soon_when_a_sender_is_gone_and_nobody_is_accused() -> None:
     averages = asyncio.run(asyncio.wait_for(gathered(["honest", "", "honest"], 1000, patience=60.0), 10.0))
     assert [(one.broken, one.complaints) for one in averages] == [("peer1 is gone", ())] * 2
+
+
+def test_also_an_exchange_that_failed_says_how_fast_others_sent() -> None:
+    """Else the leader would choose the same relay, which nobody measured yet, again and again."""
+    averages = asyncio.run(gathered(["honest", "", "honest"], 4_000_000))
+    assert [sorted(one.rates) for one in averages] == [[b"m2"], [b"m0"]]

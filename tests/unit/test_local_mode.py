@@ -14,10 +14,11 @@ from peer.checkpoint import state_digest, write_state
 from peer.data import Samples
 from peer.exchange.average import measure
 from peer.exchange.base import Applied, Result, Retry, Update
+from peer.exchange.closing import closing_of
 from peer.exchange.solo import SoloExchange
 from peer.feed import Batch
 from peer.leases import LeasedRange
-from peer.modes import closing_of, most_samples
+from peer.modes import most_samples
 from peer.training import train
 from peer.workbench import Peer, RoundDone, Work
 from swarm.errors import CorruptError

@@ -21,13 +21,13 @@ from peer.codecs import codec_of, encode
 from peer.data import Samples
 from peer.exchange.average import merged
 from peer.exchange.base import Applied, Phase, Result, Update, View
+from peer.exchange.closing import closing_of
 from peer.exchange.solo import SoloExchange
 from peer.feed import Batch
 from peer.health import Finding
 from peer.leases import LeasedRange
 from peer.local_mode import LocalLearner
 from peer.merge import Contribution
-from peer.modes import closing_of
 from peer.recomputation import Kept, Subject, examined
 from peer.recovery import quarantine
 from peer.spotcheck import MARGIN, Gain, Likeness, Verdict, gain_of, judged, likeness
