@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from coordinator.ledger import Entry, Lease, Return
-from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, Metrics, RollBack, Trust
+from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, Metrics, RollBack, TextSample, Trust
 from swarm.passes import Role
 from swarm.ranges import Range, subtract
 
@@ -98,11 +98,14 @@ def checkpoint(row: Row[Any]) -> Checkpoint:
 
 
 def evaluation_row(evaluation: Evaluation) -> dict[str, Any]:
-    return {**asdict(evaluation), "metrics": json.dumps(dict(evaluation.metrics), sort_keys=True)}
+    samples = json.dumps([[sample.prompt, sample.text] for sample in evaluation.samples], ensure_ascii=False)
+    metrics = json.dumps(dict(evaluation.metrics), sort_keys=True)
+    return {**asdict(evaluation), "metrics": metrics, "samples": samples}
 
 
 def evaluation(row: Row[Any]) -> Evaluation:
-    return Evaluation(row.round, row.digest, row.heldout_loss, json.loads(row.metrics), row.evaluated_by)
+    samples = tuple(TextSample(*pair) for pair in json.loads(row.samples))
+    return Evaluation(row.round, row.digest, row.heldout_loss, json.loads(row.metrics), row.evaluated_by, samples)
 
 
 def vote(row: Row[Any]) -> Metrics:

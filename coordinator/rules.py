@@ -66,7 +66,7 @@ RULES = {
     "ReportRounds": Rule(Caller.MEMBER, BUSY, _LARGEST, {"reports": 500}),
     "RecallLeases": Rule(Caller.MEMBER, USUAL, _LARGEST, {"leases": 8192}),
     "GetLedger": Rule(Caller.INVITED, RARE),
-    "ReportEvaluation": Rule(Caller.MEMBER, USUAL, 16 << 10),
+    "ReportEvaluation": Rule(Caller.MEMBER, USUAL, 32 << 10),
     "GetCheck": Rule(Caller.MEMBER),
     "ReportCheck": Rule(Caller.MEMBER),
     "ListCheckpoints": Rule(Caller.INVITED),

@@ -120,7 +120,7 @@ class Servicer(CoordinatorServicer):
             epoch=epoch,
             epoch_fraction=done / state.terms.epoch_samples,
             decisions=self._engine.store.recent_decisions(),
-            evaluations=[translate.evaluation_message(state.evaluations[key]) for key in sorted(state.evaluations)],
+            evaluations=_evaluations(state),
         )
 
     def GetHandover(self, request: pb.GetHandoverRequest, context: grpc.ServicerContext) -> pb.Handover:
@@ -379,6 +379,11 @@ def _trust(state: State, key: str) -> pb.TrustRecord:
     """What is known of a key now."""
     known = trust.of(state, key)
     return translate.trust_message(known, trust.faded(known, time.time()))
+
+
+def _evaluations(state: State) -> list[pb.Evaluation]:
+    newest = max(state.evaluations, default=0)
+    return [translate.evaluation_message(state.evaluations[key], key == newest) for key in sorted(state.evaluations)]
 
 
 def _rounds(state: State) -> list[pb.Round]:

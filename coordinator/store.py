@@ -118,7 +118,7 @@ class SqlStore:
             if self._seal:
                 self._seal.open()
             metadata.create_all(self._engine)
-            for table in (members, returns, invites):
+            for table in (members, returns, invites, evaluations):
                 self._fit_columns(table)
 
     def _fit_columns(self, table: Table) -> None:

@@ -148,7 +148,8 @@ checkpoints = Table(
     Column("uploaded_by", String(64), nullable=False),
 )
 
-# What was measured on the state of a round; `metrics` is a JSON object, numbers by name.
+# What was measured on the state of a round; `metrics` is a JSON object, numbers by name, `samples` a JSON list of pairs
+# of a prompt and a text.
 evaluations = Table(
     "evaluations",
     metadata,
@@ -158,6 +159,7 @@ evaluations = Table(
     Column("heldout_loss", Float(53), nullable=False),
     Column("metrics", Text, nullable=False),
     Column("evaluated_by", String(64), nullable=False),
+    Column("samples", Text, nullable=False, server_default="[]"),
 )
 
 # Who may make a round, where a part of the swarm had to ask; `members` is a JSON list of ids.

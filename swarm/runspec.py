@@ -117,6 +117,6 @@ def _assignments(values: dict[str, Any], meanings: dict[str, str]) -> str:
     return "".join(f"{line}\n" for line in explained.values())
 
 
-def _toml(value: str | float) -> str:
+def _toml(value: str | float | list[str]) -> str:
     """A JSON value as TOML; the two differ only in DEL, which TOML wants escaped."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1573,6 +1573,7 @@ class Evaluation(_message.Message):
     HELDOUT_LOSS_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     EVALUATED_BY_FIELD_NUMBER: _builtins.int
+    SAMPLES_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     """θ_round"""
     digest: _builtins.str
@@ -1585,6 +1586,10 @@ class Evaluation(_message.Message):
     def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """of the maintainer's own, by name"""
 
+    @_builtins.property
+    def samples(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextSample]:
+        """what θ_round writes, see swarm.texts for their sizes; not in heartbeats, and in"""
+
     def __init__(
         self,
         *,
@@ -1593,14 +1598,39 @@ class Evaluation(_message.Message):
         heldout_loss: _builtins.float = ...,
         metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         evaluated_by: _builtins.str = ...,
+        samples: _abc.Iterable[Global___TextSample] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "evaluated_by", b"evaluated_by", "heldout_loss", b"heldout_loss", "metrics", b"metrics", "round", b"round"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "evaluated_by", b"evaluated_by", "heldout_loss", b"heldout_loss", "metrics", b"metrics", "round", b"round", "samples", b"samples"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Evaluation: _TypeAlias = Evaluation  # noqa: Y015
+
+@_typing.final
+class TextSample(_message.Message):
+    """A prompt of the run spec and how the model goes on, as one member says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    prompt: _builtins.str
+    text: _builtins.str
+    def __init__(
+        self,
+        *,
+        prompt: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prompt", b"prompt", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TextSample: _TypeAlias = TextSample  # noqa: Y015
 
 @_typing.final
 class ReportEvaluationResponse(_message.Message):

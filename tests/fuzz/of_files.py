@@ -246,7 +246,8 @@ def _answers() -> list[Decoder]:
     span = pb.Range(start=0, stop=8)
     entry_ = pb.LedgerEntry(range=span, state="counted", round=0, member_id="m", lease_id="1")
     member = pb.Member(member_id="m", name="n", live=True, phase="training", round=3, loss=2.0, last_seen=1.8e9)
-    measured = pb.Evaluation(round=0, digest="0" * 64, heldout_loss=2.0, metrics={"f1": 0.5})
+    texts = [pb.TextSample(prompt="The ", text="cat")]
+    measured = pb.Evaluation(round=0, digest="0" * 64, heldout_loss=2.0, metrics={"f1": 0.5}, samples=texts)
     status = pb.Status(
         run="r", title="t", round=3, total_rounds=9, members=[member], rounds=[pb.Round(round=2, loss=1.0)],
         latest=pb.Checkpoint(round=3, digest="0" * 64, sha256="1" * 64), decisions=["d"], evaluations=[measured],
