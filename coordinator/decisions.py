@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from coordinator.kinds import CoordinatorBack
 from coordinator.ledger import Entry, Lease, Return
 from coordinator.records import (
     Ban,
@@ -97,6 +98,7 @@ class MemberJoined:
 class MemberLeft:
     member: Member
     why: str
+    silent: bool = False  # it was heard no more
 
     def __str__(self) -> str:
         return f"{self.member.name} ({self.member.id}) left: {self.why}."
@@ -390,4 +392,5 @@ Decision = (
     | WentBack
     | Quarantined
     | RolledBack
+    | CoordinatorBack
 )

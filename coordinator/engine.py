@@ -95,7 +95,7 @@ class Engine:
     def _missed(self, now: float) -> list[e.Event]:
         """Of a time in which nobody could be heard, silence says nothing; a clock that was set back looks the same."""
         gap, self._looked = abs(now - self._looked), now
-        return [e.Resumed()] if gap > self._absence else []
+        return [e.Resumed(seconds=gap)] if gap > self._absence else []
 
     def _with_known(self, event: e.Event) -> e.Event:
         if not isinstance(event, e.Report):

@@ -29,6 +29,7 @@ class Caller(Enum):
 BUSY = 6000  # what members do in every round
 USUAL = 1200
 RARE = 120  # what leaves something behind, as a join does, or is work
+DEAR = 20  # what goes over all that was ever written
 
 _SMALL = 4 << 10  # bytes
 _CHUNK = 1 << 20
@@ -52,6 +53,7 @@ RULES = {
     "GetRun": Rule(Caller.INVITED),
     "ListRuns": Rule(Caller.INVITED),
     "GetStatus": Rule(Caller.INVITED),
+    "GetHistory": Rule(Caller.INVITED, DEAR),
     "GetHandover": Rule(Caller.INVITED, always=True),
     "Challenge": Rule(Caller.INVITED, RARE),
     "Join": Rule(Caller.INVITED, RARE),

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import grpc
 
-from coordinator import bans, divergence, spotchecks, translate, trust
+from coordinator import annals, bans, divergence, spotchecks, translate, trust
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.admission import LONGEST_SESSION, Admission, session_of
@@ -122,6 +122,9 @@ class Servicer(CoordinatorServicer):
             decisions=self._engine.store.recent_decisions(),
             evaluations=_evaluations(state),
         )
+
+    def GetHistory(self, request: pb.GetHistoryRequest, context: grpc.ServicerContext) -> pb.History:
+        return annals.told(self._engine.store, self._state(request.run))
 
     def GetHandover(self, request: pb.GetHandoverRequest, context: grpc.ServicerContext) -> pb.Handover:
         self._state(request.run)

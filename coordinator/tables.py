@@ -203,4 +203,5 @@ log = Table(
     _run(primary=False),
     Column("at", Float(53), nullable=False),
     Column("text", Text, nullable=False),
+    Column("kind", String(32), nullable=False, server_default=""),
 )

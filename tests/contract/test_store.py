@@ -192,6 +192,7 @@ def test_tables_of_an_earlier_version_get_the_columns_that_they_lack(
         for column in ("invite", "session"):
             connection.execute(text(f"ALTER TABLE members DROP COLUMN {column}"))
         connection.execute(text("ALTER TABLE evaluations DROP COLUMN samples"))
+        connection.execute(text("ALTER TABLE log DROP COLUMN kind"))
     engine.dispose()
     textless = {key: replace(found, samples=()) for key, found in history.state.evaluations.items()}
     assert textless != history.state.evaluations

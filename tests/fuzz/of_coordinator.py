@@ -168,6 +168,7 @@ def requests() -> dict[str, tuple[Message, ...]]:
         "GetRun": (pb.GetRunRequest(run=RUN),),
         "ListRuns": (pb.ListRunsRequest(),),
         "GetStatus": (pb.GetStatusRequest(run=RUN),),
+        "GetHistory": (pb.GetHistoryRequest(run=RUN),),
         "GetHandover": (pb.GetHandoverRequest(run=RUN),),
         "Challenge": (pb.ChallengeRequest(run=RUN, public_key=_KEY.public_key),),
         "GetPass": (_member(pb.PassRequest(peer_id=b"p" * 34)),),
