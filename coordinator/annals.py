@@ -7,7 +7,7 @@ known here is somebody's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import Connection, Float, Select, Table, and_, case, cast, func, select
@@ -17,6 +17,7 @@ from coordinator.state import State
 from coordinator.store import Store
 from coordinator.tables import entries, log, members, votes
 from swarm.proto import coordinator_pb2 as pb
+from swarm.thinning import evenly
 
 POINTS = 500
 TEXTS = 24  # evaluations that are told with their texts
@@ -170,11 +171,4 @@ def _happenings(connection: Connection, run: str) -> list[pb.Happening]:
 
 def _evaluations(state: State) -> list[pb.Evaluation]:
     with_texts = [key for key in sorted(state.evaluations) if state.evaluations[key].samples]
-    return [translate.evaluation_message(state.evaluations[key], told=True) for key in some(with_texts, TEXTS)]
-
-
-def some(rounds: Sequence[int], most: int) -> list[int]:
-    """At most `most` of them: the first, the last, and others evenly between."""
-    if len(rounds) <= most:
-        return list(rounds)
-    return [rounds[round(place * (len(rounds) - 1) / (most - 1))] for place in range(most)]
+    return [translate.evaluation_message(state.evaluations[key], told=True) for key in evenly(with_texts, TEXTS)]

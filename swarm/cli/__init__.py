@@ -29,6 +29,7 @@ from swarm.cli import (
     ledger,
     peers,
     receipts,
+    report,
     run_spec,
     runs,
     service,
@@ -54,6 +55,7 @@ app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("export")(export.export)
 app.command("status")(status.status)
+app.command("report")(report.report)
 app.command("runs")(runs.runs)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
