@@ -11,6 +11,7 @@ Point = tuple[float, float | None]  # x, and y; None where there is no value
 
 _WIDTH, _HEIGHT = 480, 290  # of the whole picture, in units that are about a pixel
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 26, 34, 42  # of them outside the axes
+_MOST = 1e18
 _TICKS = 5  # about so many on an axis
 _LETTER = 7.5  # width of a letter of the legend
 _COLOURS = 3
@@ -37,7 +38,7 @@ class Series:
     @property
     def values(self) -> list[tuple[float, float]]:
         """Those that have one."""
-        return [(x, y) for x, y in self.points if y is not None and math.isfinite(y)]
+        return [(x, y) for x, y in self.points if y is not None and is_drawn(y)]
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,11 @@ class Scale:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
+def is_drawn(value: float) -> bool:
+    """Whether it has a place on an axis: no NaN, and nothing beyond all measure."""
+    return abs(value) < _MOST
+
+
 def svg(chart: Chart) -> str:
     """The picture; the same for the same values."""
     values = [value for one in chart.series for value in one.values]
@@ -92,8 +98,8 @@ def ticks(low: float, high: float, whole: bool = False) -> list[float]:
     """Round numbers 1, 2 or 5 times a power of ten apart, two or more; the first is at most `low`, the last at least
     `high`. Heckbert 1990, "Nice numbers for graph labels", in Graphics Gems.
     """
-    if high <= low:
-        high = low + (abs(low) or 1.0)
+    if high - low < 1e-9 * (size := max(1.0, abs(low), abs(high))):
+        high = low + size
     rough = (high - low) / _TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= rough * 0.999)
@@ -131,7 +137,7 @@ def _path(one: Series, across: Scale, up: Scale) -> str:
     """A line with gaps where values are missing; nothing for points that have no neighbour."""
     pieces: list[list[str]] = [[]]
     for x, y in one.points:
-        if y is None or not math.isfinite(y):
+        if y is None or not is_drawn(y):
             pieces.append([])
         else:
             pieces[-1].append(f"{across(x):.1f} {up(y):.1f}")

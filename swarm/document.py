@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 from importlib.resources import files
+from urllib.parse import quote
 
 from swarm.curves import Chart, svg
 from swarm.markdown import code, escaped
@@ -140,9 +141,9 @@ def _cells(kinds: Row, row: Row) -> str:
 def to_markdown(document: Document, picture: str) -> str:
     """`picture` names the files of the charts, with `{number}` in it, counted from 1."""
     names = (picture.format(number=number) for number in range(1, len(document.charts) + 1))
-    parts = [f"# {escaped(document.title)}", *(part for block in document.lead for part in _lines(block, names))]
+    parts = [f"# {_inline(document.title)}", *(part for block in document.lead for part in _lines(block, names))]
     for section in document.sections:
-        parts.append(f"## {escaped(section.title)}")
+        parts.append(f"## {_inline(section.title)}")
         parts += [part for block in section.blocks for part in _lines(block, names)]
     return "\n\n".join(parts) + "\n"
 
@@ -150,22 +151,23 @@ def to_markdown(document: Document, picture: str) -> str:
 def _lines(block: Block, names: Iterator[str]) -> list[str]:
     match block:
         case Paragraph(text):
-            return [escaped(text)]
+            return [_inline(text)]
         case Rows(rows):
-            return ["\n".join(f"- **{escaped(name)}**: {_cell(value)}" for name, value in rows)]
+            return ["\n".join(f"- **{_inline(name)}**: {_inline(value)}" for name, value in rows)]
         case Table(columns, rows):
             return [_pipes(columns, rows)]
         case Pictures(charts):
-            return [f"![{escaped(one.title)}]({next(names)})" for one in charts]
+            return [f"![{_inline(one.title)}]({quote(next(names))})" for one in charts]
         case Quote(title, given, text):
-            return [f"**{escaped(title)}**", code(given + text)]
+            return [f"**{_inline(title)}**", code(given + text)]
 
 
 def _pipes(columns: Row, rows: Sequence[Row]) -> str:
     rule = ["--:" if column.startswith("#") else "---" for column in columns]
-    head = [escaped(column.removeprefix("#")) for column in columns]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *(map(_cell, row) for row in rows)))
+    head = [_inline(column.removeprefix("#")) for column in columns]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *(map(_inline, row) for row in rows)))
 
 
-def _cell(text: str) -> str:
+def _inline(text: str) -> str:
+    """On one line: what begins a line may begin a block."""
     return escaped(" ".join(text.split()))

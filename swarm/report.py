@@ -22,6 +22,7 @@ from swarm.version import __version__
 
 _LINES = 40  # of a table of evaluations or names
 _HOUR = 3600.0
+_LATEST = 253_402_300_799  # the last second of the year 9999
 _ROUNDS = 6  # whose texts are shown of each prompt
 
 # Kinds of decisions (coordinator.kinds) that were faults or came of them, and how many there were of each.
@@ -225,8 +226,8 @@ def _checkpoints(found: Iterable[pb.Checkpoint]) -> list[Block]:
 
 
 def _digests(run: pb.Run) -> Iterator[tuple[str, str]]:
-    shards = hashlib.sha256(b"".join(bytes.fromhex(blob.sha256) for blob in run.shards)).hexdigest()
-    yield "Digest", f"{shards} (SHA-256 over those of the {len(run.shards):,} files of samples, in order)"
+    shards = hashlib.sha256("".join(f"{blob.sha256}\n" for blob in run.shards).encode()).hexdigest()
+    yield "Digest", f"SHA-256 {shards}, of the list of those of the {len(run.shards):,} files of samples, one a line"
     yield "Held-out samples", f"SHA-256 {run.heldout.sha256}"
     for blob in run.base:
         yield f"Base, {blob.name}", f"SHA-256 {blob.sha256}"
@@ -254,4 +255,7 @@ def _left_out(number: int, what: str) -> list[Block]:
 
 
 def _time(at: float) -> str:
+    """`at` in Unix seconds."""
+    if not 0 <= at <= _LATEST:
+        return "no known time"
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"

@@ -12,7 +12,7 @@ from swarm.errors import UsageError
 
 if TYPE_CHECKING:
     from swarm.document import Document
-    from swarm.invite import Invite
+    from swarm.proto import coordinator_pb2 as pb
     from swarm.report import Facts
 
 _NAME_ONE = "Name one, as swarm runs lists them, or give an invite; or its folder with --data-dir."
@@ -42,39 +42,42 @@ def report(
     """Write a report of a run: curves, evaluations, texts, who took part, what it survived. For everybody to read."""
     from swarm.report import compose
 
-    _require_form(out)
-    facts = _ask(_invite(run, data_dir))
+    _require_place(out)
+    facts = _facts(run, data_dir)
     target = out or Path(f"{facts.release.run.name}-report.html")
     for path in _write(compose(facts), target):
         typer.echo(str(path))
 
 
-def _require_form(out: Path | None) -> None:
+def _require_place(out: Path | None) -> None:
     if out and out.suffix not in _FORMS:
         raise UsageError(f"A report cannot be written as {out.name}.", "Name a file that ends with .html or .md.")
+    if out and not out.parent.is_dir():
+        raise UsageError(f"There is no folder {out.parent} for the report.", "Make it, or name another one with --out.")
 
 
-def _invite(run: str, data_dir: Path | None) -> Invite:
-    """The one given, or this machine's own of a run that was launched here."""
-    from swarm.cli import rundir
-    from swarm.invite import Invite
-
-    if run.startswith("swarm:") or Path(run).is_file():
-        return Invite.of(run)
-    return Invite.of(str(rundir.kept(rundir.named(run, data_dir, _NAME_ONE), rundir.OWN_INVITE)))
-
-
-def _ask(invite: Invite) -> Facts:
+def _facts(name: str, data_dir: Path | None) -> Facts:
+    """From the coordinator that an invite names, or from the folder of a run that was launched here, running or not."""
+    from coordinator.reading import told_by
     from swarm import runspec
-    from swarm.client import CoordinatorClient
+    from swarm.cli import rundir
     from swarm.modelcard import Release
     from swarm.report import Facts
 
-    with CoordinatorClient.connect(invite) as client:
-        run, history = client.get_run(), client.history()
-        checkpoints, status = client.checkpoints(), client.status()
+    if name.startswith("swarm:") or Path(name).is_file():
+        run, status, checkpoints, history = _ask(name)
+    else:
+        run, status, checkpoints, history = told_by(rundir.named(name, data_dir, _NAME_ONE))
     spec = runspec.loads(run.spec_toml, "the coordinator's run spec")
     return Facts(Release(spec, run, status, status.latest, merged=False), checkpoints, history)
+
+
+def _ask(invite: str) -> tuple[pb.Run, pb.Status, list[pb.Checkpoint], pb.History]:
+    from swarm.client import CoordinatorClient
+    from swarm.invite import Invite
+
+    with CoordinatorClient.connect(Invite.of(invite)) as client:
+        return client.get_run(), client.status(), client.checkpoints(), client.history()
 
 
 def _write(document: Document, target: Path) -> list[Path]:
