@@ -52,7 +52,8 @@ def told(store: Store, state: State) -> pb.History:
     """Raises DiskError, SwarmError."""
     run = state.terms.run
     with store.reading() as connection:
-        begun, newest = connection.execute(_of(run, log, func.min(log.c.at), func.max(log.c.at))).one()
+        timed = _of(run, log, func.min(log.c.at), func.max(log.c.at)).where(log.c.at > 0)  # what it began with has none
+        begun, newest = connection.execute(timed).one()
         return pb.History(
             begun_at=begun or 0.0,
             newest_at=newest or 0.0,

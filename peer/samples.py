@@ -30,15 +30,15 @@ class Writing:
         return cls(spec.run.name, tuple(wish.prompts), drawing)
 
     def texts(self, model: nn.Module, tokenizer: Any, round_: int) -> dict[str, str]:
-        """By their prompts, what `model`, at θ_round, writes. Each has an equal share of the time that is left; those
-        for which none is left are missing.
+        """By their prompts, what `model`, at θ_round, writes. Those for which no time is left are missing: few whole
+        texts tell more than a word of each.
         """
         end, found = time.monotonic() + (self.drawing.seconds or 0.0), dict[str, str]()
-        for number, prompt in enumerate(self.prompts):
+        for prompt in self.prompts:
             if (left := end - time.monotonic()) <= 0:
                 break
-            drawing = replace(self.drawing, seconds=left / (len(self.prompts) - number))
-            text = continued(model, tokenizer, prompt, drawing, seed_of(self.run, round_, prompt))
+            drawing, seed = replace(self.drawing, seconds=left), seed_of(self.run, round_, prompt)
+            text = continued(model, tokenizer, prompt, drawing, seed)
             found[prompt] = cut(text, TEXT_BYTES)
         return found
 

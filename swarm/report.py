@@ -89,7 +89,7 @@ def _state(facts: Facts) -> str:
 def _figures(facts: Facts) -> Iterator[tuple[str, str]]:
     status, history = facts.release.status, facts.history
     yield "rounds", f"{status.round:,}"
-    yield "samples counted", f"{status.global_samples:,}"
+    yield "samples counted", f"{sum(one.samples for one in history.totals if one.state == 'counted'):,.0f}"
     yield "members whose work counted", f"{sum(bool(member.counted_samples) for member in status.members):,}"
     if status.evaluations:
         first, *_, newest = (status.evaluations[0], *status.evaluations)
@@ -258,4 +258,5 @@ def _time(at: float) -> str:
     """`at` in Unix seconds."""
     if not 0 <= at <= _LATEST:
         return "no known time"
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
+    found = datetime.fromtimestamp(at, UTC)
+    return f"{found.day} {found:%B %Y, %H:%M} UTC"

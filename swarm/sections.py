@@ -332,7 +332,10 @@ class Evaluation(Section):
     sample_tokens: int = Field(default=48, ge=1, le=256, description="tokens of such a text, at most")
     sample_temperature: float = Field(default=0.8, ge=0, le=2, description="of the drawing; 0: always the likeliest")
     sample_seconds: float = Field(
-        default=5.0, gt=0, le=60, description="what the texts of one evaluation may take; slow machines write less"
+        default=5.0,
+        gt=0,
+        le=60,
+        description="what the texts of one evaluation may take together, in the order of the prompts",
     )
 
     @field_validator("metrics")

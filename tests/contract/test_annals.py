@@ -12,6 +12,8 @@ import pytest
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.annals import POINTS, REASONS, TEXTS, told
+from coordinator.blobs import Blobs
+from coordinator.engine import Engine
 from coordinator.ledger import Entry
 from coordinator.records import Evaluation, Member, Metrics, RoundReport, TextSample
 from coordinator.store import SqlStore, open_store
@@ -117,6 +119,18 @@ def test_what_happened_is_told_by_kind_and_names_nobody(store: SqlStore) -> None
     assert not found.versions  # nothing was counted for them
 
 
+def test_a_start_that_took_long_is_one_start_and_a_standstill_is_one(store: SqlStore, tmp_path: Path) -> None:
+    now = [100.0]
+    engine = Engine(store.load(TERMS), store, Blobs(tmp_path), clock=lambda: now[0], absence=5.0)
+    for later, event in ((60.0, e.Resumed(seconds=0.0)), (4.0, None), (75.0, None), (1.0, None)):
+        now[0] += later
+        engine.apply(event)
+    assert [(item.at, item.kind) for item in told(store, engine.state).happenings] == [
+        (160.0, "CoordinatorBack"),
+        (239.0, "CoordinatorBack"),
+    ]
+
+
 def test_texts_are_of_the_first_the_newest_and_some_between(store: SqlStore) -> None:
     texts = (TextSample("The ", "cat"),)
     evaluations = {number: Evaluation(number, "d", 2.0, {}, "a", texts) for number in range(0, 200, 2)}
@@ -133,6 +147,11 @@ def test_versions_are_of_members_that_were_counted(store: SqlStore) -> None:
         [*(d.MemberJoined(member, again=False) for member in seen), filed(0), filed(1, "b"), filed(2, "c")], 60.0
     )
     assert dict(told(store, store.load(TERMS)).versions) == {"1.2": 2, "[2J": 1}
+
+
+def test_a_run_begins_with_its_first_decision_that_has_a_time(store: SqlStore) -> None:
+    store.write([d.CheckpointAccepted(replace(START, round=1))], 0.0)
+    assert told(store, store.load(TERMS)).begun_at == 50.0
 
 
 def test_an_empty_run_has_a_history(store: SqlStore) -> None:

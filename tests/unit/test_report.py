@@ -88,7 +88,7 @@ def test_hostile_names_and_texts_stay_texts() -> None:
 
 def test_the_same_run_gives_the_same_report() -> None:
     assert words(compose(facts())) == words(compose(facts()))
-    assert "2026-02-02 04:40 UTC" in words(compose(facts()))  # the newest event, not the time of the report
+    assert "2 February 2026, 04:40 UTC" in words(compose(facts()))  # the newest event, not the time of the report
 
 
 @pytest.mark.parametrize(

