@@ -41,7 +41,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Charts side by side; `name` is that of their files, with the place of each."""
+    """Charts side by side, none of them empty."""
 
     charts: Sequence[Chart]
 
@@ -66,12 +66,11 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """`language` is that of the words between."""
+    """What stands at the top, and what follows."""
 
     title: str
     lead: Sequence[Block]
     sections: Sequence[Section]
-    language: str = "en"
 
     @property
     def charts(self) -> list[Chart]:
@@ -87,7 +86,7 @@ def to_html(document: Document) -> str:
     """One file that fetches nothing and runs nothing."""
     title = escape(document.title)
     head = (
-        f'<!doctype html>\n<html lang="{document.language}">\n<head>\n<meta charset="utf-8">\n'
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         f'<meta name="color-scheme" content="light dark">\n<title>{title}</title>\n'
