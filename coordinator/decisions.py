@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from coordinator.kinds import CoordinatorBack
 from coordinator.ledger import Entry, Lease, Return
 from coordinator.records import (
     Ban,
@@ -98,6 +99,7 @@ class MemberJoined:
 class MemberLeft:
     member: Member
     why: str
+    silent: bool = False  # it was heard no more
 
     def __str__(self) -> str:
         return f"{self.member.name} ({self.member.id}) left: {self.why}."
@@ -223,10 +225,8 @@ class RoundDenied:
 
 @dataclass(frozen=True)
 class RoundAdvanced:
-    """`last`: all rounds of the run are done."""
-
     round: int
-    last: bool
+    last: bool  # all rounds of the run are done
 
     def __str__(self) -> str:
         return f"The run is finished: {self.round} rounds are done." if self.last else ""
@@ -395,4 +395,5 @@ Decision = (
     | WentBack
     | Quarantined
     | RolledBack
+    | CoordinatorBack
 )

@@ -59,7 +59,7 @@ class Engine:
             if self.closed:
                 raise elsewhere(self.closed)
             now = self._clock()
-            events = [*self._missed(now), *([] if event is None else [self._with_known(event)])]
+            events = [*self._missed(now, event), *([] if event is None else [self._with_known(event)])]
             state, made = tick(self.state, events, now, secrets.randbits(64))
             if made:
                 reach("write")
@@ -92,10 +92,12 @@ class Engine:
             self.blobs.delete(checkpoint.sha256)
             raise
 
-    def _missed(self, now: float) -> list[e.Event]:
-        """Of a time in which nobody could be heard, silence says nothing; a clock that was set back looks the same."""
+    def _missed(self, now: float, event: e.Event | None) -> list[e.Event]:
+        """Of a time in which nobody could be heard, silence says nothing; a clock that was set back looks the same.
+        Where `event` is the coordinator's start, that says it all.
+        """
         gap, self._looked = abs(now - self._looked), now
-        return [e.Resumed()] if gap > self._absence else []
+        return [e.Resumed(seconds=gap)] if gap > self._absence and not isinstance(event, e.Resumed) else []
 
     def _with_known(self, event: e.Event) -> e.Event:
         if not isinstance(event, e.Report):

@@ -184,10 +184,12 @@ class CheckpointUploaded:
 class Resumed:
     """The coordinator was away (stopped, or its machine asleep): silence in that time is nobody's fault.
 
-    Restored from a copy it lends nothing for a while: first members say what the copy lacks.
+    Restored from a copy it lends nothing for a while: first members say what the copy lacks. `seconds` is how long it
+    stood still, or by how much its clock was set; None when nobody needs to hear of it.
     """
 
     restored: bool = False
+    seconds: float | None = None
 
 
 # What only a live member may say, and of its processes only the one that `session` names.

@@ -10,18 +10,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import StaticPool, create_engine
-
 from coordinator import copies, invariants
 from coordinator.artefacts import Artefacts, read_artefacts
 from coordinator.invariants import Found, Named
 from coordinator.ledger import Entry
+from coordinator.reading import copied, terms_of
 from coordinator.records import Filed, Terms
 from coordinator.state import State
-from coordinator.store import SqlStore
 from swarm import runspec
 from swarm.checks import Check, Level, attempt, verdicts
-from swarm.errors import CorruptError, SwarmError
+from swarm.errors import CorruptError
 from swarm.identity import server_certificate
 from swarm.invite import Invite
 from swarm.tensorfile import is_sha256, sha256_file, state_digest
@@ -51,7 +49,7 @@ def examine(folder: Path) -> list[Check]:
     checks = [of_spec, *_of_keys(folder)]
     if made is None:
         return [*checks, of_artefacts]
-    return [*checks, *_of_run(folder, made, _terms(spec, made) if spec else None)]
+    return [*checks, *_of_run(folder, made, terms_of(spec, made) if spec else None)]
 
 
 def _of_run(folder: Path, made: Artefacts, terms: Terms | None) -> Iterator[Check]:
@@ -106,21 +104,8 @@ def _none(checkpoints: list[Named]) -> list[Check]:
 
 def read(tables: Path, terms: Terms) -> Book:
     """The tables as a coordinator would read them now. Raises NotFoundError, CorruptError, DiskError."""
-    copy = copies.in_memory(tables)
-    engine = create_engine("sqlite://", creator=lambda: copy, poolclass=StaticPool)
-    store = SqlStore(terms.run, engine)
-    try:
-        store.create()  # in the copy: tables of an earlier version have fewer columns
+    with copied(tables, terms.run) as store:
         return Book(store.load(terms), store.ledger(0, None), *store.filed())
-    except (ValueError, TypeError, KeyError, SwarmError) as error:
-        raise CorruptError(f"{tables} holds rows that are none: {error}", "Restore a backup.") from error
-    finally:
-        store.close()
-
-
-def _terms(spec: runspec.RunSpec, made: Artefacts) -> Terms:
-    training = spec.training
-    return Terms(spec.run.name, training.rounds, training.target_batch_size, made.epoch_samples)
 
 
 def _checkpoints(state: State) -> list[Named]:

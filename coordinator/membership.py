@@ -36,9 +36,9 @@ def require(state: State, member_id: str, session: str, invite: str) -> Member:
     return member
 
 
-def end(state: State, member: Member, why: str) -> Step:
+def end(state: State, member: Member, why: str, silent: bool = False) -> Step:
     """What its leases still hold is free."""
     gone = replace(member, live=False, holds=0, left=why)
-    state, made = state.with_member(gone), [d.MemberLeft(gone, why)]
+    state, made = state.with_member(gone), [d.MemberLeft(gone, why, silent)]
     state, expired = expire(state, state.ledger.held_by(member.id), f"{member.name} left")
     return state, [*made, *expired]

@@ -255,11 +255,20 @@ class RollBack:
 
 
 @dataclass(frozen=True)
+class TextSample:
+    """How one member says that a model goes on from a prompt. What a text holds nobody vouches for."""
+
+    prompt: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """What one member measured on θ_round: nats per token on the held-out samples, and metrics by name."""
+    """What one member measured on θ_round: nats per token on the held-out samples, metrics by name, and texts."""
 
     round: int
     digest: str
     heldout_loss: float
     metrics: Mapping[str, float] = field(default_factory=dict)
     evaluated_by: str = ""
+    samples: tuple[TextSample, ...] = ()

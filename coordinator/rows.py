@@ -11,8 +11,9 @@ from typing import Any
 from sqlalchemy import Row
 
 from coordinator import decisions as d
+from coordinator.kinds import kind_of
 from coordinator.ledger import Entry, Lease, Return
-from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, Metrics, RollBack, Trust
+from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, Metrics, RollBack, TextSample, Trust
 from coordinator.steering import Course, Steering
 from swarm.passes import Role
 from swarm.ranges import Range, subtract
@@ -46,7 +47,9 @@ def _values(row: Row[Any]) -> dict[str, Any]:
 def log_row(decision: d.Decision, now: float) -> dict[str, Any]:
     """What the log says of the decision; empty for routine. Whom an invite is for is not for everybody to read."""
     public = not isinstance(decision, d.InviteMade | d.InviteRevoked)
-    return {"at": now, "text": sentence, "public": public} if (sentence := str(decision)) else {}
+    if not (sentence := str(decision)):
+        return {}
+    return {"at": now, "text": sentence, "kind": kind_of(decision), "public": public}
 
 
 def member(row: Row[Any]) -> Member:
@@ -114,11 +117,14 @@ def checkpoint(row: Row[Any]) -> Checkpoint:
 
 
 def evaluation_row(evaluation: Evaluation) -> dict[str, Any]:
-    return {**asdict(evaluation), "metrics": json.dumps(dict(evaluation.metrics), sort_keys=True)}
+    samples = json.dumps([[sample.prompt, sample.text] for sample in evaluation.samples], ensure_ascii=False)
+    metrics = json.dumps(dict(evaluation.metrics), sort_keys=True)
+    return {**asdict(evaluation), "metrics": metrics, "samples": samples}
 
 
 def evaluation(row: Row[Any]) -> Evaluation:
-    return Evaluation(row.round, row.digest, row.heldout_loss, json.loads(row.metrics), row.evaluated_by)
+    samples = tuple(TextSample(*pair) for pair in json.loads(row.samples))
+    return Evaluation(row.round, row.digest, row.heldout_loss, json.loads(row.metrics), row.evaluated_by, samples)
 
 
 def vote(row: Row[Any]) -> Metrics:

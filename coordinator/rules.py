@@ -29,6 +29,7 @@ class Caller(Enum):
 BUSY = 6000  # what members do in every round
 USUAL = 1200
 RARE = 120  # what leaves something behind, as a join does, or is work
+DEAR = 20  # what goes over all that was ever written
 
 _SMALL = 4 << 10  # bytes
 _CHUNK = 1 << 20
@@ -52,6 +53,7 @@ RULES = {
     "GetRun": Rule(Caller.INVITED),
     "ListRuns": Rule(Caller.INVITED),
     "GetStatus": Rule(Caller.INVITED),
+    "GetHistory": Rule(Caller.INVITED, DEAR),
     "GetHandover": Rule(Caller.INVITED, always=True),
     "Challenge": Rule(Caller.INVITED, RARE),
     "Join": Rule(Caller.INVITED, RARE),
@@ -66,7 +68,7 @@ RULES = {
     "ReportRounds": Rule(Caller.MEMBER, BUSY, _LARGEST, {"reports": 500}),
     "RecallLeases": Rule(Caller.MEMBER, USUAL, _LARGEST, {"leases": 8192}),
     "GetLedger": Rule(Caller.INVITED, RARE),
-    "ReportEvaluation": Rule(Caller.MEMBER, USUAL, 16 << 10),
+    "ReportEvaluation": Rule(Caller.MEMBER, USUAL, 32 << 10),
     "GetCheck": Rule(Caller.MEMBER),
     "ReportCheck": Rule(Caller.MEMBER),
     "ListCheckpoints": Rule(Caller.INVITED),

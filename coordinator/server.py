@@ -160,7 +160,7 @@ class Coordinator:
         bootstrap = Bootstrap(self._bootstrap_command(papers), members.known, settings.data_dir / "p2p.folder", papers)
         self._resources.callback(bootstrap.stop)
         bootstrap.start()
-        engine.apply(e.Resumed(restored=told.open))
+        engine.apply(e.Resumed(told.open, seconds=0.0))
         admission = Admission(engine, self._own_token)
         admission.keep(self._token, "the run's first")
         self._lead = lead = Lead(settings.data_dir, engine)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import grpc
 
-from coordinator import bans, divergence, spotchecks, translate, trust
+from coordinator import annals, bans, divergence, spotchecks, translate, trust
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.admission import LONGEST_SESSION, Admission, session_of
@@ -119,8 +119,11 @@ class Servicer(MaintainerCalls):
             epoch=epoch,
             epoch_fraction=done / state.terms.epoch_samples,
             decisions=self._engine.store.recent_decisions(),
-            evaluations=[translate.evaluation_message(state.evaluations[key]) for key in sorted(state.evaluations)],
+            evaluations=_evaluations(state),
         )
+
+    def GetHistory(self, request: pb.GetHistoryRequest, context: grpc.ServicerContext) -> pb.History:
+        return annals.told(self._engine.store, self._state(request.run))
 
     def GetHandover(self, request: pb.GetHandoverRequest, context: grpc.ServicerContext) -> pb.Handover:
         self._state(request.run)
@@ -323,6 +326,11 @@ def _members(state: State) -> list[pb.Member]:
         translate.member_message(member, state.ledger.pending(key), trust.share(state, member))
         for key, member in sorted(state.members.items())
     ]
+
+
+def _evaluations(state: State) -> list[pb.Evaluation]:
+    newest = max(state.evaluations, default=0)
+    return [translate.evaluation_message(state.evaluations[key], key == newest) for key in sorted(state.evaluations)]
 
 
 def _rounds(state: State) -> list[pb.Round]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,17 +15,13 @@ from typing import Any, Protocol
 from immutables import Map
 from sqlalchemy import (
     Connection,
-    DefaultClause,
     Engine,
     Row,
-    Table,
     create_engine,
     delete,
     event,
     func,
-    inspect,
     select,
-    text,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -38,6 +34,7 @@ from coordinator.grants import KEPT as GRANTS_KEPT
 from coordinator.ledger import END, Entry, Ledger
 from coordinator.records import Checkpoint, Evaluation, Filed, Receipt, Standing, Terms
 from coordinator.rounds import Poll
+from coordinator.schema import make_tables
 from coordinator.seal import Seal
 from coordinator.sqlerrors import in_our_words
 from coordinator.state import State
@@ -52,7 +49,6 @@ from coordinator.tables import (
     leases,
     log,
     members,
-    metadata,
     reports,
     returns,
     rollbacks,
@@ -83,6 +79,8 @@ class Store(Protocol):
     def standings(self) -> dict[str, Standing]: ...
 
     def recent_decisions(self) -> list[str]: ...
+
+    def reading(self) -> AbstractContextManager[Connection]: ...
 
     def close(self) -> None: ...
 
@@ -119,21 +117,7 @@ class SqlStore:
         with in_our_words():
             if self._seal:
                 self._seal.open()
-            metadata.create_all(self.database)
-            for table in metadata.sorted_tables:
-                self._fit_columns(table)
-
-    def _fit_columns(self, table: Table) -> None:
-        """A run that an earlier version began has tables with other columns; new ones have a default."""
-        present = {item["name"] for item in inspect(self.database).get_columns(table.name)}
-        changes = [f"DROP COLUMN {name}" for name in sorted(present - set(table.columns.keys()))]
-        for column in table.columns:
-            if column.name not in present and isinstance(column.server_default, DefaultClause):
-                kind = column.type.compile(self.database.dialect)
-                changes.append(f"ADD COLUMN {column.name} {kind} NOT NULL DEFAULT '{column.server_default.arg}'")
-        with self.database.begin() as connection:
-            for change in changes:
-                connection.execute(text(f"ALTER TABLE {table.name} {change}"))
+            make_tables(self.database)
 
     def close(self) -> None:
         self.database.dispose()
@@ -283,7 +267,7 @@ class SqlStore:
 
     def load(self, terms: Terms) -> State:
         """The state as the last written tick left it; an empty run for new tables. Raises SwarmError."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             kept = {row.round: rows.checkpoint(row) for row in self._all(connection, checkpoints)}
             since = min(newest(kept, terms.keep_checkpoints), default=0)
             granted = self._all(connection, grants)[-GRANTS_KEPT:]
@@ -328,7 +312,7 @@ class SqlStore:
 
     def receipts(self, keys: Sequence[str]) -> dict[str, tuple[Receipt, ...]]:
         """What was answered to those of the reports that were filed before."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             known = connection.execute(select(reports.c.key).where(self._mine(reports), reports.c.key.in_(keys)))
             answered: dict[str, tuple[Receipt, ...]] = {row.key: () for row in known}
             named = (
@@ -343,18 +327,18 @@ class SqlStore:
         chosen = [self._mine(entries), entries.c.round >= first]
         chosen += [entries.c.round < last] if last is not None else []
         chosen += [entries.c.number <= newest] if newest is not None else []
-        with self._reading() as connection:
+        with self.reading() as connection:
             found = connection.execute(select(entries).where(*chosen).order_by(entries.c.number))
             return [rows.entry(row) for row in found]
 
     def newest_entry(self) -> int:
         """The number of the ledger's last entry, 0 without one."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return connection.execute(select(func.max(entries.c.number))).scalar() or 0
 
     def filed(self) -> tuple[list[Filed], set[str]]:
         """All reports that were filed, and the keys of those that the ledger names."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             named = connection.execute(select(entries.c.report).where(self._mine(entries), entries.c.report != ""))
             kept = self._all(connection, reports)
             return [Filed(row.key, row.member, row.round) for row in kept], set(named.scalars())
@@ -365,7 +349,7 @@ class SqlStore:
         rounds = select(by, func.count(entries.c.round.distinct()).label("rounds")).where(mine, _is_state("counted"))
         newest = select(func.max(entries.c.number)).where(mine, _is_state("rejected")).group_by(by)
         reasons = select(by, entries.c.why).where(entries.c.number.in_(newest))
-        with self._reading() as connection:
+        with self.reading() as connection:
             counted = {row.member: row.rounds for row in connection.execute(rounds.group_by(by))}
             why = {row.member: row.why for row in connection.execute(reasons)}
         return {member: Standing(counted.get(member, 0), why.get(member, "")) for member in counted | why}
@@ -373,11 +357,11 @@ class SqlStore:
     def recent_decisions(self) -> list[str]:
         """The last decisions that are worth a sentence, newest first."""
         newest = select(log.c.text).where(self._mine(log)).order_by(log.c.number.desc()).limit(_LOG_SHOWN)
-        with self._reading() as connection:
+        with self.reading() as connection:
             return list(connection.execute(newest).scalars())
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
         with in_our_words(), self.database.connect() as connection:
             yield connection
 

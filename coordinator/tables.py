@@ -161,7 +161,8 @@ steering = Table(
     Column("at", Float(53), nullable=False),
 )
 
-# What was measured on the state of a round; `metrics` is a JSON object, numbers by name.
+# What was measured on the state of a round; `metrics` is a JSON object, numbers by name, `samples` a JSON list of pairs
+# of a prompt and a text.
 evaluations = Table(
     "evaluations",
     metadata,
@@ -171,6 +172,7 @@ evaluations = Table(
     Column("heldout_loss", Float(53), nullable=False),
     Column("metrics", Text, nullable=False),
     Column("evaluated_by", String(64), nullable=False),
+    Column("samples", Text, nullable=False, server_default="[]"),
 )
 
 # Who may make a round, where a part of the swarm had to ask; `members` is a JSON list of ids.
@@ -216,4 +218,5 @@ log = Table(
     Column("at", Float(53), nullable=False),
     Column("text", Text, nullable=False),
     Column("public", Boolean, nullable=False, server_default="1"),
+    Column("kind", String(32), nullable=False, server_default=""),
 )

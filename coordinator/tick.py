@@ -13,6 +13,7 @@ from dataclasses import replace
 from coordinator import bans, checkpoints, divergence, evaluations, grants, invites, membership, spotchecks, trust
 from coordinator import decisions as d
 from coordinator import events as e
+from coordinator.kinds import CoordinatorBack
 from coordinator.ledger import Entry, Ledger
 from coordinator.recalling import recall, unsettled
 from coordinator.records import Member, RoundReport
@@ -42,7 +43,7 @@ def _apply(state: State, event: e.Event, now: float, seed: str) -> Step:
         case e.Join():
             return _join(state, event, now)
         case e.Resumed():
-            return _resume(state, event, now), []
+            return _resume(state, event, now), [] if event.seconds is None else [CoordinatorBack(event.seconds)]
         case e.CheckpointUploaded():
             return checkpoints.uploaded(state, event)
         case e.Steer() | e.ApproveCheckpoint():
@@ -202,7 +203,7 @@ def _elapse(state: State, now: float) -> Step:
     for member in state.live:
         if now - member.last_seen > _patience(state, member):
             why = f"no sign of life for {now - member.last_seen:.0f} s"
-            state, more = membership.end(state, member, why)
+            state, more = membership.end(state, member, why, silent=True)
             made += more
     overdue = [lease for lease in state.ledger.leases.values() if lease.deadline <= now]
     state, more = expire(state, sorted(overdue, key=lambda lease: lease.number), "its time ran out")

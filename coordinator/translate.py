@@ -21,6 +21,7 @@ from coordinator.records import (
     Receipt,
     RoundReport,
     Standing,
+    TextSample,
     Trust,
 )
 from coordinator.rounds import RoundSummary
@@ -30,6 +31,7 @@ from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import LAST, Range
 from swarm.tensorfile import is_sha256
+from swarm.texts import MOST, PROMPT_BYTES, TEXT_BYTES, fits
 
 _HEAVIEST = 1e6  # members that count in full
 _OUTCOMES = {"passed": True, "failed": False, "given up": None}
@@ -49,6 +51,11 @@ def require_bounded(message: Message) -> None:
 def line(text: str, limit: int) -> str:
     """`text` as one line of at most `limit` letters, without what a terminal would obey."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:limit].rstrip()
+
+
+def lines(text: str) -> str:
+    """`text` without what a terminal would obey; its lines stay."""
+    return "\n".join("".join(letter if letter.isprintable() else " " for letter in part) for part in text.split("\n"))
 
 
 def invite_message(invite: IssuedInvite, members: int) -> pb.InviteRecord:
@@ -198,11 +205,30 @@ def evaluation(member: str, message: pb.Evaluation) -> Evaluation:
             "An evaluation needs the state's digest (64 hex digits), and at most 64 metrics with short names.",
             "Give the metrics shorter names, or fewer of them.",
         )
-    return Evaluation(message.round, message.digest, message.heldout_loss, dict(message.metrics), member)
+    samples, measured = tuple(map(_sample, _few(message.samples))), dict(message.metrics)
+    return Evaluation(message.round, message.digest, message.heldout_loss, measured, member, samples)
 
 
-def evaluation_message(found: Evaluation) -> pb.Evaluation:
+def _few(samples: Sequence[pb.TextSample]) -> Sequence[pb.TextSample]:
+    """Raises UsageError for more or longer ones than a peer sends."""
+    short = all(fits(item.prompt, PROMPT_BYTES) and fits(item.text, TEXT_BYTES) for item in samples)
+    if len(samples) > MOST or not short:
+        raise UsageError(
+            f"An evaluation has at most {MOST} texts of {TEXT_BYTES} bytes, after prompts of {PROMPT_BYTES}.",
+            "Send fewer, or cut them.",
+        )
+    return samples
+
+
+def _sample(message: pb.TextSample) -> TextSample:
+    return TextSample(lines(message.prompt), lines(message.text))
+
+
+def evaluation_message(found: Evaluation, told: bool = False) -> pb.Evaluation:
+    """With its texts, when they shall be `told`: they are long, and heartbeats are many."""
+    texts = [pb.TextSample(prompt=sample.prompt, text=sample.text) for sample in found.samples if told]
     return pb.Evaluation(
+        samples=texts,
         round=found.round,
         digest=found.digest,
         heldout_loss=found.heldout_loss,

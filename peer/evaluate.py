@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 
 from peer.checkpoint import read_state
-from peer.model import evaluate, load_model, load_tokenizer, sample_text, trainable
+from peer.model import Drawing, continued, evaluate, load_model, load_tokenizer, trainable
 
 _BATCH = 32
-_SAMPLE_TOKENS = 80
+_DRAWING = Drawing(tokens=80)
 
 
 def main() -> None:
@@ -29,8 +29,8 @@ def main() -> None:
     for state in options.states:
         _take(model, state)
         losses.append(evaluate(model, options.heldout, _BATCH))
-    text = sample_text(model, load_tokenizer(options.model), options.prompt, _SAMPLE_TOKENS, seed=0)
-    print(json.dumps({"losses": losses, "sample": text}))  # noqa: T201 - the output
+    text = continued(model, load_tokenizer(options.model), options.prompt, _DRAWING, seed=0)
+    print(json.dumps({"losses": losses, "sample": options.prompt + text}))  # noqa: T201 - the output
 
 
 @torch.no_grad()

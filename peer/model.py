@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +127,25 @@ def _positions(document: Tensor) -> Tensor:
     return index - torch.where(begins, index, 0).cummax(1).values
 
 
-def sample_text(model: nn.Module, tokenizer: Any, prompt: str, tokens: int, seed: int) -> str:
-    """`prompt` continued by at most `tokens` tokens, drawn from the 40 likeliest at temperature 0.8."""
+@dataclass(frozen=True)
+class Drawing:
+    """How a text is drawn: at most `tokens` tokens, from the 40 likeliest at `temperature`; 0 takes the likeliest.
+    After `seconds` it ends, whatever it has.
+    """
+
+    tokens: int
+    temperature: float = 0.8
+    seconds: float | None = None
+
+    def options(self) -> dict[str, Any]:
+        """As transformers' `generate` knows them."""
+        drawn = {"do_sample": True, "temperature": self.temperature, "top_k": 40}
+        how = drawn if self.temperature else {"do_sample": False}
+        return {"max_new_tokens": self.tokens, "max_time": self.seconds, **how}
+
+
+def continued(model: nn.Module, tokenizer: Any, prompt: str, drawing: Drawing, seed: int) -> str:
+    """How the model goes on from `prompt`."""
     ids = tokenizer(prompt, return_tensors="pt")["input_ids"] if prompt else [[tokenizer.eos_token_id]]
     ids = torch.as_tensor(ids, device=next(model.parameters()).device)
     generate: Callable[..., Tensor] = model.generate  # type: ignore[assignment]
@@ -135,13 +153,12 @@ def sample_text(model: nn.Module, tokenizer: Any, prompt: str, tokens: int, seed
         drawn = generate(
             ids,
             attention_mask=torch.ones_like(ids),
-            max_new_tokens=tokens,
-            do_sample=True,
-            temperature=0.8,
-            top_k=40,
             pad_token_id=tokenizer.eos_token_id,
+            **drawing.options(),
         )
-    return str(tokenizer.decode(drawn[0], skip_special_tokens=True))
+    # Together, then without the prompt: what is between two tokens may depend on the first.
+    given, whole = (str(tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in (ids[0], drawn[0]))
+    return whole.removeprefix(given).rstrip("\ufffd")
 
 
 def model_location(spec: RunSpec, base: Path) -> tuple[Path | str, str | None]:

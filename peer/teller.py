@@ -96,13 +96,14 @@ class Teller:
         self.measured = round_
         self.bridge.notify("phase", phase="evaluating", why=f"measuring the model of round {round_}", round=round_)
         with self.learner.agreed():
-            found = self.measuring.measure(self.learner.gradients.micro_batch)
+            found = self.measuring.measure(self.learner.gradients.micro_batch, round_)
         self.bridge.notify(
             "evaluated",
             round=round_,
             digest=self.learner.digest,
             heldout_loss=found.heldout_loss,
             metrics=found.metrics,
+            samples=[{"prompt": prompt, "text": text} for prompt, text in found.texts.items()],
         )
 
     def checkpoint(self, folder: Path) -> None:

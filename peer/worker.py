@@ -246,6 +246,7 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: SwarmExchange, orders: Orde
     from peer.feed import Feed
     from peer.leases import Leased
     from peer.measuring import Measuring
+    from peer.samples import Writing
     from peer.shards import Shards
     from peer.teller import Teller
     from peer.workbench import Peer
@@ -277,6 +278,7 @@ def _prepare(bridge: Bridge, setup: Setup, exchange: SwarmExchange, orders: Orde
         tuple(filter(None, spec.evaluation.metrics.split(","))),
         Path(bridge.call("heldout", seconds=600.0)),  # now: the coordinator may be away when it is needed
         say,
+        Writing.of(spec),
     )
     teller = Teller(bridge, exchange, learner, measuring, checkpointed=learner.round)
     folder = Path(setup.folder) / "state"

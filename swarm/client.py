@@ -174,6 +174,10 @@ class CoordinatorClient:
         """What goes on in the run; when it is `brief`, without members."""
         return self._call(self._stub.GetStatus, pb.GetStatusRequest(run=self.invite.run, brief=brief))
 
+    def history(self) -> pb.History:
+        """What became of the run since it began, thinned."""
+        return self._call(self._stub.GetHistory, pb.GetHistoryRequest(run=self.invite.run), _LEDGER)
+
     def join(
         self,
         identity: Identity,

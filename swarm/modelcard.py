@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from swarm.markdown import escaped
 from swarm.proto import coordinator_pb2 as pb
 from swarm.runspec import RunSpec
 from swarm.sections import is_folder
@@ -36,8 +37,8 @@ def card(release: Release) -> str:
         _head(release),
         _introduction(release),
         _use(release),
-        _section("Training", _training(release)),
-        _section("Data", _data(release)),
+        _section("Training", training(release)),
+        _section("Data", data(release)),
         _section("Evaluation", _evaluations(release)),
         _section("Contributors", _contributors(release)),
         _section("Files and digests", _digests(release)),
@@ -99,7 +100,8 @@ def _quantization(spec: RunSpec) -> str:
     return 'BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)'
 
 
-def _training(release: Release) -> Iterable[tuple[str, str]]:
+def training(release: Release) -> Iterable[tuple[str, str]]:
+    """How the model came to be, by name."""
     spec, checkpoint = release.spec, release.checkpoint
     method = str(spec.model.method)
     if method == "qlora":
@@ -109,17 +111,21 @@ def _training(release: Release) -> Iterable[tuple[str, str]]:
     if spec.model.adapts:
         lora = spec.lora
         yield "Adapters", f"rank {lora.rank}, alpha {lora.alpha:g}, dropout {lora.dropout:g}, on {lora.targets}"
-    yield "Rounds", f"{checkpoint.round} of {spec.training.rounds}, one optimizer step of the whole swarm each"
+    steps = "one optimizer step of the whole swarm each"
+    if spec.training.mode == "local":
+        steps = f"in each at most {spec.local.steps} optimizer steps of every peer"
+    yield "Rounds", f"{checkpoint.round} of {spec.training.rounds}, {steps}"
     yield "Samples", f"{checkpoint.global_samples:,} of {spec.data.sequence_length} tokens"
     yield "Optimizer", f"AdamW, learning rate {spec.training.learning_rate:g} ({spec.training.schedule})"
     yield "Licence", spec.run.license or "not stated"
 
 
-def _data(release: Release) -> Iterable[tuple[str, str]]:
-    data, facts = release.spec.data, release.run.data
-    yield "Source", data.source
-    yield "Licence", data.license or "not stated"
-    yield "Form", data.format + (f" ({data.pair})" if data.pair else "")
+def data(release: Release) -> Iterable[tuple[str, str]]:
+    """What it was trained on, by name."""
+    spec, facts = release.spec.data, release.run.data
+    yield "Source", spec.source
+    yield "Licence", spec.license or "not stated"
+    yield "Form", spec.format + (f" ({spec.pair})" if spec.pair else "")
     yield "Documents", f"{facts.documents:,} with {facts.tokens:,} tokens"
     yield "Samples", f"{facts.train_samples:,} to train on, {facts.heldout_samples:,} held out by hash"
     yield "Near-duplicates", f"{facts.near_duplicates:,}; {facts.leaked:,} of them between both sides"
@@ -132,35 +138,38 @@ def _evaluations(release: Release) -> Iterable[tuple[str, str]]:
             yield f"Round {found.round}", f"held-out loss {found.heldout_loss:.4f} nats per token{own}"
 
 
-def _contributors(release: Release) -> Iterable[tuple[str, str]]:
-    """By name who agreed to be named, most samples first; the others as one number."""
-    counted = [member for member in release.status.members if member.counted_samples]
+def credited(members: Iterable[pb.Member]) -> list[tuple[str, int]]:
+    """The samples of those who agreed to be named, by their names, most samples first."""
     named: dict[str, int] = {}
-    for member in counted:
-        if member.credit:
+    for member in members:
+        if member.credit and member.counted_samples:
             named[member.credit] = named.get(member.credit, 0) + member.counted_samples
-    for name, samples in sorted(named.items(), key=lambda item: (-item[1], item[0])):
-        yield _plain(name), f"{samples:,} samples"
-    others = [member.counted_samples for member in counted if not member.credit]
-    if others:
+    return sorted(named.items(), key=lambda item: (-item[1], item[0]))
+
+
+def unnamed(members: Iterable[pb.Member]) -> list[int]:
+    """The samples of each of the others that were counted."""
+    return [member.counted_samples for member in members if member.counted_samples and not member.credit]
+
+
+def _contributors(release: Release) -> Iterable[tuple[str, str]]:
+    """The others as one number."""
+    for name, samples in credited(release.status.members):
+        yield escaped(name), f"{samples:,} samples"
+    if others := unnamed(release.status.members):
         yield f"{len(others)} more", f"{sum(others):,} samples"
 
 
 def _digests(release: Release) -> Iterable[tuple[str, str]]:
     yield f"State of round {release.checkpoint.round}", f"`{release.checkpoint.digest}`"
     for blob in (*release.run.base, release.run.heldout):
-        yield _plain(blob.name), f"SHA-256 `{blob.sha256}`"
+        yield escaped(blob.name), f"SHA-256 `{blob.sha256}`"
     yield "Training samples", f"{len(release.run.shards)} shards; SHA-256 of each in `garage-swarm.json`"
 
 
 def _section(title: str, rows: Iterable[tuple[str, str]]) -> str:
     lines = [f"- **{name}**: {value}" for name, value in rows]
     return "\n".join([f"## {title}", "", *(lines or ["None."]), ""])
-
-
-def _plain(text: str) -> str:
-    """A volunteer's name cannot become Markdown or HTML."""
-    return "".join(f"\\{letter}" if letter in r"\`*_{}[]<>()#|!" else letter for letter in text)
 
 
 def manifest(release: Release) -> dict[str, object]:

@@ -10,6 +10,8 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from swarm import texts
+
 T = TypeVar("T")
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -332,12 +334,30 @@ class Evaluation(Section):
 
     every_rounds: Count = Field(default=20, description="rounds between two evaluations on the held-out samples")
     metrics: str = Field(default="", description="metrics of your own, by the names of their entry points: a,b")
+    prompts: list[str] = Field(
+        default=[], max_length=texts.MOST, description="what the model goes on from at each evaluation, for people"
+    )
+    sample_tokens: int = Field(default=48, ge=1, le=256, description="tokens of such a text, at most")
+    sample_temperature: float = Field(default=0.8, ge=0, le=2, description="of the drawing; 0: always the likeliest")
+    sample_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        le=60,
+        description="what the texts of one evaluation may take together, in the order of the prompts",
+    )
 
     @field_validator("metrics")
     @classmethod
     def _plain_names(cls, metrics: str) -> str:
         valid = not metrics or all(re.fullmatch(r"[A-Za-z_][\w.-]*", name) for name in metrics.split(","))
         return _require(metrics, valid, 'right would be names such as "bleu,exact-match"')
+
+    @field_validator("prompts")
+    @classmethod
+    def _short(cls, prompts: list[str]) -> list[str]:
+        valid = all(prompt.strip() and texts.fits(prompt, texts.PROMPT_BYTES) for prompt in prompts)
+        hint = f"right would be texts of 1 to {texts.PROMPT_BYTES} bytes each, none of them blank"
+        return _require(prompts, valid, hint)
 
 
 class Tracking(Section):

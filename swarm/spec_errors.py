@@ -21,12 +21,14 @@ _TYPES = {
     "finite_number": "a finite number",
     "model_type": "a section",
     "dict_type": "a section",
+    "list_type": "a list in brackets",
 }
 _BOUNDS = {
     "greater_than": "more than {gt}",
     "greater_than_equal": "{ge} or more",
     "less_than": "less than {lt}",
     "less_than_equal": "{le} or less",
+    "too_long": "{max_length} of them or fewer",
 }
 
 

@@ -12,7 +12,17 @@ from itertools import pairwise
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import END, Claim, Lease, Ledger
-from coordinator.records import Checkpoint, Evaluation, Metrics, Pulse, Quarantine, Receipt, RoundReport, Terms
+from coordinator.records import (
+    Checkpoint,
+    Evaluation,
+    Metrics,
+    Pulse,
+    Quarantine,
+    Receipt,
+    RoundReport,
+    Terms,
+    TextSample,
+)
 from coordinator.state import State
 from coordinator.tick import tick
 from swarm.faults import Fault
@@ -162,7 +172,8 @@ class History:
         round_ = max(0, self.state.round + rng.choice([0, 0, 0, 1, -2]))
         digest = rng.choice([f"d{round_}", f"d{round_}", "other"])
         loss = rng.choice([1 / 3] * 20 + [2.0] * 10 + [float("inf")])
-        return Evaluation(round_, digest, loss, {"bleu": 0.1 + 0.2, "exact match": 1e-300}, who)
+        texts = (TextSample("Die ", "Straße\n\t<b>日本</b>"),) * (round_ % 3)
+        return Evaluation(round_, digest, loss, {"bleu": 0.1 + 0.2, "exact match": 1e-300}, who, texts)
 
 
 def counted(made: list[d.Decision]) -> list[Range]:

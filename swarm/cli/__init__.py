@@ -30,6 +30,7 @@ from swarm.cli import (
     page,
     peers,
     receipts,
+    report,
     run,
     run_spec,
     runs,
@@ -56,6 +57,7 @@ app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("export")(export.export)
 app.command("status")(status.status)
+app.command("report")(report.report)
 app.command("runs")(runs.runs)
 app.command("page")(page.page)
 app.command("backup")(backup.backup)

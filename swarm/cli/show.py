@@ -8,11 +8,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from swarm.cli.output import count, duration, metrics, rate
+from swarm.cli.output import count, duration, member_short, metrics, rate
 from swarm.proto import coordinator_pb2 as pb
 
 _ROUNDS = 8
 _DECISIONS = 6
+_LETTERS = 240  # of a text
 
 
 def status_view(status: pb.Status, now: float) -> RenderableType:
@@ -20,6 +21,8 @@ def status_view(status: pb.Status, now: float) -> RenderableType:
     parts: list[RenderableType] = [_head(status), _members(status, now)]
     if status.rounds:
         parts += [Text(), _rounds(status.rounds)]
+    if texts := _texts(status):
+        parts += [Text(), *texts]
     if status.decisions:
         parts += [Text(), Text("Last decisions", style="bold"), _decisions(status.decisions)]
     return Group(*parts)
@@ -51,6 +54,27 @@ def _measured(evaluations: Sequence[pb.Evaluation]) -> str:
     base = [f" (base {item.heldout_loss:.2f})" for item in evaluations if item.round == 0 < newest.round]
     more = f", {metrics(newest.metrics)}" if newest.metrics else ""
     return f"held-out loss {newest.heldout_loss:.2f} at round {count(newest.round)}{''.join(base)}{more}"
+
+
+def _texts(status: pb.Status) -> list[Text]:
+    """What the newest model writes, and who says so; none when nobody did."""
+    newest = max(status.evaluations, key=lambda item: item.round, default=pb.Evaluation())
+    if not newest.samples:
+        return []
+    names = {member.member_id: member.name for member in status.members}
+    by = member_short(names.get(newest.evaluated_by, "?"), newest.evaluated_by)
+    return [
+        Text(f"What it writes at round {count(newest.round)}, says {by}", style="bold"),
+        *map(_text, newest.samples),
+    ]
+
+
+def _text(sample: pb.TextSample) -> Text:
+    """On one line, the prompt apart from what the model wrote."""
+    prompt, text = (" ".join(part.split()) for part in (sample.prompt, sample.text))
+    gap = " " * (sample.prompt[-1:].isspace() or sample.text[:1].isspace())
+    more = "…" * (len(text) > _LETTERS)
+    return Text.assemble(f"· {prompt}", (f"{gap}{text[:_LETTERS]}{more}", "dim"))
 
 
 def _progress(status: pb.Status) -> str:

@@ -49,6 +49,11 @@ class CoordinatorStub(object):
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.Status.FromString,
                 _registered_method=True)
+        self.GetHistory = channel.unary_unary(
+                '/swarm.proto.Coordinator/GetHistory',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.GetHistoryRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.History.FromString,
+                _registered_method=True)
         self.GetHandover = channel.unary_unary(
                 '/swarm.proto.Coordinator/GetHandover',
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.GetHandoverRequest.SerializeToString,
@@ -222,6 +227,12 @@ class CoordinatorServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetStatus(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHistory(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -432,6 +443,11 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.GetStatusRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.Status.SerializeToString,
+            ),
+            'GetHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHistory,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.GetHistoryRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.History.SerializeToString,
             ),
             'GetHandover': grpc.unary_unary_rpc_method_handler(
                     servicer.GetHandover,
@@ -670,6 +686,33 @@ class Coordinator(object):
             '/swarm.proto.Coordinator/GetStatus',
             swarm_dot_proto_dot_coordinator__pb2.GetStatusRequest.SerializeToString,
             swarm_dot_proto_dot_coordinator__pb2.Status.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/GetHistory',
+            swarm_dot_proto_dot_coordinator__pb2.GetHistoryRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.History.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,7 @@ class CoordinatorStub:
     GetRun: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetRunRequest, _coordinator_pb2.Run]
     ListRuns: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListRunsRequest, _coordinator_pb2.ListRunsResponse]
     GetStatus: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetStatusRequest, _coordinator_pb2.Status]
+    GetHistory: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetHistoryRequest, _coordinator_pb2.History]
     GetHandover: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetHandoverRequest, _coordinator_pb2.Handover]
     Challenge: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ChallengeRequest, _coordinator_pb2.ChallengeResponse]
     Join: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.JoinRequest, _coordinator_pb2.JoinResponse]
@@ -79,6 +80,7 @@ class CoordinatorAsyncStub(CoordinatorStub):
     GetRun: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetRunRequest, _coordinator_pb2.Run]  # type: ignore[assignment]
     ListRuns: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListRunsRequest, _coordinator_pb2.ListRunsResponse]  # type: ignore[assignment]
     GetStatus: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetStatusRequest, _coordinator_pb2.Status]  # type: ignore[assignment]
+    GetHistory: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetHistoryRequest, _coordinator_pb2.History]  # type: ignore[assignment]
     GetHandover: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetHandoverRequest, _coordinator_pb2.Handover]  # type: ignore[assignment]
     Challenge: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ChallengeRequest, _coordinator_pb2.ChallengeResponse]  # type: ignore[assignment]
     Join: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.JoinRequest, _coordinator_pb2.JoinResponse]  # type: ignore[assignment]
@@ -134,6 +136,13 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.GetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.Status, _abc.Awaitable[_coordinator_pb2.Status]]: ...
+
+    @_abc_1.abstractmethod
+    def GetHistory(
+        self,
+        request: _coordinator_pb2.GetHistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.History, _abc.Awaitable[_coordinator_pb2.History]]: ...
 
     @_abc_1.abstractmethod
     def GetHandover(

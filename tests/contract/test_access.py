@@ -42,6 +42,7 @@ CALLS: dict[str, Callable[[str, str], Any]] = {
     "GetRun": lambda run, _: pb.GetRunRequest(run=run),
     "ListRuns": lambda run, _: pb.ListRunsRequest(),
     "GetStatus": lambda run, _: pb.GetStatusRequest(run=run),
+    "GetHistory": lambda run, _: pb.GetHistoryRequest(run=run),
     "GetHandover": lambda run, _: pb.GetHandoverRequest(run=run),
     "Challenge": lambda run, _: pb.ChallengeRequest(run=run, public_key=ANNA.public_key),
     "Join": lambda run, _: pb.JoinRequest(run=run, public_key=ANNA.public_key, name="anna"),

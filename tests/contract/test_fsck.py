@@ -121,7 +121,7 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
         "does not hold the state that it was accepted as",
     ),
     "a row that is none": (
-        lambda at: sql(at, "INSERT INTO evaluations VALUES ('law', 1, 'd', 1.0, '{', 'm0')"),
+        lambda at: sql(at, "INSERT INTO evaluations VALUES ('law', 1, 'd', 1.0, '{', 'm0', '[]')"),
         "database",
         "holds rows that are none",
     ),

@@ -42,6 +42,7 @@ MEMORY = 64 << 20  # bytes: a message's values as Python objects
 _KEY, _OTHER = Identity.from_seed(b"k" * 32), Identity.from_seed(b"o" * 32)
 _TOKEN = "token-of-the-machine"
 _MEMORY_DISK = Path("/dev/shm")  # where there is one: every request is written to disk before it is answered
+_TEXT = pb.TextSample(prompt="The ", text="cat\n")
 _FRESH = 200  # requests until the run begins anew: most would be refused else
 
 RUN = TERMS.run
@@ -156,7 +157,7 @@ def requests() -> dict[str, tuple[Message, ...]]:
     """A valid one at least for each method of the service."""
     said, data = _offered()
     digest = hashlib.sha256(b"x").hexdigest()
-    measured = pb.Evaluation(round=0, digest=digest, heldout_loss=2.0, metrics={"f1": 0.5})
+    measured = pb.Evaluation(round=0, digest=digest, heldout_loss=2.0, metrics={"f1": 0.5}, samples=[_TEXT])
     span = pb.Range(start=0, stop=8)
     recalled = pb.RecalledLease(lease_id="1", range=span, held=[span])
     beat = pb.HeartbeatRequest(
@@ -167,6 +168,7 @@ def requests() -> dict[str, tuple[Message, ...]]:
         "GetRun": (pb.GetRunRequest(run=RUN),),
         "ListRuns": (pb.ListRunsRequest(),),
         "GetStatus": (pb.GetStatusRequest(run=RUN),),
+        "GetHistory": (pb.GetHistoryRequest(run=RUN),),
         "GetHandover": (pb.GetHandoverRequest(run=RUN),),
         "Challenge": (pb.ChallengeRequest(run=RUN, public_key=_KEY.public_key),),
         "GetPass": (_member(pb.PassRequest(peer_id=b"p" * 34)),),

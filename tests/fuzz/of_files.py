@@ -6,7 +6,7 @@ import io
 import tempfile
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -36,6 +36,7 @@ from swarm.cli import peers as peer_lines
 from swarm.cli.show import news, status_view
 from swarm.client import CoordinatorClient
 from swarm.discovery import entry
+from swarm.document import to_html, to_markdown
 from swarm.errors import NotFoundError
 from swarm.identity import Identity, ServerCertificate, server_certificate
 from swarm.invite import Invite
@@ -43,6 +44,7 @@ from swarm.modelcard import Release, card
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Layout
 from swarm.replay import replay
+from swarm.report import Facts, compose
 from swarm.tensorfile import MAX_HEADER, read_header
 from swarm.tensorfile import state_digest as file_digest
 from tests.fuzz.run import Decoder
@@ -216,8 +218,15 @@ def _receipts(answer: pb.ReportRoundsResponse) -> None:
 def _status(status: pb.Status) -> None:
     Console(file=io.StringIO(), width=100).print(status_view(status, 1.8e9))
     news(None, status)
-    run = run_message()
-    card(Release(runspec.example(), run, status, status.latest, merged=False))
+    card(Release(runspec.example(), run_message(), status, status.latest, merged=False))
+    _report(status, pb.History())
+
+
+def _report(status: pb.Status, history: pb.History) -> None:
+    release = Release(runspec.example(), run_message(), status, status.latest, merged=False)
+    made = compose(Facts(release, [status.latest], history))
+    assert "<script" not in to_html(made)
+    to_markdown(made, "{number}.svg")
 
 
 def _subject(answer: pb.GetCheckResponse) -> None:
@@ -246,10 +255,16 @@ def _answers() -> list[Decoder]:
     span = pb.Range(start=0, stop=8)
     entry_ = pb.LedgerEntry(range=span, state="counted", round=0, member_id="m", lease_id="1")
     member = pb.Member(member_id="m", name="n", live=True, phase="training", round=3, loss=2.0, last_seen=1.8e9)
-    measured = pb.Evaluation(round=0, digest="0" * 64, heldout_loss=2.0, metrics={"f1": 0.5})
+    texts = [pb.TextSample(prompt="The ", text="cat")]
+    measured = pb.Evaluation(round=0, digest="0" * 64, heldout_loss=2.0, metrics={"f1": 0.5}, samples=texts)
     status = pb.Status(
         run="r", title="t", round=3, total_rounds=9, members=[member], rounds=[pb.Round(round=2, loss=1.0)],
         latest=pb.Checkpoint(round=3, digest="0" * 64, sha256="1" * 64), decisions=["d"], evaluations=[measured],
+    )  # fmt: skip
+    history = pb.History(
+        begun_at=1.8e9, newest_at=1.9e9, spans=[pb.Span(last=2, rounds=3, loss=2.0, has_loss=True, samples=8.0)],
+        totals=[pb.LedgerTotal(state="counted", samples=8.0)], decisions={"MemberLost": 2}, versions={"0.1.0": 3},
+        happenings=[pb.Happening(at=1.8e9, kind="WentBack", text="w")], evaluations=[measured], banned=1,
     )  # fmt: skip
     beat = pb.HeartbeatResponse(server_time=1.8e9, round=3, evaluation=measured, history="h", barred=["m"])
     beat.check.CopyFrom(pb.SpotCheck(id="c", member_id="m", since=3))
@@ -269,6 +284,7 @@ def _answers() -> list[Decoder]:
             (pb.ReportRoundsResponse(receipts=[pb.Receipt(round=1, range=span, counted=True)]),),
         ),
         of_message("answer: Status", _status, (status,)),
+        of_message("answer: History", partial(_report, status), (history,)),
         of_message("answer: GetLedgerResponse", _ledger, (pb.GetLedgerResponse(entries=[entry_]),)),
         of_message("answer: GetCheckResponse", _subject, (pb.GetCheckResponse(own=[span], control=[span]),)),
         _simple("ReportCheckResponse", pb.ReportCheckResponse()),

@@ -83,7 +83,9 @@ def test_evaluations_credit_and_seats_survive_a_kill(server: Server, tmp_path: P
         client.heartbeat(pb.HeartbeatRequest(member_id=members[1], phase="training", device="RTX\n4090 " * 20))
         assert client.status().members[1].device == ("RTX 4090 " * 20)[:100].strip()
         measured = pb.Evaluation(round=0, digest=start.digest, heldout_loss=1 / 3, metrics={"bleu": 0.1 + 0.2})
+        measured.samples.add(prompt="The ", text="cat\x1b[2J\nsat")
         assert client.report_evaluation(members[0], measured).accepted
+        measured.samples[0].text = "Vote for me!"
         assert client.report_evaluation(members[1], measured).accepted  # the same is known
         measured.heldout_loss = 0.5
         answer = client.report_evaluation(members[1], measured)
@@ -100,6 +102,7 @@ def test_evaluations_credit_and_seats_survive_a_kill(server: Server, tmp_path: P
     assert members == [me.member_id, member_id(me.public_key, 1)]
     assert [(member.credit, member.live) for member in status.members] == [("Anna of B", True)] * 2
     assert [(item.heldout_loss, item.evaluated_by) for item in status.evaluations] == [(1 / 3, members[0])]
+    assert [(item.prompt, item.text) for item in status.evaluations[0].samples] == [("The ", "cat [2J\nsat")]
     assert (checkpoint.heldout_loss, dict(checkpoint.metrics)) == (1 / 3, {"bleu": 0.1 + 0.2})
     assert (checkpoint.has_heldout_loss, checkpoint.evaluated_by) == (True, members[0])
     server.stop()

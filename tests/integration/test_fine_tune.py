@@ -71,6 +71,7 @@ every_rounds = 10
 
 [evaluation]
 every_rounds = 10
+prompts = ["The house", "Translate from English to German. Yes."]
 """
 LOCAL_ROUNDS = 30
 LOCAL = """[local]
@@ -144,6 +145,7 @@ def test_three_unequal_peers_learn_as_one_machine_does(legal: SwarmRun, method: 
     assert losses[ROUNDS] < losses[0] - 0.3  # nats: a perplexity of three quarters
     assert losses[ROUNDS] == pytest.approx(alone(legal, run, entries, method), rel=0.02)
     assert exported(legal, run, method) == pytest.approx(losses[ROUNDS], rel=1e-4)
+    assert [sample.prompt for sample in status.evaluations[-1].samples] == load(legal.spec).evaluation.prompts
     assert min(member.counted_samples for member in status.members) > 0
     for program in programs:
         for done in rounds(program)[1:]:

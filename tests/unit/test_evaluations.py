@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from coordinator import decisions as d
 from coordinator import events as e
-from coordinator.records import Checkpoint, Evaluation
+from coordinator.records import Checkpoint, Evaluation, TextSample
 from coordinator.state import State
 from tests.histories import fresh, report
 from tests.unit.test_state import joined, run
@@ -72,6 +73,16 @@ def test_another_measurement_of_the_same_state_is_refused_and_names_the_differen
     after, made = run(state, event)
     assert made == [d.EvaluationDenied(event.evaluation, why)]
     assert after.evaluations == state.evaluations
+
+
+def test_another_text_of_the_same_state_changes_nothing() -> None:
+    first, other = ((TextSample("The ", text),) for text in ("cat.", "Vote for me!"))
+    event = measured(1, "good")
+    state, _ = run(voted(), replace(event, evaluation=replace(event.evaluation, samples=first)))
+    again = replace(event.evaluation, samples=other, evaluated_by="b")
+    state, made = run(state, e.Evaluated("b", again))
+    assert isinstance(made[0], d.EvaluationKnown)
+    assert (state.evaluations[1].samples, state.evaluations[1].evaluated_by) == (first, "a")
 
 
 def test_one_that_came_before_the_reports_gives_way_when_they_contradict_it() -> None:

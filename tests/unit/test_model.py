@@ -17,7 +17,17 @@ from transformers import AutoModelForCausalLM, GPT2Config
 from peer.artefacts import Workshop
 from peer.checkpoint import state_digest
 from peer.data import Samples, read_samples
-from peer.model import PRESETS, evaluate, initial_model, load_model, load_tokenizer, loss_sum, sample_text, trainable
+from peer.model import (
+    PRESETS,
+    Drawing,
+    continued,
+    evaluate,
+    initial_model,
+    load_model,
+    load_tokenizer,
+    loss_sum,
+    trainable,
+)
 from peer.tokenizer import byte_level, make_tokenizer
 from swarm.errors import ModelError
 from swarm.runspec import RunSpec, loads
@@ -129,13 +139,15 @@ def test_evaluation_is_the_mean_per_token_whatever_the_batch(model: nn.Module, t
     assert model.training
 
 
-def test_a_sample_begins_with_its_prompt_and_follows_its_seed(folder: Path, model: nn.Module) -> None:
-    tokenizer = load_tokenizer(folder)
-    text = sample_text(model, tokenizer, "The ", 20, seed=1)
-    assert text.startswith("The ")
-    assert text == sample_text(model, tokenizer, "The ", 20, seed=1)
-    assert text != sample_text(model, tokenizer, "The ", 20, seed=2)
-    assert sample_text(model, tokenizer, "", 5, seed=1)
+def test_a_text_goes_on_from_its_prompt_and_follows_its_seed(folder: Path, model: nn.Module) -> None:
+    tokenizer, drawing = load_tokenizer(folder), Drawing(20)
+    text = continued(model, tokenizer, "The ", drawing, seed=1)
+    assert text == continued(model, tokenizer, "The ", drawing, seed=1)
+    assert text != continued(model, tokenizer, "The ", drawing, seed=2)
+    assert not text.startswith("The ")
+    assert continued(model, tokenizer, "", Drawing(5), seed=1)
+    likeliest = Drawing(20, temperature=0.0)
+    assert len({continued(model, tokenizer, "The ", likeliest, seed) for seed in range(3)}) == 1
     assert model.training
 
 

@@ -11,6 +11,7 @@ from coordinator.ration import Places, Ration
 from coordinator.rules import RULES, SERVICE, require_complete, require_size
 from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
+from swarm.texts import MOST, PROMPT_BYTES, TEXT_BYTES
 
 
 def test_every_method_has_a_rule() -> None:
@@ -33,6 +34,10 @@ def test_what_peers_send_fits() -> None:
     maddrs = [f"/ip6/{'ffff:' * 7}ffff/tcp/65535/p2p/{'Q' * 46}/p2p-circuit/p2p/{'Q' * 46}"] * 32
     require_size("Heartbeat", pb.HeartbeatRequest(why="w" * 500, maddrs=maddrs, device="d" * 100))
     require_size("Upload", pb.UploadChunk(data=bytes(256 << 10)))
+    texts = [pb.TextSample(prompt="p" * PROMPT_BYTES, text="t" * TEXT_BYTES)] * MOST
+    metrics = {f"{number:064}": 0.5 for number in range(64)}
+    measured = pb.Evaluation(samples=texts, metrics=metrics)
+    require_size("ReportEvaluation", pb.ReportEvaluationRequest(evaluation=measured))
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,20 @@ def test_the_status_shows_devices_and_the_newest_evaluation_next_to_the_first() 
     assert max(map(len, shown(status_view(status, 0.0), 60).splitlines())) <= 60
 
 
+def test_the_status_shows_what_the_newest_model_writes_and_who_says_so() -> None:
+    status = pb.Status()
+    status.CopyFrom(STATUS)
+    member = status.members[0]
+    member.member_id = "c0ffee4200000000-1"
+    assert "What it writes" not in shown(status_view(status, 0.0), 200)
+    texts = [pb.TextSample(prompt="The ", text="cat\n[bold]sat[/]"), pb.TextSample(prompt="Was", text="ser " * 99)]
+    status.evaluations.add(round=40, heldout_loss=2.4, evaluated_by=member.member_id, samples=texts)
+    text = shown(status_view(status, 0.0), 400)
+    assert f"What it writes at round 40, says {member.name} (c0ffee42-1)" in text
+    assert "· The cat [bold]sat[/]" in text
+    assert f"· Was{'ser ' * 60}…" in text
+
+
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_the_status_keeps_to_the_terminal(width: int) -> None:
     assert max(map(len, shown(status_view(STATUS, 0.0), width).splitlines())) <= width

@@ -1,0 +1,17 @@
+"""How large text samples may be, in a run spec, at a peer and at a coordinator alike."""
+
+from __future__ import annotations
+
+MOST = 8  # texts of one evaluation
+PROMPT_BYTES = 512
+TEXT_BYTES = 2048
+
+
+def cut(text: str, most: int) -> str:
+    """The beginning of `text` that has at most `most` bytes as UTF-8."""
+    return text.encode("utf-8", "ignore")[:most].decode("utf-8", "ignore")
+
+
+def fits(text: str, most: int) -> bool:
+    """Whether it has at most `most` bytes as UTF-8."""
+    return len(text.encode("utf-8", "ignore")) <= most
