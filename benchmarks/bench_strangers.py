@@ -1,25 +1,28 @@
 """What lying members do to a swarm of five real processes, one and two of which attack.
 
-python benchmarks/bench_strangers.py [--quick] [ATTACK…]
+python benchmarks/bench_strangers.py [--quick] [--game GAME …] [ATTACK…]
 
 The peers are those of the tests of the exchange: hivemind, libp2p, leader, seals, screening and aggregation are real,
 on loopback. They learn a logistic regression with 1,024 weights: in gradient mode (centered clipping) 16 rounds, in
 local mode (sparse updates of 4 steps) 12. Final held-out loss and its gap to the swarm without attackers in percent,
-beside the plain mean where that is to be had (gradient mode). Takes half an hour; --quick a minute.
+beside the plain mean where that is to be had (gradient mode). Takes half an hour; --quick a minute. Rows of earlier
+calls stay in docs/results/strangers.json, each with its date, until they are played again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.attacks import ATTACKS
-from benchmarks.results import record
+from benchmarks.results import FOLDER, record
 from tests.harness import Program, digests, exchange_peers
 
 PEERS = 5
@@ -74,6 +77,7 @@ def table(game: Game, attacks: list[str], counts: tuple[int, ...]) -> dict[str, 
             row = rows.setdefault(attack, {})[str(count)] = _tried(game, attack, count)
             if "loss" in row:
                 row["gap_percent"] = round(100 * (row["loss"] / free["loss"] - 1), 2)
+            row["date"] = datetime.now(UTC).isoformat(timespec="minutes")
             print(game.name, attack, count, row, file=sys.stderr, flush=True)
     return rows
 
@@ -90,10 +94,22 @@ def main() -> None:
     """Play and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("attacks", nargs="*", default=list(ATTACKS))
+    parser.add_argument("--game", nargs="+", choices=[game.name for game in GAMES], default=[g.name for g in GAMES])
     parser.add_argument("--quick", action="store_true", help="one attack by one peer; writes nothing")
     asked = parser.parse_args()
-    games, attacks, counts = (GAMES[:1], ["sign flip"], (1,)) if asked.quick else (GAMES, asked.attacks, (1, 2))
-    record("strangers", {game.name: table(game, attacks, counts) for game in games}, asked.quick)
+    games = [game for game in GAMES if game.name in asked.game]
+    games, attacks, counts = (games[:1], ["sign flip"], (1,)) if asked.quick else (games, asked.attacks, (1, 2))
+    kept = {} if asked.quick else earlier()
+    for game in games:
+        kept[game.name] = kept.get(game.name, {}) | table(game, attacks, counts)
+        record("strangers", kept, asked.quick)
+
+
+def earlier() -> dict[str, Any]:
+    """What earlier calls found."""
+    path = FOLDER / "strangers.json"
+    found: dict[str, Any] = json.loads(path.read_text())["figures"] if path.exists() else {}
+    return found
 
 
 if __name__ == "__main__":

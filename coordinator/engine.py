@@ -108,6 +108,14 @@ class Engine:
             for listener in self.listeners:
                 listener(decision)
             if sentence := str(decision):
-                logger.info("%s", sentence)
+                logger.info("%s", sentence, extra=_facts(decision))
             if isinstance(decision, d.CheckpointDropped) and decision.checkpoint.sha256 not in kept:
                 self.blobs.delete(decision.checkpoint.sha256)
+
+
+def _facts(decision: d.Decision) -> dict[str, str | int]:
+    """The member and the round that it is about, where it says so, for the log."""
+    found = getattr(decision, "checkpoint", getattr(decision, "evaluation", decision))
+    member = getattr(decision, "member", None)
+    facts = {"member": getattr(member, "id", member), "round": getattr(found, "round", None)}
+    return {key: value for key, value in facts.items() if value is not None}

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from coordinator import decisions as d
 from coordinator import events as e
+from coordinator.probation import Company
 from coordinator.records import IssuedInvite
 from coordinator.state import State, Step
 from swarm.errors import InviteExpiredError, InviteFullError, InviteRevokedError, InviteUnknownError, RefusedError
@@ -45,7 +46,8 @@ def admitted(invites: Mapping[str, IssuedInvite], token: str, now: float) -> Iss
 def full(state: State, id_: str, seat: str) -> d.Refused | None:
     """What one more member with the invite is told, in that seat; None when there is a place for it."""
     invite = state.invites.get(id_)
-    others = sum(member.invite == id_ and member.id != seat for member in state.live)
+    there = state.members.get(seat)
+    others = state.company.get(id_, Company()).live - bool(there and there.live and there.invite == id_)
     if invite is None or not invite.slots or others < invite.slots:
         return None
     places = "1 member" if invite.slots == 1 else f"{invite.slots} members"

@@ -57,7 +57,7 @@ class MaintainerCalls(CoordinatorServicer):
     def _peer(self, state: State, member: Member, standing: Standing) -> pb.PeerRecord:
         found = translate.peer_message(member, self._admission.of(member.invite), state.bans.get(member.key), standing)
         found.trust.CopyFrom(_trust(state, member.key))
-        found.probation, found.share = trust.probation(state, member), trust.share(state, member)
+        found.probation, found.share = state.probation(member), trust.share(state, member)
         return found
 
     def Trust(self, request: pb.TrustRequest, context: grpc.ServicerContext) -> pb.TrustResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -23,22 +24,26 @@ from coordinator.audit import Audit
 from coordinator.bans import barred
 from coordinator.blobs import Blobs
 from coordinator.bootstrap import Addresses, Bootstrap
+from coordinator.calls import Calls
 from coordinator.chronicle import Chronicle
 from coordinator.engine import Engine
 from coordinator.gate import Gate
 from coordinator.handover import FILE, Lead, require_lead
 from coordinator.history import History
 from coordinator.logbook import Logbook
+from coordinator.metrics import RunMetrics
 from coordinator.nodepass import NodePapers
 from coordinator.records import Checkpoint, Terms
 from coordinator.servicer import Servicer
 from coordinator.state import State
 from coordinator.store import Store, open_store
+from coordinator.trackers import About
+from coordinator.tracking import Tracking
 from coordinator.web.app import Page
 from coordinator.web.board import Board
 from coordinator.web.calls import Maintaining
 from coordinator.web.server import PageServer, PageSettings
-from swarm import log
+from swarm import log, metrics
 from swarm.errors import CorruptError, NotFoundError, PortInUseError, SwarmError, from_os_error
 from swarm.identity import ServerCertificate, server_certificate
 from swarm.invite import Invite, is_token
@@ -76,6 +81,7 @@ class Settings:
     store_url: str = ""
     heartbeat_seconds: float = 5.0
     page: PageSettings | None = None
+    metrics: metrics.Address | None = None
 
 
 class Coordinator:
@@ -84,6 +90,7 @@ class Coordinator:
     def __init__(self, settings: Settings) -> None:
         self.port = settings.port
         self.page_port = 0  # of the page, when there is one
+        self.metrics = settings.metrics
         self._settings = settings
         self._resources = ExitStack()
         self._ended = threading.Event()
@@ -165,14 +172,18 @@ class Coordinator:
         logbook = Logbook(settings.spec.run.name, store.database)
         logbook.create()
         chronicle = Chronicle(engine.state, logbook.told(engine.state))
-        chronicle.listeners.append(logbook.keep)
+        tracking = self._tracking(certificate)
+        chronicle.listeners += [logbook.keep, tracking.round]
+        engine.listeners.append(tracking.decided)
         gate = Gate(engine, admission, lead, audit)
-        self._serve(servicer, gate)
+        self._serve(servicer, *self._measuring(engine, tracking), gate)
         if settings.page:
             self._show(settings.page, engine, logbook, Maintaining(settings.spec.run.name, gate, servicer))
-        threading.Thread(
+        ticks = threading.Thread(
             target=self._keep_time, args=(engine, members, chronicle, told), name="ticks", daemon=True
-        ).start()
+        )
+        ticks.start()
+        self._resources.callback(lambda: self._last_look(ticks, engine, chronicle))
 
     def _bootstrap_command(self, papers: NodePapers) -> tuple[str, ...]:
         settings = self._settings
@@ -184,10 +195,29 @@ class Coordinator:
         passes = ("--papers", str(papers.file), "--authority", str(settings.data_dir / "tls.pem"))
         return (*settings.bootstrap_command, *where, "--advertise-host", settings.advertise_host, *run, *relay, *passes)
 
-    def _serve(self, servicer: Servicer, gate: Gate) -> None:
+    def _tracking(self, certificate: ServerCertificate) -> Tracking:
+        spec, folder = self._settings.spec, self._settings.data_dir
+        flat = {f"{name}.{key}": value for name, part in spec.model_dump().items() for key, value in part.items()}
+        about = About(spec.run.name, f"{spec.run.name}-{certificate.fingerprint[:8]}", flat, folder)
+        tracking = Tracking.start(spec.tracking.trackers, about)
+        self._resources.callback(tracking.close)
+        return tracking
+
+    def _measuring(self, engine: Engine, tracking: Tracking) -> list[Calls]:
+        """Serve metrics, where that is wished: what counts calls for them."""
+        settings = self._settings
+        if settings.metrics is None:
+            return []
+        run = RunMetrics(lambda: engine.state, tracking.dropped, settings.spec.evaluation.metrics.split(","))
+        engine.listeners.append(run.decided)
+        calls = Calls()
+        self.metrics = self._resources.enter_context(metrics.serving(settings.metrics, run, calls))
+        return [calls]
+
+    def _serve(self, servicer: Servicer, *interceptors: grpc.ServerInterceptor) -> None:
         server = grpc.server(
             ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc"),
-            interceptors=[gate],
+            interceptors=list(interceptors),
             maximum_concurrent_rpcs=_CALLS,
             options=_OPTIONS,
         )
@@ -237,6 +267,11 @@ class Coordinator:
                     told = replace(told, open=False)
             except (SwarmError, OSError) as error:
                 logger.error("%s", error)
+
+    def _last_look(self, ticks: threading.Thread, engine: Engine, chronicle: Chronicle) -> None:
+        """Tell the newest round, too: nothing more is heard of it."""
+        ticks.join(_STOP_SECONDS)
+        chronicle.look(engine.state, math.inf)
 
 
 def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs) -> tuple[Engine, History]:

@@ -113,10 +113,7 @@ class Servicer(MaintainerCalls):
             paused=state.steering.paused,
             ended=state.steering.finished,
             stuck=trust.stuck(state),
-            members=[
-                translate.member_message(member, state.ledger.pending(key), trust.share(state, member))
-                for key, member in sorted(state.members.items())
-            ],
+            members=[] if request.brief else _members(state),
             rounds=_rounds(state),
             latest=_checkpoint(state, state.latest),
             epoch=epoch,
@@ -183,7 +180,7 @@ class Servicer(MaintainerCalls):
             ended=state.steering.finished,
             history=self._history,
             barred=bans.barred(state, time.time()),
-            probation=trust.probation(state, member),
+            probation=state.probation(member),
             share=trust.share(state, member),
             check=translate.check_message(spotchecks.wanted(state, request.member_id)),
         )
@@ -319,6 +316,13 @@ class Servicer(MaintainerCalls):
 
 def _checkpoint(state: State, checkpoint: Checkpoint) -> pb.Checkpoint:
     return translate.checkpoint_message(checkpoint, state.evaluation_of(checkpoint))
+
+
+def _members(state: State) -> list[pb.Member]:
+    return [
+        translate.member_message(member, state.ledger.pending(key), trust.share(state, member))
+        for key, member in sorted(state.members.items())
+    ]
 
 
 def _rounds(state: State) -> list[pb.Round]:

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field, replace
 from immutables import Map
 
 from coordinator import decisions as d
+from coordinator import probation
 from coordinator.ledger import Ledger
+from coordinator.probation import Company
 from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, RollBack, Terms, Trust
 from coordinator.rounds import Poll
 from coordinator.steering import Steering
 from coordinator.tempo import Tempo
 from coordinator.watches import Watch
+from swarm.identity import SEATS, seat_of
 
 Votes = Map[int, Poll]
 
@@ -24,14 +27,16 @@ class State:
     `invites` all that were made, by id, `bans` and `trust` what was decided of a key and found out about it, `watches`
     whom each checker watches (in no table: a coordinator that starts draws anew), `barred` until when the passes of
     members that were put out might count, `grants` who may make a round where that was asked, `rollbacks` every going
-    back by rule, `steering` what the maintainer decided about the run. `tempo` is that of the live members; before
-    `due` (Unix seconds) no membership or lease ends alone, before `settled` nothing is lent.
+    back by rule, `steering` what the maintainer decided about the run. `tempo` is that of the live members, `company`
+    counts them by their invites; before `due` (Unix seconds) no membership or lease ends alone, before `settled`
+    nothing is lent.
     """
 
     terms: Terms
     ledger: Ledger
     members: Map[str, Member] = Map()
     tempo: Tempo = Tempo()
+    company: Map[str, Company] = Map()
     due: float = 0.0
     settled: float = 0.0
     votes: Votes = Map()
@@ -101,7 +106,35 @@ class State:
         if member.live:
             tempo = tempo.plus(member.pulse.samples_per_second)
             due = min(due, member.last_seen + self.terms.patience_seconds)
-        return replace(self, members=self.members.set(member.id, member), tempo=tempo, due=due)
+        company = self._company_with(before, member)
+        return replace(self, members=self.members.set(member.id, member), tempo=tempo, due=due, company=company)
+
+    def _company_with(self, before: Member | None, after: Member) -> Map[str, Company]:
+        """The company once `after` is in place of `before`; most signs of life change nothing."""
+        company = self.company
+        if before and (before.live, before.invite) == (after.live, after.invite):
+            return company
+        if before and before.live:
+            company = company.set(before.invite, company[before.invite].minus(not self.probation(before)))
+        if after.live:
+            there = company.get(after.invite, Company())
+            company = company.set(after.invite, there.plus(not self.probation(after)))
+        return company
+
+    def with_trust(self, trust: Trust) -> State:
+        """With that known of a key."""
+        seats = [self.members.get(seat_of(trust.key, number)) for number in range(SEATS)]
+        here, company = [member for member in seats if member and member.live], self.company
+        after = replace(self, trust=self.trust.set(trust.key, trust))
+        for member in here:
+            there = company[member.invite].minus(not self.probation(member)).plus(not after.probation(member))
+            company = company.set(member.invite, there)
+        return replace(after, company=company)
+
+    def probation(self, member: Member) -> str:
+        """Why the member's updates weigh nothing yet, or again; empty when they weigh."""
+        trust = self.trust.get(member.key, Trust(member.key))
+        return probation.why(self.terms, trust, self.invites.get(member.invite))
 
     def with_members(self, members: Iterable[Member]) -> State:
         """With all of them."""

@@ -35,6 +35,11 @@ class Tempo:
         units = _units(speed)
         return Tempo(self.members - 1, self.known - (units > 0), self.total - units)
 
+    @property
+    def samples_per_second(self) -> float:
+        """All of those whose speed is known, together."""
+        return self.total * _UNIT
+
     def share(self, own: float) -> float:
         """The part of the work that a member of speed `own` gets; an equal part when its speed is unknown."""
         if not (units := _units(own)):

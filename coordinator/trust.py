@@ -12,16 +12,15 @@ from dataclasses import replace
 from math import log
 
 from coordinator import decisions as d
-from coordinator.records import IssuedInvite, Member, Trust
+from coordinator.probation import Company, needed
+from coordinator.records import Member, Trust
 from coordinator.state import State, Step
-from swarm.passes import Role
 
 HONEST, CHEATER = 0.95, 0.5  # how likely each is to pass a check: machines differ in their last bits, lines break
 FALSELY, MISSED = 0.001, 0.05  # how often an honest one may be condemned in a test, and a cheater be taken for honest
 CONDEMNED = log((1 - MISSED) / FALSELY)  # evidence from which on it is: after three bad answers in a row
 CLEARED = log(MISSED / (1 - FALSELY))  # evidence from which on a test ends well, and another begins
 HALF_LIFE = 7 * 86_400.0  # seconds in which evidence loses half of its weight: faults far apart are accidents
-AFTER_CONDEMNATION = 10  # clean checks in a row at least, as BOINC asks for before it checks a machine less often
 
 
 def of(state: State, key: str) -> Trust:
@@ -40,7 +39,7 @@ def checked(state: State, key: str, passed: bool, why: str, now: float) -> Step:
         at=max(before.at, now),
         why=before.why if passed else why,
     )
-    after = _judged(heard, _needed(state, heard))
+    after = _judged(heard, needed(state.terms, heard))
     return _with(state, after, _sentence(before, after))
 
 
@@ -59,11 +58,6 @@ def _judged(trust: Trust, needed: int) -> Trust:
         return replace(trust, evidence=0.0, clean=0, proven=False, condemned=trust.condemned + 1)
     evidence = 0.0 if trust.evidence <= CLEARED else trust.evidence
     return replace(trust, evidence=evidence, proven=trust.proven or 0 < needed <= trust.clean)
-
-
-def _needed(state: State, trust: Trust) -> int:
-    """Clean checks in a row that end its probation."""
-    return max(state.terms.probation_checks, AFTER_CONDEMNATION if trust.condemned else 0)
 
 
 def _sentence(before: Trust, after: Trust) -> str:
@@ -88,47 +82,30 @@ def named(state: State, key: str, name: str, by: str, why: str) -> Step:
 
 
 def _with(state: State, trust: Trust, sentence: str) -> Step:
-    return replace(state, trust=state.trust.set(trust.key, trust)), [d.TrustChanged(trust, sentence)]
-
-
-def probation(state: State, member: Member) -> str:
-    """Why the member's updates weigh nothing yet, or again; empty when they weigh."""
-    trust = of(state, member.key)
-    invite = state.invites.get(member.invite)  # that of the coordinator's own machine is in no table: a maintainer's
-    needed = _needed(state, trust)
-    if trust.trusted_by or trust.proven or not needed or invite is None or invite.role is not Role.VOLUNTEER:
-        return ""
-    so_far = f"{trust.clean} of {needed} clean spot checks in a row so far"
-    return f"on probation again ({trust.why}): {so_far}" if trust.condemned else f"on probation: {so_far}"
+    return state.with_trust(trust), [d.TrustChanged(trust, sentence)]
 
 
 def share(state: State, member: Member) -> float:
     """What each of the member's samples weighs, 0 to 1: an equal part of its invite's weight, where that is limited."""
-    if probation(state, member):
+    if state.probation(member):
         return 0.0
     invite = state.invites.get(member.invite)
     if invite is None or not invite.weight:
         return 1.0
-    return min(1.0, invite.weight / max(1, _weighing(state, invite)))
+    return min(1.0, invite.weight / max(1, state.company.get(invite.id, Company()).weighing))
 
 
 def no_lease(state: State, member: Member) -> str:
     """Why the member would compute in vain now; empty when it would not."""
-    return stuck(state) if probation(state, member) else ""  # so only they take a look at all
+    return stuck(state) if state.probation(member) else ""  # so only they take a look at all
 
 
 def stuck(state: State) -> str:
     """Why no round can be made before the maintainer does something; empty when one can, or nobody is there."""
     live = [member for member in state.members.values() if member.live]
-    if not live or any(not probation(state, member) for member in live):
+    if not live or any(not state.probation(member) for member in live):
         return ""
     return (
         "all members that are here are on probation, so that no update weighs anything: trust one of them "
         "(`swarm trust MEMBER`), or invite somebody whom you trust (`swarm invite new --role validator`)"
     )
-
-
-def _weighing(state: State, invite: IssuedInvite) -> int:
-    """How many live members share the invite's weight."""
-    here = (member for member in state.members.values() if member.live and member.invite == invite.id)
-    return sum(not probation(state, member) for member in here)

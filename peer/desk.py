@@ -57,6 +57,7 @@ class Desk:
     def begin(self, run: pb.Run, session: Session) -> None:
         """What is asked and told from now on is about this membership."""
         self.run, self.session = run, session
+        self._log_about(member=session.member_id)
         session.on_evaluation = self._heard
         session.on_trouble = self._trouble
         session.on_receipts = lambda: self.say({"event": "standing", **self._standing()})
@@ -214,6 +215,7 @@ class Desk:
         self.note(why)
 
     def _phase(self, phase: str, why: str, digest: str = "", **numbers: Any) -> None:
+        self._log_about(round=numbers.get("round", self.run.round))
         self.session.doing(
             pb.HeartbeatRequest(
                 phase=phase,
@@ -325,5 +327,13 @@ class Desk:
 
     def say(self, event: PeerEvent) -> None:
         """An event for the screen."""
-        several = len(self._options.devices) > 1
-        self._options.screen({**event, "seat": self._seat.device} if several else event)
+        self._options.screen({**event, "seat": self._seat.device} if self._several else event)
+
+    @property
+    def _several(self) -> bool:
+        """Whether this process speaks for more members than this one."""
+        return len(self._options.devices) > 1
+
+    def _log_about(self, **facts: str | int) -> None:
+        if not self._several:
+            log.about(**facts)

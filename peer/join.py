@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from peer import commands, spawn
 from peer.fetch import Files
-from peer.seats import HANDOVER, JoinOptions, seats_of
+from peer.seats import HANDOVER, JoinOptions, PeerEvent, seats_of
 from peer.supervisor import Supervisor
-from swarm import control, handover, lifetime, log, notes
+from swarm import control, handover, lifetime, log, metrics, notes
 from swarm.client import CoordinatorClient
 from swarm.errors import from_os_error
 
@@ -25,18 +28,40 @@ def run(options: JoinOptions) -> None:
     Raises InviteError, UnreachableError, RefusedError, DiskError, WorkerCrashError, … (swarm.errors).
     """
     with spawn.only_peer(options.data_dir):
-        log.setup(options.data_dir / "peer.log")
+        log.setup(options.data_dir / "peer.log", run=options.invite.run)
         note = options.data_dir / HANDOVER
         client = CoordinatorClient.connect(options.invite, known=handover.kept(note, options.invite))
         client.on_moved = partial(_remember, note)
         try:
             stopping = threading.Event()
-            with control.answering(options.data_dir, commands.handler(options.door, stopping)):
-                _run_seats(options, client, stopping)
+            with (
+                control.answering(options.data_dir, commands.handler(options.door, stopping)),
+                _measured(options) as told,
+            ):
+                _run_seats(told, client, stopping)
         except OSError as error:
             raise from_os_error(error, "taking part in the run") from error
         finally:
             client.close()
+
+
+@contextmanager
+def _measured(options: JoinOptions) -> Iterator[JoinOptions]:
+    """The same, with metrics of what the screen is told served meanwhile, where that is wished."""
+    if options.metrics is None:
+        yield options
+        return
+    from peer.metrics import PeerMetrics
+
+    figures = PeerMetrics(options.invite.run, options.devices, options.door)
+
+    def tell(event: PeerEvent) -> None:
+        figures.hear(event)
+        options.screen(event)
+
+    with metrics.serving(options.metrics, figures) as where:
+        options.screen({"event": "note", "text": f"metrics are at {where}"})
+        yield replace(options, screen=tell)
 
 
 def _remember(note: Path, text: str) -> None:

@@ -11,6 +11,7 @@ from peer.learner import GradientLearner, Learner
 from peer.local_mode import LocalLearner
 from peer.optimizer import AdamW
 from peer.outer import Outer
+from peer.screening import FEWEST
 from swarm.runspec import RunSpec
 
 _ROUNDS = 1000  # that may fail one after the other
@@ -37,6 +38,11 @@ def closing_of(spec: RunSpec) -> Closing:
     if spec.training.mode == "local":
         return StepWindow(local.window_seconds, spec.exchange.grace_seconds, local.min_contributors)
     return SampleTarget(spec.training.target_batch_size)
+
+
+def contributors_of(spec: RunSpec) -> int:
+    """How many a round waits for although it could be made: fewer than three cannot say who of them lies."""
+    return FEWEST if spec.exchange.aggregation == "centered_clip" else 1
 
 
 def most_samples(spec: RunSpec) -> int:

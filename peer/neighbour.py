@@ -38,13 +38,14 @@ class Run:
 @dataclass(frozen=True)
 class Pause:
     """Do not train; `until` when that is known. `hot` remembers that it must cool down first, `seen` when a reason
-    that comes and goes was seen last.
+    that comes and goes was seen last. `rule` is the setting that says so; empty for the volunteer's own hand.
     """
 
     why: str
     until: datetime | None = None
     hot: bool = False
     seen: datetime | None = None
+    rule: str = ""
 
     def __str__(self) -> str:
         return f"paused until {self.until:%a %H:%M}: {self.why}" if self.until else f"paused: {self.why}"
@@ -83,7 +84,7 @@ def _settling(when: When, now: datetime, before: Decision) -> Pause | None:
         return None
     already = before.until is not None  # reasons that come and go do not know when they end
     why = before.why if already else f"waiting whether it stays so; a moment ago {before.why}"
-    return Pause(why, end, before.hot, before.seen)
+    return Pause(why, end, before.hot, before.seen, before.rule)
 
 
 def _outside_hours(when: When, now: datetime) -> tuple[Pause | None, datetime | None]:
@@ -94,28 +95,33 @@ def _outside_hours(when: When, now: datetime) -> tuple[Pause | None, datetime | 
     inside = [end for begin, end in windows if begin <= now]
     if inside:
         return None, max(inside)
-    return Pause(f"outside the hours {', '.join(when.hours)}", min(begin for begin, _ in windows)), None
+    opens = min(begin for begin, _ in windows)
+    return Pause(f"outside the hours {', '.join(when.hours)}", opens, rule="when.hours"), None
 
 
 def _reasons(when: When, seen: Observed, now: datetime, before: Decision) -> Iterator[Pause]:
     if when.monthly_gigabytes and seen.month_bytes >= when.monthly_gigabytes * 1e9:
-        yield Pause(f"this month's {when.monthly_gigabytes:g} GB are used up", _next_month(now))
+        yield Pause(
+            f"this month's {when.monthly_gigabytes:g} GB are used up", _next_month(now), rule="when.monthly_gigabytes"
+        )
     if seen.on_battery and not when.on_battery:
-        yield Pause("the machine runs on battery", seen=now)
+        yield Pause("the machine runs on battery", seen=now, rule="when.on_battery")
     running = sorted({name.lower() for name in when.programs} & (seen.programs or set()))
     if running:
-        yield Pause(f"{running[0]} is running", seen=now)
+        yield Pause(f"{running[0]} is running", seen=now, rule="when.programs")
     games = _GAMES & (seen.programs or set())
     if games and when.games:
-        yield Pause(f"a game is running ({min(games)})", seen=now)
+        yield Pause(f"a game is running ({min(games)})", seen=now, rule="when.games")
     if seen.others and not when.beside_others:
-        yield Pause(f"{seen.others} uses the GPU", seen=now)
+        yield Pause(f"{seen.others} uses the GPU", seen=now, rule="when.beside_others")
     wanted = 60 * when.idle_minutes
     if wanted and seen.idle_seconds is not None and seen.idle_seconds < wanted:
-        yield Pause("you are using the machine", now + timedelta(seconds=wanted - seen.idle_seconds))
+        idle = now + timedelta(seconds=wanted - seen.idle_seconds)
+        yield Pause("you are using the machine", idle, rule="when.idle_minutes")
     limit = when.max_celsius - (_COOLER if isinstance(before, Pause) and before.hot else 0.0)
     if seen.celsius is not None and seen.celsius > limit:
-        yield Pause(f"the GPU has {seen.celsius:.0f} °C, the limit is {when.max_celsius:g} °C", hot=True, seen=now)
+        why = f"the GPU has {seen.celsius:.0f} °C, the limit is {when.max_celsius:g} °C"
+        yield Pause(why, hot=True, seen=now, rule="when.max_celsius")
 
 
 def _next_month(now: datetime) -> datetime:

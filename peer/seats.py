@@ -9,6 +9,7 @@ from typing import Any
 
 from peer.door import Door
 from swarm.invite import Invite
+from swarm.metrics import Address
 
 PeerEvent = dict[str, Any]
 HANDOVER = "handover"  # the note in a peer's folder of where the run is led now
@@ -29,6 +30,7 @@ class JoinOptions:
     door: Door
     base: Path | None = None  # a folder with a copy of the run's base model
     from_hub: bool = False
+    metrics: Address | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from peer.bridge import Bridge
 from peer.exchange.base import Exchange
@@ -13,7 +14,11 @@ from peer.health import Finding
 from peer.learner import Learner
 from peer.measuring import Measuring
 from peer.workbench import RoundDone, Work
+from swarm import log
 from swarm.moments import reach
+
+if TYPE_CHECKING:
+    from peer.spans import Spans
 
 _SAY_SECONDS = 0.5
 
@@ -31,8 +36,10 @@ class Teller:
     checkpointed: int = 0  # the round of the newest state that the coordinator has or was offered
     measured: int = -1  # the round that was evaluated last
     per_round: float = 0.0  # own samples in a round; falls slowly, 0 before the first
+    spans: Spans | None = None  # where rounds are traced
 
     def phase(self, phase: str, why: str, work: Work, members: int, rate: float) -> None:
+        log.about(round=self.learner.round)
         now = time.monotonic()
         if phase == self.last and now - self.said < _SAY_SECONDS:
             return
@@ -51,6 +58,8 @@ class Teller:
 
     def round_done(self, done: RoundDone) -> None:
         reach("report")
+        if self.spans:
+            self.spans.round_done(done)
         self.per_round = max(done.work.samples, 0.9 * self.per_round)
         used = [[item.lease_id, *item.range] for item in done.work.used]
         self.bridge.notify(

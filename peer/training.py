@@ -141,7 +141,7 @@ def _learn(peer: Peer, batch: Batch, members: int) -> None:
     peer.work.samples += len(batch.samples)
     peer.work.compute += seconds
     peer.work.used.append(batch.source)
-    peer.busy = time.monotonic()
+    peer.busy = peer.work.trained = time.monotonic()
     peer.rate = _smooth(peer.rate, peer.orders.duty * len(batch.samples) / seconds)
     if found := peer.health.of_batch(loss / len(batch.samples)):
         quarantine(peer, found)
@@ -176,11 +176,12 @@ def _apply(peer: Peer, result: Applied, work: Work, departed: float) -> None:
     hurt(result.mean, reach("apply", learner.round))
     if peer.checker:
         peer.checker.keep(learner, result)
+    began = time.monotonic()
     learner.apply(result)
     now = time.monotonic()
     peer.work = peer.work if departed else Work(now)
     peer.health.round_done()
-    _say_done(peer, result, work, departed or now)
+    _say_done(peer, result, work, departed or now, now - began)
     if found := health.of_state(learner.sound, learner.round):
         quarantine(peer, found)
 
@@ -199,7 +200,7 @@ def _not_applied(peer: Peer, result: Result, members: int) -> None:
         peer.busy = time.monotonic()
 
 
-def _say_done(peer: Peer, result: Applied, work: Work, ended: float) -> None:
+def _say_done(peer: Peer, result: Applied, work: Work, ended: float, applying: float) -> None:
     """A round ended with `work` in it; `ended` is when its last batch was done and all was exchanged, or departed."""
     learner = peer.learner
     peer.listener.round_done(
@@ -213,6 +214,7 @@ def _say_done(peer: Peer, result: Applied, work: Work, ended: float) -> None:
             seconds=ended - work.started,
             bytes_sent=result.bytes_sent,
             bytes_received=result.bytes_received,
+            apply_seconds=applying,
         )
     )
 

@@ -35,6 +35,7 @@ class Work:
     samples: int = 0
     loss: float = 0.0  # summed over samples
     compute: float = 0.0
+    trained: float = 0.0  # when its last batch was done
     used: list[LeasedRange] = field(default_factory=list)
 
     @property
@@ -51,6 +52,7 @@ class Work:
         self.samples += later.samples
         self.loss += later.loss
         self.compute += later.compute
+        self.trained = max(self.trained, later.trained)
         self.used += later.used
 
 
@@ -77,6 +79,7 @@ class RoundDone:
     seconds: float
     bytes_sent: int = 0
     bytes_received: int = 0
+    apply_seconds: float = 0.0
     dropped_why: str = ""
 
 

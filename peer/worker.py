@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peer import tracing
 from peer.bridge import Bridge
 from peer.doorkeeper import Doorkeeper
 from peer.orders import Orders
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from peer.feed import Feed
     from peer.learner import Learner
     from peer.leases import LeasedRange
+    from peer.spans import Spans
     from peer.teller import Teller
     from peer.workbench import Peer
 
@@ -144,10 +146,13 @@ def _work(bridge: Bridge, orders: Orders, jobs: list[Job], renewal: Renewal) -> 
 
     setup = Setup(**bridge.call("setup", seconds=3600.0))
     orders.duty, orders.upload = setup.duty, setup.upload
-    log.setup(Path(setup.folder) / "worker.log")
-    exchange = _enter(setup, bridge, orders, renewal)
+    log.setup(Path(setup.folder) / "worker.log", run=setup.spec.run.name, member=setup.member)
+    tracer = tracing.wanted(lambda text: bridge.notify("note", text=text))
+    exchange = _enter(setup, bridge, orders, renewal, bool(tracer))
     bridge.notify("maddrs", maddrs=exchange.maddrs())
     job = _prepare(bridge, setup, exchange, orders)
+    if tracer:
+        job.teller.spans = _trace(tracer, setup, exchange)
     _begin(job, jobs, orders)
     _await_others(bridge, setup, exchange)
     exchange.serve_state(lambda: None if job.peer.finding else job.peer.learner.snapshot(job.peer.state_folder))
@@ -159,19 +164,30 @@ def _work(bridge: Bridge, orders: Orders, jobs: list[Job], renewal: Renewal) -> 
     _leave(job)
 
 
-def _enter(setup: Setup, bridge: Bridge, orders: Orders, renewal: Renewal) -> SwarmExchange:
+def _trace(tracer: type[Spans], setup: Setup, exchange: SwarmExchange) -> Spans:
+    from peer.exchange.traced import TracedExchange
+
+    spans = tracer.start(setup.spec.run.name, setup.member, setup.lineage)
+    assert isinstance(exchange, TracedExchange)
+    exchange.trace(spans)
+    return spans
+
+
+def _enter(setup: Setup, bridge: Bridge, orders: Orders, renewal: Renewal, traced: bool) -> SwarmExchange:
     """Start hivemind first: it forks, and must do so before CUDA is touched."""
     from peer.exchange.ballot import Ballot
     from peer.exchange.leader import Rules
     from peer.exchange.node import BRISK, CALM, NodeOptions
     from peer.exchange.options import ExchangeOptions
     from peer.exchange.swarm import SwarmExchange
+    from peer.exchange.traced import TracedExchange
     from peer.line import Line
-    from peer.modes import closing_of, most_samples
+    from peer.modes import closing_of, contributors_of, most_samples
     from peer.seals import Notary
 
     spec = setup.spec
-    rules = Rules(closing_of(spec), spec.exchange.grace_seconds, spec.exchange.timeout_seconds)
+    seconds = spec.exchange.grace_seconds, spec.exchange.timeout_seconds
+    rules = Rules(closing_of(spec), *seconds, contributors_of(spec))
 
     async def arbiter(round_: int, appeal: Appeal) -> bool:
         ask = partial(bridge.call, "grant", number=round_, members=list(appeal.members), blind=appeal.blind)
@@ -199,7 +215,7 @@ def _enter(setup: Setup, bridge: Bridge, orders: Orders, renewal: Renewal) -> Sw
         lineage=setup.lineage,
         pace=pace,
     )
-    return SwarmExchange.start(_let_in(node, renewal), options)
+    return (TracedExchange if traced else SwarmExchange).start(_let_in(node, renewal), options)
 
 
 def _let_in(node: NodeOptions, renewal: Renewal) -> NodeOptions:
@@ -320,6 +336,8 @@ def _leave(job: Job) -> None:
     if peer.finished and not peer.orders.stop.is_set():
         time.sleep(_LINGER_SECONDS)
     job.exchange.close()
+    if job.teller.spans:
+        job.teller.spans.close()
 
 
 if __name__ == "__main__":

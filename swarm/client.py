@@ -170,9 +170,9 @@ class CoordinatorClient:
         """The runs of this coordinator."""
         return list(self._call(self._stub.ListRuns, pb.ListRunsRequest()).runs)
 
-    def status(self) -> pb.Status:
-        """What goes on in the run."""
-        return self._call(self._stub.GetStatus, pb.GetStatusRequest(run=self.invite.run))
+    def status(self, brief: bool = False) -> pb.Status:
+        """What goes on in the run; when it is `brief`, without members."""
+        return self._call(self._stub.GetStatus, pb.GetStatusRequest(run=self.invite.run, brief=brief))
 
     def join(
         self,

@@ -57,8 +57,12 @@ def member_id(public_key: bytes, seat: int = 0) -> str:
             f"A key has the seats 0 to {SEATS - 1}, one for each of its GPUs; there is no seat {seat}.",
             "Let the other GPUs join with a --data-dir of their own.",
         )
-    name = hashlib.sha256(public_key).hexdigest()[:16]
-    return f"{name}-{seat}" if seat else name
+    return seat_of(hashlib.sha256(public_key).hexdigest()[:16], seat)
+
+
+def seat_of(key: str, seat: int) -> str:
+    """The id of the member in a seat of a key, which is named by its first seat's."""
+    return f"{key}-{seat}" if seat else key
 
 
 def key_of(member: str) -> str:

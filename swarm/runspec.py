@@ -22,6 +22,7 @@ from swarm.sections import (
     Model,
     Run,
     Section,
+    Tracking,
     Training,
     Trust,
 )
@@ -43,6 +44,7 @@ class RunSpec(Section):
     trust: Trust = Field(default_factory=Trust)
     checkpoint: Checkpoint = Field(default_factory=Checkpoint)
     evaluation: Evaluation = Field(default_factory=Evaluation)
+    tracking: Tracking = Field(default_factory=Tracking)
 
     def to_toml(self, explained: bool = False) -> str:
         """The spec as TOML with every key written out, so that later defaults do not change a run.
@@ -117,6 +119,6 @@ def _assignments(values: dict[str, Any], meanings: dict[str, str]) -> str:
     return "".join(f"{line}\n" for line in explained.values())
 
 
-def _toml(value: str | float) -> str:
+def _toml(value: str | float | list[str]) -> str:
     """A JSON value as TOML; the two differ only in DEL, which TOML wants escaped."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -340,6 +340,19 @@ class Evaluation(Section):
         return _require(metrics, valid, 'right would be names such as "bleu,exact-match"')
 
 
+class Tracking(Section):
+    """Who else keeps the run's curves: told by the coordinator, so that no volunteer needs an account there."""
+
+    trackers: list[Literal["tensorboard", "wandb", "trackio", "mlflow"]] = Field(
+        default=[], description='any of "tensorboard", "wandb", "trackio", "mlflow"; installed as extras'
+    )
+
+    @field_validator("trackers")
+    @classmethod
+    def _each_once(cls, trackers: list[str]) -> list[str]:
+        return _require(trackers, len(set(trackers)) == len(trackers), "right would be each of them once")
+
+
 def is_folder(source: str) -> bool:
     """Whether a model source means a folder on this machine."""
     return source.startswith(("./", "../", "/", "~/"))

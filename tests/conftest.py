@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -31,3 +33,14 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with leftovers.nothing_left():
         yield
+
+
+@pytest.fixture
+def log_file(tmp_path: Path) -> Iterator[Path]:
+    """A file for `swarm.log.setup`; afterwards logging is as it was."""
+    root = logging.getLogger("garage-swarm")
+    before = root.handlers[:], root.propagate, root.level
+    yield tmp_path / "some.log"
+    for handler in set(root.handlers) - set(before[0]):
+        handler.close()
+    root.handlers[:], root.propagate, root.level = before

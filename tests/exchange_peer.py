@@ -35,6 +35,7 @@ from peer.exchange.options import ExchangeOptions
 from peer.exchange.swarm import SwarmExchange
 from peer.leases import Use
 from peer.line import Line
+from peer.screening import FEWEST
 from peer.seals import Notary, signer_of
 from swarm.identity import Identity
 from swarm.papers import Papers
@@ -224,12 +225,12 @@ def main(walks: type[Walker] = Walker) -> None:
     settings = json.loads(sys.argv[1])
     torch.set_num_threads(1)
     closing = SampleTarget(settings["target"])
-    rules = Rules(closing, settings.get("grace", 2.0), settings.get("patience", 10.0))
+    clipped = settings.get("clipped", False)
+    rules = Rules(closing, settings.get("grace", 2.0), settings.get("patience", 10.0), FEWEST if clipped else 1)
     local = Local(codec=settings["local"], kept=settings.get("kept", KEPT)) if "local" in settings else None
     line = Line(lambda: settings.get("upload", 0.0))
     identity = Identity.from_seed(hashlib.sha256(str(settings["seed"]).encode()).digest())
     notary = Notary("test", signer_of(identity), 100 * settings["target"])
-    clipped = settings.get("clipped", False)
     options = ExchangeOptions(rules, settings.get("codec", "none"), local, line, notary=notary, clipped=clipped)
     folder = Path(tempfile.gettempdir())
     passed = passed_in(folder, Path(settings["authority"]), identity) if "authority" in settings else {}

@@ -91,14 +91,14 @@ def small_run(folder: Path, seed: int = 11, steps: int = 120) -> State:
 
 
 @contextmanager
-def coordinating(folder: Path) -> Iterator[Coordinator]:
+def coordinating(folder: Path, **settings: Any) -> Iterator[Coordinator]:
     """A real coordinator of a prepared run, in this process and without a bootstrap node, while the block lasts. It
-    waits for nobody's heartbeats.
+    waits for nobody's heartbeats. `settings` are more of its own.
     """
     folder.mkdir(parents=True, exist_ok=True)
     prepared(folder)
     spec, host = load(folder / "run.toml"), "127.0.0.1"
-    coordinator = Coordinator(Settings(folder, host, 0, host, spec, (), heartbeat_seconds=600.0))
+    coordinator = Coordinator(Settings(folder, host, 0, host, spec, (), heartbeat_seconds=600.0, **settings))
     coordinator.start()
     try:
         yield coordinator

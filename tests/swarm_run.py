@@ -89,16 +89,16 @@ class SwarmRun:
         self.spec.write_text(SPEC.format(corpus=corpus.name, **{**self._values, **values}))
         return self.spec
 
-    def launch(self, seconds: float = 60.0) -> Program:
+    def launch(self, seconds: float = 60.0, *options: str) -> Program:
         """Start the coordinator and wait for the invite."""
-        program = self.coordinate()
+        program = self.coordinate(*options)
         self.invite = program.wait_for(is_invite, seconds)["text"]
         return program
 
-    def coordinate(self) -> Program:
+    def coordinate(self, *options: str) -> Program:
         """Start the coordinator."""
         where = ["--data-dir", str(self.folder / self.home), "--host", self.host, "--port", str(self.port)]
-        return self.on("coordinator", "launch", str(self.spec), *where)
+        return self.on("coordinator", "launch", str(self.spec), *where, *options)
 
     def join(self, name: str, *options: str) -> Program:
         """A peer of a volunteer of its own."""

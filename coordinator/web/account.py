@@ -31,5 +31,5 @@ def _seat(state: State, seat: Member) -> Facts:
     """One process: here, or why not."""
     here = {"phase": seat.pulse.phase, "why": seat.pulse.why, "rate": number(seat.pulse.samples_per_second)}
     gone = {"phase": "", "why": seat.left, "rate": 0}
-    weighs = {"probation": trust.probation(state, seat), "share": number(trust.share(state, seat))}
+    weighs = {"probation": state.probation(seat), "share": number(trust.share(state, seat))}
     return {"id": seat.id, "live": seat.live, **(here if seat.live else gone), **weighs}

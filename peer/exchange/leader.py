@@ -78,6 +78,7 @@ class Rules:
     closing: Closing
     grace: float
     patience: float
+    contributors: int = 1
 
 
 class Leader:
@@ -283,7 +284,7 @@ class Leader:
 
     def _limits(self) -> Limits:
         guests = frozenset(guest for guest, round_ in self._hosted.items() if round_ == self.round)
-        return Limits(self._rules.grace, self._rules.patience, guests)
+        return Limits(self._rules.grace, self._rules.patience, guests, self._rules.contributors)
 
     def _form(self, attempt: Attempt, decision: Form) -> None:
         group_id = secrets.token_bytes(16)

@@ -99,11 +99,14 @@ class Reopen:
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a round waits for whom: for slow peers `grace` seconds, for `guests` that fetch its state `patience`."""
+    """How long a round waits for whom: for slow peers `grace` seconds, for `guests` that fetch its state `patience`,
+    and as long for `contributors` whose samples weigh, where as many are there.
+    """
 
     grace: float
     patience: float
     guests: frozenset[bytes] = frozenset()
+    contributors: int = 1
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,11 @@ def decide_group(
         return Wait(f"waiting for {missing} of {len(expected)} peers, at most {grace - waited:.0f} s more")
     if absent & limits.guests and waited < limits.patience:
         return Wait(f"waiting for a peer that fetches the state, at most {limits.patience - waited:.0f} s more")
+    contributing = sum(word.samples > 0 and not word.light for word in ready.values())
+    needed = min(limits.contributors, len(absent) + contributing)
+    if contributing < needed and waited < limits.patience:
+        left = limits.patience - waited
+        return Wait(f"{contributing} contributors have no majority; waiting for {needed}, at most {left:.0f} s more")
     if own not in ready:
         return Wait("waiting for the round's leader to finish its own batch")
     agreed, resync = _split_by_digest(ready, own)

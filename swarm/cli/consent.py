@@ -60,5 +60,14 @@ def _ask() -> None:
             "Joining needs your consent, and there is no terminal to ask at; nothing was fetched.",
             "Read the card above, then add --yes.",
         )
-    if not typer.confirm("Take part?", err=True):
+    if not _agrees():
         raise UsageError("Not joined; nothing was fetched.", "Run the command again if you change your mind.")
+
+
+def _agrees() -> bool:
+    """Ctrl-C is a no, too."""
+    try:
+        return typer.confirm("Take part?", err=True)
+    except typer.Abort:
+        typer.echo(err=True)
+        return False

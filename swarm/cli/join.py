@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swarm.cli.options import AsJson, DataDir, InviteOrNothing
+from swarm.cli.options import AsJson, DataDir, InviteOrNothing, Metrics
 from swarm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,12 +47,15 @@ def join(
     from_hub: Annotated[bool, typer.Option("--from-hub", help="Fetch the base model from the hub first.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to the card without being asked.")] = False,
     as_json: AsJson = False,
+    metrics: Metrics = "",
 ) -> None:
     """Train with others until the run is finished or Ctrl-C; needs nothing but the invite."""
     from swarm import neighbour, paths
     from swarm.cli import discover
     from swarm.invite import Invite
+    from swarm.metrics import address
 
+    watched = address(metrics) if metrics else None
     neighbour.load(paths.config())  # a torn file must not count as the defaults
     parsed = discover.choose(yes) if invite is None else Invite.of(invite)  # before the next two, which take a moment
 
@@ -81,6 +84,7 @@ def join(
             door=Door(paths.config(), open_sensors(), Traffic(paths.home() / "traffic.sqlite")),
             base=base.resolve() if base else None,
             from_hub=from_hub,
+            metrics=watched,
         )
         for text in warnings:
             show({"event": "note", "text": text})

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swarm import lifetime
-from swarm.cli.options import DataDir
+from swarm.cli.options import DataDir, Metrics
 from swarm.cli.share import share
 from swarm.errors import HandedOverError, PortInUseError, SwarmError
 
@@ -64,18 +64,24 @@ def launch(
     page_invite: Annotated[
         bool, typer.Option("--page-invite", help="Show the run's first invite on the page: whoever sees it may join.")
     ] = False,
+    metrics: Metrics = "",
 ) -> None:
     """Start the run that RUN.toml describes, print its invite, and coordinate it until Ctrl-C."""
+    from coordinator import trackers
     from swarm import paths, runspec
+    from swarm.metrics import address
 
     for number in lifetime.ending_signals():
         signal.signal(number, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         spec = runspec.load(spec_path)
+        trackers.require(spec.tracking.trackers)
         folder = data_dir or paths.run_dir(spec.run.name)
-        _require_free(host, port)
+        watched = address(metrics) if metrics else None
+        for place in ((host, port), *([watched] if watched else [])):
+            _require_free(*place)
         _make_ready(folder, spec_path, spec)
-        settings = _settings(folder, spec, (host, port), advertise_host)
+        settings = replace(_settings(folder, spec, (host, port), advertise_host), metrics=watched)
         if page is not None:
             settings = _with_page(settings, page_host, page, page_invite)
         _coordinate(settings, open_on_lan)
@@ -91,7 +97,7 @@ def _require_free(host: str, port: int) -> None:
     except OSError as error:
         raise PortInUseError(
             f"{host}, port {port} cannot be used: {error.strerror or error}.",
-            "Stop the program that listens there, or take another port with --port, or another address with --host.",
+            "Stop the program that listens there, or take another port with --port (or --metrics), or another address.",
         ) from error
 
 
@@ -137,7 +143,7 @@ def _coordinate(settings: Settings, open_on_lan: bool) -> None:
     from swarm.cli import rundir
     from swarm.discovery import announced
 
-    log.setup(settings.data_dir / "coordinator.log")
+    log.setup(settings.data_dir / "coordinator.log", run=settings.spec.run.name)
     coordinator = Coordinator(settings)
     try:
         coordinator.start()
@@ -155,6 +161,8 @@ def _coordinate(settings: Settings, open_on_lan: bool) -> None:
 def _greet(coordinator: Coordinator, settings: Settings) -> None:
     typer.echo(f"{settings.spec.run.name} is running; its files are in {settings.data_dir}. Ctrl-C stops it.")
     typer.echo(_reach(settings.advertise_host, coordinator.invite.port))
+    if coordinator.metrics:
+        typer.echo(f"Its metrics are at {coordinator.metrics}")
     typer.echo("Share this invite; volunteers run: swarm join 'INVITE'. Others: swarm invite new\n")
     share(coordinator.invite)
     typer.echo()
@@ -195,7 +203,7 @@ def _follow(coordinator: Coordinator, announcement: Announcement | None) -> None
     from swarm.client import CoordinatorClient
 
     with CoordinatorClient.connect(coordinator.own_invite) as client, suppress(HandedOverError):
-        seen = client.status()
+        seen = client.status(brief=True)
         typer.echo(f"At round {seen.round} of {seen.total_rounds}.")
         while True:
             time.sleep(_EVERY_SECONDS)
@@ -223,5 +231,5 @@ def _point_elsewhere(coordinator: Coordinator) -> None:
 def _status(client: CoordinatorClient) -> pb.Status | None:
     """The status, or None for once: a slow answer must not end a run."""
     with suppress(SwarmError):
-        return client.status()
+        return client.status(brief=True)
     return None

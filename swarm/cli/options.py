@@ -26,3 +26,12 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Where the files are kept; by default below $SWARM_HOME.", show_default=False),
 ]
+Metrics = Annotated[
+    str,
+    typer.Option(
+        "--metrics",
+        metavar="[HOST:]PORT",
+        help="Serve metrics for Prometheus there; without a host to this machine only. Port 0 takes a free one.",
+        show_default=False,
+    ),
+]

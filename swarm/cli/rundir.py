@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 INVITE = "invite"
 OWN_INVITE = "maintainer-invite"
-_HARMLESS = ("run.title", "run.description", "run.maintainer", "run.page", "checkpoint.", "trust.")
+_HARMLESS = ("run.title", "run.description", "run.maintainer", "run.page", "checkpoint.", "trust.", "tracking.")
 
 
 def named(run: str, data_dir: Path | None, remedy: str) -> Path:
@@ -56,7 +56,7 @@ def check_same_run(folder: Path, spec: RunSpec) -> None:
         raise SpecError(
             f"The run {spec.run.name} in {folder} was started with another spec: {listed}.",
             "Put that back, or make it a run of its own: another run.name (or --data-dir). "
-            "title, description, maintainer, page, checkpoint and trust may change, training.rounds may grow.",
+            "title, description, maintainer, page, checkpoint, trust, tracking may change; training.rounds may grow.",
         )
 
 

@@ -55,6 +55,14 @@ def test_members_are_shown_with_what_they_did(swarm: Run, where: list[str]) -> N
     assert (found["anna"]["rounds"], found["anna"]["banned_at"]) == (0, 0)
 
 
+def test_a_brief_status_leaves_the_members_out(where: list[str], coordinator: Coordinator) -> None:
+    with CoordinatorClient.connect(coordinator.invite) as client:
+        whole, brief = client.status(), client.status(brief=True)
+    assert {member.name for member in whole.members} == {"anna", "ben"}
+    assert not brief.members
+    assert (brief.round, list(brief.decisions)) == (whole.round, list(whole.decisions))
+
+
 def test_a_ban_is_shown_with_its_reason_until_it_is_lifted(
     swarm: Run, where: list[str], coordinator: Coordinator
 ) -> None:

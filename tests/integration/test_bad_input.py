@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,24 @@ def test_a_port_in_use(run: SwarmRun, tmp_path: Path) -> None:
     shutil.copytree(run.folder / "coordinator", tmp_path / "coordinator", ignore=shutil.ignore_patterns("*.sqlite*"))
     shutil.copy(run.folder / "corpus.txt", tmp_path)
     assert_says(launch(tmp_path, run.spec.read_text(), "--port", str(run.port)), 11, str(run.port), "--port")
+
+
+@pytest.mark.parametrize(
+    ("where", "code", "words"),
+    [("x", 2, "no address for metrics"), ("{port}", 11, "--metrics")],
+    ids=["no-port", "in-use"],
+)
+def test_an_address_for_metrics(run: SwarmRun, tmp_path: Path, where: str, code: int, words: str) -> None:
+    metrics = ("--metrics", where.format(port=run.port))
+    assert_says(launch(tmp_path, run.spec.read_text(), *metrics), code, words)
+    assert not (tmp_path / "coordinator").exists()
+
+
+@pytest.mark.skipif(find_spec("trackio") is not None, reason="it is installed")
+def test_a_tracker_that_is_not_installed(run: SwarmRun, tmp_path: Path) -> None:
+    spec = run.spec.read_text() + '\n[tracking]\ntrackers = ["trackio"]\n'
+    assert_says(launch(tmp_path, spec), 2, "trackio", "pip install 'garage-swarm[trackio]'")
+    assert not (tmp_path / "coordinator").exists()
 
 
 def test_a_folder_that_another_coordinator_serves(run: SwarmRun) -> None:

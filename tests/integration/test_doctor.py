@@ -166,8 +166,9 @@ def test_yes_at_a_terminal_joins_and_is_remembered(run: SwarmRun, tmp_path: Path
     shutil.rmtree(tmp_path / "peer")
 
 
-def test_no_at_a_terminal_leaves_nothing(run: SwarmRun, tmp_path: Path) -> None:
-    code, shown = at_a_terminal(["join", run.invite, "--data-dir", str(tmp_path / "peer")], "n\n", "\0")
+@pytest.mark.parametrize("no", ["n\n", "\x04"], ids=["n", "Ctrl-D"])
+def test_no_at_a_terminal_leaves_nothing(run: SwarmRun, tmp_path: Path, no: str) -> None:
+    code, shown = at_a_terminal(["join", run.invite, "--data-dir", str(tmp_path / "peer")], no, "\0")
     assert code == 2
     assert "Not joined; nothing was fetched." in shown
     assert not (tmp_path / "peer").exists()

@@ -72,6 +72,19 @@ def test_who_fetches_the_state_is_waited_for_longer_and_not_for_ever() -> None:
     assert isinstance(group({A: ready(), B: ready(), C: ready(0)}, **facts, waited=1.0), Form)
 
 
+def test_two_that_cannot_say_who_lies_wait_for_a_third_and_not_for_ever() -> None:
+    limits = Limits(grace=5.0, patience=60.0, contributors=3)
+    facts = {"expected": {A, B, C}, "active_members": 3, "limits": limits}
+    two = {A: ready(), B: ready()}
+    assert group(two, **facts, waited=20.0) == Wait("2 contributors have no majority; waiting for 3, at most 40 s more")
+    assert isinstance(group(two, **facts, waited=60.0), Form)
+    assert isinstance(group({**two, C: ready()}, **facts, waited=0.0), Form)
+    alone = {"expected": {A, B}, "active_members": 3, "limits": limits}  # the third is gone
+    assert isinstance(group(two, **alone, waited=0.0), Form)
+    watching = {**two, C: ready(0)}  # it has no samples, and will have none
+    assert isinstance(group(watching, **facts, waited=0.0), Form)
+
+
 def test_round_reopens_when_the_ready_peers_lack_samples() -> None:
     decision = group({A: ready(30), B: ready(30)}, expected={A, B, C}, active_members=3, waited=5.0)
     assert decision == Reopen("the ready peers have 60 of 80 samples; the round goes on")

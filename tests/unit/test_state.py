@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import Claim
+from coordinator.probation import Company
 from coordinator.records import Checkpoint, Pulse
 from coordinator.state import State
 from coordinator.tempo import Tempo
@@ -53,12 +54,20 @@ def test_what_is_kept_for_speed_is_what_the_state_says(seed: int) -> None:
     for _, _, after, now in History(seed).steps(80):
         leases, live = after.ledger.leases.values(), after.live
         assert after.tempo == Tempo.of(member.pulse.samples_per_second for member in live)
+        company = {key: there for key, there in after.company.items() if there.live}
+        assert company == {key: company_of(after, key) for key in {member.invite for member in live}}
         silences = [member.last_seen + after.terms.patience_seconds * (1 if member.heard else 2) for member in live]
         assert now <= after.due <= min([*silences, *(lease.deadline for lease in leases)], default=math.inf)
         held = [(lease.member, lease.id) for lease in sorted(leases, key=lambda lease: lease.number)]
         assert sorted(held) == sorted((who, key) for who, mine in after.ledger.held.items() for key in mine)
         for poll in after.votes.values():
             assert Counter(vote.digest for vote in poll.votes.values()) == dict(poll.named)
+
+
+def company_of(state: State, invite: str) -> Company:
+    """Those with one invite, counted."""
+    here = [member for member in state.live if member.invite == invite]
+    return Company(len(here), sum(not state.probation(member) for member in here))
 
 
 @settings(max_examples=60, deadline=None)

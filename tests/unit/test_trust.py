@@ -11,6 +11,7 @@ from coordinator import decisions as d
 from coordinator import events as e
 from coordinator import trust
 from coordinator.invites import hashed
+from coordinator.probation import AFTER_CONDEMNATION, Company
 from coordinator.records import IssuedInvite, Trust
 from coordinator.state import State
 from coordinator.tick import tick
@@ -77,7 +78,7 @@ def test_bad_answers_in_a_row_condemn_and_say_why() -> None:
     assert "3 spot checks in a row" in sentences[2]
     assert "on probation again; the last one found: its update is not that of its samples" in sentences[-1]
     member = state.members[ANNA]
-    assert "on probation again (its update is not that of its samples): 0 of 10" in trust.probation(state, member)
+    assert "on probation again (its update is not that of its samples): 0 of 10" in state.probation(member)
     assert not state.bans
     assert member.live
 
@@ -107,7 +108,7 @@ def test_a_newcomer_weighs_nothing_until_so_many_clean_checks_and_all_its_seats_
     state, _ = tick(state, [second], NOW, 1)
     seats = [state.members[ANNA], state.members[SECOND]]
     assert [trust.share(state, member) for member in seats] == [0.0, 0.0]
-    assert trust.probation(state, seats[0]) == "on probation: 0 of 3 clean spot checks in a row so far"
+    assert state.probation(seats[0]) == "on probation: 0 of 3 clean spot checks in a row so far"
     state, _ = told(state, True, True, False, True, True)
     assert trust.share(state, seats[0]) == 0.0
     state, _ = told(state, True)
@@ -125,7 +126,7 @@ def test_without_probation_only_who_was_condemned_is_on_it() -> None:
     state, _ = told(state, True, key=BEN)
     later = replace(state, terms=STRICT)  # the maintainer launches the run again with probation
     assert trust.share(later, later.members[BEN]) == 0.0
-    state, _ = told(state, *[True] * trust.AFTER_CONDEMNATION)
+    state, _ = told(state, *[True] * AFTER_CONDEMNATION)
     assert trust.share(state, state.members[ANNA]) == 1.0
 
 
@@ -193,3 +194,27 @@ def test_who_finds_an_invite_full_hears_why_and_gets_the_place_of_one_that_leave
     assert len(tick(state, [again], NOW, 1)[0].live) == 1
     state, _ = tick(state, [e.Leave(ANNA, "tired", "sb'a'"), ben], NOW, 1)
     assert [member.id for member in state.live] == [BEN]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from(["join", "second", "leave", "pass", "fail"])), max_size=40
+    )
+)
+def test_the_company_of_an_invite_is_counted_as_it_comes_and_goes(story: list[tuple[str, str]]) -> None:
+    ours, theirs = invited(weight=2.0), invited(slots=9)
+    state = tick(fresh(STRICT), [e.MakeInvite(ours), e.MakeInvite(theirs)], NOW, 1)[0]
+    for letter, what in story:
+        seat, public_key = int(what == "second"), letter.encode() * 32
+        id_ = member_id(public_key, seat)
+        if what in ("join", "second"):
+            joining = e.Join(id_, public_key, letter, "1", invite=theirs.id if letter == "c" else ours.id, session=id_)
+            state, _ = tick(state, [joining], NOW, 1)
+        elif what == "leave":
+            state, _ = tick(state, [e.Leave(id_, "enough", id_)], NOW, 1)
+        else:
+            state, _ = trust.checked(state, id_, what == "pass", "differs", NOW)
+        for invite in (ours, theirs):
+            here = [member for member in state.live if member.invite == invite.id]
+            weighing = sum(not state.probation(member) for member in here)
+            assert state.company.get(invite.id, Company()) == Company(len(here), weighing)
