@@ -23,10 +23,10 @@ class RoundSummary:
     agreed: bool
     compute_seconds: float
     exchange_seconds: float
-    bytes_sent: int  # of all reporting members together
-    bytes_received: int
     finished_at: float
-    votes: Map[str, Metrics]  # every reporting member's own account
+    bytes_sent: int = 0  # of all reporting members together
+    bytes_received: int = 0
+    votes: Map[str, Metrics] = Map()  # every reporting member's own account
 
 
 @dataclass(frozen=True)
