@@ -29,7 +29,7 @@ class Caller(Enum):
 BUSY = 6000  # what members do in every round
 USUAL = 1200
 RARE = 120  # what leaves something behind, as a join does, or is work
-DEAR = 20  # what goes over all that was ever written
+DEAR = 10  # what goes over all that was ever written
 
 _SMALL = 4 << 10  # bytes
 _CHUNK = 1 << 20

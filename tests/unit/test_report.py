@@ -122,8 +122,8 @@ def test_figures() -> None:
         "members whose work counted": "3",
         "held-out loss": "7.00 → 4.00",
         "from the first to the newest event": "2.0 h",
-        "rounds in an hour": "30.0",
-        "computing, all machines": "0.1 h",
+        "rounds in an hour": "30",
+        "computing, all machines": "6.0 min",
         "sent by members": "60 MB",
     }
 
