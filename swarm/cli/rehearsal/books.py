@@ -49,9 +49,7 @@ class Stock:
 
 
 class Books:
-    """Members, leases and rounds. `lent` are the sizes of the newest leases, `counted` all samples that counted;
-    `went_back` is the round to which the run went back last, -1 for none.
-    """
+    """Members, leases and rounds. `lent` are the sizes of the newest leases."""
 
     def __init__(self, plan: Plan, rng: random.Random) -> None:
         spec = plan.spec
@@ -65,8 +63,6 @@ class Books:
         )
         self.state = State(terms=terms, ledger=Ledger(terms.epoch_samples), checkpoints={0: _FIRST})
         self.lent = deque[int](maxlen=256)
-        self.counted = 0
-        self.went_back = -1
         self._rng = rng
         self._stocks: dict[int, Stock] = {}
 
@@ -100,8 +96,8 @@ class Books:
                 return True
         return False
 
-    def report(self, round_: int, group: Sequence[VirtualPeer], claims: Sequence[list[Claim]], now: float) -> None:
-        """The group made the round before θ_round_, with these samples in it."""
+    def report(self, round_: int, group: Sequence[VirtualPeer], claims: Sequence[list[Claim]], now: float) -> int:
+        """The group made the round before θ_round_, with these samples in it; how many of them counted."""
         total = sum(len(claim.range) for own in claims for claim in own)
         events: list[e.Event] = []
         for peer, own in zip(group, claims, strict=True):
@@ -110,7 +106,8 @@ class Books:
             session = self._stocks[peer.number].session
             told = RoundReport(f"{session}/{round_}", round_ - 1, metrics, tuple(own))
             events.append(e.Report(peer.name, (told,), session=session))
-        self._tell(events, now)
+        filed = [item for item in self._tell(events, now) if isinstance(item, d.ReportFiled)]
+        return sum(len(entry.range) for item in filed for entry in item.entries if entry.state == "counted")
 
     def grant(self, peer: VirtualPeer, round_: int, members: Sequence[str], blind: bool, now: float) -> bool:
         """Whether these may make the round."""
@@ -130,11 +127,6 @@ class Books:
 
     def _tell(self, events: list[e.Event], now: float) -> list[d.Decision]:
         self.state, made = tick(self.state, events, now, self._rng.getrandbits(32))
-        for item in made:
-            if isinstance(item, d.ReportFiled):
-                self.counted += sum(len(entry.range) for entry in item.entries if entry.state == "counted")
-            elif isinstance(item, d.WentBack):
-                self.went_back = item.back.round
         return made
 
 

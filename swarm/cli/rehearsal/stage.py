@@ -169,7 +169,6 @@ class Stage:
             )
         self._now = group.since + min(patience, waited)
         self.seen.broken += self._now - group.since
-        self.seen.failed += 1
         return False
 
     def _apply(self, group: Group, trip: Trip, began: float) -> None:
@@ -181,7 +180,7 @@ class Stage:
         self._books.present(here, self._round, end)
         claims = [self._books.lease(peer, group.samples(peer), end) for peer in group.members]
         self._round += 1
-        self._books.report(self._round, group.members, claims, end)
+        self.seen.samples += self._books.report(self._round, group.members, claims, end)
         self._count(group, trip, [sum(len(claim.range) for claim in own) for own in claims])
         self._note_presence(began, end)
         self._makers = tuple(peer.name for peer in group.members)
@@ -193,12 +192,10 @@ class Stage:
         seen, members = self.seen, group.members
         seen.rounds += 1
         seen.seats += len(members)
-        seen.samples += sum(samples)
         seen.useful += sum(count for peer, count in zip(members, samples, strict=True) if not peer.lies)
         seen.computing += sum(count / peer.rate for peer, count in zip(members, samples, strict=True))
         seen.sent += sum(trip.sent)
         seen.received += sum(trip.received)
-        seen.carried += trip.carried
         seen.exchanging += trip.seconds
         seen.late += len(group.late)
         seen.short += sum(part.short for part in group.work.parts.values())
@@ -234,8 +231,7 @@ class Stage:
         if self._round % self._plan.spec.checkpoint.every_rounds:
             return
         if self._upload[0]:
-            self.seen.overtaken += 1
-            return
+            return  # the last one is on its way still
         self.seen.checkpoints += self._plan.state
         sha256 = self._books.offer(leader, self._round, now)
         self._upload = (sha256, self._round, now + self._plan.state / leader.up)
