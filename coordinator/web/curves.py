@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from coordinator.logbook import Round
 
 MOST = 500  # points of a curve
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -124,10 +122,3 @@ class History:
     def spans(self) -> list[Span]:
         """The thinned history."""
         return _joined(self._spans, _width(self._spans, self._most, self._width))
-
-
-def spread(items: Sequence[_T], most: int) -> list[_T]:
-    """At most `most` of the items, evenly, with the first and the last."""
-    if len(items) <= most:
-        return list(items)
-    return [items[round(number * (len(items) - 1) / (most - 1))] for number in range(most)]

@@ -15,9 +15,10 @@ from coordinator.logbook import Round, Work
 from coordinator.records import Evaluation, Member
 from coordinator.state import State
 from coordinator.web.badges import badges
-from coordinator.web.curves import MOST, Span, spread
+from coordinator.web.curves import MOST, Span
 from swarm.runspec import RunSpec
 from swarm.sections import is_folder
+from swarm.thinning import evenly
 
 MEMBERS, LEADERS, EVALUATIONS, RECENT = 200, 50, 20, 60  # of each that are shown, at most
 
@@ -93,7 +94,7 @@ def curves(spans: Sequence[Span]) -> Facts:
 def heldout(state: State) -> list[list[Any]]:
     """Round and held-out loss of every evaluation, or of evenly many of them."""
     every = [state.evaluations[key] for key in sorted(state.evaluations)]
-    return [[found.round, number(found.heldout_loss)] for found in spread(every, MOST)]
+    return [[found.round, number(found.heldout_loss)] for found in evenly(every, MOST)]
 
 
 def evaluations(state: State) -> list[Facts]:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from coordinator.logbook import Round, Work
 from coordinator.web.badges import badges
-from coordinator.web.curves import History, Span, spread, thinned
+from coordinator.web.curves import History, Span, thinned
+from swarm.thinning import evenly
 
 
 def made(number: int, loss: float | None) -> Round:
@@ -61,7 +62,7 @@ def test_after_going_back_nothing_of_what_was_undone_is_left(count: int, back: i
 
 @given(st.lists(st.integers(), max_size=100), st.integers(2, 20))
 def test_spread_keeps_the_ends(items: list[int], most: int) -> None:
-    found = spread(items, most)
+    found = evenly(items, most)
     assert len(found) <= most
     assert (found[:1], found[-1:]) == (items[:1], items[-1:])
 
