@@ -16,9 +16,11 @@ _ARGUMENTS = ["--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{wha
 SECONDS = 10.0  # for anything on the page to appear
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's; playwright's own would be a download."""
+    """Debian's; playwright's own would be a download. It ends with these tests: an event loop runs until then, and with
+    one nobody else's `asyncio.run` works.
+    """
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("Chromium is not installed (Debian: chromium)")

@@ -21,6 +21,7 @@ from coordinator.tick import tick
 from swarm.ranges import Range
 from tests.histories import START, TERMS, History
 
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 6))]
 LONG = replace(TERMS, total_rounds=1 << 40)
 REPORT = RoundReport("key", 0, Metrics("d", 8, 8, 1, 8, 2.0, 1.0, 0.5, 100, 200, 9.0))
 
@@ -41,7 +42,7 @@ def filed(round_: int, member: str = "a", **changes: object) -> d.ReportFiled:
     return d.ReportFiled(member, report, (entry,), voted=True, holds=round_ + 1)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_the_sums_are_those_of_the_ledger(store: SqlStore, seed: int) -> None:
     history = History(seed, state=store.load(TERMS), bans=0.05)
     for _, made, _, now in history.steps(200):
@@ -57,7 +58,7 @@ def test_the_sums_are_those_of_the_ledger(store: SqlStore, seed: int) -> None:
     assert found.banned == len(history.state.bans)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_every_reason_of_the_coordinators_is_told_apart(store: SqlStore, seed: int) -> None:
     """The stories' members drop samples "late by 4 s", and names are in the reason of what a member left behind."""
     history = History(seed, state=store.load(TERMS))

@@ -64,6 +64,7 @@ def test_what_it_cannot_say_it_says(tmp_path: Path) -> None:
         assert "fetches nothing" in unknown.stderr
 
 
+@pytest.mark.long
 def test_it_measures_how_fast_this_machine_is(tmp_path: Path) -> None:
     with swarm_run(tmp_path) as run:
         found = answer(dry_run(run, "--peers", "2", "--json"))

@@ -137,6 +137,7 @@ def test_the_first_invite_and_a_revocation_outlive_the_coordinator(run: SwarmRun
         client.status()
 
 
+@pytest.mark.long
 def test_an_identity_on_two_machines_has_two_seats_and_counts_nothing_twice(run: SwarmRun) -> None:
     """The whole folder of a running peer is copied, with its key and its notes; each trains as a member of its own."""
     original = joined(run, "original", run.invite)

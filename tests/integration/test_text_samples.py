@@ -22,6 +22,7 @@ sample_tokens = 12
 
 @pytest.mark.processes
 @pytest.mark.timeout(120)
+@pytest.mark.long
 def test_what_the_model_writes_reaches_whoever_asks(tmp_path: Path) -> None:
     with swarm_run(tmp_path, rounds=4, batch=16) as run:
         run.spec.write_text(run.spec.read_text() + PROMPTS)

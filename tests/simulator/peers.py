@@ -49,6 +49,8 @@ class Theta:
 class VirtualNode(Node):
     """The real one, on a virtual network."""
 
+    hears = True
+
     def stub(self, servicer: Any, peer: bytes) -> Any:
         return Stub(self.dht._network, self.id, peer)
 
