@@ -16,10 +16,12 @@ from google.protobuf.message import DecodeError
 
 from peer import leases
 from peer.leases import MOST, Use
+from swarm import lent
 from swarm.identity import Identity, framed, member_id, signed_with
 from swarm.proto import coordinator_pb2
 from swarm.proto import exchange_pb2 as pb
 
+LARGEST = 256 + MOST * (lent.LARGEST + 16)  # bytes of a seal, with the words on leases that it shows
 _NONCE = 16  # bytes
 _UPDATE, _SHARE = b"garage-swarm update 2", b"garage-swarm share 1"  # what is signed can be nothing else
 
@@ -147,6 +149,8 @@ def _share(group_id: bytes, sha256: str) -> bytes:
 
 
 def _seal(data: bytes) -> pb.Seal | None:
+    if len(data) > LARGEST:  # protobuf takes nearly a kilobyte of memory for every word that is empty, two bytes
+        return None
     try:
         found = pb.Seal.FromString(data)
     except DecodeError:

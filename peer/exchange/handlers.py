@@ -10,13 +10,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from peer import seals
 from peer.exchange import guard
 from peer.exchange.refusals import Refusals
 from peer.exchange.roll import Roll
-from peer.leases import MOST
 from peer.newest import Newest
 from swarm.excess import excess
-from swarm.lent import LARGEST
 
 guard.prepare()
 
@@ -25,7 +24,6 @@ from hivemind.p2p import P2P, P2PContext, ServicerBase  # noqa: E402
 _CALLERS = 4096  # whose calls are counted
 _GROUP = 1024  # members of one
 _ID, _SHA256, _HEX, _SENTENCE = 64, 32, 64, 1000  # bytes or characters
-_SEAL = 256 + MOST * (LARGEST + 16)  # bytes, with the words on leases that it shows
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Rule:
 RULES: Mapping[str, Rule] = {
     "Servicer.rpc_progress": Rule(20, 200, 1 << 10),
     "Servicer.rpc_ready": Rule(
-        5, 50, 128 << 10, {"digest": _HEX, "payload": _HEX, "member": _ID, "made_by": _GROUP, "seal": _SEAL}
+        5, 50, 128 << 10, {"digest": _HEX, "payload": _HEX, "member": _ID, "made_by": _GROUP, "seal": seals.LARGEST}
     ),
     "Servicer.rpc_commit": Rule(
         5,

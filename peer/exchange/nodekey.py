@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey as Key
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -64,7 +65,7 @@ def _public(data: bytes) -> tuple[bytes, RSAPublicKey] | None:
     """A key with the id of its node; None when these bytes are no key."""
     try:
         key = load_ssh_public_key(data) if len(data) <= _LARGEST else None
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         return None
     if not isinstance(key, Key):
         return None
