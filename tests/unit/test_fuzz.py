@@ -60,7 +60,7 @@ def test_nor_of_bytes_that_are_no_message_at_all(data: bytes, name: str) -> None
     assert not replayed(table()[name], [data])
 
 
-@pytest.mark.parametrize("name, data", [("DHT: signed record", "94c40101c40470617373c4076b6579c4097369c400")])
+@pytest.mark.parametrize(("name", "data"), [("DHT: signed record", "94c40101c40470617373c4076b6579c4097369c400")])
 def test_what_got_through_once_does_no_more(name: str, data: str) -> None:
     assert not replayed(table()[name], [bytes.fromhex(data)])
 
