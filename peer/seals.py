@@ -149,7 +149,7 @@ def _share(group_id: bytes, sha256: str) -> bytes:
 
 
 def _seal(data: bytes) -> pb.Seal | None:
-    if len(data) > LARGEST:  # protobuf takes nearly a kilobyte of memory for every word that is empty, two bytes
+    if len(data) > LARGEST:  # of words that are empty protobuf makes 24 times as much
         return None
     try:
         found = pb.Seal.FromString(data)

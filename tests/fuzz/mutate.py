@@ -24,6 +24,7 @@ WORDS = (*(text.encode() for text in TEXTS), b"\xff" * 8, b"\0" * 32, b"\x80" * 
 _UNSIGNED = {Kind.TYPE_UINT32: 32, Kind.TYPE_UINT64: 64}
 _MANY = (0, 1, 2, 33, 300)  # times that a repeated field comes
 _VERY_MANY = 20_000  # seldom
+_MUCH = 4 << 20  # bytes of them at most: what is made here counts as memory that the decoder took
 
 Mutator = Callable[[random.Random], bytes]
 
@@ -128,7 +129,8 @@ def change(rng: random.Random, message: Message, depth: int = 3) -> None:
             value[rng.randrange(len(value))] = _extreme(rng, field)
         else:
             del value[rng.randrange(len(value) + 1) :]
-            value.extend([_extreme(rng, field)] * _times(rng))
+            one = _extreme(rng, field)
+            value.extend([one] * _times(rng, len(one) if isinstance(one, str | bytes) else 8))
     else:
         setattr(message, field.name, _extreme(rng, field))
 
@@ -147,14 +149,15 @@ def _change_messages(rng: random.Random, message: Message, field: Any, depth: in
     elif value and rng.random() < 0.2:
         one = type(value[0])()
         one.CopyFrom(rng.choice(value))
-        value.extend([one] * _times(rng))
+        value.extend([one] * _times(rng, one.ByteSize()))
     else:
         one = rng.choice(value) if value and rng.random() < 0.8 else value.add()
         change(rng, one, depth - 1) if depth else None
 
 
-def _times(rng: random.Random) -> int:
-    return _VERY_MANY if rng.random() < 0.01 else rng.choice(_MANY)
+def _times(rng: random.Random, size: int) -> int:
+    """How often something of `size` bytes comes."""
+    return min(_MUCH // max(1, size), _VERY_MANY if rng.random() < 0.01 else rng.choice(_MANY))
 
 
 def _extreme(rng: random.Random, field: Any) -> Any:
