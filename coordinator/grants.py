@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from coordinator import decisions as d
 from coordinator import events as e
-from coordinator.records import RoundReport
-from coordinator.returning import beyond, go_back
+from coordinator.records import Member, RoundReport
+from coordinator.returning import go_back
 from coordinator.rounds import Poll
 from coordinator.state import State, Step
 
@@ -32,7 +32,7 @@ def ask(state: State, event: e.AskRound) -> Step:
 
 def _objection(state: State, event: e.AskRound) -> str:
     live = {member.id: member for member in state.live}
-    if event.round < state.latest.round or beyond(state, event.round):
+    if event.round < state.latest.round or any(_is_beyond(member, event) for member in live.values()):
         return f"the run is in round {state.round}"
     others = [key for key, member in live.items() if member.furthest >= event.round and key not in event.members]
     if event.blind and event.round and len(others) >= len(event.members):
@@ -44,6 +44,14 @@ def _objection(state: State, event: e.AskRound) -> str:
     if makers and not makers & event.members:
         return "another part of the swarm made the round before"
     return ""
+
+
+def _is_beyond(member: Member, event: e.AskRound) -> bool:
+    """Whether a live member holds a later state. One of those who ask does not, if it says itself that it works on this
+    round: it may have reported the next state just before its process ended, and is believed to hold it since.
+    """
+    asks = member.id in event.members and member.pulse.round <= event.round
+    return member.furthest > event.round and not asks
 
 
 def overruled(state: State, member: str, report: RoundReport) -> str:

@@ -40,8 +40,3 @@ def expire(state: State, leases: Iterable[Lease], why: str) -> Step:
         ledger, entries = ledger.expire(lease.id, round_, why)
         made.append(d.LeaseExpired(lease, tuple(entries), why))
     return replace(state, ledger=ledger), made
-
-
-def beyond(state: State, round_: int) -> bool:
-    """Whether a live member holds, or says that it works on, a later state than θ_round_."""
-    return any(member.furthest > round_ for member in state.live)

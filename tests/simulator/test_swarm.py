@@ -40,6 +40,12 @@ def test_whatever_befalls_it_the_swarm_stays_one_and_goes_on(peers: int, seed: i
     World(peers, seed).run(happens, SECONDS)
 
 
+def test_a_state_that_was_reported_and_ended_with_its_process_holds_nobody_up() -> None:
+    """Both were killed when one had just reported the next state: the coordinator went on believing that it held it."""
+    again = [Fault(0.0, "kill", (0,), 0.0), Fault(27.0, "cut", (0,), 2.0), Fault(30.0, "kill", (0, 1), 0.0)]
+    World(2, seed=0).run(again, SECONDS)
+
+
 @pytest.mark.parametrize("seed", BROKE_IT_ONCE)
 def test_stories_that_broke_it_once(seed: int) -> None:
     assert not story(seed).broken()
