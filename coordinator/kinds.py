@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LOST = "MemberLost"
+PRIVATE = ("InviteMade", "InviteRevoked")  # whom an invite is for is not for everybody to read
 
 
 @dataclass(frozen=True)

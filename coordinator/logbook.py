@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Engine, Float, Index, MetaData, String, Table, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from coordinator.kinds import PRIVATE
 from coordinator.records import Metrics
 from coordinator.rounds import RoundSummary
 from coordinator.sqlerrors import in_our_words
@@ -156,7 +157,7 @@ class Logbook:
 
     def decisions(self, most: int) -> list[tuple[float, str]]:
         """The last decisions that everybody may read, with their times, the newest first."""
-        chosen = select(log.c.at, log.c.text).where(log.c.run == self._run, log.c.public)
+        chosen = select(log.c.at, log.c.text).where(log.c.run == self._run, log.c.kind.not_in(PRIVATE))
         with in_our_words(), self._database.connect() as connection:
             found = connection.execute(chosen.order_by(log.c.number.desc()).limit(most))
             return [(row.at, row.text) for row in found]

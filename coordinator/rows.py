@@ -45,11 +45,8 @@ def _values(row: Row[Any]) -> dict[str, Any]:
 
 
 def log_row(decision: d.Decision, now: float) -> dict[str, Any]:
-    """What the log says of the decision; empty for routine. Whom an invite is for is not for everybody to read."""
-    public = not isinstance(decision, d.InviteMade | d.InviteRevoked)
-    if not (sentence := str(decision)):
-        return {}
-    return {"at": now, "text": sentence, "kind": kind_of(decision), "public": public}
+    """What the log says of the decision; empty for routine."""
+    return {"at": now, "text": sentence, "kind": kind_of(decision)} if (sentence := str(decision)) else {}
 
 
 def member(row: Row[Any]) -> Member:

@@ -217,6 +217,5 @@ log = Table(
     _run(primary=False),
     Column("at", Float(53), nullable=False),
     Column("text", Text, nullable=False),
-    Column("public", Boolean, nullable=False, server_default="1"),
     Column("kind", String(32), nullable=False, server_default=""),
 )
