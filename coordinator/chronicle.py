@@ -35,7 +35,7 @@ class Chronicle:
         for number in range(self._told, settled):
             if number in state.votes:
                 self._tell(state.votes[number].summary(number))
-        self._told = max(self._told, settled)
+            self._told = number + 1  # at once: when a listener fails, those before are not told again
 
     def _tell(self, summary: RoundSummary) -> None:
         for listener in self.listeners:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,3 +72,19 @@ def test_a_coordinator_that_starts_tells_only_what_is_new() -> None:
     watch, told = chronicle(state)
     watch.look(at_round(7, state), 100.0)
     assert [summary.round for summary in told] == [5]
+
+
+def test_a_round_whose_listener_fails_is_told_again_and_those_before_it_are_not() -> None:
+    watch, told = chronicle(fresh())
+    full = [2]
+
+    def keeps(summary: RoundSummary) -> None:
+        if summary.round in full:
+            raise OSError("the disk is full")
+
+    watch.listeners.append(keeps)
+    with pytest.raises(OSError, match="full"):
+        watch.look(at_round(5), 100.0)
+    full.clear()
+    watch.look(at_round(5), 101.0)
+    assert [summary.round for summary in told] == [0, 1, 2, 2, 3]
