@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
+from coordinator.server import Coordinator
 from swarm import cli
 from swarm.client import CoordinatorClient
 from swarm.invite import Invite
@@ -35,6 +36,19 @@ def invite(server: TinyCoordinator, tmp_path: Path) -> Iterator[Invite]:
 @pytest.fixture
 def client(invite: Invite) -> Iterator[CoordinatorClient]:
     with CoordinatorClient.connect(invite) as found:
+        yield found
+
+
+@pytest.fixture
+def coordinator(tmp_path: Path) -> Iterator[Coordinator]:
+    """A real one in the folder `run`, which commands on this machine can maintain."""
+    from swarm.cli.rundir import remember
+    from swarm.runspec import load
+    from tests.small_run import coordinating
+
+    folder = tmp_path / "run"
+    with coordinating(folder) as found:
+        remember(folder, load(folder / "run.toml"), found.invite, found.own_invite)
         yield found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +11,16 @@ import pytest
 from coordinator import trust
 from coordinator.server import Coordinator
 from swarm import lent
-from swarm.cli.rundir import remember
 from swarm.client import CoordinatorClient
 from swarm.errors import BannedError, InviteFullError, NotFoundError, RefusedError, UsageError
 from swarm.identity import Identity
 from swarm.invite import Invite
 from swarm.passes import Authority
 from swarm.proto import coordinator_pb2 as pb
-from swarm.runspec import load
 from tests.contract.conftest import Run
-from tests.small_run import coordinating
 
 NOW = 1.8e9
 ANNA, BEN = (Identity.from_seed(letter * 32) for letter in (b"a", b"b"))
-
-
-@pytest.fixture
-def coordinator(tmp_path: Path) -> Iterator[Coordinator]:
-    with coordinating(tmp_path / "run") as found:
-        remember(tmp_path / "run", load(tmp_path / "run" / "run.toml"), found.invite, found.own_invite)
-        yield found
 
 
 @pytest.fixture

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from coordinator.server import Coordinator
-from swarm.cli.rundir import remember
 from swarm.client import CoordinatorClient
 from swarm.errors import NotFoundError, RefusedError
 from swarm.identity import Identity
-from swarm.runspec import load
 from tests.contract.conftest import Run
-from tests.small_run import coordinating
 
 ANNA = Identity.from_seed(b"a" * 32)
-
-
-@pytest.fixture
-def coordinator(tmp_path: Path) -> Iterator[Coordinator]:
-    with coordinating(tmp_path / "run") as found:
-        remember(tmp_path / "run", load(tmp_path / "run" / "run.toml"), found.invite, found.own_invite)
-        yield found
 
 
 @pytest.fixture
