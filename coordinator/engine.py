@@ -1,4 +1,8 @@
-"""One run at work: events go through `tick`, decisions to disk, and only then does anybody hear of them."""
+"""One run at work: events go through `tick`, decisions to disk, and only then does anybody hear of them.
+
+Events that come while a write is under way are decided one after the other and written together: a disk makes some
+hundred safe writes a second, and a large swarm asks more often than that.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from coordinator import decisions as d
 from coordinator import events as e
@@ -15,7 +20,7 @@ from coordinator.blobs import Blobs
 from coordinator.handover import elsewhere
 from coordinator.ledger import Entry
 from coordinator.records import Checkpoint
-from coordinator.state import State
+from coordinator.state import State, Step
 from coordinator.store import Store
 from coordinator.tick import tick
 from swarm import log
@@ -25,6 +30,16 @@ from swarm.moments import reach
 from swarm.tensorfile import state_digest
 
 logger = log.get(__name__)
+
+
+@dataclass(eq=False)
+class _Asked:
+    """What somebody waits for: what was decided on the event (None: that time passed), or why nothing was."""
+
+    event: e.Event | None
+    made: list[d.Decision] = field(default_factory=list)
+    error: Exception | None = None
+    answered: bool = False
 
 
 class Engine:
@@ -50,27 +65,24 @@ class Engine:
         self.closed: Handover | None = None  # to where the run was handed over
         self.listeners: list[Callable[[d.Decision], None]] = []  # each hears of a decision once it is on disk
         self._lock = threading.Lock()
+        self._waiting: deque[_Asked] = deque()
 
     def apply(self, event: e.Event | None = None) -> list[d.Decision]:
         """Let `event` happen, or only time pass. Raises RefusedError, HandedOverError, and DiskError when
         nothing could be written.
         """
+        asked = _Asked(event)
+        self._waiting.append(asked)
         with self._lock:
-            if self.closed:
-                raise elsewhere(self.closed)
-            now = self._clock()
-            events = [*self._missed(now, event), *([] if event is None else [self._with_known(event)])]
-            state, made = tick(self.state, events, now, secrets.randbits(64))
-            if made:
-                reach("write")
-                self.store.write(made, now)
-                reach("written")
-            self.state = state
-        self._after(made)
-        for decision in made:
+            if not asked.answered:
+                self._answer_all()
+        if asked.error:
+            raise asked.error
+        self._after(asked.made)
+        for decision in asked.made:
             if isinstance(decision, d.Refused):
                 raise from_code(decision.code, decision.what, decision.remedy)
-        return made
+        return asked.made
 
     def close(self, hand_over: Callable[[State], Handover]) -> None:
         """Change nothing any more, once `hand_over` has put on disk where the run is led from then on."""
@@ -92,6 +104,36 @@ class Engine:
             self.blobs.delete(checkpoint.sha256)
             raise
 
+    def _answer_all(self) -> None:
+        """Everybody who waits by now; the one who does it for all is among them."""
+        together, now, state, made = self._waiting.copy(), self._clock(), self.state, list[d.Decision]()
+        for asked in together:
+            try:
+                state, asked.made = self._decide(state, asked.event, now, made)
+            except Exception as error:  # of this one: the others' events stand
+                asked.error = error
+            made += asked.made
+        try:
+            self._write(made, now)
+            self.state = state
+        except Exception as error:  # nothing of it is on disk, so nothing happened
+            for asked in together:
+                asked.made, asked.error = [], error
+        for _ in together:
+            self._waiting.popleft().answered = True
+
+    def _decide(self, state: State, event: e.Event | None, now: float, unwritten: Sequence[d.Decision]) -> Step:
+        if self.closed:
+            raise elsewhere(self.closed)
+        events = [*self._missed(now, event), *([] if event is None else [self._with_known(event, unwritten)])]
+        return tick(state, events, now, secrets.randbits(64))
+
+    def _write(self, made: Sequence[d.Decision], now: float) -> None:
+        if made:
+            reach("write")
+            self.store.write(made, now)
+            reach("written")
+
     def _missed(self, now: float, event: e.Event | None) -> list[e.Event]:
         """Of a time in which nobody could be heard, silence says nothing; a clock that was set back looks the same.
         Where `event` is the coordinator's start, that says it all.
@@ -99,10 +141,13 @@ class Engine:
         gap, self._looked = abs(now - self._looked), now
         return [e.Resumed(seconds=gap)] if gap > self._absence and not isinstance(event, e.Resumed) else []
 
-    def _with_known(self, event: e.Event) -> e.Event:
+    def _with_known(self, event: e.Event, unwritten: Sequence[d.Decision]) -> e.Event:
+        """With what was answered before to reports that are sent again, also a moment ago."""
         if not isinstance(event, e.Report):
             return event
-        return replace(event, known=self.store.receipts([report.key for report in event.reports]))
+        keys = [report.key for report in event.reports]
+        filed = [item for item in unwritten if isinstance(item, d.ReportFiled) and item.report.key in keys]
+        return replace(event, known=self.store.receipts(keys) | {item.report.key: item.receipts for item in filed})
 
     def _after(self, made: list[d.Decision]) -> None:
         kept = {checkpoint.sha256 for checkpoint in self.state.checkpoints.values()}

@@ -24,10 +24,9 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from coordinator import decisions as d
-from coordinator import rows
+from coordinator import rows, statements
 from coordinator.bans import with_barred
 from coordinator.checkpoints import newest
 from coordinator.grants import KEPT as GRANTS_KEPT
@@ -130,7 +129,7 @@ class SqlStore:
             for decision in made:
                 self._write(connection, decision)
                 if row := rows.log_row(decision, now):
-                    connection.execute(log.insert().values(run=self._run, **row))
+                    connection.execute(log.insert(), {"run": self._run, **row})
             if self._seal:
                 self._seal.number(connection)
         if self._seal:
@@ -198,13 +197,8 @@ class SqlStore:
             sum(len(entry.range) for entry in filed.entries if entry.state == state)
             for state in ("counted", "rejected")
         )
-        self._change(
-            connection,
-            filed.member,
-            counted=members.c.counted + counted,
-            rejected=members.c.rejected + rejected,
-            holds=filed.holds,
-        )
+        credit = {"member": filed.member, "more_counted": counted, "more_rejected": rejected, "held": filed.holds}
+        connection.execute(statements.CREDIT, {"run_": self._run, **credit})
         if filed.voted:
             self._put(connection, votes, {"round": report.round, "member": filed.member, **asdict(report.metrics)})
 
@@ -230,10 +224,10 @@ class SqlStore:
             for entry in found
         ]
         if new:
-            connection.execute(entries.insert(), new)
+            connection.execute(statements.ADD_ENTRIES, new)
 
     def _close_lease(self, connection: Connection, lease_id: str) -> None:
-        connection.execute(update(leases).where(self._mine(leases), leases.c.id == lease_id).values(open=False))
+        connection.execute(statements.CLOSE_LEASE, {"run_": self._run, "lease": lease_id})
 
     def _go_back(self, connection: Connection, back: d.WentBack) -> None:
         """What had been counted stays in the ledger, as expired with the reason; words on undone rounds go."""
@@ -253,15 +247,8 @@ class SqlStore:
 
     def _put(self, connection: Connection, table: Any, row: dict[str, Any]) -> None:
         """Insert the row, or replace the one with its key."""
-        dialect = postgresql if self.database.dialect.name == "postgresql" else sqlite
-        statement = dialect.insert(table).values(run=self._run, **row)
-        keys = [column.name for column in table.primary_key]
-        changed = {key: value for key, value in row.items() if key not in keys}
-        connection.execute(
-            statement.on_conflict_do_update(index_elements=keys, set_=changed)
-            if changed
-            else statement.on_conflict_do_nothing()
-        )
+        statement = statements.put(self.database.dialect.name, table, tuple(row))
+        connection.execute(statement, {"run": self._run, **row})
 
     # ── reading ────────────────────────────────────────────────────────────────────────────────
 
@@ -313,12 +300,11 @@ class SqlStore:
     def receipts(self, keys: Sequence[str]) -> dict[str, tuple[Receipt, ...]]:
         """What was answered to those of the reports that were filed before."""
         with self.reading() as connection:
-            known = connection.execute(select(reports.c.key).where(self._mine(reports), reports.c.key.in_(keys)))
+            known = connection.execute(statements.FILED, {"run": self._run, "keys": keys})
             answered: dict[str, tuple[Receipt, ...]] = {row.key: () for row in known}
-            named = (
-                select(entries).where(self._mine(entries), entries.c.report.in_(answered)).order_by(entries.c.number)
-            )
-            for row in connection.execute(named):
+            if not answered:
+                return {}
+            for row in connection.execute(statements.ENTRIES_OF, {"run": self._run, "keys": list(answered)}):
                 answered[row.report] = (*answered[row.report], Receipt.of(rows.entry(row)))
         return answered
 
