@@ -12,10 +12,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 from coordinator.nodepass import NodePapers
+from coordinator.state import State
 from swarm import lifetime, log, notes
 from swarm.errors import StalledError
 
@@ -25,7 +27,13 @@ _READY_SECONDS = 120.0  # on a machine that is busy, torch and hivemind alone ma
 _LONGEST_PAUSE = 60.0
 _GENTLE_SECONDS = 3.0
 _LOOK_SECONDS = 0.5
+_ENOUGH = 20
 MEMBERS = "members"
+
+
+def addresses(state: State) -> list[str]:
+    """Where some of the live members are reached, as multiaddrs: enough to find the others through them."""
+    return list(islice((address for member in state.live for address in member.pulse.maddrs), _ENOUGH))
 
 
 class Addresses:

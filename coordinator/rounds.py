@@ -74,10 +74,15 @@ class Poll:
         top = self.majority
         return 2 * self.named[top] > max(vote.group_size for vote in self.votes.values() if vote.digest == top)
 
+    @property
+    def told(self) -> Metrics:
+        """What the first of the majority's members says of the round; there must be a vote."""
+        digest = self.majority
+        return self.votes[min(member for member, vote in self.votes.items() if vote.digest == digest)]
+
     def summary(self, round_: int) -> RoundSummary:
         """The round as the majority saw it; there must be a vote."""
-        digest, every = self.majority, list(self.votes.values())
-        first = self.votes[min(member for member, vote in self.votes.items() if vote.digest == digest)]
+        first, every = self.told, list(self.votes.values())
         weight = sum(vote.own_samples for vote in every)
         return RoundSummary(
             round=round_,
@@ -85,7 +90,7 @@ class Poll:
             members=max(first.group_size, len(every)),
             global_samples=first.global_samples,
             loss=sum(vote.loss * vote.own_samples for vote in every) / max(1, weight),
-            digest=digest,
+            digest=first.digest,
             agreed=len(self.named) == 1,
             compute_seconds=max(vote.compute_seconds for vote in every),
             exchange_seconds=max(vote.exchange_seconds for vote in every),

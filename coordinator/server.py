@@ -9,7 +9,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import grpc
@@ -23,7 +22,7 @@ from coordinator.artefacts import Artefacts, read_artefacts
 from coordinator.audit import Audit
 from coordinator.bans import barred
 from coordinator.blobs import Blobs
-from coordinator.bootstrap import Addresses, Bootstrap
+from coordinator.bootstrap import Addresses, Bootstrap, addresses
 from coordinator.calls import Calls
 from coordinator.chronicle import Chronicle
 from coordinator.engine import Engine
@@ -150,7 +149,7 @@ class Coordinator:
         store = open_store(settings.spec.run.name, settings.data_dir, settings.store_url)
         self._resources.callback(store.close)
         engine, told = _engine(settings, artefacts, store, blobs)
-        members = Addresses(settings.data_dir, lambda: _addresses(engine.state))
+        members = Addresses(settings.data_dir, lambda: addresses(engine.state))
         papers = NodePapers(
             settings.spec.run.name,
             certificate,
@@ -316,10 +315,6 @@ def _flaw(blobs: Blobs, checkpoint: Checkpoint) -> str:
     except (CorruptError, NotFoundError) as error:
         return error.what
     return ""
-
-
-def _addresses(state: State) -> list[str]:
-    return list(islice((address for member in state.live for address in member.pulse.maddrs), 20))
 
 
 def _token(data_dir: Path) -> str:

@@ -14,6 +14,7 @@ from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.admission import LONGEST_SESSION, Admission, session_of
 from coordinator.artefacts import Artefacts
+from coordinator.bootstrap import addresses
 from coordinator.dialback import DialBack, host_of
 from coordinator.engine import Engine
 from coordinator.handover import Lead
@@ -65,7 +66,6 @@ class Servicer(MaintainerCalls):
 
     def GetRun(self, request: pb.GetRunRequest, context: grpc.ServicerContext) -> pb.Run:
         state = self._state(request.run)
-        members = [address for member in state.live for address in member.pulse.maddrs]
         return pb.Run(
             name=self._spec.run.name,
             spec_toml=self._toml,
@@ -76,7 +76,7 @@ class Servicer(MaintainerCalls):
             latest=_checkpoint(state, state.latest),
             data=self._artefacts.data,
             round=state.round,
-            bootstrap=[*self._bootstrap(), *members],
+            bootstrap=[*self._bootstrap(), *addresses(state)],
             finished=state.finished,
             halted=state.halted,
             lineage=state.lineage,
@@ -92,7 +92,7 @@ class Servicer(MaintainerCalls):
             title=self._spec.run.title,
             round=state.round,
             total_rounds=state.terms.total_rounds,
-            members=len(state.live),
+            members=state.tempo.members,
             finished=state.finished,
             halted=state.halted,
         )

@@ -61,7 +61,7 @@ class State:
     def global_samples(self) -> int:
         """Samples in all finished rounds, as most members saw them."""
         poll = self.votes.get(self.round - 1)
-        return poll.summary(self.round - 1).global_samples if poll else self.latest.global_samples
+        return poll.told.global_samples if poll else self.latest.global_samples
 
     @property
     def complete(self) -> bool:

@@ -133,4 +133,4 @@ def packed(values: Facts) -> bytes:
 def _seen(state: State) -> list[int]:
     """Differs when something else than the news changed."""
     newest = max(state.evaluations, default=-1)
-    return [newest, state.latest.round, len(state.members), len(state.live), len(state.bans), state.lineage]
+    return [newest, state.latest.round, len(state.members), state.tempo.members, len(state.bans), state.lineage]
