@@ -19,7 +19,7 @@ from coordinator.handover import Lead
 from coordinator.invites import require as require_role
 from coordinator.ration import Places, Ration
 from coordinator.records import IssuedInvite
-from coordinator.rules import RULES, Caller, require_complete, require_size
+from coordinator.rules import RULES, Caller, decoder, require_complete, require_size
 from coordinator.translate import require_bounded
 from swarm import log
 from swarm.errors import OverloadError, ProtocolError, SwarmError, UsageError
@@ -77,6 +77,7 @@ class Gate(grpc.ServerInterceptor):
         if handler is None or details.method.startswith("/grpc.health."):
             return handler
         name = details.method.rpartition("/")[2]
+        handler = handler._replace(request_deserializer=decoder(name, handler.request_deserializer))
         if handler.response_streaming:
             return handler._replace(unary_stream=self._sending(name, handler.unary_stream))
         if handler.request_streaming:

@@ -5,7 +5,7 @@ A method without a rule is not served: `require_complete` fails, and the coordin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -32,8 +32,8 @@ RARE = 120  # what leaves something behind, as a join does, or is work
 DEAR = 10  # what goes over all that was ever written
 
 _SMALL = 4 << 10  # bytes
-_CHUNK = 1 << 20
-_LARGEST = 4 << 20  # gRPC itself takes no more
+_LARGE = 512 << 10  # of parts that say nothing, a parser makes eighty times as much
+LARGEST = 1 << 20  # of a piece of a file; gRPC itself takes no more
 
 
 @dataclass(frozen=True)
@@ -62,18 +62,18 @@ RULES = {
     "Leave": Rule(Caller.MEMBER),
     "DialBack": Rule(Caller.INVITED, RARE),
     "ReceiveProbe": Rule(Caller.INVITED, RARE),
-    "SendProbe": Rule(Caller.INVITED, RARE, _CHUNK),
+    "SendProbe": Rule(Caller.INVITED, RARE, LARGEST),
     "GrantRound": Rule(Caller.MEMBER, BUSY, 256 << 10, {"members": 4096}),
     "TakeLease": Rule(Caller.MEMBER, BUSY),
-    "ReportRounds": Rule(Caller.MEMBER, BUSY, _LARGEST, {"reports": 500}),
-    "RecallLeases": Rule(Caller.MEMBER, USUAL, _LARGEST, {"leases": 8192}),
+    "ReportRounds": Rule(Caller.MEMBER, BUSY, _LARGE, {"reports": 500}),
+    "RecallLeases": Rule(Caller.MEMBER, USUAL, _LARGE, {"leases": 8192}),
     "GetLedger": Rule(Caller.INVITED, RARE),
     "ReportEvaluation": Rule(Caller.MEMBER, USUAL, 32 << 10),
     "GetCheck": Rule(Caller.MEMBER),
     "ReportCheck": Rule(Caller.MEMBER),
     "ListCheckpoints": Rule(Caller.INVITED),
     "OfferCheckpoint": Rule(Caller.MEMBER, USUAL, 16 << 10),
-    "Upload": Rule(Caller.MEMBER, USUAL, _CHUNK),
+    "Upload": Rule(Caller.MEMBER, USUAL, LARGEST),
     "Download": Rule(Caller.INVITED, BUSY),
     "MakeInvite": Rule(Caller.MAINTAINER, RARE),
     "ListInvites": Rule(Caller.MAINTAINER, RARE),
@@ -93,6 +93,22 @@ def require_complete(rules: Collection[str]) -> None:
     methods = {method.name for method in SERVICE.methods}
     if odd := methods ^ set(rules):
         raise RuntimeError(f"methods without a rule, or rules without a method: {', '.join(sorted(odd))}")
+
+
+@dataclass(frozen=True)
+class Oversized:
+    """What a message would be that is larger than its call's rule lets it be: nothing was made of it."""
+
+    size: int
+
+    def ByteSize(self) -> int:  # noqa: N802, as messages have it
+        return self.size
+
+
+def decoder(name: str, decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """`decode` for the messages of that call, which looks at their size before it takes memory for them."""
+    most = RULES[name].most_bytes
+    return lambda data: decode(data) if len(data) <= most else Oversized(len(data))
 
 
 def require_size(name: str, message: Any) -> None:

@@ -33,6 +33,7 @@ from coordinator.logbook import Logbook
 from coordinator.metrics import RunMetrics
 from coordinator.nodepass import NodePapers
 from coordinator.records import Checkpoint, Terms
+from coordinator.rules import LARGEST
 from coordinator.servicer import Servicer
 from coordinator.state import State
 from coordinator.store import Store, open_store
@@ -60,7 +61,7 @@ _STOP_SECONDS = 2.0
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _OPTIONS = [
     ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", 4 << 20),  # bytes
+    ("grpc.max_receive_message_length", LARGEST + 4096),  # bytes
     # A peer that vanished in the middle of an upload must not hold the file for ever.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),

@@ -7,11 +7,13 @@ no write-ahead log: one that was cut off could not be told from a shorter one.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from swarm import log
@@ -92,11 +94,15 @@ class Outbox:
             self._change(("INSERT INTO outbox (kind, body) VALUES (?, ?)", self._waiting))
             self._waiting.clear()
 
-    def first(self, count: int) -> list[Item]:
-        """The oldest `count` items. Raises DiskError when there is no room for what waits in memory."""
+    def first(self, count: int, size: float = math.inf) -> list[Item]:
+        """The oldest `count` items, or as many of them as have `size` bytes together; one in any case. Raises DiskError
+        when there is no room for what waits in memory.
+        """
         if self._waiting:
             self._settle()
-        return self._items("SELECT id, kind, body FROM outbox ORDER BY id LIMIT ?", (count,))
+        items = self._items("SELECT id, kind, body FROM outbox ORDER BY id LIMIT ?", (count,))
+        sizes = accumulate(len(item.body) for item in items)
+        return [item for item, together in zip(items, sizes, strict=True) if item is items[0] or together <= size]
 
     def remove(self, items: list[Item]) -> None:
         """Send these no more: they were acknowledged. Checkpoints are forgotten, the others remembered.

@@ -28,7 +28,7 @@ from swarm.tensorfile import sha256_file
 
 logger = log.get(__name__)
 
-_REPORTS_AT_ONCE = 100
+_AT_ONCE = 100, 256 << 10  # reports, and bytes: the coordinator takes at most twice as many
 _ALL = 1 << 31
 _OFFER_AGAIN_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
@@ -235,7 +235,7 @@ class Session:
     def hands_over(self) -> bool:
         """Whether a checkpoint waits to be sent."""
         with suppress(DiskError):
-            return any(item.kind == CHECKPOINT for item in self._outbox.first(_REPORTS_AT_ONCE))
+            return any(item.kind == CHECKPOINT for item in self._outbox.first(_AT_ONCE[0]))
         return False
 
     def leave(self, reason: str) -> None:
@@ -329,7 +329,7 @@ class Session:
 
     def _send_outbox(self) -> None:
         with self._flushing:
-            while items := self._outbox.first(_REPORTS_AT_ONCE):
+            while items := self._outbox.first(*_AT_ONCE):
                 if items[0].kind == CHECKPOINT:
                     self._send_checkpoint(items[0])
                 elif items[0].kind == EVALUATION:

@@ -23,6 +23,7 @@ from coordinator.blobs import Blobs
 from coordinator.engine import Engine
 from coordinator.gate import Gate
 from coordinator.handover import Lead
+from coordinator.rules import LARGEST, decoder
 from coordinator.servicer import Servicer
 from coordinator.store import open_store
 from coordinator.watches import SpotCheck, Watch
@@ -37,7 +38,7 @@ from tests.fuzz.run import Decoder
 from tests.histories import TERMS
 from tests.small_run import checkpoint, prepared
 
-MESSAGE = 4 << 20  # bytes: what the coordinator's gRPC server takes at most
+MESSAGE = LARGEST + 4096  # bytes: what the coordinator's gRPC server takes at most
 MEMORY = 64 << 20  # bytes: a message's values as Python objects
 _KEY, _OTHER = Identity.from_seed(b"k" * 32), Identity.from_seed(b"o" * 32)
 _TOKEN = "token-of-the-machine"
@@ -208,14 +209,16 @@ _STREAMED = ("SendProbe", "Upload")  # their requests
 
 def _decoder(method: str, seeds: tuple[Message, ...], before: Callable[[World, Any], object]) -> Decoder:
     kind, worlds = type(seeds[0]), Worlds()
+    decode = decoder(method, kind.FromString)
 
     def take(data: bytes) -> object:
         try:
-            request = kind.FromString(data)
+            request = decode(data)
         except DecodeError:
             return None  # gRPC's part: the call fails
         world = worlds.next()
-        before(world, request)
+        if isinstance(request, kind):
+            before(world, request)
         called, context = getattr(world.servicer, method), Context("liar")
         asked = iter([request, request]) if method in _STREAMED else request
         try:

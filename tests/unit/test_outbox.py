@@ -35,6 +35,18 @@ def test_first_in_first_out(path: Path) -> None:
     box.close()
 
 
+def test_as_much_at_once_as_the_coordinator_takes_and_one_at_least(path: Path) -> None:
+    box = opened(path)
+    for size in (30, 5, 5, 1):
+        box.put(REPORT, bytes(size))
+    sent = []
+    while items := box.first(3, 10):
+        sent.append([len(item.body) for item in items])
+        box.remove(items)
+    assert sent == [[30], [5, 5], [1]]
+    box.close()
+
+
 def test_what_was_put_is_there_after_a_kill(path: Path) -> None:
     """The process ends without closing anything, as in a crash."""
     code = (

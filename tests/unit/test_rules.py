@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from coordinator.dialback import network_of
 from coordinator.ration import Places, Ration
-from coordinator.rules import RULES, SERVICE, require_complete, require_size
+from coordinator.rules import RULES, SERVICE, decoder, require_complete, require_size
 from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.texts import MOST, PROMPT_BYTES, TEXT_BYTES
@@ -53,6 +53,14 @@ def test_what_peers_send_fits() -> None:
 def test_what_no_peer_sends_is_refused(name: str, message: object, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         require_size(name, message)
+
+
+def test_nothing_is_made_of_a_message_that_is_too_large() -> None:
+    take = decoder("Leave", lambda data: pytest.fail("it was decoded"))
+    with pytest.raises(UsageError, match="5000 bytes is refused: at most 4096"):
+        require_size("Leave", take(bytes(5000)))
+    small = pb.LeaveRequest(run="r", member_id="m")
+    assert decoder("Leave", pb.LeaveRequest.FromString)(small.SerializeToString()) == small
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=60))
