@@ -38,7 +38,6 @@ from benchmarks.arena import (
 )
 from benchmarks.attacks import ATTACKS
 from benchmarks.malformed import refusals
-from benchmarks.overhead import overhead
 from benchmarks.replicas import Ground
 from benchmarks.results import FOLDER, record
 from peer.codecs import codec_of
@@ -149,7 +148,6 @@ def main() -> None:
         "peers": PEERS,
         "runs": summary(found),
         "malformed": refusals(),
-        "overhead_at_10m_and_8_peers": overhead(1 if options.quick else 5),
     }
     if not options.quick:
         from benchmarks.plots import attacks
