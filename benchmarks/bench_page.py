@@ -5,8 +5,9 @@ python benchmarks/bench_page.py [--quick]
 Loading: a run of a month (100,000 rounds, 1,000 members); bytes and seconds of everything that a browser asks for.
 Serving: 1,000 members that say they are there every 15 s and report every round, and 200 open pages, beside a
 coordinator in a process of its own: its share of a core, its memory, and how long heartbeats take. The members and the
-readers are on the same machine, so their work is in the heartbeats' times. Then 10,000 members whose rounds last a
-minute, and how many of the reports that were acknowledged its database holds.
+readers are on the same machine, so their work is in the heartbeats' times. The same beside a flood: readers that never
+read, requests that are never finished, and connections that are cut again and again. Then 10,000 members whose rounds
+last a minute, and how many of the reports that were acknowledged its database holds.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from statistics import quantiles
@@ -71,6 +72,10 @@ _FILES = (
 )
 _OF_ONE = 100  # members with one invite: joins are rationed
 _BEAT = 15.0  # seconds
+_COMING = 4.0  # until all pages are open
+
+# The page's port, how many, and when it ends: what became of them.
+Crowd = Callable[[int, int, threading.Event], dict[str, int]]
 
 
 @contextmanager
@@ -236,8 +241,8 @@ class Members:
         self.reported += 1
 
 
-def readers(port: int, count: int, ended: threading.Event) -> list[int]:
-    """Open pages; how many messages each got."""
+def readers(port: int, count: int, ended: threading.Event) -> dict[str, int]:
+    """Open pages."""
     heard, selector = [0] * count, selectors.DefaultSelector()
     for number in range(count):
         line = socket.create_connection(("127.0.0.1", port), 10)
@@ -249,10 +254,32 @@ def readers(port: int, count: int, ended: threading.Event) -> list[int]:
             heard[key.data] += key.fileobj.recv(1 << 16).count(b"data: ")  # type: ignore[union-attr]
     for key in list(selector.get_map().values()):
         key.fileobj.close()  # type: ignore[union-attr]
-    return heard
+    return {"messages_of_the_slowest_page": min(heard, default=0)}
 
 
-def serving(members: int, pages: int, seconds: float, beats: int = 2) -> dict[str, float]:
+def flood(port: int, count: int, ended: threading.Event) -> dict[str, int]:
+    """A third asks for news and never reads them, a third never ends its request, a third is cut and comes back."""
+    asked = (b"GET /api/events HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nHost: ", b"")
+    lines: list[socket.socket | None] = [None] * count
+    turned_away = 0
+    while not ended.is_set():
+        for number, line in enumerate(lines):
+            if line is not None and number % 3 != 2:
+                continue
+            if line is not None:
+                line.close()
+            try:
+                lines[number] = made = socket.create_connection(("127.0.0.1", port), 5)
+                made.sendall(asked[number % 3])
+            except OSError:
+                turned_away += 1
+        ended.wait(0.5)
+    for line in filter(None, lines):
+        line.close()
+    return {"turned_away": turned_away}
+
+
+def serving(members: int, pages: int, seconds: float, beats: int = 2, crowd: Crowd = readers) -> dict[str, float]:
     """The coordinator's costs over so many seconds, after everybody joined; a round lasts so many heartbeats."""
     folder = Path(tempfile.mkdtemp(prefix="page-"))
     try:
@@ -260,7 +287,8 @@ def serving(members: int, pages: int, seconds: float, beats: int = 2) -> dict[st
         with coordinator(folder) as (program, ready):
             crowds = _crowds(Invite.parse(ready["own"]), members, beats)
             _at_once([crowd.join for crowd in crowds])
-            found = _measured(program, ready["page"], crowds, pages, seconds)
+            found = _measured(program, crowds, lambda end: crowd(ready["page"], pages, end), seconds)
+            found["pages"] = pages
         return found | {"reports_lost": sum(crowd.reported for crowd in crowds) - _kept(folder)}
     finally:
         shutil.rmtree(folder)
@@ -282,32 +310,32 @@ def _crowds(own: Invite, members: int, beats: int) -> list[Members]:
     ]
 
 
-def _measured(program: Program, port: int, crowds: list[Members], pages: int, seconds: float) -> dict[str, float]:
-    process, ended, heard = psutil.Process(program.process.pid), threading.Event(), list[int]()
-    reading = threading.Thread(target=lambda: heard.extend(readers(port, pages, ended)))
-    reading.start()
-    time.sleep(pages * 0.02)
+def _measured(
+    program: Program, crowds: list[Members], reading: Callable[[threading.Event], dict[str, int]], seconds: float
+) -> dict[str, float]:
+    process, ended, heard = psutil.Process(program.process.pid), threading.Event(), dict[str, int]()
+    pages = threading.Thread(target=lambda: heard.update(reading(ended)))
+    pages.start()
+    time.sleep(_COMING)
     before, began = process.cpu_times(), time.monotonic()
     _at_once([lambda crowd=crowd: crowd.work(began + seconds, began) for crowd in crowds])
     spent = time.monotonic() - began
     after, memory = process.cpu_times(), process.memory_info().rss
     ended.set()
-    reading.join()
+    pages.join()
     for crowd in crowds:
         crowd.close()
     took = sorted(second for crowd in crowds for second in crowd.took)
     percent = quantiles(took, n=100)
     return {
         "members": sum(len(crowd._ids) for crowd in crowds),
-        "pages": pages,
         "cores": round((after.user + after.system - before.user - before.system) / spent, 3),
         "megabytes": round(memory / 1e6, 1),
         "heartbeats": len(took),
         "heartbeat_p50_ms": round(percent[49] * 1000, 2),
         "heartbeat_p99_ms": round(percent[98] * 1000, 2),
         "failed_calls": sum(crowd.failed for crowd in crowds),
-        "messages_of_the_slowest_page": min(heard, default=0),
-    }
+    } | heard
 
 
 def _at_once(jobs: list[Any]) -> None:
@@ -324,11 +352,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a shorter history, fewer members; writes nothing")
     quick = parser.parse_args().quick
     history, crowd, large = (
-        ((5_000, 200), (100, 40, 6.0), 200) if quick else ((100_000, 1_000), (1_000, 200, 60.0), 10_000)
+        ((5_000, 200), (100, 40, 4.0), 200) if quick else ((100_000, 1_000), (1_000, 200, 60.0), 10_000)
     )
     found: dict[str, Any] = {"loading": loading(*history)}
     found["serving_without_pages"] = serving(crowd[0], 0, crowd[2])
     found["serving"] = serving(*crowd)
+    found["flooded"] = serving(crowd[0], 3 * crowd[1], crowd[2], crowd=flood)
     found["a_large_swarm"] = serving(large, crowd[1], crowd[2], beats=4)
     record("page", found, quick)
 
