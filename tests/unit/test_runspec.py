@@ -47,7 +47,9 @@ def test_the_smallest_spec_has_the_documented_defaults() -> None:
     assert (spec.checkpoint.every_rounds, spec.checkpoint.keep) == (20, 3)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "runs").glob("*.toml")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "runs").rglob("*.toml")), ids=lambda path: f"{path.parent.name}/{path.name}"
+)
 def test_example_runs_are_valid(path: Path) -> None:
     assert load(path).run.name == path.stem
 
