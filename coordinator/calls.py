@@ -21,6 +21,7 @@ class Calls(grpc.ServerInterceptor, Collector):
     """Counts calls of methods that there are, so that a stranger's names make no series."""
 
     def __init__(self) -> None:
+        self._handlers: dict[str, Any] = {}
         self._count = Counter("garage_swarm_grpc_calls", "Calls answered.", ["method", "code"], registry=None)
         self._seconds = Histogram(
             "garage_swarm_grpc_call_seconds", "How long they took.", ["method"], buckets=_BUCKETS, registry=None
@@ -31,10 +32,14 @@ class Calls(grpc.ServerInterceptor, Collector):
         yield from self._seconds.collect()
 
     def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
+        if (found := self._handlers.get(details.method)) is not None:
+            return found
         handler = continuation(details)
         if handler is None:
             return handler
-        name = details.method.rpartition("/")[2]
+        return self._handlers.setdefault(details.method, self._around(details.method.rpartition("/")[2], handler))
+
+    def _around(self, name: str, handler: Any) -> Any:
         if handler.response_streaming:
             return handler._replace(unary_stream=self._stream(name, handler.unary_stream))
         kind = "stream_unary" if handler.request_streaming else "unary_unary"

@@ -71,12 +71,18 @@ class Gate(grpc.ServerInterceptor):
         self._audit = audit
         self._rations = {name: Ration(rule.a_minute, _WINDOW_SECONDS, clock) for name, rule in RULES.items()}
         self._streams = Places(_STREAMS)
+        self._handlers: dict[str, Any] = {}
 
     def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
+        """The same for every call of a method, so it is made once; of methods that there are not nothing is kept."""
+        if (found := self._handlers.get(details.method)) is not None:
+            return found
         handler = continuation(details)
         if handler is None or details.method.startswith("/grpc.health."):
             return handler
-        name = details.method.rpartition("/")[2]
+        return self._handlers.setdefault(details.method, self._behind(details.method.rpartition("/")[2], handler))
+
+    def _behind(self, name: str, handler: Any) -> Any:
         handler = handler._replace(request_deserializer=decoder(name, handler.request_deserializer))
         if handler.response_streaming:
             return handler._replace(unary_stream=self._sending(name, handler.unary_stream))
