@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine
@@ -72,7 +73,8 @@ def as_told(entries: list[Entry], state: State) -> list[pb.LedgerEntry]:
     return [*map(entry_message, entries), *open_]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.timeout(300)  # on a machine that does much else
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), ticks=st.integers(1, 150))
 def test_every_sample_is_counted_once_or_visibly_lent_again(database: str, seed: int, ticks: int) -> None:
     """Any interleaving of join, leave, crash, late report, report twice, coordinator killed and started again."""
