@@ -12,7 +12,7 @@ from peer.base import base_blobs
 from tests.harness import Program
 from tests.swarm_run import SwarmRun, swarm_run
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(120), pytest.mark.long]
 
 NAME = "model-00001-of-00001.safetensors"
 
@@ -57,7 +57,6 @@ def test_the_base_is_fetched_once_cached_and_under_its_name(base: Path, tmp_path
         assert coordinator.finish() == 0
 
 
-@pytest.mark.long
 def test_a_copy_of_another_model_ends_the_join_before_training(base: Path, tmp_path: Path) -> None:
     with swarm_run(tmp_path) as run:
         launch_with_base(run, base)
@@ -74,7 +73,6 @@ def test_a_copy_of_another_model_ends_the_join_before_training(base: Path, tmp_p
         assert "is on no hub" in peer.stderr
 
 
-@pytest.mark.long
 def test_the_right_copy_is_used_where_it_lies(base: Path, tmp_path: Path) -> None:
     with swarm_run(tmp_path, rounds=2) as run:
         launch_with_base(run, base)

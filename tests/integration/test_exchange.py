@@ -93,7 +93,7 @@ def test_a_peer_with_another_digest_is_told_to_resync_before_it_goes_on() -> Non
     ("way", "victim"),
     [
         pytest.param({"codec": "none"}, LEADER, marks=pytest.mark.long),
-        ({"codec": "none"}, FOLLOWER),
+        pytest.param({"codec": "none"}, FOLLOWER, marks=pytest.mark.long),
         ({"codec": "fp16", "clipped": True}, LEADER),
         pytest.param({"codec": "fp16", "clipped": True}, FOLLOWER, marks=pytest.mark.long),
         pytest.param({"local": "sparse"}, LEADER, marks=pytest.mark.long),

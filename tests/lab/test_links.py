@@ -85,6 +85,7 @@ def test_both_ways_at_once_have_the_rate_and_a_round_trip_takes_its_time(mbit: i
         assert min(sent, received) > 4 * 0.9 * mbit * 1e6 / 8
 
 
+@pytest.mark.long
 def test_the_ways_up_and_down_have_rates_of_their_own_and_may_become_slow() -> None:
     with bench({"home": Link(up_mbit=10, down_mbit=40, delay_ms=5), "centre": None}) as found:
         centre, home = found.serve("centre"), found.serve("home")

@@ -84,7 +84,7 @@ def test_places_at_the_relay_are_taken_again_after_the_coordinator_restarted(tmp
             peer.wait_for(after_two_together(seen + 3), 120.0)
 
 
-@pytest.mark.parametrize(("link", "case"), [(HOME, "nat"), (STREET, "open")])
+@pytest.mark.parametrize(("link", "case"), [(HOME, "nat"), pytest.param(STREET, "open", marks=pytest.mark.long)])
 def test_the_doctor_says_which_case_it_is(tmp_path: Path, link: Link, case: str) -> None:
     with lab({"coordinator": None, "peer": link}) as net, lab_run(net, tmp_path) as run:
         run.launch()
@@ -98,6 +98,7 @@ def test_the_doctor_says_which_case_it_is(tmp_path: Path, link: Link, case: str)
     assert found["down"] == pytest.approx(100e6 / 8, rel=0.35)
 
 
+@pytest.mark.long
 def test_the_doctor_without_a_route(tmp_path: Path) -> None:
     with lab({"coordinator": None, "peer": STREET}) as net, lab_run(net, tmp_path) as run:
         run.launch()
