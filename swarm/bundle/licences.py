@@ -9,6 +9,7 @@ What the table does not know, people must examine; `release.cleared` says that t
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import cache
 from typing import Any
 
 from swarm.extras import require
@@ -120,7 +121,9 @@ def _is_known(symbol: Any) -> bool:
     return all(part.key.startswith("LicenseRef-") or part.key in known for part in parts)
 
 
+@cache
 def _licensing() -> Any:
+    """The list of SPDX, which the library brings with it."""
     from license_expression import get_spdx_licensing
 
     return get_spdx_licensing()

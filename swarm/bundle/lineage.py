@@ -32,7 +32,7 @@ class Origin(Section):
 
 
 def origin(release: Release, fingerprint: str, ledger: Sequence[pb.LedgerEntry], first: pb.Checkpoint | None) -> Origin:
-    """`ledger`: the entries of the rounds before the checkpoint's; `first`: the checkpoint of round 0, if it is kept."""
+    """`ledger`: the entries of the rounds before the checkpoint's; `first`: the checkpoint of round 0."""
     run, checkpoint = release.run, release.checkpoint
     return Origin(
         created=moment(checkpoint.created_at),

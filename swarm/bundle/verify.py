@@ -81,7 +81,7 @@ def examined(folder: Path) -> Examined:
     read = signatures.digests(hashed)
     for part in bundle.parts:
         if read.get(part.path) != part.sha256:
-            raise refused(f"{part.path} was altered: its SHA-256 is not {part.sha256[:16]}…")
+            raise refused(f"{part.path} is not the file that {FILE} lists: one of the two was altered")
     signed = [path.partition("/")[2] for path in there if path.startswith(f"{SIGNATURES}/")]
     return Examined(bundle, read[FILE], signatures.signers(folder, hashed, signed))
 
@@ -118,13 +118,13 @@ def _compare(bundle: Bundle, folder: Path, there: list[str]) -> None:
             raise refused(f"{path} is a file too many: {FILE} does not list it")
     for path, size in listed.items():
         if path not in there:
-            raise refused(f"{path} is missing")
+            raise refused(f"{path} is missing, which {FILE} lists")
         try:
             found = (folder / path).stat().st_size
         except OSError as error:
             raise from_os_error(error, "reading a bundle") from error
         if found != size:
-            raise refused(f"{path} was altered: it has {found} bytes instead of {size}")
+            raise refused(f"{path} has {found} bytes and {FILE} says {size}: one of the two was altered")
 
 
 def _untrusted(bundle: Bundle, why: str, trusted: trust.Trust) -> UntrustedError:
