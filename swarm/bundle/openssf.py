@@ -27,7 +27,7 @@ class _Hashed(hashing.Config):
     """
 
     def __init__(self, manifest: Manifest) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._manifest = manifest
 
     def hash(self, model_path: hashing.PathLike, *, files_to_hash: Iterable[Any] | None = None) -> Manifest:

@@ -287,9 +287,10 @@ def test_signing_and_verifying_ask_nobody(no_network: None, tmp_path: Path) -> N
 
 
 def test_model_signing_alone_verifies_the_folder(made: tuple[Path, Signer]) -> None:
-    program = Path(sys.executable).with_name("model_signing")
     words = ["--signature", place(made[0], "sig"), "--public_key", made[1].path.with_suffix(".pub"), made[0]]
-    done = subprocess.run([program, "verify", "key", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "model_signing", "verify", "key", *words], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "succeeded" in done.stdout
 

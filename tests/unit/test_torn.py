@@ -148,7 +148,7 @@ WRITERS = {
     "peer/traffic.py": "count of the traffic",
     "swarm/bundle/keys.py": "a signer's public key; a torn one is refused by name",
     "swarm/bundle/making.py": "a bundle: every file is read again before it is signed, and whenever it is used",
-    "swarm/bundle/recall.py": "notices, refused by name: tests/unit/test_bundle_recall.py; when one was asked for: a note",
+    "swarm/bundle/recall.py": "notices, refused by name: tests/unit/test_bundle_recall.py; and a note",
     "swarm/bundle/release.py": "a bundle gets its name",
     "swarm/bundle/signatures.py": "a signature's key; a torn one is refused by name",
     "swarm/bundle/trust.py": "known signers, refused by name: tests/unit/test_bundle_verify.py",
