@@ -37,7 +37,7 @@ class _Hashed(hashing.Config):
 
 def hashed(folder: Path) -> Manifest:
     """Every file of the folder but the signatures, read once, in threads. Raises OSError."""
-    return _all_but_signatures().hash(folder)
+    return hashing.Config().set_ignored_paths(paths=[SIGNATURES], ignore_git_paths=False).hash(folder)
 
 
 def digests(manifest: Manifest) -> dict[str, str]:
@@ -45,10 +45,10 @@ def digests(manifest: Manifest) -> dict[str, str]:
     return {item.identifier: item.digest.digest_hex for item in manifest.resource_descriptors()}
 
 
-def sign(folder: Path, key: Path, target: Path) -> None:
-    """Sign the folder with the private key in the file `key`; the signature is written to `target`. Raises OSError."""
+def sign(manifest: Manifest, folder: Path, key: Path, target: Path) -> None:
+    """Sign the hashed folder with the private key in the file `key`; the signature goes to `target`. Raises OSError."""
     config = signing.Config().use_elliptic_key_signer(private_key=key)
-    config.set_hashing_config(_all_but_signatures()).sign(folder, target)
+    config.set_hashing_config(_Hashed(manifest)).sign(folder, target)
 
 
 def wrong(manifest: Manifest, folder: Path, signature: Path, key: Path) -> str:
@@ -70,7 +70,3 @@ def _require_plain(signature: Path) -> None:
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST or SignatureFile.from_json(data).to_json().encode() != data:
         raise ValueError("it was altered: model-signing writes it otherwise")
-
-
-def _all_but_signatures() -> hashing.Config:
-    return hashing.Config().set_ignored_paths(paths=[SIGNATURES], ignore_git_paths=False)

@@ -38,10 +38,7 @@ def wanted(model: making.Exported, said: record.Record, choice: making.Policy, o
 def lacking(wanted: Wanted, signers: Sequence[Signer]) -> list[gate.Missing]:
     """What `release` would refuse for, with these keys at hand. Writes nothing."""
     bundle, _ = making.drafted(wanted.model, wanted.policy)
-    there = _signed(_earlier(wanted.draft, bundle))
-    return gate.missing(
-        wanted.model.spec.release, _facts(wanted, there | {item.public.fingerprint for item in signers})
-    )
+    return _lacking(wanted, _signed(_earlier(wanted.draft, bundle)) | _named(signers))
 
 
 def release(wanted: Wanted, signers: Sequence[Signer]) -> Examined:
@@ -50,11 +47,23 @@ def release(wanted: Wanted, signers: Sequence[Signer]) -> Examined:
     """
     if wanted.output.exists():
         raise UsageError(f"{wanted.output} is there already.", "Name a new folder with --output.")
-    before = lacking(wanted, signers)
+    bundle, contents = making.drafted(wanted.model, wanted.policy)
+    earlier = _earlier(wanted.draft, bundle)
+    before = _lacking(wanted, _signed(earlier) | _named(signers))
     if any(not item.signature for item in before):
         raise gate.refusal(before)
-    found = _draft(wanted, signers)
-    if left := gate.missing(wanted.model.spec.release, _facts(wanted, found.signers)):
+    if earlier is None:
+        making.write(bundle, contents, wanted.draft)
+    signatures.sign(wanted.draft, *(item for item in signers if item.public.fingerprint not in _signed(earlier)))
+    return _named_so(wanted, examined(wanted.draft))
+
+
+_SIGN = "let others sign it (`swarm signer sign`), put their two files into its signatures/, run the command again."
+
+
+def _named_so(wanted: Wanted, found: Examined) -> Examined:
+    """The draft becomes the bundle, when enough have signed it."""
+    if left := _lacking(wanted, found.signers):
         raise gate.refusal(left, f"{wanted.draft} is a draft: {_SIGN}")
     try:
         wanted.draft.rename(wanted.output)
@@ -62,21 +71,6 @@ def release(wanted: Wanted, signers: Sequence[Signer]) -> Examined:
     except OSError as error:
         raise from_os_error(error, "writing a bundle") from error
     return found
-
-
-_SIGN = "let others sign it (`swarm signer sign`), put their two files into its signatures/, run the command again."
-
-
-def _draft(wanted: Wanted, signers: Sequence[Signer]) -> Examined:
-    """The draft, made anew unless it is there already as it should be, with the signatures that can be had now."""
-    bundle, contents = making.drafted(wanted.model, wanted.policy)
-    earlier = _earlier(wanted.draft, bundle)
-    if earlier is None:
-        making.write(bundle, contents, wanted.draft)
-    for signer in signers:
-        if signer.public.fingerprint not in _signed(earlier):
-            signatures.sign(wanted.draft, signer)
-    return examined(wanted.draft)
 
 
 def _earlier(draft: Path, bundle: Bundle) -> Examined | None:
@@ -92,9 +86,13 @@ def _signed(found: Examined | None) -> frozenset[str]:
     return found.signers if found is not None else frozenset()
 
 
-def _facts(wanted: Wanted, signers: frozenset[str]) -> gate.Facts:
+def _named(signers: Sequence[Signer]) -> frozenset[str]:
+    return frozenset(item.public.fingerprint for item in signers)
+
+
+def _lacking(wanted: Wanted, signers: frozenset[str]) -> list[gate.Missing]:
     spec, base = wanted.model.spec, wanted.model.origin.lineage.base
-    return gate.Facts(
+    facts = gate.Facts(
         model=spec.run.license,
         data=spec.data.license,
         base=base.license if base is not None else None,
@@ -102,3 +100,4 @@ def _facts(wanted: Wanted, signers: frozenset[str]) -> gate.Facts:
         findings=wanted.policy.findings if wanted.findings_known else None,
         signers=signers,
     )
+    return gate.missing(spec.release, facts)

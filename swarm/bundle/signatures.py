@@ -35,20 +35,20 @@ def digests(manifest: Manifest) -> dict[str, str]:
     return openssf.digests(manifest)
 
 
-def sign(folder: Path, signer: keys.Signer) -> Path:
-    """Put the signer's signature into the bundle, in the place of an earlier one. Raises DiskError, UsageError."""
-    require("bundle", "Signing a bundle", "model_signing", "OpenSSL")
+def sign(folder: Path, *who: keys.Signer) -> list[Path]:
+    """Put their signatures into the bundle, in the place of earlier ones. Raises DiskError, UsageError as `hashed`."""
+    manifest = hashed(folder)
     from swarm.bundle import openssf
 
-    name = signer.public.fingerprint
-    target = folder / SIGNATURES / f"{name}.sig"
+    targets = [folder / SIGNATURES / f"{signer.public.fingerprint}.sig" for signer in who]
     try:
-        target.parent.mkdir(exist_ok=True)
-        openssf.sign(folder, signer.path, target)
-        target.with_suffix(".pub").write_bytes(signer.public.pem)
+        (folder / SIGNATURES).mkdir(exist_ok=True)
+        for signer, target in zip(who, targets, strict=True):
+            openssf.sign(manifest, folder, signer.path, target)
+            target.with_suffix(".pub").write_bytes(signer.public.pem)
     except OSError as error:
         raise from_os_error(error, "signing a bundle") from error
-    return target
+    return targets
 
 
 def signers(folder: Path, manifest: Manifest, names: list[str]) -> frozenset[str]:

@@ -58,5 +58,5 @@ def sign(bundle: BundleFolder, key: Key = None) -> None:
     from swarm.bundle.verify import examined
 
     signer, found = keys.load(key or own_key()), examined(bundle)
-    target = signatures.sign(bundle, signer)
+    [target] = signatures.sign(bundle, signer)
     typer.echo(f"{target}: {found.bundle.name} {found.bundle.version}, digest {found.digest}")
