@@ -108,8 +108,8 @@ def drafted(model: Exported, policy: Policy) -> tuple[Bundle, Contents]:
 
 
 def write(bundle: Bundle, contents: Contents, folder: Path) -> None:
-    """Write the bundle, unsigned, to `folder`, which is made anew. A file that changes meanwhile is found when the bundle
-    is examined. Raises DiskError.
+    """Write the bundle, unsigned, to `folder`, which is made anew. A file that changes meanwhile is found when the
+    bundle is examined. Raises DiskError.
     """
     try:
         shutil.rmtree(folder, ignore_errors=True)
