@@ -51,15 +51,15 @@ def kind_of(path: str) -> Kind | None:
 def _walk(folder: Path, prefix: str) -> Iterator[str]:
     with os.scandir(folder) as entries:
         for number, entry in enumerate(entries):
-            path = f"{prefix}{entry.name}"
+            path = _within(f"{prefix}{entry.name}")
             if number >= _MOST:
                 raise refused(f"{prefix or 'it'} holds more than {_MOST} files")
             if entry.is_symlink():
                 raise refused(f"{path} is a symbolic link, and a bundle has none: it might lead anywhere")
             if entry.is_dir(follow_symlinks=False):
-                yield from _walk(Path(entry.path), _within(path) + "/")
+                yield from _walk(Path(entry.path), f"{path}/")
             elif entry.is_file(follow_symlinks=False):
-                yield _within(path)
+                yield path
             else:
                 raise refused(f"{path} is neither a file nor a folder")
 

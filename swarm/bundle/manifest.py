@@ -20,6 +20,7 @@ SIGNATURES = "signatures"  # the folder beside it; what is in there is signed ov
 LARGEST = 4 << 20  # bytes of a manifest: it may be a stranger's
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
 PATH = rf"^{_NAME}(/{_NAME}){{0,3}}$"  # of a file: it cannot leave the bundle's folder, and names no hidden file
+SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
 VERSION = r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$"
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -48,8 +49,8 @@ class Base(Section):
 class Lineage(Section):
     """Where the weights come from."""
 
-    run: str = Field(description="its name")
-    fingerprint: str = Field(description="of the coordinator's key, as in invites")
+    run: str = Field(pattern=SLUG, description="its name")
+    fingerprint: Fingerprint = Field(description="of the coordinator's key, as in invites")
     spec: Digest = Field(description="of the run spec")
     data: Digest = Field(description="of the data's manifest")
     round: Size = Field(description="that the checkpoint holds")
@@ -97,7 +98,7 @@ class Bundle(Section):
     """The whole manifest."""
 
     format: Literal[1] = 1
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    name: str = Field(pattern=SLUG)
     version: str = Field(pattern=VERSION, description="also its tag in a registry")
     title: str = ""
     license: str = Field(description="of the model, an SPDX expression")

@@ -28,6 +28,7 @@ from swarm.errors import CorruptError, RecalledError, UnreachableError, from_os_
 from swarm.identity import framed
 from swarm.sections import Section
 from swarm.tensorfile import atomic_write
+from swarm.texts import shown
 
 SECONDS = 3.0  # that an answer may take
 OFTEN = 3600.0  # seconds between two questions about one bundle
@@ -179,7 +180,9 @@ def _file(home: Path, digest: str) -> Path:
 
 def _recalled(notice: Notice) -> RecalledError:
     return RecalledError(
-        f"{notice.name} {notice.version} was recalled on {notice.at}: {notice.reason}. Nothing of it was loaded.",
+        shown(
+            f"{notice.name} {notice.version} was recalled on {notice.at}: {notice.reason}. Nothing of it was loaded."
+        ),
         "Delete it, and look for a newer version.",
     )
 

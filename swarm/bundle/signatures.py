@@ -10,6 +10,7 @@ from swarm.bundle.folder import refused
 from swarm.bundle.manifest import SIGNATURES
 from swarm.errors import from_os_error
 from swarm.extras import require
+from swarm.texts import shown
 
 if TYPE_CHECKING:
     from model_signing.manifest import Manifest
@@ -74,7 +75,7 @@ def _signer(folder: Path, manifest: Manifest, stem: str) -> str:
             raise refused(f"{SIGNATURES}/{key.name} is not the key that its name says: it was altered")
         keys.public(pem, f"{SIGNATURES}/{key.name}")
         if why := openssf.wrong(manifest, folder, signature, key):
-            raise refused(f"{SIGNATURES}/{signature.name} is no signature of this bundle: {why[:300]}")
+            raise refused(f"{SIGNATURES}/{signature.name} is no signature of this bundle: {shown(why)[:300]}")
     except OSError as error:
         raise from_os_error(error, "reading a signature") from error
     return stem

@@ -124,16 +124,13 @@ def _print(title: str, rows: Rows) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from swarm.texts import shown
+
     table = Table(title, box=None, padding=(0, 2, 0, 0))
     table.add_column("", overflow="fold")  # digests are shown whole
     for name, value in rows:
-        table.add_row(Text(_plain(name)), Text(_plain(value)))
+        table.add_row(Text(shown(name)), Text(shown(value)))
     if not table.row_count:
         table.add_row("none", "")
     Console().print(table)
     typer.echo()
-
-
-def _plain(text: str) -> str:
-    """A stranger's text moves no cursor."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -113,6 +113,11 @@ def test_a_file_too_many_is_named(made: tuple[Path, Signer], bundle: Path, name:
     assert name.partition("/")[0] in why(bundle, made[1])
 
 
+def test_no_name_of_a_strangers_file_reaches_the_terminal_as_it_is(made: tuple[Path, Signer], bundle: Path) -> None:
+    (bundle / "a\x1b[2J").symlink_to("/")
+    assert why(bundle, made[1]).isprintable()
+
+
 def test_links_and_special_files_are_refused(made: tuple[Path, Signer], bundle: Path) -> None:
     """Also when what they lead to is right."""
     (bundle / "config.json").rename(bundle.parent / "elsewhere.json")
