@@ -11,10 +11,12 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 
 from swarm.bundle.manifest import Base, Contributor, Evaluation, Lineage
+from swarm.errors import CorruptError
 from swarm.modelcard import Release
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Range, merge, total
 from swarm.sections import Section
+from swarm.texts import shown
 from swarm.version import __version__
 
 FILE = "lineage.json"  # beside an exported model
@@ -32,24 +34,37 @@ class Origin(Section):
 
 
 def origin(release: Release, fingerprint: str, ledger: Sequence[pb.LedgerEntry], first: pb.Checkpoint | None) -> Origin:
-    """`ledger`: the entries of the rounds before the checkpoint's; `first`: the checkpoint of round 0."""
+    """`ledger`: the entries of the rounds before the checkpoint's; `first`: the checkpoint of round 0, if it is kept.
+
+    Raises CorruptError when what the coordinator says makes no sense.
+    """
+    try:
+        return Origin(
+            created=moment(release.checkpoint.created_at),
+            lineage=_lineage(release, fingerprint, ledger, first),
+            contributors=tuple(contributors(release.status.members, ledger)),
+            evaluations=tuple(_held_out(release)),
+            tools={"garage-swarm": __version__, **{name: there for name in _TOOLS if (there := _version(name))}},
+        )
+    except (ValueError, OverflowError, OSError) as error:  # a moment may lie beyond all calendars
+        what = f"What the coordinator says of the run makes no sense: {shown(str(error))[:300]}"
+        raise CorruptError(what, "Tell the run's maintainer.") from error
+
+
+def _lineage(
+    release: Release, fingerprint: str, ledger: Sequence[pb.LedgerEntry], first: pb.Checkpoint | None
+) -> Lineage:
     run, checkpoint = release.run, release.checkpoint
-    return Origin(
-        created=moment(checkpoint.created_at),
-        lineage=Lineage(
-            run=run.name,
-            fingerprint=fingerprint,
-            spec=sha256(release.spec.to_toml().encode()).hexdigest(),
-            data=listing([*(blob.sha256 for blob in run.shards), run.heldout.sha256]),
-            round=checkpoint.round,
-            state=checkpoint.digest,
-            ledger=root(ledger),
-            samples=total(Range(entry.range.start, entry.range.stop) for entry in _counted(ledger)),
-            base=_base(release, first),
-        ),
-        contributors=tuple(contributors(release.status.members, ledger)),
-        evaluations=tuple(_held_out(release)),
-        tools={"garage-swarm": __version__, **{name: there for name in _TOOLS if (there := _version(name))}},
+    return Lineage(
+        run=run.name,
+        fingerprint=fingerprint,
+        spec=sha256(release.spec.to_toml().encode()).hexdigest(),
+        data=listing([*(blob.sha256 for blob in run.shards), run.heldout.sha256]),
+        round=checkpoint.round,
+        state=checkpoint.digest,
+        ledger=root(ledger),
+        samples=total(Range(entry.range.start, entry.range.stop) for entry in _counted(ledger)),
+        base=_base(release, first),
     )
 
 

@@ -67,6 +67,8 @@ def exported(folder: Path) -> Exported:
     there = [path for path in files(folder) if path != lineage.FILE]
     if odd := [path for path in there if kind_of(path) is None or path == FILE]:
         raise refused(f"no bundle has a file such as {odd[0]}")
+    if not any(kind_of(path) == "weights" for path in there):
+        raise NotFoundError(f"{folder} has no weights (.safetensors).", "Export the model again.")
     try:
         origin = Origin.model_validate_json((folder / lineage.FILE).read_bytes())
     except ValidationError as error:

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from swarm.bundle import capsfile, lineage, making, record, release, signatures
 from swarm.bundle.folder import kind_of
-from swarm.bundle.manifest import FILE, Finding, read
+from swarm.bundle.manifest import FILE, Base, Finding, read
 from swarm.bundle.verify import examined
 from swarm.errors import CorruptError, NotFoundError, SpecError, UnreadyError, UsageError
+from swarm.modelcard import Release
 from swarm.proto import coordinator_pb2 as pb
 from tests import bundles
 
@@ -155,10 +156,10 @@ def test_a_spec_that_was_changed_since_the_export(model: Path) -> None:
         making.exported(model)
 
 
-@pytest.mark.parametrize("name", ["run.toml", "lineage.json", "README.md"])
+@pytest.mark.parametrize("name", ["run.toml", "lineage.json", "README.md", "model.safetensors"])
 def test_a_folder_that_is_no_exported_model(model: Path, name: str) -> None:
     (model / name).unlink()
-    with pytest.raises(NotFoundError, match=name):
+    with pytest.raises(NotFoundError, match=name[-9:]):
         making.exported(model)
 
 
@@ -257,6 +258,35 @@ def test_the_root_does_not_depend_on_leases_or_their_order(sizes: list[int], ran
 def test_the_root_depends_on_everything_else(start: int, round_: int, member: str) -> None:
     changed = (start, round_, member) != (0, 0, "m")
     assert (lineage.root([entry(start, 4, round_, member)]) != lineage.root([entry(0, 4)])) == changed
+
+
+def test_the_base_is_named_by_its_weights_or_by_the_state_that_training_began_with() -> None:
+    named, first = {"source": "org/base", "revision": "ab" * 20}, pb.Checkpoint(digest="dd" * 32)
+    run = pb.Run(name="my-run", base=[pb.Blob(name="b", sha256="22" * 32), pb.Blob(name="a", sha256="11" * 32)])
+
+    def base(**model: str) -> Base | None:
+        made = bundles.spec(base_license="MIT")
+        of = made.model_copy(update={"model": made.model.model_copy(update=model)})
+        exported = Release(of, run, pb.Status(), pb.Checkpoint(digest=bundles.STATE), merged=False)
+        return lineage.origin(exported, bundles.RUN, [], first).lineage.base
+
+    adapters, whole = base(method="lora", **named), base(**named)
+    assert base() is None  # a preset
+    assert adapters is not None
+    assert whole is not None
+    assert adapters.sha256 == hashlib.sha256(f"{'11' * 32}\n{'22' * 32}\n".encode()).hexdigest()
+    assert (whole.sha256, whole.source, whole.license) == ("dd" * 32, "org/base", "MIT")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"digest": "no digest"}, {"created_at": 1e300}, {"created_at": float("nan")}, {"metrics": {"bleu": float("inf")}}],
+)
+def test_what_a_coordinator_cannot_mean_is_refused(said: dict[str, Any]) -> None:
+    kept = pb.Checkpoint(**{"digest": bundles.STATE} | said)
+    exported = Release(bundles.spec(), pb.Run(name="my-run"), pb.Status(), kept, merged=False)
+    with pytest.raises(CorruptError, match="makes no sense"):
+        lineage.origin(exported, bundles.RUN, [], None)
 
 
 # ── the record ───────────────────────────────────────────────────────────────────────────────────
