@@ -72,8 +72,7 @@ def accept(
 
 def examined(folder: Path) -> Examined:
     """Read the whole bundle: that no file is altered, missing, or too many, and who signed. Raises as `verified`."""
-    if not (folder / FILE).is_file():
-        raise NotFoundError(f"{folder} is no bundle: it has no {FILE}.", "Name a bundle's folder.")
+    require_bundle(folder)
     there = files(folder)
     bundle = manifest.read(folder)
     _compare(bundle, folder, there)
@@ -84,6 +83,12 @@ def examined(folder: Path) -> Examined:
             raise refused(f"{part.path} is not the file that {FILE} lists: one of the two was altered")
     signed = [path.partition("/")[2] for path in there if path.startswith(f"{SIGNATURES}/")]
     return Examined(bundle, read[FILE], signatures.signers(folder, hashed, signed))
+
+
+def require_bundle(folder: Path) -> None:
+    """Raises NotFoundError."""
+    if not (folder / FILE).is_file():
+        raise NotFoundError(f"{folder} is no bundle: it has no {FILE}.", "Name a bundle's folder.")
 
 
 def judge(found: Examined, trusted: trust.Trust, run: str = "") -> None:

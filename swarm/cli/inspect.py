@@ -22,8 +22,10 @@ Rows = Iterable[tuple[str, str]]
 def inspect(bundle: BundleFolder, as_json: AsJson = False) -> None:
     """Show what a bundle says of itself, whether it is whole, and who signed it. Loads nothing as a model."""
     from swarm.bundle import manifest
+    from swarm.bundle.verify import require_bundle
     from swarm.cli.output import echo_json
 
+    require_bundle(bundle)
     said = manifest.read(bundle)
     found, why = _examined(bundle)
     if as_json:

@@ -77,7 +77,9 @@ def _whom(signing: Signing) -> str:
 
 
 def _ask() -> None:
+    from swarm.cli.consent import agrees
+
     if not sys.stdin.isatty():
         raise UsageError("Trust needs your consent, and there is no terminal to ask at.", "Add --yes.")
-    if not typer.confirm("Trust them?", err=True):
+    if not agrees("Trust them?"):
         raise UsageError("Nobody is trusted; nothing was remembered.", "Run the command again if you change your mind.")

@@ -128,6 +128,11 @@ def test_a_bundle_is_shown_whole_or_not(home: Path, tmp_path: Path) -> None:
     assert said["bundle"]["lineage"]["state"] == bundles.STATE
 
 
+@pytest.mark.parametrize("command", ["verify", "inspect", "signer sign", "recall --reason x"])
+def test_a_folder_that_is_no_bundle_is_said(home: Path, anna: Signer, tmp_path: Path, command: str) -> None:
+    assert "no bundle" in failure(NotFoundError, *command.split(), tmp_path).what
+
+
 def test_only_who_releases_can_recall(home: Path, anna: Signer, tmp_path: Path) -> None:
     found = bundles.released(tmp_path, anna, recall="https://example.org/recalls")
     result = swarm("recall", "bundle", "--reason", "it lies")
