@@ -37,8 +37,10 @@ def test_a_run_becomes_a_bundle_that_anybody_can_verify(tmp_path: Path) -> None:
         run.spec.write_text(text + RELEASE.format(anna.public.fingerprint) + "\n[evaluation]\nevery_rounds = 1\n")
         run.launch()
         ended(run.join("anna", "--credit", "Ada"))
-        model, bundle = tmp_path / "model", tmp_path / "bundle"
-        ended(run.command("export", run.invite, "--output", str(model)))
+        model, again, bundle = (tmp_path / name for name in ("model", "again", "bundle"))
+        for folder in (model, again):
+            ended(run.command("export", run.invite, "--output", str(folder)))
+        assert contents(model) == contents(again)
         made = ["release", str(model), "--output", str(bundle), "--version", "1.0"]
         ended(run.command(*made), 29)
         ended(run.command(*made, "--key", str(anna.path)))
@@ -48,6 +50,10 @@ def test_a_run_becomes_a_bundle_that_anybody_can_verify(tmp_path: Path) -> None:
     assert found.evaluations[0].suite == "held-out"
     ids = AutoTokenizer.from_pretrained(bundle)("Law and", return_tensors="pt")
     assert LlamaForCausalLM.from_pretrained(bundle)(**ids).logits.isfinite().all()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def root_is_the_ledgers(run: SwarmRun, bundle: Path) -> None:
