@@ -27,7 +27,11 @@
     ├── UnfitError             exit 17   this machine does not fit the run: memory, disk, device, clock
     ├── UnsoundError           exit 21   what this machine computes was wrong again and again
     ├── HaltedError            exit 22   the run was stopped, because it diverged again and again
-    └── HandoverError          exit 24   a hand-over is forged, torn, or older than one that is known
+    ├── HandoverError          exit 24   a hand-over is forged, torn, or older than one that is known
+    ├── UnreadyError           exit 29   a release is refused; the message lists everything that is missing
+    ├── UntrustedError         exit 30   nobody who is trusted signed the bundle, or too few did
+    ├── OtherRunError          exit 31   the bundle is of another run than the one that was asked for
+    └── RecalledError          exit 32   the bundle was recalled by those who released it
 
 Ctrl-C during a join or a launch is a normal end: exit 0.  Ctrl-C elsewhere: exit 130.
 """
@@ -163,6 +167,22 @@ class OverloadError(UnreachableError):
 
 class HandoverError(SwarmError):
     code, exit_code = "HANDOVER", 24
+
+
+class UnreadyError(SwarmError):
+    code, exit_code = "UNREADY", 29
+
+
+class UntrustedError(SwarmError):
+    code, exit_code = "UNTRUSTED", 30
+
+
+class OtherRunError(SwarmError):
+    code, exit_code = "OTHER_RUN", 31
+
+
+class RecalledError(SwarmError):
+    code, exit_code = "RECALLED", 32
 
 
 def _tree(root: type[SwarmError]) -> tuple[type[SwarmError], ...]:

@@ -43,7 +43,7 @@ from swarm.tensorfile import sync
 FILE = "identity.pem"  # of a volunteer's key
 SERVER_NAME = "garage-swarm"  # the one name in every coordinator's certificate
 SEATS = 64  # of one key
-_SIGNATURE = ECDSA(hashes.SHA256())
+ECDSA_SHA256 = ECDSA(hashes.SHA256())
 _YEARS_VALID = 20  # the invite's fingerprint is what counts; a run must not end because a date has passed
 
 
@@ -88,7 +88,7 @@ class Identity:
         Raises CorruptError when the file holds no Ed25519 key, DiskError when it cannot be written.
         """
         path = folder / FILE
-        key = _load_key(_kept(path, lambda: _pem(Ed25519PrivateKey.generate())), path)
+        key = _load_key(_kept(path, lambda: private_pem(Ed25519PrivateKey.generate())), path)
         if not isinstance(key, Ed25519PrivateKey):
             raise _no_key(path)
         return cls(key)
@@ -112,7 +112,7 @@ class Identity:
 
     def save(self, path: Path) -> None:
         """Write the key to a private file, which must not exist. Raises FileExistsError, OSError."""
-        if not _write_once(path, _pem(self.private_key)):
+        if not write_private(path, private_pem(self.private_key)):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
     @property
@@ -148,7 +148,7 @@ class ServerCertificate:
 
     def sign(self, words: bytes) -> bytes:
         """With its key: ECDSA, SHA-256."""
-        return self._key.sign(words, _SIGNATURE)
+        return self._key.sign(words, ECDSA_SHA256)
 
     @cached_property
     def _key(self) -> EllipticCurvePrivateKey:
@@ -167,7 +167,7 @@ def signed_by(certificate: x509.Certificate, words: bytes, signature: bytes) -> 
     try:
         public = certificate.public_key()
         if isinstance(public, EllipticCurvePublicKey):
-            public.verify(signature, words, _SIGNATURE)
+            public.verify(signature, words, ECDSA_SHA256)
             return True
     except (InvalidSignature, UnsupportedAlgorithm, ValueError):  # a certificate may name any kind of key
         return False
@@ -189,7 +189,7 @@ def server_certificate(folder: Path) -> ServerCertificate:
     if not isinstance(key, EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
         raise _no_key(path)
     der = certificate.public_bytes(Encoding.DER)
-    return ServerCertificate(_pem(key), certificate.public_bytes(Encoding.PEM), fingerprint(der))
+    return ServerCertificate(private_pem(key), certificate.public_bytes(Encoding.PEM), fingerprint(der))
 
 
 def _new_server_pem() -> bytes:
@@ -203,10 +203,10 @@ def _new_server_pem() -> bytes:
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME)]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    return _pem(key) + certificate.public_bytes(Encoding.PEM)
+    return private_pem(key) + certificate.public_bytes(Encoding.PEM)
 
 
-def _pem(key: Ed25519PrivateKey | EllipticCurvePrivateKey) -> bytes:
+def private_pem(key: Ed25519PrivateKey | EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
@@ -230,13 +230,13 @@ def _kept(path: Path, make: Callable[[], bytes]) -> bytes:
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_once(path, make())
+            write_private(path, make())
         return path.read_bytes()
     except OSError as error:
         raise from_os_error(error, "keeping the private key") from error
 
 
-def _write_once(path: Path, content: bytes) -> bool:
+def write_private(path: Path, content: bytes) -> bool:
     """Write a private file as a whole; when there is one already, that stays, and this says False."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from swarm.errors import SpecError
+from swarm.releasing import Release
 from swarm.sections import (
     BUILTIN_TEXT,
     Checkpoint,
@@ -45,6 +46,7 @@ class RunSpec(Section):
     checkpoint: Checkpoint = Field(default_factory=Checkpoint)
     evaluation: Evaluation = Field(default_factory=Evaluation)
     tracking: Tracking = Field(default_factory=Tracking)
+    release: Release = Field(default_factory=Release)
 
     def to_toml(self, explained: bool = False) -> str:
         """The spec as TOML with every key written out, so that later defaults do not change a run.

@@ -1,4 +1,4 @@
-"""How large text samples may be, in a run spec, at a peer and at a coordinator alike."""
+"""Texts of others: how they are shown, and how large samples may be, wherever they are."""
 
 from __future__ import annotations
 
@@ -15,3 +15,8 @@ def cut(text: str, most: int) -> str:
 def fits(text: str, most: int) -> bool:
     """Whether it has at most `most` bytes as UTF-8."""
     return len(text.encode("utf-8", "ignore")) <= most
+
+
+def shown(text: str) -> str:
+    """`text` in one line, and with nothing that a terminal would obey."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)

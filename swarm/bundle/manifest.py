@@ -19,15 +19,19 @@ FILE = "bundle.json"
 SIGNATURES = "signatures"  # the folder beside it; what is in there is signed over everything else
 LARGEST = 4 << 20  # bytes of a manifest: it may be a stranger's
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
+PATH = rf"^{_NAME}(/{_NAME}){{0,3}}$"  # of a file: it cannot leave the bundle's folder, and names no hidden file
+SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
+VERSION = r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$"
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Size = Annotated[int, Field(ge=0)]
 Kind = Literal["weights", "config", "tokenizer", "card", "gguf", "plugin", "record"]
 
 
 class Part(Section):
-    """A file of the bundle. Its path cannot leave the bundle's folder and names no hidden file."""
+    """A file of the bundle."""
 
-    path: str = Field(pattern=rf"^{_NAME}(/{_NAME}){{0,3}}$")
+    path: str = Field(pattern=PATH)
     kind: Kind
     sha256: Digest
     size: Size
@@ -45,8 +49,8 @@ class Base(Section):
 class Lineage(Section):
     """Where the weights come from."""
 
-    run: str = Field(description="its name")
-    fingerprint: str = Field(description="of the coordinator's key, as in invites")
+    run: str = Field(pattern=SLUG, description="its name")
+    fingerprint: Fingerprint = Field(description="of the coordinator's key, as in invites")
     spec: Digest = Field(description="of the run spec")
     data: Digest = Field(description="of the data's manifest")
     round: Size = Field(description="that the checkpoint holds")
@@ -54,6 +58,13 @@ class Lineage(Section):
     ledger: Digest = Field(description="the root of the ledger: one hash over all counted ranges")
     samples: Size = Field(description="counted")
     base: Base | None = None
+
+
+class Signing(Section):
+    """Who signs, by the fingerprints of their keys, and how many of them must."""
+
+    signers: tuple[Fingerprint, ...] = ()
+    needed: Annotated[int, Field(ge=1)] = 1
 
 
 class Contributor(Section):
@@ -87,8 +98,8 @@ class Bundle(Section):
     """The whole manifest."""
 
     format: Literal[1] = 1
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
-    version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$", description="also its tag in a registry")
+    name: str = Field(pattern=SLUG)
+    version: str = Field(pattern=VERSION, description="also its tag in a registry")
     title: str = ""
     license: str = Field(description="of the model, an SPDX expression")
     created: str = Field(description="when the checkpoint was made, RFC 3339")
@@ -98,7 +109,8 @@ class Bundle(Section):
     evaluations: tuple[Evaluation, ...] = ()
     findings: tuple[Finding, ...] = ()
     tools: dict[str, str] = Field(default_factory=dict, description="versions of what made it")
-    recall: str = Field(default="", description="where a notice of recall would stand, an address")
+    signing: Signing = Field(default_factory=Signing)
+    recall: str = Field(default="", description="the address below which a notice of recall would stand")
     caps: Caps = Field(default_factory=Caps)
 
     @field_validator("parts")

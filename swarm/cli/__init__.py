@@ -23,19 +23,24 @@ from swarm.cli import (
     fsck,
     handover,
     identity,
+    inspect,
     invite,
     join,
     launch,
     ledger,
     page,
     peers,
+    recall,
     receipts,
+    release,
     report,
     run,
     run_spec,
     runs,
     service,
+    signer,
     status,
+    verify,
 )
 from swarm.errors import SwarmError, UsageError, from_os_error
 from swarm.version import __version__
@@ -69,6 +74,10 @@ app.command("ban")(peers.ban)
 app.command("unban")(peers.unban)
 app.command("trust")(peers.trust)
 app.command("audit")(audit.audit)
+app.command("release")(release.release)
+app.command("verify")(verify.verify)
+app.command("inspect")(inspect.inspect)
+app.command("recall")(recall.recall)
 app.add_typer(data.app)
 app.add_typer(checkpoints.app)
 app.add_typer(ledger.app)
@@ -79,6 +88,7 @@ app.add_typer(invite.app)
 app.add_typer(identity.app)
 app.add_typer(config.app)
 app.add_typer(service.app)
+app.add_typer(signer.app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -60,14 +60,14 @@ def _ask() -> None:
             "Joining needs your consent, and there is no terminal to ask at; nothing was fetched.",
             "Read the card above, then add --yes.",
         )
-    if not _agrees():
+    if not agrees("Take part?"):
         raise UsageError("Not joined; nothing was fetched.", "Run the command again if you change your mind.")
 
 
-def _agrees() -> bool:
-    """Ctrl-C is a no, too."""
+def agrees(question: str) -> bool:
+    """Ask at the terminal; Ctrl-C is a no, too."""
     try:
-        return typer.confirm("Take part?", err=True)
+        return typer.confirm(question, err=True)
     except typer.Abort:
         typer.echo(err=True)
         return False

@@ -12,7 +12,10 @@ from swarm.cli.options import InviteText
 from swarm.errors import UsageError
 
 if TYPE_CHECKING:
+    from swarm.bundle.lineage import Origin
+    from swarm.client import CoordinatorClient
     from swarm.modelcard import Release
+    from swarm.proto import coordinator_pb2 as pb
 
 
 def export(
@@ -28,6 +31,7 @@ def export(
     """Write the model of a run with tokenizer, model card and digests."""
     from peer.fetch import Files
     from swarm import paths, runspec
+    from swarm.bundle.lineage import FILE
     from swarm.cli.checkpoints import chosen
     from swarm.cli.children import run_child
     from swarm.client import CoordinatorClient
@@ -37,21 +41,33 @@ def export(
     _require_empty(output)
     parsed = Invite.of(invite)
     with CoordinatorClient.connect(parsed) as client:
-        run, checkpoint = client.get_run(), chosen(client.checkpoints(), round_)
+        run, kept = client.get_run(), client.checkpoints()
+        checkpoint = chosen(kept, round_)
         spec = runspec.loads(run.spec_toml, "the coordinator's run spec")
         _require_adapter(merged, spec.model.adapts)
         files = Files(client, paths.peer_dir(parsed.run) / "blobs", typer.echo)
         folder = files.model_folder([*run.model, *run.base])
         state = files.checkpoint(checkpoint)
         release = Release(spec, run, client.status(), checkpoint, merged)
+        origin = _origin(client, release, kept)
     output.mkdir(parents=True, exist_ok=True)
-    (output / "run.toml").write_text(spec.to_toml())
+    (output / "run.toml").write_text(spec.to_toml(), encoding="utf-8")
     where = ["--spec", output / "run.toml", "--model", folder, "--state", state, "--out", output]
     report = output / "export.log"
     run_child("peer.export", [*map(str, where), *(["--merged"] if merged else [])], report, lambda _: None)
     report.unlink()
     _describe(release, output)
+    (output / FILE).write_text(origin.model_dump_json(indent=1), encoding="utf-8")
     typer.echo(f"{output}: {run.name} at round {checkpoint.round}; README.md is its model card.")
+
+
+def _origin(client: CoordinatorClient, release: Release, kept: list[pb.Checkpoint]) -> Origin:
+    """The model's lineage, by the ledger of the rounds that it holds."""
+    from swarm.bundle.lineage import origin
+
+    entries = client.ledger(0, release.checkpoint.round) if release.checkpoint.round else []
+    first = next((item for item in kept if item.round == 0), None)
+    return origin(release, client.invite.fingerprint, entries, first)
 
 
 def _require_empty(output: Path) -> None:

@@ -86,6 +86,27 @@ def replay_(invite: InviteText, samples: Samples = False, as_json: AsJson = Fals
     found.check()
 
 
+@app.command("root")
+def root_(
+    invite: InviteText,
+    round_: Annotated[
+        int | None,
+        typer.Option("--round", min=0, help="Of which checkpoint; by default the newest round.", show_default=False),
+    ] = None,
+    lines: Annotated[bool, typer.Option("--lines", help="Print the lines that it is the hash of instead.")] = False,
+) -> None:
+    """Print the ledger root: one hash over all ranges that counted before a round, as a bundle's lineage has it."""
+    from swarm.bundle.lineage import lines as lines_of
+    from swarm.bundle.lineage import root
+    from swarm.client import CoordinatorClient
+    from swarm.invite import Invite
+
+    with CoordinatorClient.connect(Invite.of(invite)) as client:
+        before = client.status(brief=True).round if round_ is None else round_
+        entries = client.ledger(0, before) if before else []
+    typer.echo("\n".join(lines_of(entries)) if lines else f"{root(entries)}  {before}")
+
+
 def _window(round_: int | None, first: int, last: int | None) -> tuple[int, int | None]:
     """The first and the last round that are asked for. Raises UsageError."""
     if round_ is None:

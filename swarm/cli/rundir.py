@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 INVITE = "invite"
 OWN_INVITE = "maintainer-invite"
 _HARMLESS = (
-    *("run.title", "run.description", "run.maintainer", "run.page", "checkpoint.", "trust.", "tracking."),
+    *("run.title", "run.description", "run.maintainer", "run.page", "checkpoint.", "trust.", "tracking.", "release."),
     *("evaluation.prompts", "evaluation.sample_"),
 )
 
@@ -59,8 +59,8 @@ def check_same_run(folder: Path, spec: RunSpec) -> None:
         raise SpecError(
             f"The run {spec.run.name} in {folder} was started with another spec: {listed}.",
             "Put that back, or make it a run of its own: another run.name (or --data-dir). title, description, "
-            "maintainer, page, checkpoint, trust, tracking, evaluation.prompts and evaluation.sample_… may change, "
-            "training.rounds may grow.",
+            "maintainer, page, checkpoint, trust, tracking, release, evaluation.prompts and evaluation.sample_… may "
+            "change, training.rounds may grow.",
         )
 
 

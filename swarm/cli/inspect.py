@@ -1,0 +1,138 @@
+"""`swarm inspect`: what a bundle says of itself, and whether it is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import typer
+
+from swarm.cli.options import AsJson
+from swarm.cli.signer import BundleFolder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from swarm.bundle.manifest import Bundle
+    from swarm.bundle.verify import Examined
+
+Rows = Iterable[tuple[str, str]]
+
+
+def inspect(bundle: BundleFolder, as_json: AsJson = False) -> None:
+    """Show what a bundle says of itself, whether it is whole, and who signed it. Loads nothing as a model."""
+    from swarm.bundle import manifest
+    from swarm.bundle.verify import require_bundle
+    from swarm.cli.output import echo_json
+
+    require_bundle(bundle)
+    said = manifest.read(bundle)
+    found, why = _examined(bundle)
+    if as_json:
+        signers = sorted(found.signers) if found else []
+        state = {"digest": found.digest if found else "", "whole": found is not None, "why": why, "signers": signers}
+        echo_json({"bundle": said.model_dump(mode="json"), **state})
+        return
+    _print(f"{said.name} {said.version}", _head(said, found, why))
+    _print("Where it comes from", _lineage(said))
+    _print("Contributors who agreed to be named", _contributors(said))
+    _print("Evaluations", _evaluations(said))
+    _print("What red-teaming found", _findings(said))
+    _print("Caps", _caps(said))
+    _print("Files", _files(said))
+
+
+def _examined(folder: Path) -> tuple[Examined | None, str]:
+    """None, and why, when it is not whole: what it says of itself is shown all the same."""
+    from swarm.bundle.verify import examined
+    from swarm.errors import CorruptError, UsageError
+
+    try:
+        return examined(folder), ""
+    except (CorruptError, UsageError) as error:
+        return None, str(error)
+
+
+def _head(said: Bundle, found: Examined | None, why: str) -> Iterator[tuple[str, str]]:
+    yield "Title", said.title or "none"
+    yield "State", f"whole; digest {found.digest}" if found else f"NOT VERIFIED: {why}"
+    yield "Signed by", ", ".join(sorted(found.signers)) or "nobody" if found else "not known"
+    yield "Must be signed by", f"{said.signing.needed} of {', '.join(said.signing.signers) or 'nobody named'}"
+    yield "Licence", said.license or "not stated"
+    yield (
+        "Made",
+        f"{said.created}, with {', '.join(f'{name} {v}' for name, v in said.tools.items()) or 'tools unknown'}",
+    )
+    yield "Notices of recall", said.recall or "nowhere"
+
+
+def _lineage(said: Bundle) -> Iterator[tuple[str, str]]:
+    from swarm.cli.output import count
+
+    line = said.lineage
+    yield "Run", f"{line.run}, fingerprint {line.fingerprint}"
+    yield "Round", f"{count(line.round)}, with {count(line.samples)} samples"
+    if line.base:
+        yield "Base", f"{line.base.source} {line.base.revision} ({line.base.license or 'licence not stated'})"
+        yield "Base's digest", line.base.sha256
+    digests = {"State": line.state, "Run spec": line.spec, "Data": line.data, "Ledger root": line.ledger}
+    yield from digests.items()
+
+
+def _contributors(said: Bundle) -> Iterator[tuple[str, str]]:
+    from swarm.cli.output import count
+
+    for item in said.contributors:
+        yield item.name, f"{count(item.samples)} samples in {count(item.rounds)} rounds"
+
+
+def _evaluations(said: Bundle) -> Iterator[tuple[str, str]]:
+    from swarm.cli.output import count
+
+    for item in said.evaluations:
+        answers = f", {item.answers} answers" if item.answers > 1 else ""
+        yield f"{item.suite}:{item.metric}", f"{item.value:.4g} ({count(item.samples)} samples{answers})"
+
+
+def _findings(said: Bundle) -> Iterator[tuple[str, str]]:
+    for item in said.findings:
+        yield f"{item.id} ({item.severity}, {item.state})", item.title
+
+
+def _caps(said: Bundle) -> Iterator[tuple[str, str]]:
+    from swarm.bundle.card import plugin
+
+    caps = said.caps
+    yield "System prompt", caps.system_prompt or "none"
+    yield "Lengths", f"{caps.prompt_tokens} tokens of prompt, {caps.answer_tokens} of answer"
+    yield "Rate", f"{caps.requests_per_minute} requests a minute"
+    yield "Refused", ", ".join(f"{item.topic} ({item.where})" for item in caps.filters) or "nothing by topic"
+    yield "Age", f"{caps.minimum_age} or more" if caps.minimum_age else "any"
+    yield "Regions", caps.regions or "no notice"
+    yield "Notice", caps.notice or "none"
+    for item in caps.plugins:
+        yield item.name, plugin(item)
+
+
+def _files(said: Bundle) -> Iterator[tuple[str, str]]:
+    from swarm.units import size
+
+    for part in said.parts:
+        yield part.path, f"{part.kind}, {size(part.size)}, {part.sha256[:16]}…"
+
+
+def _print(title: str, rows: Rows) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from swarm.texts import shown
+
+    table = Table(title, box=None, padding=(0, 2, 0, 0))
+    table.add_column("", overflow="fold")  # digests are shown whole
+    for name, value in rows:
+        table.add_row(Text(shown(name)), Text(shown(value)))
+    if not table.row_count:
+        table.add_row("none", "")
+    Console().print(table)
+    typer.echo()
