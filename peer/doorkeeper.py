@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Collection
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 from swarm import lent, passes
 from swarm.papers import Papers
 from swarm.passes import NODE, Authority, Role
 from swarm.proto import coordinator_pb2 as pb
 
+T = TypeVar("T")
 MEMBERS = frozenset(Role)
 ANYBODY = MEMBERS | {NODE}
 _REMEMBERED = 4096  # passes, and words on leases, whose signature was verified
@@ -43,12 +45,18 @@ def admits(
     return "its pass has expired" if passes.expired(pass_, now, heard_at) else ""
 
 
+def remembered(largest: int, open_: Callable[[bytes], T | None]) -> Callable[[bytes], T | None]:
+    """`open_`, which verifies each word once; None for one of more bytes, which strangers send and nobody keeps."""
+    kept = lru_cache(_REMEMBERED)(open_)
+    return lambda data: kept(data) if len(data) <= largest else None
+
+
 class Doorkeeper:
     """`file` holds the node's papers, now or soon. For use in several processes and threads."""
 
     def __init__(self, authority: Authority, file: Path, clock: Callable[[], float] = time.time) -> None:
-        self.opened = lru_cache(_REMEMBERED)(partial(passes.opened, authority=authority))  # verifies each pass once
-        self.lent = lru_cache(_REMEMBERED)(partial(lent.opened, authority=authority))
+        self.opened = remembered(passes.LARGEST, partial(passes.opened, authority=authority))
+        self.lent = remembered(lent.LARGEST, partial(lent.opened, authority=authority))
         self._file = file
         self._clock = clock
         self._seen: tuple[int, int] | None = None  # the file as it was read last

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, cast
 
-from peer.doorkeeper import Doorkeeper
+from peer.doorkeeper import Doorkeeper, remembered
 from peer.exchange import node
 from peer.exchange.records import LARGEST, Readable, Records, Said, key_of, opened
 from peer.exchange.rounds import leader_of
+from swarm import passes
 from tests.fuzz.of_files import MEMORY, SMALL, of_message
 from tests.fuzz.run import Decoder
 
@@ -61,7 +61,7 @@ class Nobody(Doorkeeper):
     """Knows no pass."""
 
     def __init__(self) -> None:
-        self.opened = lru_cache(lambda _: None)
+        self.opened = remembered(passes.LARGEST, lambda _: None)
 
 
 def _protocol(*answers: Any) -> DHTProtocol:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.nodepass import NodePapers
-from peer.doorkeeper import ANYBODY, MEMBERS, Doorkeeper, admits
+from peer.doorkeeper import ANYBODY, MEMBERS, Doorkeeper, admits, remembered
 from peer.renewal import Renewal
 from swarm.errors import UnreachableError
 from swarm.identity import server_certificate
@@ -150,3 +151,20 @@ def test_a_full_disk_does_not_end_the_watch_over_the_node(tmp_path: Path) -> Non
     (tmp_path / "nowhere").mkdir()
     papers.keep()
     assert Papers.kept(papers.file).own
+
+
+def test_words_of_strangers_are_not_kept_however_many_they_send() -> None:
+    asked: list[int] = []
+
+    def open_(data: bytes) -> None:
+        asked.append(len(data))
+
+    look = remembered(1024, open_)
+    tracemalloc.start()
+    for number in range(200):
+        assert look(number.to_bytes(4, "big") + bytes(1 << 20)) is None
+        assert look(number.to_bytes(4, "big")) is look(number.to_bytes(4, "big"))
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert asked == [4] * 200
+    assert kept < 1 << 20
