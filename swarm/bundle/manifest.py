@@ -19,15 +19,16 @@ FILE = "bundle.json"
 SIGNATURES = "signatures"  # the folder beside it; what is in there is signed over everything else
 LARGEST = 4 << 20  # bytes of a manifest: it may be a stranger's
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
+PATH = rf"^{_NAME}(/{_NAME}){{0,3}}$"  # of a file in a bundle: it cannot leave the folder and names no hidden file
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Size = Annotated[int, Field(ge=0)]
 Kind = Literal["weights", "config", "tokenizer", "card", "gguf", "plugin", "record"]
 
 
 class Part(Section):
-    """A file of the bundle. Its path cannot leave the bundle's folder and names no hidden file."""
+    """A file of the bundle."""
 
-    path: str = Field(pattern=rf"^{_NAME}(/{_NAME}){{0,3}}$")
+    path: str = Field(pattern=PATH)
     kind: Kind
     sha256: Digest
     size: Size
@@ -123,7 +124,7 @@ def parse(data: bytes, origin: str = FILE) -> Bundle:
     try:
         return Bundle.model_validate_json(data)
     except (ValidationError, RecursionError) as error:
-        raise _wrong(origin, _first(error)) from None
+        raise _wrong(origin, fault(error)) from None
 
 
 def read(folder: Path) -> Bundle:
@@ -138,7 +139,8 @@ def read(folder: Path) -> Bundle:
         raise from_os_error(error, "reading a bundle") from error
 
 
-def _first(error: Exception) -> str:
+def fault(error: Exception) -> str:
+    """The first thing that is wrong with a document, as pydantic found it."""
     if not isinstance(error, ValidationError):
         return "it is nested too deeply"
     first = error.errors()[0]

@@ -29,6 +29,8 @@ from swarm.cli import (
     ledger,
     page,
     peers,
+    pull,
+    push,
     receipts,
     report,
     run,
@@ -56,6 +58,8 @@ app.command("discover")(discover.discover)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("export")(export.export)
+app.command("push")(push.push)
+app.command("pull")(pull.pull)
 app.command("status")(status.status)
 app.command("report")(report.report)
 app.command("runs")(runs.runs)
