@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.swarm_run import free_port
@@ -29,6 +30,12 @@ class Served:
     host: str  # 127.0.0.1:PORT
     storage: Path
     log: Path
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """That it took of processors until now."""
+        times = psutil.Process(self.pid).cpu_times()
+        return float(times.user + times.system)
 
     def sent(self) -> int:
         """Bytes of blobs that the registry gave out or took in: the sum over its access log."""
@@ -62,7 +69,7 @@ def registry(folder: Path, **sections: Any) -> Iterator[Served]:
         )
     try:
         _wait(host, process)
-        yield Served(host, storage, folder / "log")
+        yield Served(host, storage, folder / "log", process.pid)
     finally:
         process.kill()
         process.wait()

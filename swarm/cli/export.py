@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     from swarm.modelcard import Release
 
 
+class Gguf(StrEnum):
+    """The numbers of a GGUF file."""
+
+    F32 = "f32"
+    F16 = "f16"
+    Q8_0 = "q8_0"
+
+
 def export(
     invite: InviteText,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write; new or empty.")],
@@ -24,6 +33,12 @@ def export(
     merged: Annotated[
         bool, typer.Option("--merged", help="Add the adapter to the base's weights: a model that needs no peft.")
     ] = False,
+    gguf: Annotated[
+        Gguf | None,
+        typer.Option(
+            "--gguf", help="Write a GGUF file for llama.cpp and Ollama, too: which numbers.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Write the model of a run with tokenizer, model card and digests."""
     from peer.fetch import Files
@@ -40,6 +55,7 @@ def export(
         run, checkpoint = client.get_run(), chosen(client.checkpoints(), round_)
         spec = runspec.loads(run.spec_toml, "the coordinator's run spec")
         _require_adapter(merged, spec.model.adapts)
+        _require_whole(gguf, merged, spec.model.adapts)
         files = Files(client, paths.peer_dir(parsed.run) / "blobs", typer.echo)
         folder = files.model_folder([*run.model, *run.base])
         state = files.checkpoint(checkpoint)
@@ -48,7 +64,12 @@ def export(
     (output / "run.toml").write_text(spec.to_toml())
     where = ["--spec", output / "run.toml", "--model", folder, "--state", state, "--out", output]
     report = output / "export.log"
-    run_child("peer.export", [*map(str, where), *(["--merged"] if merged else [])], report, lambda _: None)
+    run_child(
+        "peer.export",
+        [*map(str, where), *(["--merged"] if merged else []), *(["--gguf", gguf] if gguf else [])],
+        report,
+        lambda _: None,
+    )
     report.unlink()
     _describe(release, output)
     typer.echo(f"{output}: {run.name} at round {checkpoint.round}; README.md is its model card.")
@@ -62,6 +83,13 @@ def _require_empty(output: Path) -> None:
 def _require_adapter(merged: bool, adapts: bool) -> None:
     if merged and not adapts:
         raise UsageError("--merged is for adapters; this run trains all weights.", "Leave it out.")
+
+
+def _require_whole(gguf: Gguf | None, merged: bool, adapts: bool) -> None:
+    if gguf and adapts and not merged:
+        raise UsageError(
+            "An adapter alone is not written as GGUF.", "Add --merged: the file has the base's weights then."
+        )
 
 
 def _describe(release: Release, output: Path) -> None:
