@@ -20,6 +20,7 @@ from swarm.errors import RefusedError
 
 _HUB = "docker.io"
 _HUBS_KEY = "https://index.docker.io/v1/"  # under which Docker keeps the login of its own hub
+_HEADER = 8192  # letters of a challenge that are read
 _PARAMETER = re.compile(r'([a-zA-Z_]+)="((?:[^"\\]|\\.)*)"')
 
 
@@ -49,7 +50,7 @@ class Challenge:
     @classmethod
     def of(cls, header: str) -> Challenge:
         """From WWW-Authenticate."""
-        scheme, _, rest = header.strip().partition(" ")
+        scheme, _, rest = header[:_HEADER].strip().partition(" ")
         values = {name.lower(): value for name, value in _PARAMETER.findall(rest)}
         return cls(scheme.lower(), values.get("realm", ""), values.get("service", ""))
 
@@ -68,7 +69,7 @@ def token(answer: bytes, registry: str) -> str:
     try:
         found = json.loads(answer)
         value = found.get("token") or found.get("access_token")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         value = None
     if not isinstance(value, str) or not value.isprintable():
         raise RefusedError(f"Whom {registry} trusts with logins gave no token.", "Try again, or ask who runs it.")
