@@ -38,7 +38,7 @@ from swarm.runspec import RunSpec, loads
 from tests.swarm_run import text
 from tests.tiny_base import make_base
 
-LARGE = {"hidden_size": 320, "intermediate_size": 896, "num_hidden_layers": 8, "num_attention_heads": 5, "teach": 60}
+LARGE = {"hidden_size": 320, "intermediate_size": 896, "num_hidden_layers": 8, "num_attention_heads": 5, "teach": 20}
 SMALL = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4, "teach": 10}
 KINDS = ("f32", "f16", "q8_0")
 PROMPTS, LETTERS, TOKENS = 100, 200, 64

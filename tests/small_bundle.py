@@ -18,7 +18,7 @@ KINDS: dict[str, Kind] = {
 }
 LINEAGE = Lineage(
     run="small",
-    fingerprint="ab" * 32,
+    fingerprint="ab" * 16,
     spec="1" * 64,
     data="2" * 64,
     round=7,

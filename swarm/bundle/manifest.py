@@ -19,7 +19,7 @@ FILE = "bundle.json"
 SIGNATURES = "signatures"  # the folder beside it; what is in there is signed over everything else
 LARGEST = 4 << 20  # bytes of a manifest: it may be a stranger's
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
-PATH = rf"^{_NAME}(/{_NAME}){{0,3}}$"  # of a file in a bundle: it cannot leave the folder and names no hidden file
+PATH = rf"^{_NAME}(/{_NAME}){{0,3}}$"  # of a file: it cannot leave the bundle's folder, and names no hidden file
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Size = Annotated[int, Field(ge=0)]
 Kind = Literal["weights", "config", "tokenizer", "card", "gguf", "plugin", "record"]
