@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from coordinator import copies, fsck, handover, history, placing
+from coordinator import copies, fsck, handover, history
 from coordinator.artefacts import read_artefacts
 from coordinator.bootstrap import MEMBERS
 from coordinator.lock import holder
-from swarm import runspec
+from swarm import placing, runspec
 from swarm.checks import Check, Level, failed
 from swarm.errors import CorruptError, NotFoundError, UsageError, from_os_error
 from swarm.tensorfile import atomic_write, sha256_file

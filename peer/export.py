@@ -28,8 +28,8 @@ from swarm.runspec import RunSpec
 _PREFIX = "model/"
 
 
-def export(spec: RunSpec, folder: Path, state: Path, out: Path, merged: bool) -> None:
-    """Write the model of the state file `state` to `out`.
+def export(spec: RunSpec, folder: Path, state: Path, out: Path, merged: bool, gguf: str = "") -> None:
+    """Write the model of the state file `state` to `out`; with `gguf`, a kind of `peer.gguf`, that file beside it, too.
 
     `folder` holds configuration and tokenizer and, for adapters, the base's weights. Raises ModelError, CorruptError.
     """
@@ -42,6 +42,17 @@ def export(spec: RunSpec, folder: Path, state: Path, out: Path, merged: bool) ->
         if merged:
             _merge(folder, out)
     load_tokenizer(folder).save_pretrained(out)
+    if gguf:
+        _write_gguf(spec, out, gguf)
+
+
+def _write_gguf(spec: RunSpec, out: Path, kind: str) -> None:
+    from peer import gguf, modelfile
+    from swarm.bundle.caps import Caps
+
+    name = f"gguf/{spec.run.name}-{kind}.gguf"
+    gguf.write(out, out / name, kind, gguf.Named(spec.run.title or spec.run.name, license=spec.run.license))
+    modelfile.write(out, name, Caps())
 
 
 def _write_whole(folder: Path, values: dict[str, Tensor], out: Path) -> None:
@@ -95,11 +106,13 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--merged", action="store_true")
+    parser.add_argument("--gguf", default="", choices=("", "f32", "f16", "q8_0"))
     options = parser.parse_args()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        export(runspec.load(options.spec), options.model, options.state, options.out, options.merged)
+        spec = runspec.load(options.spec)
+        export(spec, options.model, options.state, options.out, options.merged, options.gguf)
     except SwarmError as error:
         _fail(error)
     except OSError as error:

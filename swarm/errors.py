@@ -4,10 +4,10 @@
     ├── UsageError             exit 2    the command was called wrongly (Typer uses 2 as well)
     ├── SpecError              exit 3    the run spec is wrong: names key, line, what was found, what would be right
     ├── InviteError            exit 4    the invite cannot be read, or names another coordinator
-    ├── UnreachableError       exit 5    no answer from the coordinator or the swarm
+    ├── UnreachableError       exit 5    no answer from the coordinator, the swarm or a registry
     │   ├── HandedOverError    exit 23   the run is led from another address now; peers follow by themselves
     │   └── OverloadError      exit 26   the coordinator was asked too often, or has too much to do; ask again later
-    ├── RefusedError           exit 6    the coordinator refused: not a member, not allowed
+    ├── RefusedError           exit 6    the coordinator or a registry refused: not a member, not allowed
     │   ├── InviteExpiredError exit 18   the invite's time is over
     │   ├── InviteRevokedError exit 19   the maintainer took the invite back
     │   ├── InviteUnknownError exit 20   the coordinator never made this invite

@@ -34,6 +34,11 @@ def peer_dir(run: str) -> Path:
     return peers() / run
 
 
+def pushes() -> Path:
+    """Where each upload to a registry that was not finished goes on, a note for each."""
+    return home() / "pushes"
+
+
 def config() -> Path:
     """What the volunteer allows this machine to do; see `swarm.neighbour`."""
     return home() / "config.toml"

@@ -135,7 +135,7 @@ def parse(data: bytes, origin: str = FILE) -> Bundle:
     try:
         return Bundle.model_validate_json(data)
     except (ValidationError, RecursionError) as error:
-        raise _wrong(origin, _first(error)) from None
+        raise _wrong(origin, fault(error)) from None
 
 
 def read(folder: Path) -> Bundle:
@@ -150,7 +150,8 @@ def read(folder: Path) -> Bundle:
         raise from_os_error(error, "reading a bundle") from error
 
 
-def _first(error: Exception) -> str:
+def fault(error: Exception) -> str:
+    """The first thing that is wrong with a document, as pydantic found it."""
     if not isinstance(error, ValidationError):
         return "it is nested too deeply"
     first = error.errors()[0]

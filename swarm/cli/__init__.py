@@ -30,6 +30,8 @@ from swarm.cli import (
     ledger,
     page,
     peers,
+    pull,
+    push,
     recall,
     receipts,
     release,
@@ -61,6 +63,8 @@ app.command("discover")(discover.discover)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("export")(export.export)
+app.command("push")(push.push)
+app.command("pull")(pull.pull)
 app.command("status")(status.status)
 app.command("report")(report.report)
 app.command("runs")(runs.runs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from swarm.proto import coordinator_pb2 as pb
 
 
+class Gguf(StrEnum):
+    """The numbers of a GGUF file."""
+
+    F32 = "f32"
+    F16 = "f16"
+    Q8_0 = "q8_0"
+
+
 def export(
     invite: InviteText,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write; new or empty.")],
@@ -27,6 +36,12 @@ def export(
     merged: Annotated[
         bool, typer.Option("--merged", help="Add the adapter to the base's weights: a model that needs no peft.")
     ] = False,
+    gguf: Annotated[
+        Gguf | None,
+        typer.Option(
+            "--gguf", help="Write a GGUF file for llama.cpp and Ollama, too: which numbers.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Write the model of a run with tokenizer, model card and digests."""
     from peer.fetch import Files
@@ -45,6 +60,7 @@ def export(
         checkpoint = chosen(kept, round_)
         spec = runspec.loads(run.spec_toml, "the coordinator's run spec")
         _require_adapter(merged, spec.model.adapts)
+        _require_whole(gguf, merged, spec.model.adapts)
         files = Files(client, paths.peer_dir(parsed.run) / "blobs", typer.echo)
         folder = files.model_folder([*run.model, *run.base])
         state = files.checkpoint(checkpoint)
@@ -54,7 +70,12 @@ def export(
     (output / "run.toml").write_text(spec.to_toml(), encoding="utf-8")
     where = ["--spec", output / "run.toml", "--model", folder, "--state", state, "--out", output]
     report = output / "export.log"
-    run_child("peer.export", [*map(str, where), *(["--merged"] if merged else [])], report, lambda _: None)
+    run_child(
+        "peer.export",
+        [*map(str, where), *(["--merged"] if merged else []), *(["--gguf", gguf] if gguf else [])],
+        report,
+        lambda _: None,
+    )
     report.unlink()
     _describe(release, output)
     (output / FILE).write_text(origin.model_dump_json(indent=1), encoding="utf-8")
@@ -78,6 +99,13 @@ def _require_empty(output: Path) -> None:
 def _require_adapter(merged: bool, adapts: bool) -> None:
     if merged and not adapts:
         raise UsageError("--merged is for adapters; this run trains all weights.", "Leave it out.")
+
+
+def _require_whole(gguf: Gguf | None, merged: bool, adapts: bool) -> None:
+    if gguf and adapts and not merged:
+        raise UsageError(
+            "An adapter alone is not written as GGUF.", "Add --merged: the file has the base's weights then."
+        )
 
 
 def _describe(release: Release, output: Path) -> None:

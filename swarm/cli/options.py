@@ -35,3 +35,6 @@ Metrics = Annotated[
         show_default=False,
     ),
 ]
+PlainHttp = Annotated[
+    bool, typer.Option("--plain-http", help="Without TLS; only for a registry on this machine, for tests.")
+]

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from coordinator import backup, copies, fsck, lock, placing
+from coordinator import backup, copies, fsck, lock
 from coordinator.store import open_store
+from swarm import placing
 from swarm.checks import failed
 from swarm.cli import app
 from swarm.errors import CorruptError, DiskError, NotFoundError, UsageError

@@ -179,10 +179,12 @@ def test_the_merged_export_needs_no_peft_and_gives_the_same_loss(base: Path, tmp
     values = some_values(run, base)
     ours = working(run, base)
     take(ours, values)
-    export(run, base, state_file(tmp_path, values), tmp_path / "out", merged=True)
+    export(run, base, state_file(tmp_path, values), tmp_path / "out", merged=True, gguf="f16")
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert loss(merged) == pytest.approx(loss(ours), rel=1e-4)
     assert not list((tmp_path / "out").glob("adapter*"))
+    assert (tmp_path / "out" / "gguf" / "test-f16.gguf").read_bytes().startswith(b"GGUF")
+    assert (tmp_path / "out" / "Modelfile").read_text().startswith("FROM ./gguf/test-f16.gguf\n")
 
 
 def state_file(folder: Path, values: dict[str, Tensor]) -> Path:
