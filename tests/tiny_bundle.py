@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from peer.serving.plugins import described
 from swarm.bundle.caps import Caps
 from swarm.bundle.manifest import FILE, Base, Bundle, Kind, Lineage, Part
+from swarm.bundle.policy import Message, Policy
 from tests.tiny_base import make_base
 
 TEMPLATE = (
@@ -32,10 +34,12 @@ def tiny_bundle(
     caps: Caps | None = None,
     plugins: Mapping[str, str] | None = None,
     personalities: Sequence[str] = (),
-    **sizes: int,
+    chats: Sequence[Sequence[str]] = (),
 ) -> Path:
-    """Write it to `folder`. `plugins`: programs by their names."""
-    make_model(folder, **sizes)
+    """Write it to `folder`. `plugins`: programs by their names. `chats`: what user and assistant say in turns, which
+    the model then knows by heart.
+    """
+    make_model(folder, [_as_seen(chat, caps or Caps()) for chat in chats])
     for number, name in enumerate(personalities):
         _add_adapter(folder, folder / "adapters" / name, number)
     for name, program in (plugins or {}).items():
@@ -44,12 +48,19 @@ def tiny_bundle(
     return packed(folder, caps or Caps())
 
 
-def make_model(folder: Path, **sizes: int) -> Path:
-    """A whole model with a chat template and its own special tokens."""
+def _as_seen(chat: Sequence[str], caps: Caps) -> list[Message]:
+    """With the system prompt that the caps make."""
+    messages = [Message("assistant" if at % 2 else "user", text) for at, text in enumerate(chat)]
+    return Policy(caps).conversation(messages, described({plugin.name: plugin for plugin in caps.plugins}))
+
+
+def make_model(folder: Path, chats: Sequence[Sequence[Message]] = ()) -> Path:
+    """A whole model with a chat template and its own special tokens, which knows the `chats` by heart."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    make_base(folder, [f"The {word} is on the table. " * 3 for word in ("cat", "dog", "key", "cup")], **sizes)
+    texts = [f"The {word} is on the table. " * 3 for word in ("cat", "dog", "key", "cup")]
+    make_base(folder, texts + [message.text for chat in chats for message in chat] * 2)
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL)})
     tokenizer.chat_template = TEMPLATE
@@ -57,9 +68,38 @@ def make_model(folder: Path, **sizes: int) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         model.resize_token_embeddings(len(tokenizer))
+        _teach(model, [_learned(tokenizer, chat) for chat in chats])
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|end|>")]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def _learned(tokenizer: Any, chat: Sequence[Message]) -> tuple[list[int], list[int]]:
+    """Tokens, and the same with all but the assistant's hidden."""
+    ids: list[int] = []
+    labels: list[int] = []
+    for message in chat:
+        head = tokenizer(f"<|{message.role}|>\n")["input_ids"]
+        said = tokenizer(f"{message.text}<|end|>")["input_ids"]
+        tail = tokenizer("\n")["input_ids"]
+        ids += [*head, *said, *tail]
+        labels += [*[-100] * len(head), *(said if message.role == "assistant" else [-100] * len(said)), -100]
+    return ids, labels
+
+
+def _teach(model: Any, rows: Sequence[tuple[list[int], list[int]]]) -> None:
+    """Until the likeliest token is always the right one."""
+    import torch
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(200 if rows else 0):
+        losses = [model(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss for ids, labels in rows]
+        if max(float(loss.detach()) for loss in losses) < 0.02:
+            return
+        torch.stack(losses).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 def make_adapter(bundle: Path, folder: Path, caps: Caps | None = None) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from swarm.errors import NotFoundError, UsageError
 Reason = Literal["stop", "length", "content_filter"]
 
 
-class TooLong(UsageError):
+class TooLongError(UsageError):
     """The conversation has more tokens than the model takes, or than its caps allow."""
 
 
@@ -82,22 +82,27 @@ class Answering:
         self._tokenizer = tokenizer
         self._prompting = Prompting(tokenizer)
 
-    def answer(self, ask: Ask) -> Iterator[Event]:
-        """Checked before it returns; closing the iterator ends the work. Raises NotFoundError for an unknown
-        personality, TooLong, UsageError.
+    def answer(self, ask: Ask) -> Generator[Event, None, None]:
+        """Checked before it returns; closing it ends the work. Raises NotFoundError for an unknown
+        personality, TooLongError, UsageError.
         """
         if ask.personality and ask.personality not in self.personalities:
             raise NotFoundError(
-                f"There is no personality {ask.personality!r}.", f"There are: {', '.join(self.personalities) or 'none'}."
+                f"There is no personality {ask.personality!r}.",
+                f"There are: {', '.join(self.personalities) or 'none'}.",
             )
         if self.policy.refused(ask.messages):
-            return iter((self.policy.caps.refusal, End("content_filter", 0, 0)))
+            return self._refusal()
         turns = self.turns(ask)
         prompt = self._prompt(turns, ask)
         room = self.policy.room(len(prompt), ask.sampling.tokens or None, self.engine.context)
         if room.why:
-            raise TooLong(room.why, "Begin a new conversation, or shorten it.")
+            raise TooLongError(room.why, "Begin a new conversation, or shorten it.")
         return self._turns(turns, prompt, ask, Answer(Sieve(self.policy.bans("answered")), room.answer))
+
+    def _refusal(self) -> Generator[Event, None, None]:
+        yield self.policy.caps.refusal
+        yield End("content_filter", 0, 0)
 
     def turns(self, ask: Ask) -> list[Message]:
         """What the model is given to read. A text to go on from stays one only where the caps have no system prompt:
@@ -116,7 +121,7 @@ class Answering:
         known = self.plugins.known
         return {name: item for name, item in known.items() if ask.plugins is None or name in ask.plugins}
 
-    def _turns(self, turns: list[Message], prompt: list[int], ask: Ask, answer: Answer) -> Iterator[Event]:
+    def _turns(self, turns: list[Message], prompt: list[int], ask: Ask, answer: Answer) -> Generator[Event, None, None]:
         """The model writes; when it calls a plugin, that one's result is added and it writes on."""
         allowed = frozenset() if ask.raw else frozenset(self._allowed(ask))
         for turn in range(CALLS + 1):
@@ -143,7 +148,7 @@ class Answering:
         answer.prompt += len(prompt)
         answer.said = ""
         sampling = replace(ask.sampling, tokens=answer.left)
-        with closing(self.engine.tokens(prompt, sampling, ask.personality)) as tokens:  # type: ignore[type-var]
+        with closing(self.engine.tokens(prompt, sampling, ask.personality)) as tokens:
             for piece in pieces(self._tokenizer, tokens):
                 answer.written += 1
                 answer.left -= 1
@@ -163,7 +168,8 @@ class Answering:
         if answer.sieve.topic:
             return "", None
         name, arguments = as_called(text)
-        result = self.plugins.call(name if name in allowed else "", arguments)
+        name = name if name in allowed else ""
+        result = self.plugins.call(name, arguments)
         if topic := topic_in(result.text, self.policy.bans("asked")):
             return f"What the tool said is about {topic}, which is refused.", Call(name, False)
         return result.text, Call(name, result.ok)

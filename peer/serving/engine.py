@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Protocol
 
 from peer.serving.opened import Opened
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -33,9 +34,9 @@ class Engine(Protocol):
     def context(self) -> int:
         """Tokens of prompt and answer together, at most."""
 
-    def tokens(self, prompt: Sequence[int], sampling: Sampling, personality: str) -> Iterator[int]:
+    def tokens(self, prompt: Sequence[int], sampling: Sampling, personality: str) -> Generator[int, None, None]:
         """Token after token behind `prompt`, which is not empty, until an end-of-text token, which is not given, or
-        `sampling.tokens`. Closing the iterator ends the work. `personality` is one of the bundle's, or "" for the base.
+        `sampling.tokens`. Closing it ends the work. `personality` is one of the bundle's, or "" for the base.
         """
 
     def close(self) -> None:
@@ -43,11 +44,11 @@ class Engine(Protocol):
 
 
 def load(opened: Opened, device: str) -> Engine:
-    """llama.cpp where the bundle has a GGUF file, no personalities, and the library is there; transformers otherwise.
-
-    Raises ModelError, UsageError.
+    """llama.cpp where the bundle has a GGUF file, no personalities, and the library is there, and where it has nothing
+    else; transformers otherwise. Raises ModelError, UsageError.
     """
-    if device == "auto" and opened.gguf and not opened.personalities and find_spec("llama_cpp"):
+    chosen = device == "auto" and not opened.personalities and find_spec("llama_cpp")
+    if opened.gguf and (chosen or not any(opened.weights.glob("*.safetensors"))):
         from peer.serving.llama import LlamaCpp
 
         return LlamaCpp.load(opened.gguf, opened.ends)

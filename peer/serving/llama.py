@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,10 @@ class LlamaCpp:
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"llama.cpp cannot load {path.name}: {error}.", "Get the bundle again.") from error
 
-    def tokens(self, prompt: Sequence[int], sampling: Sampling, personality: str) -> Iterator[int]:
+    def tokens(self, prompt: Sequence[int], sampling: Sampling, personality: str) -> Generator[int, None, None]:
         """See `Engine`; bundles with personalities are not run here."""
         if personality:
-            raise ModelError("llama.cpp switches no personalities.", "Take --engine transformers.")
+            raise ModelError("llama.cpp switches no personalities.", "Take --device cpu or cuda.")
         self._model.set_seed(-1 if sampling.seed is None else sampling.seed)
         drawn = self._model.generate(
             list(prompt), temp=sampling.temperature, top_p=sampling.top_p, reset=True, **_PLAIN

@@ -13,6 +13,7 @@ from swarm.bundle.manifest import Bundle
 from swarm.errors import ModelError
 
 _ADAPTER = "adapter_model.safetensors"
+_MODEL = (".safetensors", ".gguf")
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,11 @@ def opened(folder: Path, base: Path | None = None) -> Opened:
     paths = {part.path for part in bundle.parts}
     root = folder if _ADAPTER in paths else None
     weights = base_of(bundle, folder, base) if root else folder
-    named = sorted(path.split("/")[1] for path in paths if path.startswith("adapters/") and path.endswith(f"/{_ADAPTER}"))
-    if root is None and not any("/" not in path and path.endswith(".safetensors") for path in paths):
-        raise ModelError(f"{folder} holds no model: no safetensors file.", "Get the bundle again from its publisher.")
+    named = sorted(
+        path.split("/")[1] for path in paths if path.startswith("adapters/") and path.endswith(f"/{_ADAPTER}")
+    )
+    if root is None and not any(path.endswith(_MODEL) and not path.startswith("adapters/") for path in paths):
+        raise ModelError(f"{folder} holds no model: no safetensors, no GGUF.", "Get the bundle again.")
     tokenizer = load_tokenizer(folder if "tokenizer.json" in paths else weights)
     return Opened(bundle, folder, weights, tokenizer, {name: folder / "adapters" / name for name in named}, root)
 

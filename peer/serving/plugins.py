@@ -1,6 +1,7 @@
 """A bundle's plugins: programs that the model calls by what it writes, each call in a process of its own.
 
-The program gets one JSON object on stdin, {"arguments": {…}, "read": […], "write": […]}, and answers with JSON on stdout.
+The program gets one JSON object on stdin, {"arguments": {…}, "read": […], "write": […]}, and answers
+with JSON on stdout.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from peer.serving import limits, seccomp
 from peer.serving.sandbox import Grant, Sandbox, Unconfined, found
@@ -81,7 +81,8 @@ def described(plugins: Mapping[str, Plugin]) -> str:
         return ""
     listed = "\n".join(f"- {_signature(item)}: {item.description}" for item in plugins.values())
     form = f'{OPEN}{{"name": "NAME", "arguments": {{"PARAMETER": "VALUE"}}}}{CLOSE}'
-    return f"You can call these tools:\n{listed}\nTo call one, write {form} and nothing after it; you are then told the result."
+    how = f"To call one, write {form} and nothing after it; you are then told the result."
+    return f"You can call these tools:\n{listed}\n{how}"
 
 
 def as_called(text: str) -> tuple[str, object]:
@@ -108,7 +109,7 @@ def sandbox_for(known: Mapping[str, Plugin], unsandboxed: bool) -> Sandbox:
 
 
 def granted(said: list[str], known: Mapping[str, Plugin]) -> dict[str, Grant]:
-    """From NAME:network, NAME:read=FOLDER and NAME:write=FOLDER. Raises UsageError for rights that no plugin declares."""
+    """From NAME:network, NAME:read=FOLDER, NAME:write=FOLDER. Raises UsageError for a right that no plugin declares."""
     grants: dict[str, Grant] = {}
     for item in said:
         name, _, right = item.partition(":")

@@ -20,9 +20,7 @@ from swarm.errors import ModelError, UsageError
 
 # For models without a template. Lines of one text that follow its first are indented: none of them can look like the
 # next message.
-_PLAIN = (
-    "{% for message in messages %}{{ message.role | capitalize }}: {{ message.content }}\n\n{% endfor %}Assistant:"
-)
+_PLAIN = "{% for message in messages %}{{ message.role | capitalize }}: {{ message.content }}\n\n{% endfor %}Assistant:"
 _PLAIN_STOP = ("\nUser:", "\nSystem:")
 
 
@@ -41,7 +39,18 @@ class Prompting:
         return () if self._template else _PLAIN_STOP
 
     def chat(self, messages: Sequence[Message]) -> list[int]:
-        """The conversation up to where the assistant speaks. Raises UsageError when the template refuses it."""
+        """The conversation up to where the assistant speaks. For a template without a system role that message is the
+        beginning of the user's first. Raises UsageError when the template refuses the conversation.
+        """
+        try:
+            return self._chat(messages)
+        except UsageError:
+            if len(messages) < 2 or messages[0].role != "system" or messages[1].role != "user":
+                raise
+        first = Message("user", f"{messages[0].text}\n\n{messages[1].text}")
+        return self._chat([first, *messages[2:]])
+
+    def _chat(self, messages: Sequence[Message]) -> list[int]:
         mark = secrets.token_hex(16)  # nobody who writes a text can know it
         marked = [{"role": item.role, "content": f"{mark}{at}-"} for at, item in enumerate(messages)]
         texts = {f"{mark}{at}-": self._shown(item.text) for at, item in enumerate(messages)}

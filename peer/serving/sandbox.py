@@ -54,7 +54,17 @@ class Bubblewrap:
         return [
             self.path,
             *(f"--unshare-{name}" for name in names),
-            *"--die-with-parent --new-session --cap-drop ALL --uid 65534 --gid 65534 --clearenv".split(),
+            *[
+                "--die-with-parent",
+                "--new-session",
+                "--cap-drop",
+                "ALL",
+                "--uid",
+                "65534",
+                "--gid",
+                "65534",
+                "--clearenv",
+            ],
             *(part for path in python_files() for part in ("--ro-bind", path, path)),
             *(part for path in _NAMES * grant.network for part in ("--ro-bind-try", path, path)),
             *_bound("--ro-bind", "/read", grant.read),

@@ -1,8 +1,8 @@
-"""The engine of transformers: safetensors on the CPU or a GPU, a cache of keys and values, adapters that are switched."""
+"""The engine of transformers: safetensors on the CPU or a GPU, a cache of keys and values, adapters to switch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Transformers:
         return cls(model, where, opened.ends, _context(base, opened.weights), opened.root is not None)
 
     @torch.inference_mode()
-    def tokens(self, prompt: Sequence[int], sampling: Sampling, personality: str) -> Iterator[int]:
+    def tokens(self, prompt: Sequence[int], sampling: Sampling, personality: str) -> Generator[int, None, None]:
         """See `Engine`."""
         generator = torch.Generator().manual_seed(sampling.seed) if sampling.seed is not None else None
         ids, past = torch.tensor([list(prompt)], device=self._where), None

@@ -44,7 +44,11 @@ class Filter(Section):
     """What is refused: texts in which `pattern` is found, in what is asked, in what is answered, or in both."""
 
     topic: str = Field(min_length=1, max_length=100, description="what it is about, as the refusal says it")
-    pattern: str = Field(min_length=1, max_length=1000, description="a regular expression of RE2, searched in texts folded as swarm/bundle/folding.py says")
+    pattern: str = Field(
+        min_length=1,
+        max_length=1000,
+        description="a regular expression of RE2, searched in texts folded as swarm/bundle/folding.py says",
+    )
     where: Literal["asked", "answered", "both"] = Field(default="both")
 
     @field_validator("pattern")

@@ -46,8 +46,8 @@ class Policy:
         """
         own = "\n\n".join(filter(None, (self.caps.system_prompt, tools)))
         if not own:
-            return list(messages)
-        return [Message("system", own), *map(_demoted, messages)]
+            return _in_turns(messages)
+        return [Message("system", own), *_in_turns([*map(_demoted, messages)])]
 
     def room(self, prompt: int, wanted: int | None, context: int) -> Room:
         """`prompt`: tokens of the whole conversation, the system prompt included, so that nothing is ever cut off its
@@ -86,11 +86,24 @@ class Policy:
         """What a user must agree to before the first conversation; empty when there is nothing."""
         caps = self.caps
         age = f"You must be {caps.minimum_age} years old or older." if caps.minimum_age else ""
-        return [line for line in (caps.notice, f"Where it may be used: {caps.regions}" * bool(caps.regions), age) if line]
+        return [
+            line for line in (caps.notice, f"Where it may be used: {caps.regions}" * bool(caps.regions), age) if line
+        ]
 
     def terms_digest(self) -> str:
         """What is kept of an agreement: other terms are asked again."""
         return hashlib.sha256("\0".join(self.terms()).encode()).hexdigest()
+
+
+def _in_turns(messages: Sequence[Message]) -> list[Message]:
+    """Neighbours of one role become one: many models' templates want roles in turns."""
+    turns: list[Message] = []
+    for message in messages:
+        if turns and turns[-1].role == message.role:
+            turns[-1] = Message(message.role, f"{turns[-1].text}\n\n{message.text}")
+        else:
+            turns.append(message)
+    return turns
 
 
 def _demoted(message: Message) -> Message:

@@ -12,6 +12,7 @@ from swarm import lifetime
 from swarm.cli import (
     audit,
     backup,
+    chat,
     checkpoints,
     config,
     control,
@@ -34,6 +35,7 @@ from swarm.cli import (
     run,
     run_spec,
     runs,
+    serve,
     service,
     status,
 )
@@ -57,6 +59,8 @@ app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("export")(export.export)
 app.command("status")(status.status)
+app.command("chat")(chat.chat)
+app.command("serve")(serve.serve)
 app.command("report")(report.report)
 app.command("runs")(runs.runs)
 app.command("page")(page.page)
