@@ -9,6 +9,7 @@ from pathlib import Path
 
 from transformers.utils import logging as transformers_logging
 
+from peer.adapters import quieten
 from peer.serving import engine
 from peer.serving.answering import Answering
 from peer.serving.opened import Opened, opened
@@ -44,6 +45,7 @@ def ready(folder: Path, wishes: Wishes) -> Ready:
     """Verified, then loaded. Raises CorruptError, ModelError, NotFoundError, RefusedError, UsageError, DiskError."""
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    quieten()
     found = opened(folder, wishes.base)
     plugins = _plugins(found, wishes)
     loaded = engine.load(found, wishes.device)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -43,5 +45,7 @@ def serve(app: ASGIApp, listening: socket.socket, started: Callable[[], None]) -
         timeout_graceful_shutdown=2,
         h11_max_incomplete_event_size=_LARGEST_HEAD,
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     started()
-    uvicorn.Server(config).run(sockets=[listening])
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again when all is closed
+        uvicorn.Server(config).run(sockets=[listening])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -87,9 +88,11 @@ def _adapted(base: Any, opened: Opened) -> Any:
 def _with(model: Any, name: str, folder: Path) -> Any:
     from peft import PeftModel
 
-    if not isinstance(model, PeftModel):
-        return PeftModel.from_pretrained(model, folder, adapter_name=name, is_trainable=False)
-    model.load_adapter(folder, adapter_name=name, is_trainable=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of transformers, about its own attribute
+        if not isinstance(model, PeftModel):
+            return PeftModel.from_pretrained(model, folder, adapter_name=name, is_trainable=False)
+        model.load_adapter(folder, adapter_name=name, is_trainable=False)
     return model
 
 
