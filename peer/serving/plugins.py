@@ -20,6 +20,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from peer.serving import limits, seccomp
 from peer.serving.sandbox import Grant, Sandbox, Unconfined, found
 from swarm import log
@@ -29,6 +31,7 @@ from swarm.errors import RefusedError, UsageError
 logger = log.get(__name__)
 
 _LONGEST = 16 << 10  # bytes of what a plugin answers, and of what it is asked
+_GOODBYE = 1.0  # seconds
 _WRITTEN = 64 << 20  # bytes of one file, where it may write at all
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 
@@ -171,8 +174,20 @@ def _started(command: list[str], *files: int) -> Iterator[subprocess.Popen[bytes
         try:
             yield process
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """From the inside out, so that each one is still there to bury those below it."""
+    children: list[psutil.Process] = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        children = psutil.Process(process.pid).children(recursive=True)
+    for child in reversed(children):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+    if not (children and _ended(process, _GOODBYE)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _talked(process: subprocess.Popen[bytes], asked: bytes, seconds: float) -> bytes | str:
