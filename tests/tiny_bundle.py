@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from peer.serving.base import weights_digest
 from peer.serving.plugins import described
 from swarm.bundle.caps import Caps
 from swarm.bundle.manifest import FILE, Base, Bundle, Kind, Lineage, Part
@@ -107,8 +108,7 @@ def make_adapter(bundle: Path, folder: Path, caps: Caps | None = None) -> Path:
     _add_adapter(bundle, folder, 7)
     for path in [*bundle.glob("tokenizer*"), *bundle.glob("*.jinja"), bundle / "config.json"]:
         shutil.copy(path, folder / path.name)
-    weights = bundle / "model.safetensors"
-    base = Base(source="./tiny", sha256=hashlib.sha256(weights.read_bytes()).hexdigest())
+    base = Base(source="./tiny", sha256=weights_digest(bundle))
     return packed(folder, caps or Caps(), base)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
+from peer.base import INDEX
 from swarm import paths
 from swarm.bundle.manifest import Base, Bundle
 from swarm.errors import CorruptError, NotFoundError
@@ -31,26 +33,27 @@ def base_of(bundle: Bundle, folder: Path, given: Path | None) -> Path:
 
 
 def weights_digest(folder: Path) -> str:
-    """SHA-256 of the only safetensors file; of several, of the lines "SHA-256 NAME" in the order of their names, as
-    sha256sum prints them.
-    """
-    files = sorted(folder.glob("*.safetensors"))
-    sums = [sha256_file(path) for path in files]
-    if len(sums) == 1:
-        return sums[0]
-    lines = "".join(f"{digest}  {path.name}\n" for digest, path in zip(sums, files, strict=True))
-    return hashlib.sha256(lines.encode()).hexdigest()
+    """Of the safetensors files and their index in the order of their names; see `listing`."""
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob(INDEX)], key=lambda path: path.name)
+    return listing([sha256_file(path) for path in files])
+
+
+def listing(digests: Iterable[str]) -> str:
+    """One digest of several files: SHA-256 over their SHA-256, in hex, a line each."""
+    return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
 
 
 def _cached(base: Base, folder: Path) -> Path:
-    """A base of one file is found by its digest; its configuration must be in the bundle."""
-    blob = paths.cache() / "blobs" / base.sha256
-    if not blob.is_file() or not (folder / "config.json").is_file():
+    """A base of one file, which the cache names by its digest; the configuration must be in the bundle."""
+    blobs = paths.cache() / "blobs"
+    known = (path for path in (blobs.iterdir() if blobs.is_dir() else ()) if listing([path.name]) == base.sha256)
+    blob = next(known, None)
+    if blob is None or not (folder / "config.json").is_file():
         raise NotFoundError(
             f"The bundle is an adapter of {base.source}, and this machine's cache does not have that model.",
             f"Get {base.source} (revision {base.revision or 'unknown'}) and name its folder with --base FOLDER.",
         )
-    if sha256_file(blob) != base.sha256:
+    if sha256_file(blob) != blob.name:
         raise CorruptError(f"{blob} is torn or was altered; it is not used.", "Delete it and fetch the base again.")
     return _folder(base, blob, folder)
 
