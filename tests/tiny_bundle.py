@@ -150,4 +150,4 @@ def _part(folder: Path, path: Path) -> Part:
 def with_caps(folder: Path, **changes: Any) -> Path:
     """The same bundle with other caps."""
     said = json.loads((folder / FILE).read_bytes())
-    return packed(folder, Caps.model_validate({**said["caps"], **changes}))
+    return packed(folder, Caps.model_validate_json(json.dumps({**said["caps"], **changes})))

@@ -6,8 +6,10 @@ may do hardly anything. It is run by its path and imports nothing of ours.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
+import signal
 import sys
 
 _FILES = 64
@@ -24,6 +26,8 @@ def main() -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(what, (most, most))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: end with who started this
     os.execv(sys.argv[5], sys.argv[5:])
 
 

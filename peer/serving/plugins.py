@@ -54,6 +54,7 @@ class Plugins:
         self._programs = programs
         self._grants = grants
         self._sandbox = sandbox
+        self._process: subprocess.Popen[bytes] | None = None
 
     def call(self, name: str, arguments: object) -> Result:
         """Never raises for what the model or the plugin does: the model is told."""
@@ -74,8 +75,13 @@ class Plugins:
             kept = rules if os.fstat(rules).st_size else -1
             command = self._sandbox.command(program, kept, grant)
             most = (math.ceil(plugin.seconds) + 1, plugin.memory_mb, _WRITTEN)
-            with _started([*_limited(*most), *command], program, rules) as process:
-                return _talked(process, asked, plugin.seconds)
+            with _started([*_limited(*most), *command], program, rules) as self._process:
+                return _talked(self._process, asked, plugin.seconds)
+
+    def stop(self) -> None:
+        """End the call that is under way, from another thread: nobody waits for its answer any more."""
+        if self._process:
+            _end(self._process)
 
 
 def described(plugins: Mapping[str, Plugin]) -> str:

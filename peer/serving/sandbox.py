@@ -32,8 +32,6 @@ class Grant:
 class Sandbox(Protocol):
     """How a program of a bundle is started."""
 
-    confined: bool  # False: it may do what its user may
-
     def command(self, program: int, rules: int, grant: Grant) -> list[str]:
         """`program` and `rules` are open files: Python source, and a filter of system calls, or -1 without one."""
 
@@ -46,7 +44,6 @@ class Bubblewrap:
     """`path` is bwrap's."""
 
     path: str
-    confined: bool = True
 
     def command(self, program: int, rules: int, grant: Grant) -> list[str]:
         """No privileges, no /proc, no /dev, no writable place; all ends with whoever started it."""
@@ -85,8 +82,6 @@ class Bubblewrap:
 @dataclass(frozen=True)
 class Unconfined:
     """For users who say so: only limits of time, memory and output are left."""
-
-    confined: bool = False
 
     def command(self, program: int, rules: int, grant: Grant) -> list[str]:
         """See `Sandbox`."""

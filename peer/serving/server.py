@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 from collections.abc import Callable
@@ -46,6 +47,7 @@ def serve(app: ASGIApp, listening: socket.socket, started: Callable[[], None]) -
         h11_max_incomplete_event_size=_LARGEST_HEAD,
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.getLogger("uvicorn").addHandler(logging.NullHandler())  # what matters of it our own log says
     started()
     with suppress(KeyboardInterrupt):  # uvicorn raises it again when all is closed
         uvicorn.Server(config).run(sockets=[listening])

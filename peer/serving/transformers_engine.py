@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def _adapted(base: Any, opened: Opened) -> Any:
     folders = {**({_ROOT: opened.root} if opened.root else {}), **opened.personalities}
     model = base
     for name, folder in folders.items():
-        model = built(folder, lambda model=model, name=name, folder=folder: _with(model, name, folder))
+        model = built(folder, partial(_with, model, name, folder))
     return model
 
 

@@ -30,9 +30,9 @@ class Pattern:
     found_in: Any  # re2's own
     longest: int | None
 
-    def search(self, text: str) -> tuple[int, int] | None:
-        """Where it is in a folded text."""
-        found = self.found_in.search(text)
+    def search(self, text: str, begin: int = 0) -> tuple[int, int] | None:
+        """Where it is in a folded text, from `begin` on; what stands before that is seen by ^ and \\b."""
+        found = self.found_in.search(text, begin)
         return found.span() if found else None
 
 
@@ -101,26 +101,34 @@ class Sieve:
         self._held = ""  # as it was written
         self._folded = ""  # of all of the answer
         self._let = 0  # folded letters that came through
+        self._due = 0  # letters of the next look for patterns without a bound: each look is at all of the text
 
     def take(self, piece: str) -> str:
         """What may be shown after this piece."""
         self._held += piece
         self._folded += fold(piece)
-        self._look(last=False)
+        self._look()
         return "" if self.topic else self._release(self._keeps())
 
     def finish(self) -> str:
         """What may be shown at the end."""
-        self._look(last=True)
+        found = (ban.topic for ban in self._bans if ban.pattern.search(self._folded, self._begin(ban)))
+        self.topic = self.topic or next(found, "")
         return "" if self.topic else self._release(0)
 
-    def _look(self, last: bool) -> None:
+    def _look(self) -> None:
+        due = len(self._folded) >= self._due
         for ban in () if self.topic else self._bans:
-            found = ban.pattern.search(self._folded)
-            # One that touches the end may become another one with the next letter: "class" after \bass is none.
-            if found and (last or found[1] < len(self._folded)):
+            found = ban.pattern.search(self._folded, self._begin(ban)) if due or ban.pattern.longest else None
+            # One that touches the end may become another one with the next letter: "asset" holds no \bass\b.
+            if found and found[1] < len(self._folded):
                 self.topic = ban.topic
                 return
+        self._due = max(self._due, len(self._folded) * 5 // 4) if due else self._due
+
+    def _begin(self, ban: Ban) -> int:
+        """Where a match can begin that was not seen before: what came through is in none."""
+        return 0 if ban.pattern.longest is None else self._let
 
     def _keeps(self) -> int:
         """Folded letters."""

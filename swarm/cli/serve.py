@@ -36,6 +36,7 @@ def serve(
     from peer.serving.opening import Wishes, ready
     from peer.serving.server import bound
     from peer.serving.server import serve as run
+    from swarm import log, paths
 
     key = _key(key_file)
     with bound(host, port) as listening:
@@ -44,7 +45,9 @@ def serve(
         app = Api(opened, bool(key)).app(name or (), key)
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listening.getsockname()[1]}"
+        log.setup(paths.home() / "serve.log")
         run(app, listening, lambda: _say(address, host, bool(key), opened.answering.engine.name))
+        opened.answering.plugins.stop()
 
 
 def _say(address: str, host: str, has_key: bool, engine: str) -> None:

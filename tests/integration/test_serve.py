@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bundle(folder: Path) -> Path:
-    return bundle_with_clock(folder / "bundle", requests_per_minute=10_000, answer_tokens=120)
+    return bundle_with_clock(folder / "bundle", requests_per_minute=10_000, answer_tokens=40)
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def test_a_filtered_question_is_not_answered(server: Served, role: str) -> None:
 
 def test_no_answer_is_longer_than_the_caps_allow(server: Served) -> None:
     status, said = server.post(asked("Count", max_tokens=10**9, stop=None))
-    assert (status, said["usage"]["completion_tokens"], said["choices"][0]["finish_reason"]) == (200, 120, "length")
+    assert (status, said["usage"]["completion_tokens"], said["choices"][0]["finish_reason"]) == (200, 40, "length")
 
 
 @pytest.mark.parametrize(
