@@ -51,7 +51,8 @@ def load(opened: Opened, device: str) -> Engine:
     if opened.gguf and (chosen or not any(opened.weights.glob("*.safetensors"))):
         from peer.serving.llama import LlamaCpp
 
-        return LlamaCpp.load(opened.gguf, opened.ends)
+        caps = opened.bundle.caps
+        return LlamaCpp.load(opened.gguf, opened.ends, caps.prompt_tokens + caps.answer_tokens)
     from peer.serving.transformers_engine import Transformers
 
     return Transformers.load(opened, device)

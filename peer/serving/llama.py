@@ -15,23 +15,27 @@ _PLAIN = {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0}  # what llama-cpp-pyt
 class LlamaCpp:
     """A GGUF file. Its vocabulary is the bundle's tokenizer's, so prompts come as tokens here, too."""
 
-    def __init__(self, model: Any, ends: frozenset[int]) -> None:
+    def __init__(self, model: Any, ends: frozenset[int], context: int) -> None:
         self.name = "llama.cpp"
-        self.context = int(model.n_ctx())
+        self.context = context
         self._model = model
         self._ends = ends
 
     @classmethod
-    def load(cls, path: Path, ends: frozenset[int]) -> LlamaCpp:
-        """With as many positions as it was trained for. Raises ModelError, UsageError."""
+    def load(cls, path: Path, ends: frozenset[int], most: int) -> LlamaCpp:
+        """With `most` tokens of context, for which memory is taken at once, or as many as it was trained for if those
+        are fewer. Raises ModelError, UsageError.
+        """
         try:
             from llama_cpp import Llama
         except ImportError as error:
             remedy = 'Install it: pip install "garage-swarm[llama]"'
             raise UsageError("GGUF files need llama.cpp, which is not installed.", remedy) from error
         try:
-            return cls(Llama(str(path), n_ctx=0, verbose=False), ends)
-        except (ValueError, RuntimeError) as error:
+            model = Llama(str(path), n_ctx=most, verbose=False)
+            trained = int(model.metadata[f"{model.metadata['general.architecture']}.context_length"])
+            return cls(model, ends, min(trained, most))
+        except (ValueError, RuntimeError, KeyError) as error:
             raise ModelError(f"llama.cpp cannot load {path.name}: {error}.", "Get the bundle again.") from error
 
     def tokens(self, prompt: Sequence[int], sampling: Sampling, personality: str) -> Generator[int, None, None]:

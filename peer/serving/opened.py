@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from peer.model import built, load_tokenizer
+from peer.model import load_tokenizer
 from peer.serving.base import base_of
+from peer.serving.plain import end_tokens, require_plain_adapter
 from peer.serving.verified import verified
 from swarm.bundle.manifest import Bundle
 from swarm.errors import ModelError
@@ -38,9 +39,8 @@ class Opened:
     @property
     def ends(self) -> frozenset[int]:
         """Tokens that end an answer: the tokenizer's, and those that the bundle's generation settings name."""
-        named = _generation(self.weights).eos_token_id
-        several = named if isinstance(named, list) else [named]
-        return frozenset(token for token in (*several, self.tokenizer.eos_token_id) if isinstance(token, int))
+        own = self.tokenizer.eos_token_id
+        return frozenset((*end_tokens(self.weights), *([] if own is None else [own])))
 
 
 def opened(folder: Path, base: Path | None = None) -> Opened:
@@ -57,13 +57,8 @@ def opened(folder: Path, base: Path | None = None) -> Opened:
     )
     if root is None and not any(path.endswith(_MODEL) and not path.startswith("adapters/") for path in paths):
         raise ModelError(f"{folder} holds no model: no safetensors, no GGUF.", "Get the bundle again.")
+    personalities = {name: folder / "adapters" / name for name in named}
+    for adapter in (*personalities.values(), *([root] if root else [])):
+        require_plain_adapter(adapter)
     tokenizer = load_tokenizer(folder if "tokenizer.json" in paths else weights)
-    return Opened(bundle, folder, weights, tokenizer, {name: folder / "adapters" / name for name in named}, root)
-
-
-def _generation(folder: Path) -> Any:
-    from transformers import GenerationConfig
-
-    if (folder / "generation_config.json").is_file():
-        return built(folder, lambda: GenerationConfig.from_pretrained(folder, local_files_only=True))
-    return GenerationConfig()
+    return Opened(bundle, folder, weights, tokenizer, personalities, root)

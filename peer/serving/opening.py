@@ -14,6 +14,7 @@ from peer.serving import engine
 from peer.serving.answering import Answering
 from peer.serving.opened import Opened, opened
 from peer.serving.plugins import Plugins, granted, sandbox_for
+from peer.serving.verified import facts
 from swarm.bundle.caps import Plugin
 from swarm.bundle.manifest import Bundle
 from swarm.bundle.policy import Policy
@@ -46,9 +47,12 @@ def ready(folder: Path, wishes: Wishes) -> Ready:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     quieten()
+    before = facts(folder)
     found = opened(folder, wishes.base)
     plugins = _plugins(found, wishes)
     loaded = engine.load(found, wishes.device)
+    if facts(folder) != before:
+        raise CorruptError(f"{folder} was changed while it was read; nothing of it is run.", "Start again.")
     policy = Policy(found.bundle.caps)
     return Ready(found.bundle, Answering(policy, loaded, found.tokenizer, plugins, tuple(found.personalities)))
 

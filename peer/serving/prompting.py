@@ -29,7 +29,7 @@ class Prompting:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._plain = _without_signs(tokenizer.backend_tokenizer)
+        self._plain = _without_signs(getattr(tokenizer, "backend_tokenizer", None))
         self._signs = {str(token): number for number, token in tokenizer.added_tokens_decoder.items()}
         self._template = bool(tokenizer.chat_template)
 
@@ -98,10 +98,12 @@ class Prompting:
         return ids
 
 
-def _without_signs(tokenizer: Tokenizer) -> Tokenizer:
+def _without_signs(tokenizer: Tokenizer | None) -> Tokenizer:
     """The same tokenizer, to which special tokens are letters like others."""
-    said = json.loads(tokenizer.to_str())
+    if tokenizer is None:
+        raise ModelError("The bundle has no tokenizer.json.", "Its publisher must save it with a fast tokenizer.")
     try:
+        said = json.loads(tokenizer.to_str())
         return Tokenizer.from_str(json.dumps({**said, "added_tokens": [], "post_processor": None}))
     except Exception as error:  # tokenizers raises nothing narrower
         raise ModelError(f"The tokenizer cannot be read: {error}", "Get the bundle again.") from error

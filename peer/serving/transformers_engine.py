@@ -19,6 +19,7 @@ from peer.serving.engine import Sampling
 from peer.serving.opened import Opened
 from swarm.errors import ModelError
 
+_COLD = 1e-3  # below it the likeliest token is the only one, and logits over it might overflow
 _ROOT = "bundle"  # peft's name for the adapter that a bundle is
 
 
@@ -39,8 +40,12 @@ class Transformers:
         where = devices.choose(device, devices.hardware()).device
         dtype = torch.float32 if where == "cpu" else "auto"
         load = AutoModelForCausalLM.from_pretrained
-        options = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False, "dtype": dtype}
-        base = built(opened.weights, lambda: load(opened.weights, **options))
+        base = built(
+            opened.weights,
+            lambda: load(
+                opened.weights, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=dtype
+            ),
+        )
         model = _adapted(base, opened).to(where).eval()
         return cls(model, where, opened.ends, _context(base, opened.weights), opened.root is not None)
 
@@ -71,7 +76,7 @@ class Transformers:
 
 def drawn(logits: Tensor, sampling: Sampling, generator: torch.Generator | None) -> int:
     """The next token. `logits` [vocabulary], fp32. Nucleus sampling: Holtzman et al. 2019 (arXiv 1904.09751)."""
-    if sampling.temperature == 0:
+    if sampling.temperature < _COLD:
         return int(logits.argmax())
     odds, order = torch.softmax(logits / sampling.temperature, 0).sort(descending=True, stable=True)
     odds[odds.cumsum(0) - odds > sampling.top_p] = 0.0  # the first one always stays

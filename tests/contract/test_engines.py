@@ -31,9 +31,11 @@ def engine(
     elif find_spec("llama_cpp") is None:
         pytest.skip("llama-cpp-python is not installed")
     else:
-        from tests.tiny_gguf import as_gguf
+        from peer.gguf import Named, write
 
-        made = LlamaCpp.load(as_gguf(bundle.folder, tmp_path_factory.mktemp("gguf") / "tiny.gguf"), bundle.ends)
+        path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+        write(bundle.folder, path, "f32", Named("tiny"))
+        made = LlamaCpp.load(path, bundle.ends, 4096)
     yield made
     made.close()
 
@@ -83,4 +85,4 @@ def test_it_says_what_it_is(engine: Engine) -> None:
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "llama_cpp", None)
     with pytest.raises(UsageError, match=r"garage-swarm\[llama\]"):
-        LlamaCpp.load(Path("none.gguf"), frozenset())
+        LlamaCpp.load(Path("none.gguf"), frozenset(), 9)

@@ -257,3 +257,30 @@ def test_the_key(bundle: Path, folder: Path) -> None:
         with server.client("guessed") as client, pytest.raises(openai.AuthenticationError):
             client.models.list()
         assert server.get("/about")[0] == 200
+
+
+def test_who_goes_away_ends_the_work(bundle: Path, folder: Path) -> None:
+    """An answer of 1,900 tokens is left at its beginning: the next one does not wait for its end."""
+    patient = with_caps(shutil.copytree(bundle, folder / "patient"), answer_tokens=1900)
+    with served(patient, folder) as server:
+        endless = {**asked("Hello"), "model": "tiny:grim"}
+        began = time.monotonic()
+        status, said = server.post(endless)
+        whole = time.monotonic() - began
+        assert (status, said["usage"]["completion_tokens"]) == (200, 1900), "the random adapter never ends by itself"
+        for stream in (True, False):
+            with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=20) as line:
+                body = json.dumps({**endless, "stream": stream}).encode()
+                head = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+                line.sendall(b"POST /v1/chat/completions HTTP/1.1\r\n" + head.encode() + body)
+                time.sleep(0.1)
+            began = time.monotonic()
+            assert server.post(asked("Hello", max_tokens=1))[0] == 200
+            assert time.monotonic() - began < whole / 2
+
+
+@pytest.mark.long
+def test_half_a_request_holds_no_place_for_long(server: Served) -> None:
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=40) as line:
+        line.sendall(b"GET /v1/models HTTP/1.1\r\nHost: local")
+        assert line.recv(64) == b""
