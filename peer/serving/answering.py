@@ -98,7 +98,8 @@ class Answering:
         room = self.policy.room(len(prompt), ask.sampling.tokens or None, self.engine.context)
         if room.why:
             raise TooLongError(room.why, "Begin a new conversation, or shorten it.")
-        return self._turns(turns, prompt, ask, Answer(Sieve(self.policy.bans("answered")), room.answer))
+        sieve = Sieve(self.policy.bans("answered"), _before(ask))
+        return self._turns(turns, prompt, ask, Answer(sieve, room.answer))
 
     def _refusal(self) -> Generator[Event, None, None]:
         yield self.policy.caps.refusal
@@ -181,3 +182,10 @@ class Answering:
         ended = answer.stops.found or answer.left > 0
         reason: Reason = "content_filter" if answer.sieve.topic else "stop" if ended else "length"
         yield End(reason, answer.prompt, answer.written)
+
+
+def _before(ask: Ask) -> str:
+    """What the answer goes on from, and its reader has."""
+    if ask.raw:
+        return ask.messages[0].text
+    return next((message.text for message in reversed(ask.messages) if message.role == "assistant"), "")

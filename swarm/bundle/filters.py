@@ -92,15 +92,18 @@ def topic_in(text: str, bans: Sequence[Ban]) -> str:
 class Sieve:
     """An answer on its way: lets through what no ban can concern any more, and holds back the rest.
 
-    A match that has not ended yet begins among the last letters, as many as the longest match has.
+    A match that has not ended yet begins among the last letters, as many as the longest match has. `before` is what the
+    reader has already and the answer goes on from: a word that begins there and ends in the answer is met, too, or
+    answers of one token each would pass.
     """
 
-    def __init__(self, bans: Sequence[Ban]) -> None:
+    def __init__(self, bans: Sequence[Ban], before: str = "") -> None:
         self.topic = ""  # of the ban that the answer met; nothing comes through after that
         self._bans = bans
         self._held = ""  # as it was written
-        self._folded = ""  # of all of the answer
-        self._let = 0  # folded letters that came through
+        self._folded = fold(before[-_LONGEST:])  # of that and all of the answer
+        self._begins = len(self._folded)  # the answer
+        self._let = self._begins  # folded letters that the reader has
         self._due = 0  # letters of the next look for patterns without a bound: each look is at all of the text
 
     def take(self, piece: str) -> str:
@@ -112,23 +115,27 @@ class Sieve:
 
     def finish(self) -> str:
         """What may be shown at the end."""
-        found = (ban.topic for ban in self._bans if ban.pattern.search(self._folded, self._begin(ban)))
-        self.topic = self.topic or next(found, "")
+        self.topic = self.topic or next((ban.topic for ban in self._bans if self._found(ban.pattern)), "")
         return "" if self.topic else self._release(0)
 
     def _look(self) -> None:
         due = len(self._folded) >= self._due
         for ban in () if self.topic else self._bans:
-            found = ban.pattern.search(self._folded, self._begin(ban)) if due or ban.pattern.longest else None
+            end = self._found(ban.pattern) if due or ban.pattern.longest else 0
             # One that touches the end may become another one with the next letter: "asset" holds no \bass\b.
-            if found and found[1] < len(self._folded):
+            if 0 < end < len(self._folded):
                 self.topic = ban.topic
                 return
         self._due = max(self._due, len(self._folded) * 5 // 4) if due else self._due
 
-    def _begin(self, ban: Ban) -> int:
-        """Where a match can begin that was not seen before: what came through is in none."""
-        return 0 if ban.pattern.longest is None else self._let
+    def _found(self, pattern: Pattern) -> int:
+        """Where a match ends that reaches into the answer; 0 without one."""
+        begin = 0 if pattern.longest is None else max(0, self._let - pattern.longest)
+        while found := pattern.search(self._folded, begin):
+            if found[1] > self._begins:
+                return found[1]
+            begin = found[0] + 1
+        return 0
 
     def _keeps(self) -> int:
         """Folded letters."""

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Generator, Iterator
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -122,6 +123,8 @@ def _show(events: Generator[Event, None, None]) -> str:
 
 def _lines() -> Iterator[str]:
     """What the user writes, line by line, until its end. Ctrl-C at the prompt empties the line."""
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # a pipe may bring anything
     if not sys.stdin.isatty():
         yield from (line.rstrip("\r\n") for line in sys.stdin)
         return

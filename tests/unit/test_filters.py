@@ -98,6 +98,20 @@ def test_what_may_become_another_word_is_waited_for() -> None:
     assert sifted(["an ass", "."], r"\bass\b")[1] == "topic 0"
 
 
+def test_a_word_cannot_be_had_in_answers_of_one_letter_each() -> None:
+    got = "a "
+    for letter in "bomb":
+        sieve = Sieve(bans("bomb"), got)
+        got += sieve.take(letter) + sieve.finish()
+    assert (got, sieve.topic) == ("a bom", "topic 0")
+
+
+def test_what_a_client_sent_is_not_held_against_the_answer() -> None:
+    sieve = Sieve(bans("bomb", "is.*bad"), "A bomb is a bomb. " * 300)
+    assert sieve.take("Yes, and no") + sieve.finish() == "Yes, and no"
+    assert not sieve.topic
+
+
 @pytest.mark.parametrize("pattern", [r"(a*)*b", r"(a|a)*b", r"(a|aa)+$", r"(.*)(.*)(.*)(.*)(.*)[^a]", r"(x+x+)+y"])
 def test_no_pattern_takes_long(pattern: str) -> None:
     """Each of these takes longer than anybody's life in an engine that goes back."""
