@@ -29,7 +29,7 @@
     ├── HaltedError            exit 22   the run was stopped, because it diverged again and again
     └── HandoverError          exit 24   a hand-over is forged, torn, or older than one that is known
 
-Ctrl-C during a join or a launch is a normal end: exit 0.  Ctrl-C elsewhere: exit 130.
+Ctrl-C during a join, a launch or a serve is a normal end: exit 0.  Ctrl-C elsewhere: exit 130.
 """
 
 from __future__ import annotations
