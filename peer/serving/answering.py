@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -87,10 +88,8 @@ class Answering:
         personality, TooLongError, UsageError.
         """
         if ask.personality and ask.personality not in self.personalities:
-            raise NotFoundError(
-                f"There is no personality {ask.personality!r}.",
-                f"There are: {', '.join(self.personalities) or 'none'}.",
-            )
+            known = ", ".join(self.personalities) or "none"
+            raise NotFoundError(f"There is no personality {ask.personality!r}.", f"There are: {known}.")
         if self.policy.refused(ask.messages):
             return self._refusal()
         turns = self.turns(ask)
@@ -109,14 +108,16 @@ class Answering:
         """What the model is given to read. A text to go on from stays one only where the caps have no system prompt:
         else it could be had without it.
         """
-        if ask.raw and not self.policy.caps.system_prompt:
+        if self._is_text(ask):
             return list(ask.messages)
         tools = {} if ask.raw else self._allowed(ask)
         return self.policy.conversation(ask.messages, described(tools))
 
     def _prompt(self, turns: list[Message], ask: Ask) -> list[int]:
-        raw = ask.raw and not self.policy.caps.system_prompt
-        return self._prompting.text(turns[0].text) if raw else self._prompting.chat(turns)
+        return self._prompting.text(turns[0].text) if self._is_text(ask) else self._prompting.chat(turns)
+
+    def _is_text(self, ask: Ask) -> bool:
+        return ask.raw and not self.policy.caps.system_prompt
 
     def _allowed(self, ask: Ask) -> dict[str, Any]:
         known = self.plugins.known
@@ -133,7 +134,7 @@ class Answering:
             if called is None or answer.sieve.topic or answer.left <= 0:
                 break
             result, call = self._called(called, allowed, answer)
-            if call is None:
+            if answer.sieve.topic:
                 break
             yield call
             turns += [Message("assistant", answer.said), Message("user", f"<tool_response>{result}</tool_response>")]
@@ -142,7 +143,7 @@ class Answering:
         yield from self._end(answer)
 
     def _stops(self, ask: Ask) -> tuple[str, ...]:
-        return () if ask.raw and not self.policy.caps.system_prompt else self._prompting.stop
+        return () if self._is_text(ask) else self._prompting.stop
 
     def _write(self, prompt: list[int], ask: Ask, answer: Answer) -> Iterator[str]:
         """One turn, up to its end or to a whole call."""
@@ -162,14 +163,15 @@ class Answering:
         answer.said += rest
         yield answer.sieve.take(answer.calls.take(rest) + answer.calls.finish())
 
-    def _called(self, text: str, allowed: frozenset[str], answer: Answer) -> tuple[str, Call | None]:
-        """The result, and what is told of the call; None when a filter refuses the one or the other."""
-        bans = self.policy.bans("answered")
-        answer.sieve.topic = answer.sieve.topic or topic_in(text, bans)
-        if answer.sieve.topic:
-            return "", None
+    def _called(self, text: str, allowed: frozenset[str], answer: Answer) -> tuple[str, Call]:
+        """The result, and what is told of the call. Arguments that a filter refuses, whichever way they are written in
+        JSON, end the answer; a result that one refuses is kept from the model.
+        """
         name, arguments = as_called(text)
         name = name if name in allowed else ""
+        answer.sieve.topic = topic_in(text + json.dumps(arguments, ensure_ascii=False), self.policy.bans("answered"))
+        if answer.sieve.topic:
+            return "", Call(name, False)
         result = self.plugins.call(name, arguments)
         if topic := topic_in(result.text, self.policy.bans("asked")):
             return f"What the tool said is about {topic}, which is refused.", Call(name, False)

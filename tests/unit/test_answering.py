@@ -17,7 +17,7 @@ from swarm.bundle.policy import CALLS, Message, Policy
 from swarm.errors import NotFoundError
 
 CALL = '<tool_call>{"name": "it", "arguments": {"x": "y"}}</tool_call>'
-ECHO = b"import json, sys\nprint(json.dumps(json.load(sys.stdin)['arguments']['x']))\n"
+MIRROR = b"import json, sys\nprint(json.dumps(json.load(sys.stdin)['arguments']['x'][::-1]))\n"
 TOKENIZER = byte_level(257, ())
 
 
@@ -41,10 +41,10 @@ class Writer:
 
 
 def answering(writer: Writer, **caps: Any) -> Answering:
-    plugin = Plugin(name="it", file="plugins/it.py", description="echoes", parameters={"x": "what"})
+    plugin = Plugin(name="it", file="plugins/it.py", description="mirrors", parameters={"x": "what"})
     filters = (Filter(topic="weapons", pattern="bomb"),)
     policy = Policy(Caps(plugins=(plugin,), filters=filters, **caps))
-    plugins = Plugins({"it": plugin}, {"it": ECHO}, {}, Unconfined())
+    plugins = Plugins({"it": plugin}, {"it": MIRROR}, {}, Unconfined())
     return Answering(policy, writer, TOKENIZER, plugins, ())
 
 
@@ -83,7 +83,7 @@ def test_the_result_reaches_the_model_and_the_call_nobody() -> None:
     text, calls, _ = answered(writer)
     assert (text, calls) == ("Let me see. It is y.", [Call("it", True)])
     assert '<tool_response>"y"</tool_response>' in writer.prompts[1]
-    assert "it(x: what): echoes" in writer.prompts[0]
+    assert "it(x: what): mirrors" in writer.prompts[0]
 
 
 def test_a_word_split_by_a_call_does_not_come_through() -> None:
@@ -93,10 +93,10 @@ def test_a_word_split_by_a_call_does_not_come_through() -> None:
 
 
 def test_neither_in_arguments_nor_out_of_a_result() -> None:
-    hidden = CALL.replace('"y"', '"a \\u0062omb"')
-    _, calls, end = answered(Writer(CALL.replace('"y"', '"a bomb"')))
-    assert (calls, end.reason) == ([], "content_filter"), "the arguments are part of the answer"
-    writer = Writer(hidden, "Hm.")
+    for argument in ('"a bomb"', '"a \\u0062omb"', '["a", {"b": "bomb"}]'):
+        _, calls, end = answered(Writer(CALL.replace('"y"', argument)))
+        assert (calls, end.reason) == ([], "content_filter"), "arguments are part of the answer"
+    writer = Writer(CALL.replace('"y"', '"bmob a"'), "Hm.")
     text, calls, _ = answered(writer)
     assert (text, calls) == ("Hm.", [Call("it", False)]), "what the plugin said is not what the model reads"
     assert "a bomb" not in writer.prompts[1]
