@@ -104,7 +104,7 @@ def test_neither_in_arguments_nor_out_of_a_result() -> None:
 
 
 def test_calls_that_are_none() -> None:
-    for wrong in ("nonsense", '{"name": "rm", "arguments": {}}', '{"name": "it", "arguments": {"z": 1}}', "[" * 999):
+    for wrong in ("nonsense", '{"name": "rm", "arguments": {}}', '{"name": "it", "arguments": {"z": 1}}', "[" * 500):
         writer = Writer(f"<tool_call>{wrong}</tool_call>", "Sorry.")
         text, calls, _ = answered(writer)
         assert (text, [call.ok for call in calls]) == ("Sorry.", [False])
