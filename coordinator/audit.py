@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from coordinator import decisions as d
-from coordinator.ration import Ration
 from coordinator.translate import line
 from swarm.errors import OverloadError, RefusedError, SwarmError
+from swarm.ration import Ration
 
 FILE = "audit.jsonl"
 _BYTES = 4 << 20  # of one file

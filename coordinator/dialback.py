@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from urllib.parse import unquote
 
-from coordinator.ration import Ration
 from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
+from swarm.ration import Ration
 
 NONCE_BYTES = 16
 _SECONDS = 2.0

@@ -17,7 +17,6 @@ from coordinator.dialback import host_of, network_of
 from coordinator.engine import Engine
 from coordinator.handover import Lead
 from coordinator.invites import require as require_role
-from coordinator.ration import Places, Ration
 from coordinator.records import IssuedInvite
 from coordinator.rules import RULES, Caller, decoder, require_complete, require_size
 from coordinator.translate import require_bounded
@@ -25,6 +24,7 @@ from swarm import log
 from swarm.errors import OverloadError, ProtocolError, SwarmError, UsageError
 from swarm.passes import Role
 from swarm.proto import coordinator_pb2 as pb
+from swarm.ration import Places, Ration
 from swarm.version import PROTOCOL_VERSION
 
 logger = log.get(__name__)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from coordinator.ration import Ration
 from swarm.errors import RefusedError
 from swarm.proto import coordinator_pb2 as pb
+from swarm.ration import Ration
 
 _CHUNK = bytes(64 << 10)
 _MOST = 8 << 20  # bytes each way

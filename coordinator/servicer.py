@@ -21,13 +21,13 @@ from coordinator.handover import Lead
 from coordinator.login import Login
 from coordinator.maintaining import MaintainerCalls
 from coordinator.probe import Probe
-from coordinator.ration import Ration
 from coordinator.records import Checkpoint, RoundReport
 from coordinator.state import State
 from swarm import receipts
 from swarm.errors import NotFoundError
 from swarm.identity import ServerCertificate, member_id
 from swarm.proto import coordinator_pb2 as pb
+from swarm.ration import Ration
 from swarm.runspec import RunSpec
 from swarm.version import __version__
 

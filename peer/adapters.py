@@ -24,7 +24,7 @@ def quantization(spec: RunSpec, compute: torch.dtype) -> Any:
         return None
     from transformers import BitsAndBytesConfig
 
-    _quieten()
+    quieten()
     if spec.model.quantization == "int8":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
@@ -83,7 +83,7 @@ def _initial(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor
     raise ModelError(f"The adapter {name} is not one of a linear layer.", "Name linear layers only in lora.targets.")
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """bitsandbytes says for every layer of every batch that it computes in half precision."""
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     for module in (r"bitsandbytes.*", r"torch\.jit.*"):

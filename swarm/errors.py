@@ -33,7 +33,7 @@
     ├── OtherRunError          exit 31   the bundle is of another run than the one that was asked for
     └── RecalledError          exit 32   the bundle was recalled by those who released it
 
-Ctrl-C during a join or a launch is a normal end: exit 0.  Ctrl-C elsewhere: exit 130.
+Ctrl-C during a join, a launch or a serve is a normal end: exit 0.  Ctrl-C elsewhere: exit 130.
 """
 
 from __future__ import annotations

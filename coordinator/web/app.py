@@ -15,7 +15,6 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from coordinator.ration import Ration
 from coordinator.web.board import Board
 from coordinator.web.calls import Maintaining
 from coordinator.web.events import Events
@@ -25,6 +24,7 @@ from coordinator.web.sessions import LIFE, Session, Sessions, insecure
 from swarm import pageword
 from swarm.errors import InviteError, NotFoundError, OverloadError, RefusedError, SwarmError, UsageError
 from swarm.invite import Invite, is_token
+from swarm.ration import Ration
 
 _COOKIE = "swarm-maintainer"
 _ACCOUNTS = 30  # looks at one volunteer's own page in a minute

@@ -13,7 +13,7 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from coordinator.ration import Ration
+from swarm.ration import Ration
 
 MOST = 512  # connections at the same time, event streams among them
 _A_SECOND = 200  # new ones, of everybody

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -11,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from swarm import log
 from swarm.errors import SwarmError, UsageError
+from swarm.webheaders import with_headers
 
 logger = log.get(__name__)
 
@@ -18,17 +18,6 @@ _SEND_SECONDS = 10.0  # for a reader to take a part of its answer
 _RECEIVE_SECONDS = 10.0
 LARGEST = 4096  # bytes of a request's body
 
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), interest-cohort=()",
-    "Cache-Control": "no-store",
-}
 _STATUS = {
     "USAGE": 400,
     "LOGIN": 401,
@@ -53,7 +42,7 @@ class Limits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def bounded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": _with(message.get("headers", []))}
+                message = {**message, "headers": with_headers(message.get("headers", []))}
             try:
                 async with asyncio.timeout(_SEND_SECONDS):
                     await send(message)
@@ -61,13 +50,6 @@ class Limits:
                 scope["state"]["abort"]()  # what is sent after this goes nowhere
 
         await self._app(scope, receive, bounded)
-
-
-def _with(headers: Any) -> list[tuple[bytes, bytes]]:
-    """The answer's own headers come first: one of that name stays."""
-    named = {name.lower() for name, _ in headers}
-    more = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-    return [*headers, *((name, value) for name, value in more if name not in named)]
 
 
 async def body_of(request: Request) -> bytes:

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from coordinator.ration import Ration
 from swarm.errors import LoginError, OverloadError, RefusedError
+from swarm.ration import Ration
 
 LIFE = 8 * 3600.0  # seconds
 _MOST = 64  # of more, the oldest end

@@ -1,9 +1,10 @@
-"""What the example needs when nothing can be downloaded: a tiny base and sentence pairs, both made here.
+"""What the example needs when nothing can be downloaded: a tiny base, sentence pairs, and a spec of their size.
 
-python runs/garage-legal-en-de/rehearse.py FOLDER
+python runs/garage-legal-en-de/rehearse.py FOLDER [FINGERPRINT …]
 
 FOLDER/pairs.jsonl: 600 short sentences in English and German, put together from the parts below. FOLDER/base: a Llama
-of 150 thousand parameters that has read a few of the sentences, with a tokenizer of its own. The same every time.
+of 115 thousand parameters that has read a few of the sentences, with a tokenizer of its own. FOLDER/run.toml: the
+example's spec, made for these; the fingerprints are of the keys that sign the release. The same every time.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ import random
 import sys
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from transformers.utils import logging
+
+from swarm.runspec import RunSpec, load
 from tests.tiny_base import make_base
 
 WHO = {
@@ -65,15 +70,42 @@ def pairs() -> list[dict[str, str]]:
     return random.Random(0).sample(every, PAIRS)
 
 
+def rehearsal(signers: list[str]) -> RunSpec:
+    """The example's spec in small: it ends within a minute on two cores."""
+    spec = load(Path(__file__).with_name("run.toml"))
+    smaller: dict[str, dict[str, Any]] = {
+        "lora": {"rank": 8, "alpha": 16.0},
+        "data": {"sequence_length": 64},
+        "training": {
+            "rounds": 24,
+            "target_batch_size": 48,
+            "micro_batch_size": 4,
+            "learning_rate": 1e-2,
+            "warmup_samples": 96,
+        },
+        "exchange": {"grace_seconds": 5.0, "timeout_seconds": 30.0},
+        "checkpoint": {"every_rounds": 12},
+        "evaluation": {"every_rounds": 12},
+        "release": {"signers": signers, "signatures": max(1, len(signers)), "evaluations": ["heldout:loss <= 3.5"]},
+    }
+    return spec.model_copy(
+        update={name: getattr(spec, name).model_copy(update=values) for name, values in smaller.items()}
+    )
+
+
 def main() -> None:
-    """Write both."""
+    """Write all three."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    folder: Path = parser.parse_args().folder
+    parser.add_argument("signers", nargs="*")
+    options = parser.parse_args()
+    logging.disable_progress_bar()
+    folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
     made = pairs()
     lines = [json.dumps(pair, ensure_ascii=False) for pair in made]
     (folder / "pairs.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    (folder / "run.toml").write_text(rehearsal(options.signers).to_toml(), encoding="utf-8")
     make_base(folder / "base", [pair[language] for pair in made[: PAIRS // 10] for language in ("en", "de")], STEPS)
 
 

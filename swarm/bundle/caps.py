@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from swarm.bundle.filters import compiled
 from swarm.sections import Count, Section
 
 _LONGEST = 10_000  # letters of a text in the caps
@@ -43,16 +44,17 @@ class Filter(Section):
     """What is refused: texts in which `pattern` is found, in what is asked, in what is answered, or in both."""
 
     topic: str = Field(min_length=1, max_length=100, description="what it is about, as the refusal says it")
-    pattern: str = Field(min_length=1, max_length=1000, description="a regular expression; case does not matter")
+    pattern: str = Field(
+        min_length=1,
+        max_length=1000,
+        description="a regular expression of RE2, searched in texts folded as swarm/bundle/folding.py says",
+    )
     where: Literal["asked", "answered", "both"] = Field(default="both")
 
     @field_validator("pattern")
     @classmethod
     def _compiles(cls, pattern: str) -> str:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from error
+        compiled(pattern)
         return pattern
 
 

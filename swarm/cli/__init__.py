@@ -12,6 +12,7 @@ from swarm import lifetime
 from swarm.cli import (
     audit,
     backup,
+    chat,
     checkpoints,
     config,
     control,
@@ -39,6 +40,7 @@ from swarm.cli import (
     run,
     run_spec,
     runs,
+    serve,
     service,
     signer,
     status,
@@ -66,6 +68,8 @@ app.command("export")(export.export)
 app.command("push")(push.push)
 app.command("pull")(pull.pull)
 app.command("status")(status.status)
+app.command("chat")(chat.chat)
+app.command("serve")(serve.serve)
 app.command("report")(report.report)
 app.command("runs")(runs.runs)
 app.command("page")(page.page)

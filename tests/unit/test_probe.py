@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.probe import Probe
-from coordinator.ration import Ration
 from swarm.errors import RefusedError
 from swarm.proto import coordinator_pb2 as pb
+from swarm.ration import Ration
 
 MOST = 8 << 20
 

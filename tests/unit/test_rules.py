@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.dialback import network_of
-from coordinator.ration import Places, Ration
 from coordinator.rules import RULES, SERVICE, decoder, require_complete, require_size
 from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
+from swarm.ration import Places, Ration
 from swarm.texts import MOST, PROMPT_BYTES, TEXT_BYTES
 
 

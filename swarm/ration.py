@@ -1,4 +1,4 @@
-"""How much of the coordinator one caller may have: how often it may ask, and how much of it at the same time."""
+"""How much of a server one caller may have: how often it may ask, and how much of it at the same time."""
 
 from __future__ import annotations
 
