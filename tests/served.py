@@ -16,7 +16,7 @@ from openai import OpenAI
 
 from swarm.bundle.caps import Caps, Filter, Plugin
 from tests.harness import Program
-from tests.tiny_bundle import tiny_bundle
+from tests.tiny_bundle import tiny_bundle, trusted
 
 _SECONDS = 60.0
 CALL = '<tool_call>{"name": "clock", "arguments": {"zone": "UTC"}}</tool_call>'
@@ -57,7 +57,7 @@ class Served:
 @contextmanager
 def served(bundle: Path, home: Path, *options: str) -> Iterator[Served]:
     """Until the block ends; then it must end by itself, in order."""
-    command = [sys.executable, "-m", "swarm.cli", "serve", str(bundle), "--port", "0", *options]
+    command = [sys.executable, "-m", "swarm.cli", "serve", str(bundle), "--port", "0", "--signer", trusted(), *options]
     program = Program(command, SWARM_HOME=str(home), TMPDIR=str(home), OMP_NUM_THREADS="1")
     try:
         line = program.wait_for(lambda event: "is the page" in event.get("text", ""), _SECONDS)

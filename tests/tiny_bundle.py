@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from peer.serving.base import weights_digest
+from peer.serving.opening import Wishes
 from peer.serving.plugins import described
+from swarm.bundle import keys, signatures
 from swarm.bundle.caps import Caps
-from swarm.bundle.manifest import FILE, Base, Bundle, Kind, Lineage, Part
+from swarm.bundle.keys import Signer
+from swarm.bundle.manifest import FILE, SIGNATURES, Base, Bundle, Kind, Lineage, Part
 from swarm.bundle.policy import Message, Policy
 from tests.tiny_base import make_base
 
@@ -20,6 +25,7 @@ TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>\n{{ message.content }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
+_KEYS = tempfile.TemporaryDirectory(prefix="keys-")  # until the tests end
 SPECIAL = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 _KINDS: tuple[tuple[str, Kind], ...] = (
     ("*.safetensors", "weights"),
@@ -127,18 +133,36 @@ def _add_adapter(base: Path, folder: Path, seed: int) -> None:
 
 def packed(folder: Path, caps: Caps, base: Base | None = None) -> Path:
     """Write the manifest of what is in `folder`."""
+    shutil.rmtree(folder / SIGNATURES, ignore_errors=True)
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != FILE)
     parts = tuple(sorted((_part(folder, path) for path in files), key=lambda part: part.path))
     zero = "0" * 64
     lineage = Lineage(
-        run="tiny", fingerprint=zero, spec=zero, data=zero, round=1, state=zero, ledger=zero, samples=1, base=base
+        run="tiny", fingerprint=zero[:32], spec=zero, data=zero, round=1, state=zero, ledger=zero, samples=1, base=base
     )
     bundle = Bundle(
         name="tiny", version="1", title="A tiny model", license="Apache-2.0", created="2026-01-01T00:00:00Z",
         parts=parts, lineage=lineage, caps=caps,
     )  # fmt: skip
     (folder / FILE).write_bytes(bundle.to_bytes())
+    signatures.sign(folder, signer())
     return folder
+
+
+@cache
+def signer() -> Signer:
+    """Who signs the bundles of this process's tests."""
+    return keys.new(Path(_KEYS.name) / "anna.pem")
+
+
+def trusted() -> str:
+    """The signer's fingerprint."""
+    return signer().public.fingerprint
+
+
+def wishes(**facts: Any) -> Wishes:
+    """To run such a bundle here."""
+    return Wishes(device="cpu", signers=(trusted(),), **facts)
 
 
 def _part(folder: Path, path: Path) -> Part:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 from peer.model import load_tokenizer
 from peer.serving.base import base_of
 from peer.serving.plain import end_tokens, require_plain_adapter
-from peer.serving.verified import verified
 from swarm.bundle.manifest import Bundle
+from swarm.bundle.verify import verified
 from swarm.errors import ModelError
 
 _ADAPTER = "adapter_model.safetensors"
@@ -43,12 +44,13 @@ class Opened:
         return frozenset((*end_tokens(self.weights), *([] if own is None else [own])))
 
 
-def opened(folder: Path, base: Path | None = None) -> Opened:
-    """The bundle in `folder`, every byte of it checked; `base` is where the model of an adapter lies.
+def opened(folder: Path, base: Path | None = None, signers: Sequence[str] = ()) -> Opened:
+    """The bundle in `folder`, every byte of it checked, and signed by whom the user trusts, `signers` included; `base`
+    is where the model of an adapter lies.
 
-    Raises CorruptError, ModelError, NotFoundError, DiskError.
+    Raises CorruptError, UntrustedError, RecalledError, ModelError, NotFoundError, DiskError.
     """
-    bundle = verified(folder)
+    bundle = verified(folder, signers)
     paths = {part.path for part in bundle.parts}
     root = folder if _ADAPTER in paths else None
     weights = base_of(bundle, folder, base) if root else folder

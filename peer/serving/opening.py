@@ -14,7 +14,6 @@ from peer.serving import engine
 from peer.serving.answering import Answering
 from peer.serving.opened import Opened, opened
 from peer.serving.plugins import Plugins, granted, sandbox_for
-from peer.serving.verified import facts
 from swarm.bundle.caps import Plugin
 from swarm.bundle.manifest import Bundle
 from swarm.bundle.policy import Policy
@@ -24,7 +23,7 @@ from swarm.errors import CorruptError
 @dataclass(frozen=True)
 class Wishes:
     """Machine-local facts: the base of an adapter, the device, rights of plugins (`plugins.granted`), whether plugins
-    run at all, and whether they may run where nothing keeps them in.
+    run at all, and whether they may run where nothing keeps them in; and signers who are trusted besides those known.
     """
 
     base: Path | None = None
@@ -32,6 +31,7 @@ class Wishes:
     allow: Sequence[str] = ()
     plugins: bool = True
     unsandboxed: bool = False
+    signers: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,28 @@ class Ready:
 
 
 def ready(folder: Path, wishes: Wishes) -> Ready:
-    """Verified, then loaded. Raises CorruptError, ModelError, NotFoundError, RefusedError, UsageError, DiskError."""
+    """Verified, then loaded. Raises CorruptError, UntrustedError, RecalledError, ModelError, NotFoundError,
+    RefusedError, UsageError, DiskError.
+    """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     quieten()
-    before = facts(folder)
-    found = opened(folder, wishes.base)
+    before = _facts(folder)
+    found = opened(folder, wishes.base, wishes.signers)
     plugins = _plugins(found, wishes)
     loaded = engine.load(found, wishes.device)
-    if facts(folder) != before:
+    if _facts(folder) != before:
         raise CorruptError(f"{folder} was changed while it was read; nothing of it is run.", "Start again.")
     policy = Policy(found.bundle.caps)
     return Ready(found.bundle, Answering(policy, loaded, found.tokenizer, plugins, tuple(found.personalities)))
+
+
+def _facts(folder: Path) -> list[tuple[str, int, int, int]]:
+    """Of every file: its path, which one it is, its size, and when anything of it changed last (Unix ns), which nobody
+    can set back. The same before and after: nobody changed a file that was verified while it was read again.
+    """
+    found = ((path, path.lstat()) for path in sorted(folder.rglob("*")))
+    return [(str(path), it.st_ino, it.st_size, it.st_ctime_ns) for path, it in found]
 
 
 def _plugins(found: Opened, wishes: Wishes) -> Plugins:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from swarm import log, paths
 from swarm.bundle import manifest, recall, signatures, trust
-from swarm.bundle.folder import files, refused
+from swarm.bundle.folder import files, kind_of, refused
 from swarm.bundle.manifest import FILE, SIGNATURES, Bundle
 from swarm.errors import NotFoundError, OtherRunError, UntrustedError, from_os_error
 
@@ -119,6 +119,8 @@ def _compare(bundle: Bundle, folder: Path, there: list[str]) -> None:
     """Raises CorruptError for the first file that is missing, too many, or has another size."""
     listed = {part.path: part.size for part in bundle.parts}
     for path in there:
+        if path in listed and kind_of(path) is None:
+            raise refused(f"{path} is no file that a bundle has a place for: loading it could run a program")
         if path not in listed and path != FILE and not path.startswith(f"{SIGNATURES}/"):
             raise refused(f"{path} is a file too many: {FILE} does not list it")
     for path, size in listed.items():

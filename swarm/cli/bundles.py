@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from swarm.bundle.policy import Policy
 
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")]
+Signers = Annotated[
+    list[str] | None,
+    typer.Option("--signer", help="A signer to trust: a fingerprint, or the file of a public key.", show_default=False),
+]
 BaseFolder = Annotated[
     Path | None,
     typer.Option("--base", help="For a bundle that is an adapter: the folder of its base.", show_default=False),

@@ -18,6 +18,7 @@ from swarm.cli.bundles import (
     BundleFolder,
     Device,
     NoPlugins,
+    Signers,
     Unsandboxed,
     clean,
     require_terms,
@@ -38,6 +39,7 @@ def chat(
     personality: Annotated[str, typer.Option("--personality", help="An adapter of the bundle to begin with.")] = "",
     temperature: Annotated[float, typer.Option(min=0, max=2, help="0 takes the likeliest token.")] = 0.7,
     seed: Annotated[int | None, typer.Option(help="The same one gives the same answers.", show_default=False)] = None,
+    signer: Signers = None,
     base: BaseFolder = None,
     device: Device = "auto",
     allow: Allow = None,
@@ -49,7 +51,7 @@ def chat(
     from peer.serving.engine import Sampling
     from peer.serving.opening import Wishes, ready
 
-    opened = ready(bundle, Wishes(base, device, allow or (), not no_plugins, unsandboxed_plugins))
+    opened = ready(bundle, Wishes(base, device, allow or (), not no_plugins, unsandboxed_plugins, signer or ()))
     require_terms(opened.bundle.name, opened.answering.policy, accept)
     talk = Chat(opened.answering, Sampling(0, temperature, seed=seed))
     if personality:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from swarm.cli.bundles import BundleFolder
 from swarm.cli.options import AsJson
-from swarm.cli.signer import BundleFolder
 
 if TYPE_CHECKING:
     from pathlib import Path

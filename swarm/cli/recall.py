@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swarm.cli.signer import BundleFolder, Key, own_key
+from swarm.cli.bundles import BundleFolder
+from swarm.cli.signer import Key, own_key
 from swarm.errors import UsageError, from_os_error
 
 if TYPE_CHECKING:

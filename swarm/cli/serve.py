@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from swarm.cli.bundles import Accept, Allow, BaseFolder, BundleFolder, Device, NoPlugins, Unsandboxed, require_terms
+from swarm.cli.bundles import (
+    Accept,
+    Allow,
+    BaseFolder,
+    BundleFolder,
+    Device,
+    NoPlugins,
+    Signers,
+    Unsandboxed,
+    require_terms,
+)
 from swarm.errors import UsageError, from_os_error
 
 
@@ -24,6 +34,7 @@ def serve(
         Path | None,
         typer.Option("--key-file", help="A file with the API key that requests must show.", show_default=False),
     ] = None,
+    signer: Signers = None,
     base: BaseFolder = None,
     device: Device = "auto",
     allow: Allow = None,
@@ -40,7 +51,7 @@ def serve(
 
     key = _key(key_file)
     with bound(host, port) as listening:
-        opened = ready(bundle, Wishes(base, device, allow or (), not no_plugins, unsandboxed_plugins))
+        opened = ready(bundle, Wishes(base, device, allow or (), not no_plugins, unsandboxed_plugins, signer or ()))
         require_terms(opened.bundle.name, opened.answering.policy, accept)
         app = Api(opened, bool(key)).app(name or (), key)
         shown = f"[{host}]" if ":" in host else host

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from swarm.cli.bundles import BundleFolder
+
 app = typer.Typer(name="signer", help="The key with which you sign models that are released.", no_args_is_help=True)
 Key = Annotated[
     Path | None,
     typer.Option("--key", help="Your private key; by default $SWARM_HOME/signer.pem.", show_default=False),
 ]
-BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")]
 
 
 def own_key() -> Path:

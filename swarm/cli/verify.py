@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swarm.cli.bundles import BundleFolder, Signers
 from swarm.cli.options import AsJson
-from swarm.cli.signer import BundleFolder
 from swarm.errors import UsageError
 
 if TYPE_CHECKING:
     from swarm.bundle.manifest import Signing
     from swarm.bundle.verify import Examined
-
-Signers = Annotated[
-    list[str] | None,
-    typer.Option("--signer", help="A signer to trust: a fingerprint, or the file of a public key.", show_default=False),
-]
 
 
 def verify(

@@ -14,12 +14,15 @@ from peer.serving.engine import Engine, Sampling, load
 from peer.serving.llama import LlamaCpp
 from peer.serving.opened import Opened, opened
 from swarm.errors import UsageError
-from tests.tiny_bundle import tiny_bundle
+from tests.tiny_bundle import tiny_bundle, trusted
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Opened:
-    return opened(tiny_bundle(tmp_path_factory.mktemp("engines") / "bundle", chats=[("Hello", "Hello to you.")]))
+    return opened(
+        tiny_bundle(tmp_path_factory.mktemp("engines") / "bundle", chats=[("Hello", "Hello to you.")]),
+        signers=(trusted(),),
+    )
 
 
 @pytest.fixture(scope="module", params=["transformers", "llama.cpp"])

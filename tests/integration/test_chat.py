@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from peer.serving import engine
 from peer.serving.opening import Wishes, ready
-from swarm.errors import CorruptError, NotFoundError, RefusedError
+from swarm.errors import CorruptError, NotFoundError, RefusedError, UntrustedError
 from swarm.tensorfile import sha256_file
 from tests.harness import ROOT
 from tests.served import bundle_with_clock
-from tests.tiny_bundle import make_adapter
+from tests.tiny_bundle import make_adapter, trusted, wishes
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 
@@ -33,7 +34,18 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(bundle: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "swarm.cli", "chat", str(bundle), "--temperature", "0", *options]
+    return [
+        sys.executable,
+        "-m",
+        "swarm.cli",
+        "chat",
+        str(bundle),
+        "--temperature",
+        "0",
+        "--signer",
+        trusted(),
+        *options,
+    ]
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -138,7 +150,16 @@ def test_a_flipped_bit_is_refused_by_name(bundle: Path, tmp_path: Path, name: st
     data[len(data) // 2] ^= 1
     (copy / name).write_bytes(data)
     with pytest.raises(CorruptError, match=re.escape(name)):
-        ready(copy, Wishes(device="cpu"))
+        ready(copy, wishes())
+
+
+def test_whose_signature_nobody_trusts_is_not_loaded(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWARM_HOME", str(tmp_path))
+    monkeypatch.setattr(engine, "load", lambda *_: pytest.fail("it was loaded"))
+    with pytest.raises(UntrustedError, match=trusted()):
+        ready(bundle, Wishes(device="cpu"))
 
 
 def test_files_too_many_too_few_and_elsewhere(bundle: Path, tmp_path: Path) -> None:
@@ -150,7 +171,7 @@ def test_files_too_many_too_few_and_elsewhere(bundle: Path, tmp_path: Path) -> N
         copy = shutil.copytree(bundle, tmp_path / f"without {name}")
         change(copy)
         with pytest.raises(CorruptError, match=name):
-            ready(copy, Wishes(device="cpu"))
+            ready(copy, wishes())
 
 
 def moved(path: Path, elsewhere: Path) -> None:
@@ -163,18 +184,18 @@ def test_an_adapter_finds_its_base(bundle: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("SWARM_HOME", str(tmp_path / "home"))
     adapter = make_adapter(bundle, tmp_path / "adapter")
     with pytest.raises(NotFoundError, match="--base"):
-        ready(adapter, Wishes(device="cpu"))
-    given = ready(adapter, Wishes(base=bundle, device="cpu"))
+        ready(adapter, wishes())
+    given = ready(adapter, wishes(base=bundle))
     blobs = tmp_path / "home" / "cache" / "blobs"
     blobs.mkdir(parents=True)
     weights = shutil.copy(bundle / "model.safetensors", blobs / "new")
     weights.rename(blobs / sha256_file(weights))
-    cached = ready(adapter, Wishes(device="cpu"))
+    cached = ready(adapter, wishes())
     assert given.bundle == cached.bundle
     other = shutil.copytree(bundle, tmp_path / "other")
     (other / "model.safetensors").write_bytes(b"another model")
     with pytest.raises(CorruptError, match="is not the base"):
-        ready(adapter, Wishes(base=other, device="cpu"))
+        ready(adapter, wishes(base=other))
 
 
 def test_plugins_stay_out_where_nothing_keeps_them_in(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +205,7 @@ def test_plugins_stay_out_where_nothing_keeps_them_in(bundle: Path, monkeypatch:
     sandbox.found.cache_clear()
     try:
         with pytest.raises(RefusedError, match="clock"):
-            ready(bundle, Wishes(device="cpu"))
-        assert not ready(bundle, Wishes(device="cpu", plugins=False)).answering.plugins.known
+            ready(bundle, wishes())
+        assert not ready(bundle, wishes(plugins=False)).answering.plugins.known
     finally:
         sandbox.found.cache_clear()
