@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from coordinator import decisions as d
-from coordinator import rows
+from coordinator import rows, trialtables
 from coordinator.bans import with_barred
 from coordinator.checkpoints import newest
 from coordinator.grants import KEPT as GRANTS_KEPT
@@ -152,6 +152,8 @@ class SqlStore:
                     connection.execute(update(members).where(self._mine(members)).values(holds=0))
             case d.LeaseGranted() | d.LeasesRecalled() | d.LeaseExpired() | d.LeaseUsed():
                 self._write_of_leases(connection, decision)
+            case d.TrialDecision():
+                trialtables.write(connection, decision, self._run, self._put)
             case _:
                 self._write_of_states(connection, decision)
 
@@ -283,6 +285,8 @@ class SqlStore:
                 rollbacks=tuple(map(rows.rollback, self._all(connection, rollbacks))),
                 steering=rows.steering(self._all(connection, steering)),
                 grants={row.round: frozenset(json.loads(row.members)) for row in granted},
+                trials=trialtables.read_trials(connection, self._all),
+                record=trialtables.read_record(connection, self._all),
             )
             return with_barred(state.with_members(map(rows.member, self._all(connection, members))))
 
