@@ -206,7 +206,9 @@ class AnswerUnit:
 
 @dataclass(frozen=True)
 class ReportFinding:
-    """Somebody with the invite of that id found something; its reproduction is told from `disclose` on, Unix seconds."""
+    """Somebody with the invite of that id found something; its reproduction is told from `disclose` on (Unix
+    seconds).
+    """
 
     title: str
     severity: str

@@ -49,7 +49,7 @@ def _objection(state: State, event: e.ReportFinding, now: float) -> d.Refused | 
         return d.Refused(f"There is no severity {event.severity!r}.", f"Take {', '.join(SEVERITIES)}.", UsageError.code)
     if not (event.title and event.category and event.reproduction):
         return d.Refused("A finding has a title, a category and a reproduction.", "Add them.", UsageError.code)
-    if event.disclose > now + LATEST:
+    if not event.disclose <= now + LATEST:  # also what is no number
         return d.Refused("A reproduction is kept back for a year at most.", "Name an earlier day.", UsageError.code)
     recent = sum(one.invite == event.invite and now - one.at < _DAY for one in found.values())
     if recent >= A_DAY or len(found) >= MOST:

@@ -18,11 +18,11 @@ from coordinator.dialback import DialBack, host_of
 from coordinator.engine import Engine
 from coordinator.handover import Lead
 from coordinator.login import Login
-from coordinator.maintaining import MaintainerCalls
 from coordinator.probe import Probe
 from coordinator.ration import Ration
 from coordinator.records import Checkpoint, RoundReport
 from coordinator.state import State
+from coordinator.trialcalls import TrialCalls
 from swarm import receipts
 from swarm.errors import NotFoundError
 from swarm.identity import ServerCertificate, member_id
@@ -36,7 +36,7 @@ _PROBES = 60  # measurements of a line, of one address in a minute
 _D = TypeVar("_D")
 
 
-class Servicer(MaintainerCalls):
+class Servicer(TrialCalls):
     """One run. Threads of the gRPC server call in at once."""
 
     def __init__(

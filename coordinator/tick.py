@@ -15,7 +15,6 @@ from coordinator import (
     checkpoints,
     divergence,
     evaluations,
-    findings,
     grants,
     invites,
     membership,
@@ -62,28 +61,17 @@ def _apply(state: State, event: e.Event, now: float, seed: str) -> Step:
             return _apply_of_run(state, event, now)
         case e.MakeInvite() | e.RevokeInvite() | e.Ban() | e.Unban() | e.TrustKey():
             return _apply_of_maintainer(state, event, now)
-        case e.StartCampaign() | e.StopCampaign() | e.TakeUnit() | e.AnswerUnit():
-            return _apply_of_trials(state, event, now)
-        case e.ReportFinding():
-            return findings.report(state, event, now, random.Random(seed))
-        case e.ResolveFinding():
-            return findings.resolve(state, event, now)
+        case (
+            e.StartCampaign()
+            | e.StopCampaign()
+            | e.TakeUnit()
+            | e.AnswerUnit()
+            | e.ReportFinding()
+            | e.ResolveFinding()
+        ):
+            return trials.apply(state, event, now, random.Random(seed))
         case _:
             return _apply_of_member(state, event, now, seed)
-
-
-def _apply_of_trials(
-    state: State, event: e.StartCampaign | e.StopCampaign | e.TakeUnit | e.AnswerUnit, now: float
-) -> Step:
-    match event:
-        case e.StartCampaign():
-            return trials.start(state, event, now)
-        case e.StopCampaign():
-            return trials.stop(state, event, now)
-        case e.TakeUnit():
-            return trials.take(state, event, now)
-        case e.AnswerUnit():
-            return trials.answer(state, event, now)
 
 
 def _apply_of_run(state: State, event: e.Steer | e.ApproveCheckpoint, now: float) -> Step:

@@ -11,6 +11,7 @@ updates are on probation again.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -44,7 +45,25 @@ ABOUT = 600.0  # seconds since an invite asked last, in which it is waited for
 MOST_OPEN = 8  # campaigns at a time
 MOST_UNITS = 5000
 MOST_ITEMS = 20_000
+MOST_IN_UNIT = 1024
 _CLOSED = "There is no such unit, or it is settled."
+
+
+def apply(state: State, event: e.TrialEvent, now: float, rng: random.Random) -> Step:
+    """What comes of an event about trials or findings."""
+    match event:
+        case e.StartCampaign():
+            return start(state, event, now)
+        case e.StopCampaign():
+            return stop(state, event, now)
+        case e.TakeUnit():
+            return take(state, event, now)
+        case e.AnswerUnit():
+            return answer(state, event, now)
+        case e.ReportFinding():
+            return findings.report(state, event, now, rng)
+        case e.ResolveFinding():
+            return findings.resolve(state, event, now)
 
 
 def start(state: State, event: e.StartCampaign, now: float) -> Step:
@@ -63,8 +82,10 @@ def _misfit(state: State, campaign: Campaign) -> str:
         return f"The run keeps no such checkpoint of round {campaign.round}."
     if len(state.trials.open) >= MOST_OPEN:
         return f"{MOST_OPEN} campaigns are open, and no more are taken."
-    if not (0 < campaign.items <= MOST_ITEMS and campaign.unit_items > 0 and campaign.units <= MOST_UNITS):
-        return f"A campaign has 1 to {MOST_ITEMS} items in at most {MOST_UNITS} units."
+    if not (
+        0 < campaign.items <= MOST_ITEMS and 0 < campaign.unit_items <= MOST_IN_UNIT and campaign.units <= MOST_UNITS
+    ):
+        return f"A campaign has 1 to {MOST_ITEMS} items in at most {MOST_UNITS} units of at most {MOST_IN_UNIT}."
     if not (10 <= campaign.seconds <= 86_400 and 0 <= campaign.tolerance < 1):
         return "A unit takes 10 s to a day, and of an answer less than all may differ."
     return ""

@@ -1,4 +1,4 @@
-"""The tables of trials and of the public record, and what the store writes there and reads. See `coordinator.tables`."""
+"""The tables of trials and of the public record, and what the store writes there and reads."""
 
 from __future__ import annotations
 

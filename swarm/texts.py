@@ -15,3 +15,8 @@ def cut(text: str, most: int) -> str:
 def fits(text: str, most: int) -> bool:
     """Whether it has at most `most` bytes as UTF-8."""
     return len(text.encode("utf-8", "ignore")) <= most
+
+
+def line(text: str, limit: int) -> str:
+    """`text` as one line of at most `limit` letters, without what a terminal would obey."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:limit].rstrip()

@@ -12,6 +12,7 @@ from swarm import lifetime
 from swarm.cli import (
     audit,
     backup,
+    campaigns,
     checkpoints,
     config,
     control,
@@ -19,6 +20,7 @@ from swarm.cli import (
     demo,
     discover,
     doctor,
+    evaluate,
     export,
     fsck,
     handover,
@@ -30,6 +32,7 @@ from swarm.cli import (
     page,
     peers,
     receipts,
+    redteam,
     report,
     run,
     run_spec,
@@ -56,6 +59,7 @@ app.command("discover")(discover.discover)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("export")(export.export)
+app.command("evaluate")(evaluate.evaluate)
 app.command("status")(status.status)
 app.command("report")(report.report)
 app.command("runs")(runs.runs)
@@ -74,6 +78,8 @@ app.add_typer(checkpoints.app)
 app.add_typer(ledger.app)
 app.add_typer(receipts.app)
 app.add_typer(run.app)
+app.add_typer(redteam.app)
+app.add_typer(campaigns.app)
 app.add_typer(run_spec.app)
 app.add_typer(invite.app)
 app.add_typer(identity.app)

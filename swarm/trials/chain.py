@@ -33,13 +33,21 @@ class Entry:
     @property
     def said(self) -> dict[str, Any]:
         """What the body holds."""
-        found = json.loads(self.body)
-        return found if isinstance(found, dict) else {}
+        return parsed(self.body)
 
 
 def canonical(body: dict[str, Any]) -> str:
     """The same values give the same text."""
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """A JSON object; an empty one for what is none: the text may be a stranger's."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def following(count: int, head: str, at: float, kind: str, body: dict[str, Any]) -> Entry:

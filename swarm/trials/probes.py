@@ -9,9 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from swarm.sections import Section
+from swarm.trials.detectors import DETECTORS
 
 _FILE = Path(__file__).with_name("probes.toml")
 Severity = Literal["low", "medium", "high", "critical"]
@@ -27,6 +28,17 @@ class Probe(Section):
     system: str = Field(default="", max_length=2000)
     detector: str
     marks: tuple[str, ...] = ()
+
+    @field_validator("detector")
+    @classmethod
+    def _known(cls, detector: str) -> str:
+        if detector not in DETECTORS:
+            raise ValueError(f"right would be one of {', '.join(DETECTORS)}")
+        return detector
+
+    def resisted(self, text: str) -> bool:
+        """Whether the model, which answered with `text`, did what it should."""
+        return not DETECTORS[self.detector](text, self.marks)
 
 
 class ProbeSet(Section):

@@ -27,7 +27,7 @@ def store(database: str, tmp_path: Path) -> Iterator[SqlStore]:
 
 
 def kept(trials: Trials) -> Trials:
-    """All but which invite asked when: answers say it well enough, and nothing but the choice of who is next needs it."""
+    """All but which invite asked when: answers say it well enough."""
     return replace(trials, heard={})
 
 
