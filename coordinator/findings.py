@@ -85,4 +85,5 @@ def with_entry(record: Record, entry: Entry) -> Record:
         known[said["id"]] = Finding(**facts, state="open", at=entry.at)
     if entry.kind == "finding-state":
         known[said["id"]] = replace(known[said["id"]], state=said["state"])
-    return Record(entry.number, entry.hash, known)
+    ended = (*record.ended, said) if entry.kind == "campaign" else record.ended
+    return Record(entry.number, entry.hash, known, ended)

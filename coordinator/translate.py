@@ -31,8 +31,7 @@ from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import LAST, Range
 from swarm.tensorfile import is_sha256
-from swarm.texts import MOST, PROMPT_BYTES, TEXT_BYTES, fits
-from swarm.texts import line
+from swarm.texts import MOST, PROMPT_BYTES, TEXT_BYTES, fits, line
 
 _HEAVIEST = 1e6  # members that count in full
 _OUTCOMES = {"passed": True, "failed": False, "given up": None}

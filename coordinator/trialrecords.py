@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from immutables import Map
 
@@ -114,11 +115,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Record:
-    """The public record: how many entries, the last one's hash, and the findings in it."""
+    """The public record: how many entries, the last one's hash, the findings in it, and what is said of each campaign
+    that ended.
+    """
 
     count: int = 0
     head: str = START
     findings: Mapping[str, Finding] = field(default_factory=dict)
+    ended: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

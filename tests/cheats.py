@@ -31,6 +31,7 @@ def on_other_data(folder: Path) -> dict[str, str]:
     (folder / "cheat" / "sitecustomize.py").write_text(_OTHER_DATA)
     return {"PYTHONPATH": f"{folder / 'cheat'}:{ROOT}"}
 
+
 _OTHER_ANSWERS = """\
 import sys
 

@@ -47,6 +47,7 @@ def named(checkpoint: str, round_: int | None, base: Path | None, say: Callable[
     """
     if Path(checkpoint).is_dir():
         return of_folder(Path(checkpoint), base)
+    from swarm import paths
     from swarm.client import CoordinatorClient
     from swarm.invite import Invite
 
@@ -55,7 +56,7 @@ def named(checkpoint: str, round_: int | None, base: Path | None, say: Callable[
     from swarm.cli.checkpoints import chosen
 
     with CoordinatorClient.connect(Invite.of(checkpoint)) as client:
-        return of_run(client, chosen(client.checkpoints(), round_), say)
+        return of_run(client, chosen(client.checkpoints(), round_), paths.peer_dir(client.invite.run), say)
 
 
 def of_folder(folder: Path, base: Path | None) -> Subject:
@@ -65,14 +66,14 @@ def of_folder(folder: Path, base: Path | None) -> Subject:
     return Subject(folder, base, name=folder.name)
 
 
-def of_run(client: CoordinatorClient, checkpoint: pb.Checkpoint, say: Callable[[str], None]) -> Subject:
-    """The run's checkpoint as a folder, fetched and made once; kept until another one is looked at. Raises
-    UnreachableError, CorruptError, DiskError, ModelError.
+def of_run(client: CoordinatorClient, checkpoint: pb.Checkpoint, home: Path, say: Callable[[str], None]) -> Subject:
+    """The run's checkpoint as a folder below `home`, a peer's, fetched and made once; kept until another one is looked
+    at. Raises UnreachableError, CorruptError, DiskError, ModelError.
     """
     from peer.fetch import Files
-    from swarm import paths, runspec
+    from swarm import runspec
 
-    run, home = client.get_run(), paths.peer_dir(client.invite.run)
+    run = client.get_run()
     files = Files(client, home / "blobs", say)
     model = files.model_folder([*run.model, *run.base])
     target = home / _FOLDER / checkpoint.digest

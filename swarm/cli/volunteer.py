@@ -90,7 +90,7 @@ class Volunteer:
             )
         for checkpoint in self._client.checkpoints():
             if (checkpoint.round, checkpoint.digest) == (campaign.round, campaign.digest):
-                return trialing.of_run(self._client, checkpoint, self._tell)
+                return trialing.of_run(self._client, checkpoint, self._folder, self._tell)
         raise NotFoundError("The campaign's checkpoint is not kept any more.", "Another one may come.")
 
     def failed(self, error: SwarmError) -> None:

@@ -19,13 +19,12 @@ from swarm.trials.client import TrialClient
 from swarm.trials.record import read, record
 from swarm.trials.suites import EVALUATE, HELDOUT, TOLERANCE
 from tests.cheats import other_answers
-from tests.harness import Program
 from tests.swarm_run import SwarmRun, swarm_run, swarm_words
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(280), pytest.mark.long]
 
 UNITS = 3
-SECONDS = 200.0
+SECONDS = 150.0
 
 
 def started(run: SwarmRun, items: int) -> str:
@@ -43,28 +42,27 @@ def started(run: SwarmRun, items: int) -> str:
         return str(replace(own, token=maintainer.make_invite("volunteer", 1.0, "others").token))
 
 
-def said(program: Program) -> list[str]:
-    return [event["text"] for event in program.every("note")]
-
-
 def test_two_honest_ones_settle_each_unit_and_the_liar_is_told_apart(tmp_path: Path) -> None:
     with swarm_run(tmp_path, rounds=100, letters=60_000) as run:
         run.launch()
         with run.client() as client:
             found = client.get_run()
         others = started(run, found.data.heldout_samples)
-        peers = [run.join("anna", "--work", "trials")]
         run.invite, first = others, run.invite
-        peers.append(run.join("ben", "--work", "trials"))
-        run.environment = other_answers(tmp_path)
+        run.environment, honest = other_answers(tmp_path), run.environment
         liar = run.join("carl", "--work", "trials")
+        liar.wait_for(lambda event: "answered unit" in event.get("text", ""), 60.0)
+        run.environment = honest
+        peers = [run.join("ben", "--work", "trials")]
+        run.invite = first
+        peers.append(run.join("anna", "--work", "trials"))
         with TrialClient.connect(Invite.parse(first)) as client:
             end = time.monotonic() + SECONDS
             while not client.record() and time.monotonic() < end:
                 time.sleep(1.0)
             entries = client.record()
             figures, findings = record(client, found.latest.digest)
-        assert entries, [said(one) for one in (*peers, liar)]
+        assert entries, [(one.drain(), one.events) for one in (*peers, liar)]
         [campaign] = read(entries).campaigns
         loss, perplexity = figures
         assert (campaign.why, loss.samples, loss.answers, findings) == ("", found.data.heldout_samples, 2, ())
@@ -73,11 +71,8 @@ def test_two_honest_ones_settle_each_unit_and_the_liar_is_told_apart(tmp_path: P
         for one in (*peers, liar):
             one.interrupt()
             assert one.finish(20) == 0, one.stderr
-        lied = any("answered unit" in text for text in said(liar))
-        with MaintainerClient.connect(Invite.parse(str(first))) as _:
-            log = (run.folder / run.home / "coordinator.log").read_text()
-        wrong = f"{Identity.load_or_create(tmp_path / 'carl').member_id} answered otherwise than the others"
-        assert lied == (wrong in log)
+        log = (run.folder / run.home / "coordinator.log").read_text()
+        assert f"{Identity.load_or_create(tmp_path / 'carl').member_id} answered otherwise than the others" in log
         for name in ("anna", "ben"):
             kept = receipts.verified(tmp_path / name / receipts.FILE, Invite.parse(first).fingerprint)
             assert all(one.counted for one in kept)
