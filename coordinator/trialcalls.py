@@ -21,7 +21,7 @@ from swarm.proto import coordinator_pb2 as pb
 from swarm.trials import probes, receipts
 from swarm.trials.answers import Item
 from swarm.trials.chain import Entry
-from swarm.trials.suites import EVALUATE, SPREAD
+from swarm.trials.names import EVALUATE, SPREAD
 
 _PAGE = 100  # entries in one answer
 _RECEIPTS = 64

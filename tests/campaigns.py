@@ -14,7 +14,7 @@ from coordinator.tick import tick
 from coordinator.trialrecords import Campaign, CampaignStarted, Holding, UnitGiven
 from swarm.trials import probes
 from swarm.trials.answers import Item
-from swarm.trials.suites import EVALUATE, GARAGE, HELDOUT, REDTEAM, TOLERANCE
+from swarm.trials.names import EVALUATE, GARAGE, HELDOUT, REDTEAM, TOLERANCE
 from tests.histories import START, fresh
 
 NOW = 1_700_000_000.0

@@ -9,7 +9,7 @@ import typer
 from swarm.cli.maintain import RunName, maintaining
 from swarm.cli.options import AsJson, DataDir, InviteText
 from swarm.errors import UsageError
-from swarm.trials.suites import SPREAD, TOLERANCE, UNIT_ITEMS, UNIT_SECONDS
+from swarm.trials.names import SPREAD, TOLERANCE, UNIT_ITEMS, UNIT_SECONDS
 
 if TYPE_CHECKING:
     from swarm.proto import coordinator_pb2 as pb

@@ -9,7 +9,7 @@ import typer
 
 from swarm.cli.options import AsJson
 from swarm.errors import UsageError
-from swarm.trials.suites import EVALUATE, HELDOUT, figures
+from swarm.trials.names import EVALUATE, HELDOUT
 
 if TYPE_CHECKING:
     from swarm.cli.trialing import Machine, Subject
@@ -86,6 +86,8 @@ def _measured(subject: Subject, suite: str, machine: Machine, tasks: Path | None
     from swarm.cli import trialing
 
     if suite == HELDOUT:
+        from swarm.trials.suites import figures
+
         with trialing.scratch() as log:
             items = trialing.examined(subject, machine, log, (0, limit), heldout=True)
         found: list[dict[str, Any]] = figures(EVALUATE, HELDOUT, items, 1)["figures"]

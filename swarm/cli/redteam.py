@@ -13,7 +13,7 @@ from swarm.cli.evaluate import BaseFolder, CheckpointText, DeviceName, RoundOfRu
 from swarm.cli.maintain import RunName, maintaining
 from swarm.cli.options import AsJson, DataDir, InviteText
 from swarm.errors import UsageError
-from swarm.trials.suites import GARAGE, REDTEAM, failed, figures
+from swarm.trials.names import GARAGE, REDTEAM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,6 +95,7 @@ def _provoked(
 def _own(subject: Subject, machine: Machine, chosen: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     from swarm.cli import trialing
     from swarm.trials import probes
+    from swarm.trials.suites import failed, figures
 
     if chosen and chosen not in {one.id for one in probes.own()}:
         raise UsageError(f"There is no probe {chosen!r}.", "`swarm redteam probes` lists them.")

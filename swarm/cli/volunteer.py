@@ -19,7 +19,7 @@ from swarm.cli import trialing
 from swarm.cli.trialing import Machine, Subject
 from swarm.errors import LoginError, NotFoundError, ProtocolError, RefusedError, SwarmError, UnreachableError
 from swarm.trials import probes, receipts
-from swarm.trials.suites import EVALUATE
+from swarm.trials.names import EVALUATE
 
 if TYPE_CHECKING:
     from peer.door import Door

@@ -8,14 +8,8 @@ from typing import Any
 
 from swarm.trials import probes
 from swarm.trials.answers import Item, means
+from swarm.trials.names import EVALUATE, GARAGE, REDTEAM
 
-EVALUATE, REDTEAM = "evaluate", "redteam"
-HELDOUT = "heldout"  # the run's own held-out samples
-GARAGE = "garage"  # the project's own probes
-SPREAD = {EVALUATE: HELDOUT, REDTEAM: GARAGE}  # what volunteers compute: neither fetches nor runs anything foreign
-TOLERANCE = {EVALUATE: 0.01, REDTEAM: 0.125}  # of figures; of texts
-UNIT_ITEMS = {EVALUATE: 64, REDTEAM: 8}
-UNIT_SECONDS = 1800.0
 _NAMED = 200  # failed probes that are named
 
 

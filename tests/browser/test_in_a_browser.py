@@ -16,7 +16,7 @@ from swarm.maintaining import MaintainerClient
 from swarm.proto import coordinator_pb2 as pb
 from swarm.trials.answers import Item
 from swarm.trials.client import TrialClient
-from swarm.trials.suites import GARAGE, REDTEAM
+from swarm.trials.names import GARAGE, REDTEAM
 from tests.browser.conftest import shown, tab
 from tests.page_run import NAMES, PageRun, page_run, settled
 

@@ -22,8 +22,8 @@ from swarm.proto import coordinator_pb2 as pb
 from swarm.trials import probes, receipts
 from swarm.trials.answers import Item
 from swarm.trials.client import TrialClient
+from swarm.trials.names import GARAGE, REDTEAM
 from swarm.trials.record import read, record
-from swarm.trials.suites import GARAGE, REDTEAM
 from tests.small_run import coordinating
 
 KEYS = {name: Identity.from_seed(name[:1].encode() * 32) for name in ("anna", "ben", "carl", "dora")}

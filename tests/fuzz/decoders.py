@@ -6,14 +6,14 @@ from functools import cache
 
 from google.protobuf.descriptor import Descriptor
 
-from tests.fuzz import of_coordinator, of_dht, of_exchange, of_files, of_page, of_rounds
+from tests.fuzz import of_coordinator, of_dht, of_exchange, of_files, of_page, of_rounds, of_trials
 from tests.fuzz.run import Decoder
 
 
 @cache
 def table() -> dict[str, Decoder]:
     """The rows by their names."""
-    tables = (of_coordinator, of_dht, of_exchange, of_files, of_page, of_rounds)
+    tables = (of_coordinator, of_dht, of_exchange, of_files, of_page, of_rounds, of_trials)
     rows = [row for one in tables for row in one.decoders()]
     assert len({row.name for row in rows}) == len(rows)
     return {row.name: row for row in rows}

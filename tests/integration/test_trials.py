@@ -16,8 +16,8 @@ from swarm.maintaining import MaintainerClient
 from swarm.proto import coordinator_pb2 as pb
 from swarm.trials import receipts
 from swarm.trials.client import TrialClient
+from swarm.trials.names import EVALUATE, HELDOUT, TOLERANCE
 from swarm.trials.record import read, record
-from swarm.trials.suites import EVALUATE, HELDOUT, TOLERANCE
 from tests.cheats import other_answers
 from tests.swarm_run import SwarmRun, swarm_run, swarm_words
 
