@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from peer.data import read_samples
 from peer.device import choose, hardware, use_threads
+from peer.memorised import memorised
 from peer.model import Drawing, continued, losses
 from peer.modelfolder import opened
 from swarm import lifetime
@@ -56,8 +57,18 @@ def provoked(model: nn.Module, tokenizer: Any, first: int, count: int, chosen: s
     for index, probe in enumerate(probes.own()[first:end], start=first):
         if chosen in ("", probe.id):
             text = continued(model, tokenizer, asked(tokenizer, probe), _DRAWING, _SEED)
-            digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()
-            yield {"index": index, "value": float(probe.resisted(text)), "weight": 1.0, "digest": digest, "text": text}
+            yield _answered(index, probe.resisted(text), text)
+
+
+def remembered(model: nn.Module, tokenizer: Any, file: Path) -> Iterator[Line]:
+    """Which passages of the text in `file` the model says word for word. Raises DataError, DiskError."""
+    for index, same, text in memorised(model, tokenizer, file):
+        yield _answered(index, not same, text)
+
+
+def _answered(index: int, resisted: bool, text: str) -> Line:
+    digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()
+    return {"index": index, "value": float(resisted), "weight": 1.0, "digest": digest, "text": text}
 
 
 def asked(tokenizer: Any, probe: Probe) -> str:
@@ -86,6 +97,8 @@ def _lines(options: argparse.Namespace) -> Iterator[Line]:
     torch.use_deterministic_algorithms(True, warn_only=True)
     device = torch.device(choose(options.device, hardware()).device)
     model, tokenizer = opened(options.model, options.base, device)
+    if options.memorised:
+        return remembered(model, tokenizer, options.memorised)
     if options.heldout:
         return heldout(model, options.heldout, options.first, options.count)
     return provoked(model, tokenizer, options.first, options.count, options.probe)
@@ -96,6 +109,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="folder with weights and tokenizer")
     parser.add_argument("--base", type=Path, help="folder of the base, for an adapter")
     parser.add_argument("--heldout", type=Path, help="held-out samples; without them the project's own probes")
+    parser.add_argument("--memorised", type=Path, help="a text that the model was trained on")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=0, help="0: all from the first on")
     parser.add_argument("--probe", default="", help="only the probe of this id")

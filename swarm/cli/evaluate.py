@@ -89,7 +89,7 @@ def _measured(subject: Subject, suite: str, machine: Machine, tasks: Path | None
         from swarm.trials.suites import figures
 
         with trialing.scratch() as log:
-            items = trialing.examined(subject, machine, log, (0, limit), heldout=True)
+            items = trialing.examined(subject, machine, log, (0, limit), trialing.heldout(subject))
         found: list[dict[str, Any]] = figures(EVALUATE, HELDOUT, items, 1)["figures"]
         return found
     name, _, task = suite.partition(":")

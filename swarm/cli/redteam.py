@@ -50,6 +50,10 @@ def run(
         ),
     ] = None,
     probe: Annotated[str, typer.Option("--probe", help="Only the own probe of this id.")] = "",
+    memorised: Annotated[
+        Path | None,
+        typer.Option("--memorised", help="A text that the model was trained on: does it say it word for word?"),
+    ] = None,
     round_: RoundOfRun = None,
     base: BaseFolder = None,
     device: DeviceName = "auto",
@@ -68,7 +72,9 @@ def run(
             begin(checkpoint, REDTEAM, suite, round_, as_json)
         return
     subject = trialing.named(checkpoint, round_, base, lambda text: typer.echo(text, err=True))
-    found = [_provoked(subject, suite, trialing.Machine(device, threads), probe) for suite in wanted]
+    machine = trialing.Machine(device, threads)
+    found = [_provoked(subject, suite, machine, probe) for suite in wanted]
+    found += [_memorised(subject, machine, memorised)] if memorised else []
     rows, answers = ([row for part in found for row in part[side]] for side in (0, 1))
     if as_json:
         echo_json({"checkpoint": subject.name, "state": subject.state, "evaluations": rows, "failed": answers})
@@ -102,7 +108,11 @@ def _own(subject: Subject, machine: Machine, chosen: str) -> tuple[list[dict[str
     texts: dict[int, str] = {}
     with trialing.scratch() as log:
         items = trialing.examined(
-            subject, machine, log, probe=chosen, take=lambda line: texts.update({line["index"]: line["text"]})
+            subject,
+            machine,
+            log,
+            what=("--probe", chosen),
+            take=lambda line: texts.update({line["index"]: line["text"]}),
         )
     lost = set(failed(items))
     answers = [
@@ -111,6 +121,23 @@ def _own(subject: Subject, machine: Machine, chosen: str) -> tuple[list[dict[str
         if one.id in lost
     ]
     return figures(REDTEAM, GARAGE, items, 1)["figures"], answers
+
+
+def _memorised(subject: Subject, machine: Machine, file: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    from swarm.cli import trialing
+    from swarm.trials.names import MEMORISED
+    from swarm.trials.suites import figures
+
+    texts: dict[int, str] = {}
+    with trialing.scratch() as log:
+        what, take = ("--memorised", file), lambda line: texts.update({line["index"]: line["text"]})
+        items = trialing.examined(subject, machine, log, what=what, take=take)
+    answers = [
+        {"id": f"passage-{one.index + 1}", "category": MEMORISED, "severity": "medium", "text": texts[one.index]}
+        for one in items
+        if not one.value
+    ]
+    return figures(REDTEAM, MEMORISED, items, 1)["figures"], answers
 
 
 def _said(answers: Sequence[dict[str, Any]]) -> list[str]:

@@ -103,11 +103,11 @@ def examined(
     machine: Machine,
     log: Path,
     span: tuple[int, int] = (0, 0),
-    heldout: bool = False,
-    probe: str = "",
+    what: Sequence[object] = (),
     take: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> tuple[Item, ...]:
-    """The items of a span (first, and how many; 0 for all), computed in a process of its own; `take` hears each line.
+    """The items of a span (first, and how many; 0 for all), computed in a process of its own: the project's own probes,
+    or `what` (arguments of `peer.examine`); `take` hears each line.
 
     Raises UsageError, ModelError, CorruptError, …; SwarmError when it ended in another way.
     """
@@ -122,8 +122,7 @@ def examined(
 
     arguments = ["--model", subject.folder, "--first", span[0], "--count", span[1], "--device", machine.device]
     arguments += ["--threads", machine.threads, *(["--base", subject.base] if subject.base else [])]
-    arguments += ["--heldout", _heldout(subject)] if heldout else ["--probe", probe]
-    run_child("peer.examine", [str(part) for part in arguments], log, heard)
+    run_child("peer.examine", [str(part) for part in (*arguments, *what)], log, heard)
     return tuple(found)
 
 
@@ -134,13 +133,14 @@ def scratch() -> Iterator[Path]:
         yield Path(folder) / "examine.log"
 
 
-def _heldout(subject: Subject) -> Path:
+def heldout(subject: Subject) -> tuple[str, Path]:
+    """For `examined`: the run's held-out samples. Raises UsageError when nobody said where they are."""
     if subject.heldout is None:
         raise UsageError(
             "The suite heldout needs the run's held-out samples, and a folder does not say where they are.",
             "Name them with --heldout (a run's held-out file), or name the run by its invite instead of the folder.",
         )
-    return subject.heldout
+    return "--heldout", subject.heldout
 
 
 def rows(figures: Sequence[dict[str, Any]]) -> list[str]:

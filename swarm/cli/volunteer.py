@@ -75,9 +75,9 @@ class Volunteer:
 
     def _found(self, given: pb.TakeUnitResponse) -> tuple[Item, ...]:
         subject = self._subject(given.campaign)
-        span, heldout = (given.first, given.count), given.campaign.kind == EVALUATE
+        what = trialing.heldout(subject) if given.campaign.kind == EVALUATE else ()
         log = self._folder / "trials.log"
-        return trialing.examined(subject, self._machine, log, span, heldout)
+        return trialing.examined(subject, self._machine, log, (given.first, given.count), what)
 
     def _subject(self, campaign: pb.Campaign) -> Subject:
         """The campaign's checkpoint. Raises ProtocolError when this version has another suite under its name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 EVALUATE, REDTEAM = "evaluate", "redteam"
 HELDOUT = "heldout"  # the run's own held-out samples
 GARAGE = "garage"  # the project's own probes
+MEMORISED = "memorised"  # passages of what the model was trained on
 SPREAD = {EVALUATE: HELDOUT, REDTEAM: GARAGE}  # what volunteers compute: neither fetches nor runs anything foreign
 TOLERANCE = {EVALUATE: 0.01, REDTEAM: 0.125}  # of figures; of texts
 UNIT_ITEMS = {EVALUATE: 64, REDTEAM: 8}
