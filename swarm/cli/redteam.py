@@ -92,9 +92,9 @@ def _provoked(
     from swarm.cli import suites
 
     if name == "garak" and task:
-        return suites.garak(subject, machine, task), []
+        return suites.garak(subject, task), []
     if name == "inspect" and task:
-        return suites.inspect(subject, machine, task), []
+        return suites.inspect(subject, task), []
     raise UsageError(f"There are no probes {suite!r}.", "There are garage, garak:PROBE and inspect:TASK.")
 
 
@@ -107,13 +107,8 @@ def _own(subject: Subject, machine: Machine, chosen: str) -> tuple[list[dict[str
         raise UsageError(f"There is no probe {chosen!r}.", "`swarm redteam probes` lists them.")
     texts: dict[int, str] = {}
     with trialing.scratch() as log:
-        items = trialing.examined(
-            subject,
-            machine,
-            log,
-            what=("--probe", chosen),
-            take=lambda line: texts.update({line["index"]: line["text"]}),
-        )
+        what, take = ("--probe", chosen), lambda line: texts.update({line["index"]: line["text"]})
+        items = trialing.examined(subject, machine, log, what=what, take=take)
     lost = set(failed(items))
     answers = [
         {"id": one.id, "category": one.category, "severity": one.severity, "prompt": one.prompt, "text": texts[number]}

@@ -14,6 +14,8 @@ from swarm.proto import coordinator_pb2 as pb
 from swarm.trials.chain import parsed
 from swarm.trials.client import TrialClient
 
+_LATEST = 253_402_300_799  # the last second of the year 9999
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -98,7 +100,7 @@ def _ended(entry: pb.RecordEntry, said: dict[str, Any]) -> Ended:
         suite=str(said["suite"]),
         round=int(said["round"]),
         state=str(said["state"]),
-        at=entry.at,
+        at=_moment(entry.at),
         why=str(said["why"]),
         figures=tuple(Evaluation(**figure) for figure in said["figures"]),
         failed=tuple(map(str, said["failed"])),
@@ -108,4 +110,13 @@ def _ended(entry: pb.RecordEntry, said: dict[str, Any]) -> Ended:
 def _known(entry: pb.RecordEntry, said: dict[str, Any]) -> Known:
     finding = Finding(id=said["id"], title=said["title"], severity=said["severity"], state="open")
     told = str(parsed(entry.opened).get("text", ""))
-    return Known(finding, str(said["category"]), str(said["invite"]), entry.at, float(said["disclose"]), told)
+    return Known(
+        finding, str(said["category"]), str(said["invite"]), _moment(entry.at), _moment(said["disclose"]), told
+    )
+
+
+def _moment(value: object) -> float:
+    """Unix seconds. Raises ValueError for what is no time that a calendar knows."""
+    if not isinstance(value, int | float) or not 0 <= value <= _LATEST:
+        raise ValueError(f"{value} is no time")
+    return float(value)
