@@ -20,8 +20,8 @@ from typing import Any
 
 from coordinator import decisions as d
 from coordinator.ration import Ration
-from coordinator.translate import line
 from swarm.errors import OverloadError, RefusedError, SwarmError
+from swarm.texts import line
 
 FILE = "audit.jsonl"
 _BYTES = 4 << 20  # of one file

@@ -28,6 +28,7 @@ from swarm.errors import NotFoundError
 from swarm.identity import ServerCertificate, member_id
 from swarm.proto import coordinator_pb2 as pb
 from swarm.runspec import RunSpec
+from swarm.texts import line
 from swarm.version import __version__
 
 _ROUNDS_SHOWN = 20
@@ -137,7 +138,7 @@ class Servicer(TrialCalls):
         self._state(request.run)
         self._login.require(request, session_of(context))
         member = member_id(request.public_key, request.seat)
-        name, credit = translate.line(request.name, 64) or "unnamed", translate.line(request.credit, 64)
+        name, credit = line(request.name, 64) or "unnamed", line(request.credit, 64)
         joining = e.Join(
             member,
             request.public_key,

@@ -56,6 +56,7 @@ from coordinator.tables import (
     trust,
     votes,
 )
+from coordinator.trialrecords import TrialDecision
 from swarm.ranges import Range, gaps, merge
 
 _LOG_SHOWN = 50
@@ -152,7 +153,7 @@ class SqlStore:
                     connection.execute(update(members).where(self._mine(members)).values(holds=0))
             case d.LeaseGranted() | d.LeasesRecalled() | d.LeaseExpired() | d.LeaseUsed():
                 self._write_of_leases(connection, decision)
-            case d.TrialDecision():
+            case TrialDecision():
                 trialtables.write(connection, decision, self._run, self._put)
             case _:
                 self._write_of_states(connection, decision)

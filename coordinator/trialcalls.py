@@ -18,6 +18,7 @@ from swarm.errors import DataError, NotFoundError, UsageError
 from swarm.identity import ServerCertificate, member_id
 from swarm.passes import Role
 from swarm.proto import coordinator_pb2 as pb
+from swarm.texts import line
 from swarm.trials import probes, receipts
 from swarm.trials.answers import Item
 from swarm.trials.chain import Entry
@@ -91,9 +92,9 @@ class TrialCalls(MaintainerCalls):
             what = f"A reproduction has at most {findings.LARGEST} bytes."
             raise UsageError(what, "Say how to do it again; put long texts elsewhere, with their SHA-256.")
         found = e.ReportFinding(
-            title=translate.line(request.title, findings.LONGEST_TITLE),
+            title=line(request.title, findings.LONGEST_TITLE),
             severity=request.severity,
-            category=translate.line(request.category, findings.LONGEST_CATEGORY),
+            category=line(request.category, findings.LONGEST_CATEGORY),
             reproduction=translate.lines(request.reproduction),
             disclose=request.disclose,
             invite=self._admission.caller(context).id,
@@ -146,7 +147,7 @@ class TrialCalls(MaintainerCalls):
 
     def StopCampaign(self, request: pb.StopCampaignRequest, context: grpc.ServicerContext) -> pb.StopCampaignResponse:
         self._state(request.run)
-        made = self._engine.apply(e.StopCampaign(request.id, translate.line(request.why, _WHY).rstrip(".")))
+        made = self._engine.apply(e.StopCampaign(request.id, line(request.why, _WHY).rstrip(".")))
         [ended] = [one for one in made if isinstance(one, CampaignEnded)]
         return pb.StopCampaignResponse(campaign=campaign_message(self._engine.state, ended.campaign))
 
@@ -154,7 +155,7 @@ class TrialCalls(MaintainerCalls):
         self, request: pb.ResolveFindingRequest, context: grpc.ServicerContext
     ) -> pb.ResolveFindingResponse:
         self._state(request.run)
-        note, by = translate.line(request.note, findings.LONGEST_NOTE), self._admission.caller(context).id
+        note, by = line(request.note, findings.LONGEST_NOTE), self._admission.caller(context).id
         made = self._engine.apply(e.ResolveFinding(request.id, request.state, note, by))
         [recorded] = [one for one in made if isinstance(one, Recorded)]
         return pb.ResolveFindingResponse(entry=_entry_message(recorded.entry, ""))

@@ -151,7 +151,10 @@ def _fits(trials: Trials, unit: Unit, event: e.TakeUnit, now: float) -> bool:
     """
     if unit.settled or any(one.key == event.key for one in unit.answers):
         return False
-    others = [*unit.answers, *(one for one in unit.holdings if one.deadline > now and one.key != event.key)]
+    others: list[Answer | Holding] = [
+        *unit.answers,
+        *(one for one in unit.holdings if one.deadline > now and one.key != event.key),
+    ]
     if len(others) >= max(2, len(unit.answers) + 1):
         return False
     theirs = {one.invite for one in others}

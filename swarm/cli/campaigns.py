@@ -31,15 +31,16 @@ def begin(run: str, kind: str, suite: str, round_: int | None, as_json: bool) ->
             f"{suite} is not spread over volunteers: it would fetch or run what they cannot look at.",
             f"Leave --spread out, or take {SPREAD[kind]}.",
         )
-    facts = {"unit_items": UNIT_ITEMS[kind], "seconds": UNIT_SECONDS, "tolerance": TOLERANCE[kind]}
+    wish = pb.Campaign(kind=kind, suite=suite, unit_items=UNIT_ITEMS[kind], seconds=UNIT_SECONDS)
+    wish.tolerance = TOLERANCE[kind]
     with maintaining(run, None) as client:
-        wanted = chosen(client.checkpoints(), round_).round
-        found = client.start_campaign(pb.Campaign(kind=kind, suite=suite, round=wanted, **facts))
+        wish.round = chosen(client.checkpoints(), round_).round
+        found = client.start_campaign(wish)
     if as_json:
         echo_json(found)
         return
     units = -(-found.items // found.unit_items)
-    typer.echo(f"{found.id}: {found.items} items of {suite} on the checkpoint of round {wanted}, in {units} units")
+    typer.echo(f"{found.id}: {found.items} items of {suite} on the checkpoint of round {wish.round}, in {units} units")
     typer.echo("volunteers compute them with: swarm join INVITE --work trials")
 
 

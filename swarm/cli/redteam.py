@@ -18,8 +18,6 @@ from swarm.trials.names import GARAGE, REDTEAM
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import click
-
     from swarm.cli.trialing import Machine, Subject
     from swarm.trials.record import Known
 
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 class _Model(TyperGroup):
     """`swarm redteam CHECKPOINT` is short for `swarm redteam run CHECKPOINT`."""
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         known = args[0] in self.commands or args[0].startswith("-")
         return super().resolve_command(ctx, args if known else ["run", *args])
 

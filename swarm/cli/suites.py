@@ -66,8 +66,8 @@ def inspect(subject: Subject, task: str) -> Figures:
     """A task of Inspect (a file, FILE.py@TASK, or a name that it knows): its scores. Raises UsageError, SwarmError."""
     program = _program("inspect", _INSPECT)
     with TemporaryDirectory(prefix="swarm-") as folder:
-        model = ["--model", "hf/local", "-M", f"model_path={_whole(subject).resolve()}"]
-        drawn = ["--temperature", "0", "--max-tokens", str(_TOKENS)]
+        model = ["--model", "hf/local", "-M", f"model_path={_whole(subject).resolve()}", "-M", "do_sample=false"]
+        drawn = ["--max-tokens", str(_TOKENS)]
         kept = ["--display", "none", "--log-format", "json", "--log-dir", folder]
         _run([program, "eval", task, *model, *drawn, *kept], "Inspect")
         return [row for log in sorted(Path(folder).glob("*.json")) for row in _of_inspect(log, task)]

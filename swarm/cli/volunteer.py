@@ -172,8 +172,12 @@ def _end_by_signals(stopping: threading.Event) -> None:
 
     for number in lifetime.ending_signals():
         signal.signal(number, signal.default_int_handler)
-    told = threading.Thread(target=lambda: (stopping.wait(), os.kill(os.getpid(), signal.SIGINT)), daemon=True)
-    told.start()
+    threading.Thread(target=_stop_when_told, args=(stopping,), daemon=True).start()
+
+
+def _stop_when_told(stopping: threading.Event) -> None:
+    stopping.wait()
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _known(path: Path, invite: Invite, identity: Identity) -> int:
