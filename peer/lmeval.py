@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from peer.device import choose, hardware
 from swarm import lifetime
 from swarm.errors import DataError, SwarmError, UsageError
 from swarm.trials import offline
@@ -25,7 +26,7 @@ def evaluate(folder: Path, base: Path | None, task: str, tasks: Path | None, lim
     told = offline.environment()
     os.environ |= told
     import lm_eval
-    from lm_eval.tasks import TaskManager, get_task_dict
+    from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=str(tasks) if tasks else None)
     if not manager.match_tasks([task]):
@@ -34,14 +35,14 @@ def evaluate(folder: Path, base: Path | None, task: str, tasks: Path | None, lim
             "`lm_eval ls tasks` lists its own; name the folder of your own with --tasks.",
         )
     try:
-        get_task_dict([task], manager)  # its data, before a model is loaded
+        manager.load([task])  # its data, before a model is loaded
         found: Any = lm_eval.simple_evaluate(
             model="hf",
             model_args=_model(folder, base),
             tasks=[task],
             task_manager=manager,
             limit=limit or None,
-            device=None if device == "auto" else device,
+            device=choose(device, hardware()).device,
             bootstrap_iters=0,
             log_samples=False,
         )

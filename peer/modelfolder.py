@@ -27,10 +27,17 @@ def opened(folder: Path, base: Path | None, device: torch.device) -> tuple[nn.Mo
         )
     model = _loaded(base if adapts and base else folder)
     if adapts:
+        _require_safetensors(folder)
         from peft import PeftModel
 
         model = built(folder, lambda: PeftModel.from_pretrained(model, folder, local_files_only=True))
     return model.to(device).eval(), load_tokenizer(folder)
+
+
+def _require_safetensors(folder: Path) -> None:
+    """Raises ModelError: where there are none, peft would take a pickle."""
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise ModelError(f"{folder} holds no adapter_model.safetensors.", "Name a folder made by `swarm export`.")
 
 
 def _loaded(folder: Path) -> Any:

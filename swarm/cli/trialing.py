@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from swarm.errors import NotFoundError, UsageError
@@ -88,6 +88,7 @@ def of_run(client: CoordinatorClient, checkpoint: pb.Checkpoint, home: Path, say
 def _exported(spec: str, model: Path, state: Path, target: Path) -> None:
     """A model folder that appears as a whole, in place of an earlier checkpoint's."""
     from swarm.cli.children import run_child
+    from swarm.tensorfile import sync
 
     shutil.rmtree(target.parent, ignore_errors=True)
     making = target.with_suffix(".tmp")
@@ -95,7 +96,10 @@ def _exported(spec: str, model: Path, state: Path, target: Path) -> None:
     (making / "run.toml").write_text(spec)
     where = ["--spec", making / "run.toml", "--model", model, "--state", state, "--out", making]
     run_child("peer.export", list(map(str, where)), target.parent / "export.log", lambda _: None)
+    for part in (*making.iterdir(), making):
+        sync(part)
     making.rename(target)
+    sync(target.parent)
 
 
 def examined(
@@ -128,9 +132,13 @@ def examined(
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Where a child's report goes, for a command that keeps nothing."""
-    with TemporaryDirectory(prefix="swarm-") as folder:
-        yield Path(folder) / "examine.log"
+    """Where a child's report goes; it stays only after an error."""
+    from swarm import paths
+
+    paths.home().mkdir(parents=True, exist_ok=True)
+    log = paths.home() / f"trials-{os.getpid()}.log"
+    yield log
+    log.unlink(missing_ok=True)
 
 
 def heldout(subject: Subject) -> tuple[str, Path]:

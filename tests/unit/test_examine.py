@@ -88,3 +88,6 @@ def test_a_folder_without_weights_is_refused(folder: Path, tmp_path: Path) -> No
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(ModelError, match="holds an adapter"):
         opened(tmp_path, None, CPU)
+    (tmp_path / "adapter_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(ModelError, match=r"holds no adapter_model\.safetensors"):
+        opened(tmp_path, folder, CPU)

@@ -49,7 +49,10 @@ _IMPORTS_BY_NAME = {
     "swarm/__init__.py": "from a table of its own names",
     "peer/measuring.py": "what is installed on this machine offers it as a metric; the run spec only chooses",
 }
-_OWN_ADAPTER = {("peer/export.py", "PeftModel")}  # reads what the lines before it wrote, as safetensors
+_OWN_ADAPTER = {
+    ("peer/export.py", "PeftModel"),  # reads what the lines before it wrote, as safetensors
+    ("peer/modelfolder.py", "PeftModel"),  # the line before it wants safetensors
+}
 
 
 def calls() -> Iterator[tuple[str, ast.Call]]:
