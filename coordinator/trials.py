@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from coordinator import bans, findings, trust
 from coordinator import decisions as d
@@ -46,7 +47,7 @@ MOST_OPEN = 8  # campaigns at a time
 MOST_UNITS = 5000
 MOST_ITEMS = 20_000
 MOST_IN_UNIT = 1024
-_CLOSED = "There is no such unit, or it is settled."
+_CLOSED = d.Refused("There is no such unit, or it is settled.", "Ask for another one.", NotFoundError.code)
 
 
 def apply(state: State, event: e.TrialEvent, now: float, rng: random.Random) -> Step:
@@ -178,24 +179,29 @@ def _heard(trials: Trials, invite: str, now: float) -> Trials:
 
 def answer(state: State, event: e.AnswerUnit, now: float) -> Step:
     """Take the answer of a key that was given the unit, once; also late, while the unit is not settled."""
-    if banned := bans.refusal(state, event.key):
-        return state, [banned]
-    campaign = state.trials.campaigns.get(event.campaign)
     unit = state.trials.unit(event.campaign, event.unit)
     for known in unit.answers:
         if known.key == event.key:
             return state, [AnswerKnown(known)]
-    asked = any(one.key == event.key for one in unit.holdings)
-    if campaign is None or campaign.ended_at or unit.settled or not asked:
-        return state, [d.Refused(_CLOSED, "Ask for another one.", NotFoundError.code)]
-    if why := flaw(event.items, *campaign.span(event.unit), writes(campaign.kind)):
-        return state, [d.Refused(f"This is no answer to the unit: {why}.", "Use the same version.", UsageError.code)]
+    campaign = state.trials.campaigns.get(event.campaign)
+    if campaign is None or (refused := _refusal(state, event, campaign, unit)):
+        return state, [refused if campaign else _CLOSED]
     found = Answer(campaign.id, event.unit, event.key, event.invite, now, event.items)
     told = sorted((*unit.answers, found), key=lambda one: (one.at, one.key))  # as the tables keep them
     unit = replace(unit.without(event.key), answers=tuple(told))
-    state = _with_unit(state, campaign, event.unit, unit)
-    state, made = _settle(state, campaign, event.unit, now)
+    state, made = _settle(_with_unit(state, campaign, event.unit, unit), campaign, event.unit, now)
     return state, [UnitAnswered(found), *made]
+
+
+def _refusal(state: State, event: e.AnswerUnit, campaign: Campaign, unit: Unit) -> d.Refused | None:
+    """What is told to who may not answer, or whose answer is none."""
+    if banned := bans.refusal(state, event.key):
+        return banned
+    if campaign.ended_at or unit.settled or not any(one.key == event.key for one in unit.holdings):
+        return _CLOSED
+    why = flaw(event.items, *campaign.span(event.unit), writes(campaign.kind))
+    what = f"This is no answer to the unit: {why}."
+    return d.Refused(what, "Use the same version of garage-swarm.", UsageError.code) if why else None
 
 
 def agreeing(answers: Sequence[Answer], tolerance: float) -> list[Answer]:
@@ -274,25 +280,20 @@ def _end(state: State, campaign: Campaign, why: str, now: float) -> Step:
     """Its figures go into the public record; its units are forgotten (the tables keep their answers)."""
     ended = replace(campaign, ended_at=now, why=why)
     units = [state.trials.unit(campaign.id, number) for number in range(campaign.units)]
-    found = [item for unit in units for item in unit.found]
-    answers = min((unit.agreeing for unit in units if unit.found), default=0)
     kept = state.trials.units
     for at in [at for at in kept if at[0] == campaign.id]:
         kept = kept.delete(at)
     after = replace(state.trials, campaigns={**state.trials.campaigns, ended.id: ended}, units=kept)
-    body = {
-        "campaign": ended.id,
-        "kind": ended.kind,
-        "suite": ended.suite,
-        "suite_digest": ended.suite_digest,
-        "round": ended.round,
-        "state": ended.digest,
-        "items": ended.items,
-        "why": why,
-        **figures(ended.kind, ended.suite, found, answers),
-    }
-    state, made = findings.append(replace(state, trials=after), "campaign", body, now)
+    state, made = findings.append(replace(state, trials=after), "campaign", _told(ended, units), now)
     return state, [CampaignEnded(ended), *made]
+
+
+def _told(ended: Campaign, units: Sequence[Unit]) -> dict[str, Any]:
+    """What the record says of a campaign."""
+    found = [item for unit in units for item in unit.found]
+    answers = min((unit.agreeing for unit in units if unit.found), default=0)
+    named = {name: getattr(ended, name) for name in ("kind", "suite", "suite_digest", "round", "items", "why")}
+    return {"campaign": ended.id, "state": ended.digest, **named, **figures(ended.kind, ended.suite, found, answers)}
 
 
 def _with_unit(state: State, campaign: Campaign, number: int, unit: Unit) -> State:

@@ -25,7 +25,6 @@ def evaluate(folder: Path, base: Path | None, task: str, tasks: Path | None, lim
     require()
     told = offline.environment()
     os.environ |= told
-    import lm_eval
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=str(tasks) if tasks else None)
@@ -36,19 +35,25 @@ def evaluate(folder: Path, base: Path | None, task: str, tasks: Path | None, lim
         )
     try:
         manager.load([task])  # its data, before a model is loaded
-        found: Any = lm_eval.simple_evaluate(
-            model="hf",
-            model_args=_model(folder, base),
-            tasks=[task],
-            task_manager=manager,
-            limit=limit or None,
-            device=choose(device, hardware()).device,
-            bootstrap_iters=0,
-            log_samples=False,
-        )
+        found = _measured(_model(folder, base), task, manager, limit, device)
     except (OSError, ValueError) as error:  # datasets has many, all of them one of these
         raise _not_loaded(task, bool(told), error) from error
     return [row for name in sorted(found["results"]) for row in _figures(name, found)]
+
+
+def _measured(model: dict[str, object], task: str, manager: Any, limit: int, device: str) -> Any:
+    import lm_eval
+
+    return lm_eval.simple_evaluate(
+        model="hf",
+        model_args=model,
+        tasks=[task],
+        task_manager=manager,
+        limit=limit or None,
+        device=choose(device, hardware()).device,
+        bootstrap_iters=0,
+        log_samples=False,
+    )
 
 
 def require() -> None:
