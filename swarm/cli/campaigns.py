@@ -39,8 +39,8 @@ def begin(run: str, kind: str, suite: str, round_: int | None, as_json: bool) ->
     if as_json:
         echo_json(found)
         return
-    units = -(-found.items // found.unit_items)
-    typer.echo(f"{found.id}: {found.items} items of {suite} on the checkpoint of round {wish.round}, in {units} units")
+    of = f"{found.items} items of {suite} on the checkpoint of round {wish.round}"
+    typer.echo(f"{found.id}: {of}, in {_units(found)} units")
     typer.echo("volunteers compute them with: swarm join INVITE --work trials")
 
 
@@ -79,8 +79,12 @@ def stop(
 
 
 def _going(campaign: pb.Campaign) -> str:
-    units = -(-campaign.items // campaign.unit_items)
-    return f"{campaign.id}  {campaign.suite} on round {campaign.round}: {campaign.settled} of {units} units settled"
+    settled = f"{campaign.settled} of {_units(campaign)} units settled"
+    return f"{campaign.id}  {campaign.suite} on round {campaign.round}: {settled}"
+
+
+def _units(campaign: pb.Campaign) -> int:
+    return -(-campaign.items // max(1, campaign.unit_items))  # of a stranger's there may be 0
 
 
 def _lines(one: Ended) -> list[str]:

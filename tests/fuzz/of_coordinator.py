@@ -40,6 +40,7 @@ from tests.small_run import checkpoint, prepared
 MESSAGE = 4 << 20  # bytes: what the coordinator's gRPC server takes at most
 MEMORY = 64 << 20  # bytes: a message's values as Python objects
 _KEY, _OTHER = Identity.from_seed(b"k" * 32), Identity.from_seed(b"o" * 32)
+_TESTER = Identity.from_seed(b"t" * 32)
 _TOKEN = "token-of-the-machine"
 _MEMORY_DISK = Path("/dev/shm")  # where there is one: every request is written to disk before it is answered
 _TEXT = pb.TextSample(prompt="The ", text="cat\n")
@@ -104,8 +105,8 @@ class World:
         return request
 
     def prove(self, proof: pb.KeyProof) -> None:
-        """The liar's key, by an answer to a fresh challenge."""
-        request = self.sign(pb.JoinRequest(), _KEY, "liar")
+        """The key of somebody who is no member, by an answer to a fresh challenge."""
+        request = self.sign(pb.JoinRequest(), _TESTER, "liar")
         for name in ("public_key", "nonce", "signature"):
             setattr(proof, name, getattr(request, name))
 

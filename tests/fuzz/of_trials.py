@@ -17,11 +17,12 @@ from swarm.proto import coordinator_pb2 as pb
 from swarm.trials import receipts
 from swarm.trials.chain import START, commitment, following
 from swarm.trials.client import TrialClient
+from swarm.trials.probes import digest
 from swarm.trials.record import read, record
 from tests.fuzz.of_files import MEMORY, SMALL, certificate, of_message, scratch, written
 from tests.fuzz.run import Decoder
 
-_CAMPAIGN = pb.Campaign(id="C1", kind="redteam", suite="garage", suite_digest="0" * 64, items=56, unit_items=8)
+_CAMPAIGN = pb.Campaign(id="C1", kind="redteam", suite="garage", suite_digest=digest(), items=56, unit_items=8)
 _FIGURE = {"suite": "garage", "metric": "resisted", "value": 0.5, "samples": 56, "answers": 2}
 _ENDED = {
     "campaign": "C1", "kind": "redteam", "suite": "garage", "round": 3, "state": "d" * 64, "why": "",
