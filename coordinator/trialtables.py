@@ -176,7 +176,7 @@ def read_record(connection: Connection, all_: All) -> Record:
     return found
 
 
-def entries(connection: Connection, run: str, after: int, most: int) -> list[tuple[Entry, str]]:
+def entries(connection: Connection, run: str, after: int, most: int | None) -> list[tuple[Entry, str]]:
     """The entries after that number, with what their commitments are of."""
     chosen = select(record).where(record.c.run == run, record.c.number > after).order_by(record.c.number).limit(most)
     return [(_entry(row), row.hidden) for row in connection.execute(chosen)]

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from coordinator import trialcalls
+from coordinator import fsck, trialcalls
 from coordinator.rules import DEAR
 from coordinator.server import Coordinator
 from swarm import receipts as files
+from swarm.checks import Level
 from swarm.errors import CorruptError, DataError, LoginError, NotFoundError, OverloadError, SwarmError, UsageError
 from swarm.identity import Identity
 from swarm.maintaining import MaintainerClient
@@ -24,7 +25,7 @@ from swarm.trials.answers import Item
 from swarm.trials.client import TrialClient
 from swarm.trials.names import GARAGE, REDTEAM
 from swarm.trials.record import read, record
-from tests.small_run import coordinating
+from tests.small_run import coordinating, sql
 
 KEYS = {name: Identity.from_seed(name[:1].encode() * 32) for name in ("anna", "ben", "carl", "dora")}
 WISH = pb.Campaign(kind=REDTEAM, suite=GARAGE, unit_items=28, seconds=60.0, tolerance=0.1)
@@ -192,6 +193,17 @@ def test_a_record_that_was_altered_is_not_believed(client: TrialClient) -> None:
         client._call = altered  # type: ignore[method-assign]
         with pytest.raises(CorruptError):
             client.record()
+
+
+def test_fsck_finds_an_altered_record(coordinator: Coordinator, client: TrialClient, tmp_path: Path) -> None:
+    client.report_finding("one", "low", "c", "r")
+    coordinator.stop()
+    folder = tmp_path / "coordinator"
+    assert not [check for check in fsck.examine(folder) if check.name == "record" and check.level is not Level.OK]
+    sql(folder, "UPDATE trial_record SET body = replace(body, 'one', 'won')")
+    [found] = [check for check in fsck.examine(folder) if check.name == "record"]
+    assert found.level is Level.FAILED
+    assert "Entry 1 of the run's public record" in found.says
 
 
 def test_a_record_longer_than_one_answer(client: TrialClient, monkeypatch: pytest.MonkeyPatch) -> None:
