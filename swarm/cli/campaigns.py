@@ -78,6 +78,26 @@ def stop(
     typer.echo(f"{id_} ended")
 
 
+@app.command("receipts")
+def receipts(invite: InviteText, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """List the coordinator's signed words on the units that this machine computed; each is verified."""
+    from swarm import paths
+    from swarm.cli.output import echo_json
+    from swarm.invite import Invite
+    from swarm.trials.receipts import FILE, verified
+
+    run = Invite.of(invite)
+    found = verified((data_dir or paths.peer_dir(run.run)) / FILE, run.fingerprint)
+    if as_json:
+        echo_json(found)
+        return
+    for one in found:
+        what = f"unit {one.unit} of {one.campaign} ({one.suite}, round {one.round})"
+        typer.echo(f"{one.number:>5}  {what}: {'counted' if one.counted else f'not counted, {one.why}'}")
+    items = sum(one.items for one in found if one.counted)
+    typer.echo(f"{sum(one.counted for one in found)} of {len(found)} units counted, with {items} items")
+
+
 def _going(campaign: pb.Campaign) -> str:
     settled = f"{campaign.settled} of {_units(campaign)} units settled"
     return f"{campaign.id}  {campaign.suite} on round {campaign.round}: {settled}"

@@ -68,14 +68,20 @@ def test_two_honest_ones_settle_each_unit_and_the_liar_is_told_apart(tmp_path: P
         assert (campaign.why, loss.samples, loss.answers, findings) == ("", found.data.heldout_samples, 2, ())
         assert 4.0 < loss.value < 7.0, "an untrained model of 256 letters: about ln 256"
         assert perplexity.metric == "perplexity"
+        files = [tmp_path / name / receipts.FILE for name in ("anna", "ben")]
+        while not all(file.exists() for file in files) and time.monotonic() < end:
+            time.sleep(0.5)  # they come with the next question for a unit
         for one in (*peers, liar):
             one.interrupt()
             assert one.finish(20) == 0, one.stderr
         log = (run.folder / run.home / "coordinator.log").read_text()
         assert f"{Identity.load_or_create(tmp_path / 'carl').member_id} answered otherwise than the others" in log
-        for name in ("anna", "ben"):
-            kept = receipts.verified(tmp_path / name / receipts.FILE, Invite.parse(first).fingerprint)
+        for file in files:
+            kept = receipts.verified(file, Invite.parse(first).fingerprint)
             assert all(one.counted for one in kept)
+            words = swarm_words("trials", "receipts", first, "--data-dir", str(file.parent))
+            said = subprocess.run(words, capture_output=True, check=True, timeout=60, text=True).stdout
+            assert f"{len(kept)} of {len(kept)} units counted" in said
         words = swarm_words("trials", "list", first, "--json")
         shown = json.loads(subprocess.run(words, capture_output=True, check=True, timeout=60).stdout)
         assert shown["ended"][0]["figures"][0]["value"] == loss.value
