@@ -184,8 +184,10 @@ def answer(state: State, event: e.AnswerUnit, now: float) -> Step:
         if known.key == event.key:
             return state, [AnswerKnown(known)]
     campaign = state.trials.campaigns.get(event.campaign)
-    if campaign is None or (refused := _refusal(state, event, campaign, unit)):
-        return state, [refused if campaign else _CLOSED]
+    if campaign is None:
+        return state, [_CLOSED]
+    if refused := _refusal(state, event, campaign, unit):
+        return state, [refused]
     found = Answer(campaign.id, event.unit, event.key, event.invite, now, event.items)
     told = sorted((*unit.answers, found), key=lambda one: (one.at, one.key))  # as the tables keep them
     unit = replace(unit.without(event.key), answers=tuple(told))
