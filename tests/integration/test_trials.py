@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,6 +84,14 @@ def test_two_honest_ones_settle_each_unit_and_the_liar_is_told_apart(tmp_path: P
             words = swarm_words("trials", "receipts", first, "--data-dir", str(file.parent))
             said = subprocess.run(words, capture_output=True, check=True, timeout=60, text=True).stdout
             assert f"{len(kept)} of {len(kept)} units counted" in said
-        words = swarm_words("trials", "list", first, "--json")
-        shown = json.loads(subprocess.run(words, capture_output=True, check=True, timeout=60).stdout)
-        assert shown["ended"][0]["figures"][0]["value"] == loss.value
+        assert answered(run, "trials", "list", first)["ended"][0]["figures"][0]["value"] == loss.value
+        own = answered(run, "evaluate", first, "--device", "cpu", "--threads", "1")
+        assert own["state"] == found.latest.digest
+        assert own["evaluations"][0]["value"] == pytest.approx(loss.value, rel=1e-5), "one machine finds the same"
+
+
+def answered(run: SwarmRun, *arguments: str) -> Any:
+    """What a command prints as JSON."""
+    environment = {**os.environ, "SWARM_HOME": str(run.folder / "home")}
+    words = swarm_words(*arguments, "--json")
+    return json.loads(subprocess.run(words, capture_output=True, check=True, timeout=90, env=environment).stdout)
