@@ -17,6 +17,7 @@ from coordinator.state import State
 from coordinator.store import Store
 from coordinator.tables import entries, log, members, votes
 from swarm.proto import coordinator_pb2 as pb
+from swarm.texts import line
 from swarm.thinning import evenly
 
 POINTS = 500
@@ -161,7 +162,7 @@ def _versions(connection: Connection, run: str) -> dict[str, int]:
     """Of members that were counted for something: who only came by has not shaped the run."""
     counted = _of(run, members, members.c.version, func.count().label("number")).where(members.c.counted > 0)
     most = counted.group_by(members.c.version).order_by(func.count().desc(), members.c.version).limit(_VERSIONS)
-    return {translate.line(row.version, 32): row.number for row in connection.execute(most)}
+    return {line(row.version, 32): row.number for row in connection.execute(most)}
 
 
 def _happenings(connection: Connection, run: str) -> list[pb.Happening]:

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from coordinator import decisions as d
-from coordinator.translate import line
 from swarm.errors import OverloadError, RefusedError, SwarmError
 from swarm.ration import Ration
+from swarm.texts import line
 
 FILE = "audit.jsonl"
 _BYTES = 4 << 20  # of one file
@@ -43,6 +43,10 @@ _ABOUT: dict[str, Callable[[Any, Any], tuple[str, str]]] = {
         f"checkpoint of round {asked.round}",
         "taken back" if asked.revoke else answer.checkpoint.approved_why,
     ),
+    "StartCampaign": lambda _, answer: (f"campaign {answer.campaign.id}", answer.campaign.suite),
+    "StopCampaign": lambda _, answer: (f"campaign {answer.campaign.id}", answer.campaign.why),
+    "ReportFinding": lambda asked, answer: (f"finding {answer.id}", asked.title),
+    "ResolveFinding": lambda asked, _: (f"finding {asked.id}: {asked.state}", asked.note),
     "HandOver": lambda asked, _: (f"{asked.host}:{asked.port}", ""),
 }
 

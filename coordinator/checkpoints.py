@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from coordinator import decisions as d
@@ -53,7 +53,9 @@ def uploaded(state: State, event: e.CheckpointUploaded) -> Step:
         return state, [d.Refused(what, "It is not used.")]
     if why := _objection(state, offered):  # the answer may be another than when it was offered
         return state, [d.CheckpointOffered(offered, why)]
-    kept, dropped = _retained({**state.checkpoints, offered.round: offered}, state.terms.keep_checkpoints)
+    pinned = {campaign.round for campaign in state.trials.open}
+    found = {**state.checkpoints, offered.round: offered}
+    kept, dropped = _retained(found, state.terms.keep_checkpoints, pinned)
     ledger = state.ledger.forget_before(newest(kept, state.terms.keep_checkpoints)[0])
     after = replace(state, checkpoints=kept, ledger=ledger)
     made = [d.CheckpointAccepted(offered), *dropped, *advanced(state, after)]
@@ -61,10 +63,15 @@ def uploaded(state: State, event: e.CheckpointUploaded) -> Step:
     return after, [*made, *contradicted]
 
 
-def _retained(found: dict[int, Checkpoint], keep: int) -> tuple[dict[int, Checkpoint], list[d.Decision]]:
-    """The newest `keep`, to which the run may go back, the first one and those approved; the others are dropped."""
+def _retained(
+    found: dict[int, Checkpoint], keep: int, pinned: Collection[int]
+) -> tuple[dict[int, Checkpoint], list[d.Decision]]:
+    """The newest `keep`, to which the run may go back, the first one, those approved and those that open campaigns need
+    (`pinned`); the others are dropped.
+    """
     recent = newest(found, keep)
-    kept = {key: value for key, value in found.items() if key in recent or key == 0 or value.approved_by}
+    wanted = {*recent, 0, *pinned, *(key for key, value in found.items() if value.approved_by)}
+    kept = {key: value for key, value in found.items() if key in wanted}
     return kept, [
         d.CheckpointDropped(found[key], f"only the newest {keep} are kept") for key in found if key not in kept
     ]

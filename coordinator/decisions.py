@@ -21,7 +21,8 @@ from coordinator.records import (
     RoundReport,
     Trust,
 )
-from coordinator.steering import CheckpointApproved, Steered
+from coordinator.steering import SteeringDecision
+from coordinator.trialrecords import TrialDecision
 from coordinator.watches import SpotChecked
 from swarm.errors import RefusedError
 from swarm.ranges import total
@@ -384,14 +385,14 @@ Decision = (
     | DigestsDiffer
     | CheckpointOffered
     | CheckpointAccepted
-    | CheckpointApproved
     | CheckpointDropped
     | EvaluationAccepted
     | EvaluationKnown
     | EvaluationDenied
     | EvaluationDropped
     | SpotChecked
-    | Steered
+    | SteeringDecision
+    | TrialDecision
     | WentBack
     | Quarantined
     | RolledBack

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from coordinator.ledger import Recalled
 from coordinator.records import Checkpoint, Evaluation, IssuedInvite, Pulse, Receipt, RoundReport
 from coordinator.steering import Course
+from coordinator.trialrecords import Campaign
+from swarm.trials.answers import Item
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,60 @@ class Checked:
 
 
 @dataclass(frozen=True)
+class StartCampaign:
+    """A maintainer's; the campaign's id, number and start are given to it."""
+
+    campaign: Campaign
+
+
+@dataclass(frozen=True)
+class StopCampaign:
+    id: str
+    why: str
+
+
+@dataclass(frozen=True)
+class TakeUnit:
+    """Who has the key, and calls with the invite of that id, would compute a unit."""
+
+    key: str
+    invite: str
+
+
+@dataclass(frozen=True)
+class AnswerUnit:
+    key: str
+    invite: str
+    campaign: str
+    unit: int
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class ReportFinding:
+    """Somebody with the invite of that id found something; its reproduction is told from `disclose` on (Unix
+    seconds).
+    """
+
+    title: str
+    severity: str
+    category: str
+    reproduction: str
+    disclose: float
+    invite: str
+
+
+@dataclass(frozen=True)
+class ResolveFinding:
+    """A maintainer, with the invite of the id `by`, says how it is with a finding."""
+
+    id: str
+    state: str
+    note: str
+    by: str
+
+
+@dataclass(frozen=True)
 class CheckpointUploaded:
     """The offered bytes are all here; `digest` is the state digest computed from them."""
 
@@ -195,4 +251,5 @@ class Resumed:
 # What only a live member may say, and of its processes only the one that `session` names.
 MemberEvent = Heartbeat | Leave | TakeLease | AskRound | Report | Recall | OfferCheckpoint | Evaluated | Checked
 MaintainerEvent = MakeInvite | RevokeInvite | Ban | Unban | TrustKey | Steer | ApproveCheckpoint
-Event = Join | MemberEvent | MaintainerEvent | CheckpointUploaded | Resumed
+TrialEvent = StartCampaign | StopCampaign | TakeUnit | AnswerUnit | ReportFinding | ResolveFinding
+Event = Join | MemberEvent | MaintainerEvent | TrialEvent | CheckpointUploaded | Resumed

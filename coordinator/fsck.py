@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from coordinator import copies, invariants
+from coordinator import copies, invariants, trialtables
 from coordinator.artefacts import Artefacts, read_artefacts
 from coordinator.invariants import Found, Named
 from coordinator.ledger import Entry
@@ -23,6 +23,7 @@ from swarm.errors import CorruptError
 from swarm.identity import server_certificate
 from swarm.invite import Invite
 from swarm.tensorfile import is_sha256, sha256_file, state_digest
+from swarm.trials.chain import Entry as PublicEntry
 
 # What a copy must not lack: without one of these no coordinator goes on.
 FILES = ("run spec", "artefacts", "keys", "database", "blobs", "checkpoints")
@@ -40,6 +41,7 @@ class Book:
     entries: list[Entry]
     filed: list[Filed]
     named: set[str]
+    record: list[PublicEntry]
 
 
 def examine(folder: Path) -> list[Check]:
@@ -80,6 +82,7 @@ def _of_book(book: Book) -> Iterator[Check]:
     findings = [
         *invariants.of_ledger(book.state, book.entries),
         *invariants.reports(book.filed, book.named, book.state.votes),
+        *invariants.record(book.record),
     ]
     yield from verdicts(invariants.HOLDS, findings)
 
@@ -104,8 +107,9 @@ def _none(checkpoints: list[Named]) -> list[Check]:
 
 def read(tables: Path, terms: Terms) -> Book:
     """The tables as a coordinator would read them now. Raises NotFoundError, CorruptError, DiskError."""
-    with copied(tables, terms.run) as store:
-        return Book(store.load(terms), store.ledger(0, None), *store.filed())
+    with copied(tables, terms.run) as store, store.reading() as connection:
+        public = [entry for entry, _ in trialtables.entries(connection, terms.run, 0, None)]
+        return Book(store.load(terms), store.ledger(0, None), *store.filed(), public)
 
 
 def _checkpoints(state: State) -> list[Named]:

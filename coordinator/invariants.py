@@ -17,7 +17,9 @@ from coordinator.rounds import Poll
 from coordinator.state import State, Votes
 from coordinator.trust import CLEARED, CONDEMNED
 from swarm.checks import Check, Level
+from swarm.errors import CorruptError
 from swarm.ranges import Range, merge, subtract
+from swarm.trials import chain
 
 HOLDS = {
     "rounds": "one after the other, and each is there",
@@ -27,6 +29,7 @@ HOLDS = {
     "credit": "the members' sums are those of the ledger",
     "reports": "each was filed once",
     "standing": "what spot checks said of each key is what they can say",
+    "record": "each entry of the public record follows from the one before it",
 }
 _REMEDY = "No rule of the coordinator leads to this. Restore a backup, or report it with the output of --json."
 _LATE = "Nothing, while reports are still to come; after a restored backup they never do, and no state depends on them."
@@ -235,6 +238,14 @@ def standing(state: State) -> Iterator[Check]:
             yield _failed(
                 "standing", f"{key}: {found.clean} of {found.made} checks clean, evidence {found.evidence:.2f}"
             )
+
+
+def record(entries: Iterable[chain.Entry]) -> Iterator[Check]:
+    """Of each entry the hash is that of what it says, and of the one before it."""
+    try:
+        chain.require_whole(entries)
+    except CorruptError as error:
+        yield _failed("record", error.what.rstrip("."))
 
 
 # ── files ──────────────────────────────────────────────────────────────────────────────────────

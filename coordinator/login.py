@@ -47,11 +47,14 @@ class Login:
             self._open[nonce] = (public_key, self._clock())
         return nonce
 
-    def require(self, request: pb.JoinRequest, session: str) -> None:
-        """Raises LoginError unless the one who joins answers a challenge of its own, in time and for the first time."""
+    def require(self, request: pb.JoinRequest | pb.KeyProof, session: str) -> None:
+        """Raises LoginError unless the one who joins, or shows its key for another reason, answers a challenge of its
+        own, in time and for the first time.
+        """
+        seat = request.seat if isinstance(request, pb.JoinRequest) else 0
         with self._lock:
             key, since = self._open.pop(request.nonce, (b"", -math.inf))
-        words = passes.answer(self._run, self._certificate.fingerprint, request.nonce, request.seat, session)
+        words = passes.answer(self._run, self._certificate.fingerprint, request.nonce, seat, session)
         fresh = key == request.public_key and 0 <= self._clock() - since <= LIFE
         if not (fresh and signed_with(request.public_key, words, request.signature)):
             raise LoginError(

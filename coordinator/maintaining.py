@@ -18,6 +18,7 @@ from swarm.errors import UnknownRunError, UsageError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.proto.coordinator_pb2_grpc import CoordinatorServicer
 from swarm.runspec import RunSpec
+from swarm.texts import line
 
 _WHY = 200  # letters of a reason
 
@@ -37,7 +38,7 @@ class MaintainerCalls(CoordinatorServicer):
     def MakeInvite(self, request: pb.MakeInviteRequest, context: grpc.ServicerContext) -> pb.MakeInviteResponse:
         self._state(request.run)
         limits = translate.invite_limits(request)
-        token, made = self._admission.make(request.role, request.days, translate.line(request.note, 100), limits)
+        token, made = self._admission.make(request.role, request.days, line(request.note, 100), limits)
         return pb.MakeInviteResponse(token=token, invite=translate.invite_message(made, 0))
 
     def ListInvites(self, request: pb.ListInvitesRequest, context: grpc.ServicerContext) -> pb.ListInvitesResponse:
@@ -63,12 +64,12 @@ class MaintainerCalls(CoordinatorServicer):
     def Trust(self, request: pb.TrustRequest, context: grpc.ServicerContext) -> pb.TrustResponse:
         key, name = bans.member_named(self._state(request.run), request.member)
         by = "" if request.revoke else self._admission.caller(context).id
-        self._engine.apply(e.TrustKey(key, name, by, translate.line(request.why, _WHY).rstrip(".")))
+        self._engine.apply(e.TrustKey(key, name, by, line(request.why, _WHY).rstrip(".")))
         return pb.TrustResponse(trust=_trust(self._engine.state, key))
 
     def Ban(self, request: pb.BanRequest, context: grpc.ServicerContext) -> pb.BanResponse:
         key, name = bans.member_named(self._state(request.run), request.member)
-        if not (why := translate.line(request.why, _WHY).rstrip(".")):
+        if not (why := line(request.why, _WHY).rstrip(".")):
             raise UsageError("A ban needs a reason: the member is told.", "Say it with --why.")
         self._engine.apply(e.Ban(key, name, why))
         return pb.BanResponse(ban=translate.ban_message(self._engine.state.bans[key]))
@@ -83,7 +84,7 @@ class MaintainerCalls(CoordinatorServicer):
         self._state(request.run)
         if request.course not in set(Course):
             raise UsageError(f"A run has no course {request.course!r}.", f"There are: {', '.join(Course)}.")
-        why = translate.line(request.why, _WHY).rstrip(".")
+        why = line(request.why, _WHY).rstrip(".")
         self._engine.apply(e.Steer(Course(request.course), why, self._admission.caller(context).id))
         found = self._engine.state.steering
         return pb.SteerRunResponse(course=found.course, why=found.why, round=self._engine.state.round)
@@ -93,7 +94,7 @@ class MaintainerCalls(CoordinatorServicer):
     ) -> pb.ApproveCheckpointResponse:
         self._state(request.run)
         by = "" if request.revoke else self._admission.caller(context).id
-        self._engine.apply(e.ApproveCheckpoint(request.round, by, translate.line(request.why, _WHY).rstrip(".")))
+        self._engine.apply(e.ApproveCheckpoint(request.round, by, line(request.why, _WHY).rstrip(".")))
         found = self._engine.state.checkpoints[request.round]
         return pb.ApproveCheckpointResponse(checkpoint=translate.checkpoint_message(found, None))
 

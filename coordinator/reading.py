@@ -33,6 +33,7 @@ class Told(NamedTuple):
     status: pb.Status
     checkpoints: list[pb.Checkpoint]
     history: pb.History
+    record: list[pb.RecordEntry]
 
 
 def told_by(folder: Path) -> Told:
@@ -49,7 +50,16 @@ def told_by(folder: Path) -> Told:
             servicer.GetStatus(pb.GetStatusRequest(run=name), _NOBODY),
             list(servicer.ListCheckpoints(pb.ListCheckpointsRequest(run=name), _NOBODY).checkpoints),
             servicer.GetHistory(pb.GetHistoryRequest(run=name), _NOBODY),
+            list(_record(servicer, name)),
         )
+
+
+def _record(servicer: Servicer, run: str) -> Iterator[pb.RecordEntry]:
+    """All entries of the public record."""
+    after = 0
+    while page := servicer.GetRecord(pb.GetRecordRequest(run=run, after=after), _NOBODY).entries:
+        yield from page
+        after = page[-1].number
 
 
 @contextmanager

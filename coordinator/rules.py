@@ -71,6 +71,10 @@ RULES = {
     "ReportEvaluation": Rule(Caller.MEMBER, USUAL, 32 << 10),
     "GetCheck": Rule(Caller.MEMBER),
     "ReportCheck": Rule(Caller.MEMBER),
+    "TakeUnit": Rule(Caller.INVITED),
+    "AnswerUnit": Rule(Caller.INVITED, USUAL, 96 << 10, {"items": 1024}),
+    "ReportFinding": Rule(Caller.INVITED, DEAR, 24 << 10),
+    "GetRecord": Rule(Caller.INVITED, RARE),
     "ListCheckpoints": Rule(Caller.INVITED),
     "OfferCheckpoint": Rule(Caller.MEMBER, USUAL, 16 << 10),
     "Upload": Rule(Caller.MEMBER, USUAL, LARGEST),
@@ -84,6 +88,9 @@ RULES = {
     "Trust": Rule(Caller.MAINTAINER, RARE),
     "SteerRun": Rule(Caller.MAINTAINER, RARE),
     "ApproveCheckpoint": Rule(Caller.MAINTAINER, RARE),
+    "StartCampaign": Rule(Caller.MAINTAINER, RARE),
+    "StopCampaign": Rule(Caller.MAINTAINER, RARE),
+    "ResolveFinding": Rule(Caller.MAINTAINER, RARE),
     "HandOver": Rule(Caller.MAINTAINER, RARE, always=True),
 }
 

@@ -19,16 +19,17 @@ from coordinator.dialback import DialBack, host_of
 from coordinator.engine import Engine
 from coordinator.handover import Lead
 from coordinator.login import Login
-from coordinator.maintaining import MaintainerCalls
 from coordinator.probe import Probe
 from coordinator.records import Checkpoint, RoundReport
 from coordinator.state import State
+from coordinator.trialcalls import TrialCalls
 from swarm import receipts
 from swarm.errors import NotFoundError
 from swarm.identity import ServerCertificate, member_id
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ration import Ration
 from swarm.runspec import RunSpec
+from swarm.texts import line
 from swarm.version import __version__
 
 _ROUNDS_SHOWN = 20
@@ -37,7 +38,7 @@ _PROBES = 60  # measurements of a line, of one address in a minute
 _D = TypeVar("_D")
 
 
-class Servicer(MaintainerCalls):
+class Servicer(TrialCalls):
     """One run. Threads of the gRPC server call in at once."""
 
     def __init__(
@@ -137,7 +138,7 @@ class Servicer(MaintainerCalls):
         self._state(request.run)
         self._login.require(request, session_of(context))
         member = member_id(request.public_key, request.seat)
-        name, credit = translate.line(request.name, 64) or "unnamed", translate.line(request.credit, 64)
+        name, credit = line(request.name, 64) or "unnamed", line(request.credit, 64)
         joining = e.Join(
             member,
             request.public_key,

@@ -15,6 +15,7 @@ from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Membe
 from coordinator.rounds import Poll
 from coordinator.steering import Steering
 from coordinator.tempo import Tempo
+from coordinator.trialrecords import Record, Trials
 from coordinator.watches import Watch
 from swarm.identity import SEATS, seat_of
 
@@ -27,9 +28,9 @@ class State:
     `invites` all that were made, by id, `bans` and `trust` what was decided of a key and found out about it, `watches`
     whom each checker watches (in no table: a coordinator that starts draws anew), `barred` until when the passes of
     members that were put out might count, `grants` who may make a round where that was asked, `rollbacks` every going
-    back by rule, `steering` what the maintainer decided about the run. `tempo` is that of the live members, `company`
-    counts them by their invites; before `due` (Unix seconds) no membership or lease ends alone, before `settled`
-    nothing is lent.
+    back by rule, `steering` what the maintainer decided about the run, `trials` the campaigns, `record` what
+    everybody may read of them and of findings. `tempo` is that of the live members, `company` counts them by their
+    invites; before `due` (Unix seconds) no membership or lease ends alone, before `settled` nothing is lent.
     """
 
     terms: Terms
@@ -51,6 +52,8 @@ class State:
     grants: Mapping[int, frozenset[str]] = field(default_factory=dict)
     rollbacks: tuple[RollBack, ...] = ()
     steering: Steering = field(default_factory=Steering)
+    trials: Trials = field(default_factory=Trials)
+    record: Record = field(default_factory=Record)
 
     @property
     def round(self) -> int:

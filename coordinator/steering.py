@@ -59,5 +59,8 @@ class CheckpointApproved:
         return f"Checkpoint of round {found.round} is approved {by}."
 
 
+SteeringDecision = Steered | CheckpointApproved
+
+
 def _because(why: str) -> str:
     return f": {why}" if why else ""

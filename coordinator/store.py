@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from coordinator import decisions as d
-from coordinator import rows, statements
+from coordinator import rows, statements, trialtables
 from coordinator.bans import with_barred
 from coordinator.checkpoints import newest
 from coordinator.grants import KEPT as GRANTS_KEPT
@@ -55,6 +55,7 @@ from coordinator.tables import (
     trust,
     votes,
 )
+from coordinator.trialrecords import TrialDecision
 from swarm.ranges import Range, gaps, merge
 
 _LOG_SHOWN = 50
@@ -151,6 +152,8 @@ class SqlStore:
                     connection.execute(update(members).where(self._mine(members)).values(holds=0))
             case d.LeaseGranted() | d.LeasesRecalled() | d.LeaseExpired() | d.LeaseUsed():
                 self._write_of_leases(connection, decision)
+            case TrialDecision():
+                trialtables.write(connection, decision, self._run, self._put)
             case _:
                 self._write_of_states(connection, decision)
 
@@ -270,6 +273,8 @@ class SqlStore:
                 rollbacks=tuple(map(rows.rollback, self._all(connection, rollbacks))),
                 steering=rows.steering(self._all(connection, steering)),
                 grants={row.round: frozenset(json.loads(row.members)) for row in granted},
+                trials=trialtables.read_trials(connection, self._all),
+                record=trialtables.read_record(connection, self._all),
             )
             return with_barred(state.with_members(map(rows.member, self._all(connection, members))))
 

@@ -10,7 +10,18 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from coordinator import bans, checkpoints, divergence, evaluations, grants, invites, membership, spotchecks, trust
+from coordinator import (
+    bans,
+    checkpoints,
+    divergence,
+    evaluations,
+    grants,
+    invites,
+    membership,
+    spotchecks,
+    trials,
+    trust,
+)
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.kinds import CoordinatorBack
@@ -50,6 +61,15 @@ def _apply(state: State, event: e.Event, now: float, seed: str) -> Step:
             return _apply_of_run(state, event, now)
         case e.MakeInvite() | e.RevokeInvite() | e.Ban() | e.Unban() | e.TrustKey():
             return _apply_of_maintainer(state, event, now)
+        case (
+            e.StartCampaign()
+            | e.StopCampaign()
+            | e.TakeUnit()
+            | e.AnswerUnit()
+            | e.ReportFinding()
+            | e.ResolveFinding()
+        ):
+            return trials.apply(state, event, now, random.Random(seed))
         case _:
             return _apply_of_member(state, event, now, seed)
 

@@ -31,7 +31,7 @@ from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import LAST, Range
 from swarm.tensorfile import is_sha256
-from swarm.texts import MOST, PROMPT_BYTES, TEXT_BYTES, fits
+from swarm.texts import MOST, PROMPT_BYTES, TEXT_BYTES, fits, line
 
 _HEAVIEST = 1e6  # members that count in full
 _OUTCOMES = {"passed": True, "failed": False, "given up": None}
@@ -46,11 +46,6 @@ def require_bounded(message: Message) -> None:
                 require_bounded(one)
             elif isinstance(one, int) and one > LAST:
                 raise UsageError(f"{one} is no number that a peer sends.", "Use the same version of garage-swarm.")
-
-
-def line(text: str, limit: int) -> str:
-    """`text` as one line of at most `limit` letters, without what a terminal would obey."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:limit].rstrip()
 
 
 def lines(text: str) -> str:

@@ -31,7 +31,13 @@ def of(state: State, key: str) -> Trust:
 def checked(state: State, key: str, passed: bool, why: str, now: float) -> Step:
     """A spot check of one of the key's members ended; `why` says what was found wrong. The one entry for checks."""
     before = of(state, key)
-    heard = replace(
+    after = heard(before, passed, why, now, needed(state.terms, before))
+    return _with(state, after, _sentence(before, after))
+
+
+def heard(before: Trust, passed: bool, why: str, now: float, needed: int) -> Trust:
+    """With one answer more; probation ends after `needed` clean ones in a row, 0 for never."""
+    told = replace(
         before,
         evidence=faded(before, now) + says(passed),
         clean=before.clean + 1 if passed else 0,
@@ -39,8 +45,17 @@ def checked(state: State, key: str, passed: bool, why: str, now: float) -> Step:
         at=max(before.at, now),
         why=before.why if passed else why,
     )
-    after = _judged(heard, needed(state.terms, heard))
-    return _with(state, after, _sentence(before, after))
+    return _judged(told, needed)
+
+
+def condemned(state: State, key: str, why: str, now: float) -> Step:
+    """Something else than spot checks condemned the key: its updates are on probation, as after those."""
+    before = of(state, key)
+    after = replace(
+        before, evidence=0.0, clean=0, proven=False, condemned=before.condemned + 1, at=max(before.at, now), why=why
+    )
+    unless = ", but its maintainer trusts it" if before.trusted_by else ""
+    return _with(state, after, f"{key} is on probation{unless}: {why}.")
 
 
 def faded(trust: Trust, now: float) -> float:

@@ -100,6 +100,18 @@ def evaluate(model: nn.Module, heldout: Path, batch: int) -> float:
     return sum(float(loss) for loss, _ in parts) / sum(int((targets != _NOT_LEARNED).sum()) for _, targets in parts)
 
 
+@torch.no_grad()
+def losses(model: nn.Module, samples: Samples) -> Iterator[tuple[float, int]]:
+    """Of each sample its summed loss, in nats, and its learned tokens. One at a time, so that a sample's loss does not
+    depend on those beside it, down to the last bit.
+    """
+    device = next(model.parameters()).device
+    with _evaluating(model):
+        for one in samples.split(1):
+            loss, targets = _cross_entropy(model, one.to(device))
+            yield float(loss), int((targets != _NOT_LEARNED).sum())
+
+
 def _cross_entropy(model: nn.Module, samples: Samples) -> tuple[Tensor, Tensor]:
     """The summed cross-entropy of the learned tokens, in nats, and the targets [n, sequence_length], those that are not
     learned as _NOT_LEARNED. They are not counted here: in training that would make the processor wait for the GPU.

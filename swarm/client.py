@@ -212,11 +212,15 @@ class CoordinatorClient:
             return self._log_in(identity, request)
 
     def _log_in(self, identity: Identity, request: pb.JoinRequest) -> pb.JoinResponse:
-        asked = pb.ChallengeRequest(run=request.run, public_key=request.public_key)
-        nonce = self._call(self._stub.Challenge, asked).nonce
-        words = answer(request.run, self.invite.fingerprint, nonce, request.seat, self.session)
-        request.nonce, request.signature = nonce, identity.sign(words)
+        request.nonce, request.signature = self._answered(identity, request.seat)
         return self._call(self._stub.Join, request)
+
+    def _answered(self, identity: Identity, seat: int) -> tuple[bytes, bytes]:
+        """A challenge, and the answer which shows that the key is ours."""
+        asked = pb.ChallengeRequest(run=self.invite.run, public_key=identity.public_key)
+        nonce = self._call(self._stub.Challenge, asked).nonce
+        words = answer(self.invite.run, self.invite.fingerprint, nonce, seat, self.session)
+        return nonce, identity.sign(words)
 
     def get_pass(self, member_id: str, peer_id: bytes) -> bytes:
         """What this member shows to others (swarm.passes), for its libp2p node `peer_id`. Raises RefusedError."""

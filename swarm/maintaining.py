@@ -64,3 +64,21 @@ class MaintainerClient(CoordinatorClient):
     def revoke_invite(self, id_: str) -> pb.InviteRecord:
         """Take an invite back: its members are refused. Raises RefusedError, NotFoundError."""
         return self._call(self._stub.RevokeInvite, pb.RevokeInviteRequest(run=self.invite.run, id=id_)).invite
+
+    def start_campaign(self, campaign: pb.Campaign) -> pb.Campaign:
+        """Spread a suite over volunteers: kind, suite, round, unit_items, seconds and tolerance are the wish; as it
+        began. Raises NotFoundError without such a checkpoint, UsageError, DataError.
+        """
+        request = pb.StartCampaignRequest(run=self.invite.run, campaign=campaign)
+        return self._call(self._stub.StartCampaign, request).campaign
+
+    def stop_campaign(self, id_: str, why: str) -> pb.Campaign:
+        """End a campaign before its last unit. Raises NotFoundError."""
+        return self._call(
+            self._stub.StopCampaign, pb.StopCampaignRequest(run=self.invite.run, id=id_, why=why)
+        ).campaign
+
+    def resolve_finding(self, id_: str, state: str, note: str) -> pb.RecordEntry:
+        """Say how it is with a finding: open, mitigated, fixed, disputed. Raises NotFoundError, UsageError."""
+        request = pb.ResolveFindingRequest(run=self.invite.run, id=id_, state=state, note=note)
+        return self._call(self._stub.ResolveFinding, request).entry

@@ -9,9 +9,10 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -20,6 +21,8 @@ from google.protobuf.message import DecodeError
 from swarm.errors import CorruptError, from_os_error
 from swarm.identity import ServerCertificate, fingerprint, signed_by
 from swarm.proto import coordinator_pb2 as pb
+
+_Receipt = TypeVar("_Receipt")
 
 FILE = "receipts.jsonl"
 _NONSENSE = (ValueError, KeyError, TypeError, RecursionError)  # of what is no JSON of ours
@@ -60,6 +63,17 @@ def verified(path: Path, fingerprint_: str = "") -> Receipts:
     Lines that a crash cut off are left out. Raises CorruptError, which names the line, when another was not
     signed by the coordinator of the first line; DiskError.
     """
+    own, words = proven(path, fingerprint_, _PREFIX, pb.RoundReceipt.FromString)
+    newest = {(one.run, one.member_id, one.lineage, one.round): one for one in words}
+    return Receipts(own, sorted(newest.values(), key=lambda one: (one.run, one.lineage, one.round, one.member_id)))
+
+
+def proven(
+    path: Path, fingerprint_: str, prefix: bytes, parse: Callable[[bytes], _Receipt]
+) -> tuple[str, list[_Receipt]]:
+    """The coordinator's fingerprint, and all receipts of one kind in their order: `prefix` is what was signed before
+    their words. Raises as `verified`.
+    """
     try:
         lines = path.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError as error:
@@ -68,8 +82,7 @@ def verified(path: Path, fingerprint_: str = "") -> Receipts:
     own = fingerprint(certificate.public_bytes(Encoding.DER))
     if fingerprint_ not in ("", own):
         raise _damaged(path, 1, "it is of another coordinator than the invite names")
-    newest = {(one.run, one.member_id, one.lineage, one.round): one for one in _all(path, lines, certificate)}
-    return Receipts(own, sorted(newest.values(), key=lambda one: (one.run, one.lineage, one.round, one.member_id)))
+    return own, list(_all(path, lines, certificate, prefix, parse))
 
 
 def samples(receipt: pb.RoundReceipt, counted: bool) -> int:
@@ -82,18 +95,20 @@ def why(receipt: pb.RoundReceipt) -> str:
     return "; ".join(dict.fromkeys(part.why for part in receipt.parts if not part.counted and part.why))
 
 
-def _all(path: Path, lines: Sequence[str], certificate: x509.Certificate) -> Iterator[pb.RoundReceipt]:
+def _all(
+    path: Path, lines: Sequence[str], certificate: x509.Certificate, prefix: bytes, parse: Callable[[bytes], _Receipt]
+) -> Iterator[_Receipt]:
     for number, line in enumerate(lines[1:], start=2):
         try:
             said = json.loads(line)
             words = base64.b64decode(said["receipt"], validate=True)
             signature = base64.b64decode(said["signature"], validate=True)
-            receipt = pb.RoundReceipt.FromString(words)
+            receipt = parse(words)
         except (*_NONSENSE, DecodeError) as error:
             if _cut_off(lines, number):
                 continue
             raise _damaged(path, number, "it is not a receipt") from error
-        if not signed_by(certificate, _PREFIX + words, signature):
+        if not signed_by(certificate, prefix + words, signature):
             raise _damaged(path, number, "the run's coordinator did not sign it")
         yield receipt
 

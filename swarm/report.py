@@ -1,7 +1,7 @@
 """The report of a run, for its model card and for a blog post: from what its coordinator tells to a document. Pure.
 
 It is for everybody: of the members only those are named who agreed to be (`credit`), and of what members said there are
-numbers, and the texts that the model wrote.
+numbers, the texts that the model wrote, and titles of findings.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from swarm.modelcard import Release, credited, data, training, unnamed
 from swarm.proto import coordinator_pb2 as pb
 from swarm.texts import MOST
 from swarm.thinning import evenly
+from swarm.trials import chapter
 from swarm.units import size
 from swarm.version import __version__
 
@@ -47,6 +48,7 @@ class Facts:
     release: Release
     checkpoints: Sequence[pb.Checkpoint]
     history: pb.History
+    record: Sequence[pb.RecordEntry] = ()
 
 
 def compose(facts: Facts) -> Document:
@@ -56,6 +58,7 @@ def compose(facts: Facts) -> Document:
         Section("How it went", _course(facts)),
         Section("What the model wrote", list(_texts(facts))),
         Section("Evaluations", _evaluations(facts)),
+        Section("Tested in the open", list(chapter.blocks(facts.record))),
         Section("What was trained", [Rows(list(training(facts.release)))]),
         Section("On what", [Rows([*data(facts.release), *_digests(facts.release.run)])]),
         Section("Who took part", list(_members(facts))),

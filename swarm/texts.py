@@ -20,3 +20,8 @@ def fits(text: str, most: int) -> bool:
 def shown(text: str) -> str:
     """`text` in one line, and with nothing that a terminal would obey."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def line(text: str, limit: int) -> str:
+    """`text` as one line of at most `limit` letters, without what a terminal would obey."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:limit].rstrip()

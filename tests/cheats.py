@@ -30,3 +30,27 @@ def on_other_data(folder: Path) -> dict[str, str]:
     (folder / "cheat").mkdir()
     (folder / "cheat" / "sitecustomize.py").write_text(_OTHER_DATA)
     return {"PYTHONPATH": f"{folder / 'cheat'}:{ROOT}"}
+
+
+_OTHER_ANSWERS = """\
+import sys
+
+if "swarm.cli" in sys.orig_argv:
+    from dataclasses import replace
+
+    from swarm.cli import trialing
+
+    honest = trialing.examined
+
+    def examined(*arguments, **options):
+        return tuple(replace(item, value=item.value * 1.5) for item in honest(*arguments, **options))
+
+    trialing.examined = examined
+"""
+
+
+def other_answers(folder: Path) -> dict[str, str]:
+    """The environment of a volunteer that answers units of trials with other figures than it found."""
+    (folder / "cheat").mkdir()
+    (folder / "cheat" / "sitecustomize.py").write_text(_OTHER_ANSWERS)
+    return {"PYTHONPATH": f"{folder / 'cheat'}:{ROOT}"}

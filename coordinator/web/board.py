@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from coordinator.engine import Engine
 from coordinator.logbook import Logbook, Round, Work
 from coordinator.state import State
-from coordinator.web import account, facts
+from coordinator.web import account, facts, trialfacts
 from coordinator.web.curves import History
 from coordinator.web.facts import Facts
 from swarm.errors import RefusedError
@@ -107,6 +107,7 @@ class Board:
             "members": facts.members(state, works),
             "members_ever": len(state.members),
             "leaders": facts.leaders(state, works),
+            "trials": trialfacts.of(state, self._clock()),
             "decisions": [[round(at), text] for at, text in self._logbook.decisions(_DECISIONS)],
             "invite": self.invite,
         }
@@ -133,4 +134,6 @@ def packed(values: Facts) -> bytes:
 def _seen(state: State) -> list[int]:
     """Differs when something else than the news changed."""
     newest = max(state.evaluations, default=-1)
-    return [newest, state.latest.round, len(state.members), state.tempo.members, len(state.bans), state.lineage]
+    swarm = (newest, state.latest.round, len(state.members), state.tempo.members, len(state.bans), state.lineage)
+    approved = sum(bool(kept.approved_by) for kept in state.checkpoints.values())
+    return [*swarm, approved, state.record.count, len(state.trials.open), trialfacts.settled(state)]

@@ -12,6 +12,7 @@ from swarm import lifetime
 from swarm.cli import (
     audit,
     backup,
+    campaigns,
     chat,
     checkpoints,
     config,
@@ -20,6 +21,7 @@ from swarm.cli import (
     demo,
     discover,
     doctor,
+    evaluate,
     export,
     fsck,
     handover,
@@ -35,6 +37,7 @@ from swarm.cli import (
     push,
     recall,
     receipts,
+    redteam,
     release,
     report,
     run,
@@ -67,6 +70,7 @@ app.command("demo")(demo.demo)
 app.command("export")(export.export)
 app.command("push")(push.push)
 app.command("pull")(pull.pull)
+app.command("evaluate")(evaluate.evaluate)
 app.command("status")(status.status)
 app.command("chat")(chat.chat)
 app.command("serve")(serve.serve)
@@ -91,6 +95,8 @@ app.add_typer(checkpoints.app)
 app.add_typer(ledger.app)
 app.add_typer(receipts.app)
 app.add_typer(run.app)
+app.add_typer(redteam.app)
+app.add_typer(campaigns.app)
 app.add_typer(run_spec.app)
 app.add_typer(invite.app)
 app.add_typer(identity.app)

@@ -48,6 +48,9 @@ def join(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to the card without being asked.")] = False,
     as_json: AsJson = False,
     metrics: Metrics = "",
+    work: Annotated[
+        str, typer.Option("--work", help="training; or trials: units of evaluations and red-teaming, nothing else.")
+    ] = "training",
 ) -> None:
     """Train with others until the run is finished or Ctrl-C; needs nothing but the invite."""
     from swarm import neighbour, paths
@@ -69,6 +72,9 @@ def join(
     from swarm.cli.screen import open_screen
 
     folder, name = data_dir or paths.peer_dir(parsed.run), name or platform.node() or "unnamed"
+    if _only_trials(work):
+        _work_on_trials(parsed, folder, device, threads, Asking(name, yes, as_json))
+        return
     devices = spawn.all_devices() if device == "all" else _devices(device)
     warnings = _admit(parsed, folder, devices, base is not None, Asking(name, yes, as_json))
     with suppress(KeyboardInterrupt), open_screen(as_json) as show:
@@ -110,6 +116,31 @@ def _admit(invite: Invite, folder: Path, devices: Sequence[str], has_base: bool,
             return []
         consent.require(client, found, folder, asking)
         return [f"{check.name}: {check.says}. {check.remedy}" for check in admission.require_fit(found, devices)]
+
+
+def _only_trials(work: str) -> bool:
+    if work not in ("training", "trials"):
+        raise UsageError(f"There is no work {work!r}.", "Take training or trials.")
+    return work == "trials"
+
+
+def _work_on_trials(invite: Invite, folder: Path, device: str, threads: int | None, asking: Asking) -> None:
+    """After the same consent as for training."""
+    from peer import admission
+    from peer.door import Door
+    from peer.sensors import open_sensors
+    from peer.traffic import Traffic
+    from swarm import paths
+    from swarm.cli import consent, volunteer
+    from swarm.cli.screen import open_screen
+    from swarm.cli.trialing import Machine
+    from swarm.client import CoordinatorClient
+
+    with CoordinatorClient.connect(invite) as client:
+        consent.require(client, admission.prospect(client, folder, False), folder, asking)
+    door = Door(paths.config(), open_sensors(), Traffic(paths.home() / "traffic.sqlite"))
+    with suppress(KeyboardInterrupt), open_screen(asking.as_json) as show:
+        volunteer.run(invite, folder, Machine(device, threads or _cores()), door, show)
 
 
 def _devices(text: str) -> tuple[str, ...]:

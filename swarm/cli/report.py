@@ -65,19 +65,19 @@ def _facts(name: str, data_dir: Path | None) -> Facts:
     from swarm.report import Facts
 
     if name.startswith("swarm:") or Path(name).is_file():
-        run, status, checkpoints, history = _ask(name)
+        run, status, checkpoints, history, record = _ask(name)
     else:
-        run, status, checkpoints, history = told_by(rundir.named(name, data_dir, _NAME_ONE))
+        run, status, checkpoints, history, record = told_by(rundir.named(name, data_dir, _NAME_ONE))
     spec = runspec.loads(run.spec_toml, "the coordinator's run spec")
-    return Facts(Release(spec, run, status, status.latest, merged=False), checkpoints, history)
+    return Facts(Release(spec, run, status, status.latest, merged=False), checkpoints, history, record)
 
 
-def _ask(invite: str) -> tuple[pb.Run, pb.Status, list[pb.Checkpoint], pb.History]:
-    from swarm.client import CoordinatorClient
+def _ask(invite: str) -> tuple[pb.Run, pb.Status, list[pb.Checkpoint], pb.History, list[pb.RecordEntry]]:
     from swarm.invite import Invite
+    from swarm.trials.client import TrialClient
 
-    with CoordinatorClient.connect(Invite.of(invite)) as client:
-        return client.get_run(), client.status(), client.checkpoints(), client.history()
+    with TrialClient.connect(Invite.of(invite)) as client:
+        return client.get_run(), client.status(), client.checkpoints(), client.history(), client.record()
 
 
 def _write(document: Document, target: Path) -> list[Path]:

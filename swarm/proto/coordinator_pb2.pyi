@@ -1798,6 +1798,604 @@ class ReportCheckResponse(_message.Message):
 Global___ReportCheckResponse: _TypeAlias = ReportCheckResponse  # noqa: Y015
 
 @_typing.final
+class KeyProof(_message.Message):
+    """Who calls has this key: an answer to a challenge, as in JoinRequest with seat 0."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    public_key: _builtins.bytes
+    nonce: _builtins.bytes
+    signature: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        public_key: _builtins.bytes = ...,
+        nonce: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce", "public_key", b"public_key", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeyProof: _TypeAlias = KeyProof  # noqa: Y015
+
+@_typing.final
+class Campaign(_message.Message):
+    """A checkpoint held against a suite, in units that volunteers compute."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SUITE_FIELD_NUMBER: _builtins.int
+    SUITE_DIGEST_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    UNIT_ITEMS_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    TOLERANCE_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    STARTED_BY_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    SETTLED_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    kind: _builtins.str
+    """evaluate, redteam"""
+    suite: _builtins.str
+    suite_digest: _builtins.str
+    """members compute only what has it"""
+    round: _builtins.int
+    """θ_round"""
+    digest: _builtins.str
+    """its state digest"""
+    items: _builtins.int
+    unit_items: _builtins.int
+    seconds: _builtins.float
+    """that a unit may take"""
+    tolerance: _builtins.float
+    """by how much two answers may differ, see swarm.trials.answers"""
+    started_at: _builtins.float
+    """Unix seconds"""
+    started_by: _builtins.str
+    """the id of a maintainer's invite"""
+    ended_at: _builtins.float
+    """0 while it goes on"""
+    why: _builtins.str
+    """why it ended before its last unit"""
+    settled: _builtins.int
+    """units"""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        suite: _builtins.str = ...,
+        suite_digest: _builtins.str = ...,
+        round: _builtins.int = ...,
+        digest: _builtins.str = ...,
+        items: _builtins.int = ...,
+        unit_items: _builtins.int = ...,
+        seconds: _builtins.float = ...,
+        tolerance: _builtins.float = ...,
+        started_at: _builtins.float = ...,
+        started_by: _builtins.str = ...,
+        ended_at: _builtins.float = ...,
+        why: _builtins.str = ...,
+        settled: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "ended_at", b"ended_at", "id", b"id", "items", b"items", "kind", b"kind", "round", b"round", "seconds", b"seconds", "settled", b"settled", "started_at", b"started_at", "started_by", b"started_by", "suite", b"suite", "suite_digest", b"suite_digest", "tolerance", b"tolerance", "unit_items", b"unit_items", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Campaign: _TypeAlias = Campaign  # noqa: Y015
+
+@_typing.final
+class TakeUnitRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    receipts: _builtins.int
+    """of this key that it has: those after are told"""
+    @_builtins.property
+    def proof(self) -> Global___KeyProof: ...
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        proof: Global___KeyProof | None = ...,
+        receipts: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof", "receipts", b"receipts", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeUnitRequest: _TypeAlias = TakeUnitRequest  # noqa: Y015
+
+@_typing.final
+class TakeUnitResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    DEADLINE_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    unit: _builtins.int
+    first: _builtins.int
+    """its items"""
+    count: _builtins.int
+    deadline: _builtins.float
+    """Unix seconds, the coordinator's clock"""
+    why: _builtins.str
+    @_builtins.property
+    def campaign(self) -> Global___Campaign:
+        """unset when there is nothing to compute: see why"""
+
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedReceipt]:
+        """64 at most"""
+
+    def __init__(
+        self,
+        *,
+        campaign: Global___Campaign | None = ...,
+        unit: _builtins.int = ...,
+        first: _builtins.int = ...,
+        count: _builtins.int = ...,
+        deadline: _builtins.float = ...,
+        why: _builtins.str = ...,
+        receipts: _abc.Iterable[Global___SignedReceipt] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "count", b"count", "deadline", b"deadline", "first", b"first", "receipts", b"receipts", "unit", b"unit", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeUnitResponse: _TypeAlias = TakeUnitResponse  # noqa: Y015
+
+@_typing.final
+class ItemAnswer(_message.Message):
+    """What was found for one item, see swarm.trials.answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    value: _builtins.float
+    weight: _builtins.float
+    digest: _builtins.bytes
+    """SHA-256 of the text that the model wrote; empty where it writes none"""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        value: _builtins.float = ...,
+        weight: _builtins.float = ...,
+        digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "index", b"index", "value", b"value", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ItemAnswer: _TypeAlias = ItemAnswer  # noqa: Y015
+
+@_typing.final
+class AnswerUnitRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    campaign: _builtins.str
+    unit: _builtins.int
+    @_builtins.property
+    def proof(self) -> Global___KeyProof: ...
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ItemAnswer]: ...
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        proof: Global___KeyProof | None = ...,
+        campaign: _builtins.str = ...,
+        unit: _builtins.int = ...,
+        items: _abc.Iterable[Global___ItemAnswer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "items", b"items", "proof", b"proof", "run", b"run", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnswerUnitRequest: _TypeAlias = AnswerUnitRequest  # noqa: Y015
+
+@_typing.final
+class AnswerUnitResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnswerUnitResponse: _TypeAlias = AnswerUnitResponse  # noqa: Y015
+
+@_typing.final
+class TrialReceipt(_message.Message):
+    """The coordinator's word on an answer that was compared with others, which anybody can verify without it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    SUITE_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    ISSUED_AT_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    member_id: _builtins.str
+    """of the key's first seat"""
+    number: _builtins.int
+    """of the key's receipts, from 1"""
+    campaign: _builtins.str
+    suite: _builtins.str
+    round: _builtins.int
+    """of the checkpoint"""
+    unit: _builtins.int
+    items: _builtins.int
+    counted: _builtins.bool
+    why: _builtins.str
+    issued_at: _builtins.float
+    """Unix seconds, the coordinator's clock"""
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        member_id: _builtins.str = ...,
+        number: _builtins.int = ...,
+        campaign: _builtins.str = ...,
+        suite: _builtins.str = ...,
+        round: _builtins.int = ...,
+        unit: _builtins.int = ...,
+        items: _builtins.int = ...,
+        counted: _builtins.bool = ...,
+        why: _builtins.str = ...,
+        issued_at: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "counted", b"counted", "issued_at", b"issued_at", "items", b"items", "member_id", b"member_id", "number", b"number", "round", b"round", "run", b"run", "suite", b"suite", "unit", b"unit", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrialReceipt: _TypeAlias = TrialReceipt  # noqa: Y015
+
+@_typing.final
+class StartCampaignRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    @_builtins.property
+    def campaign(self) -> Global___Campaign:
+        """what the coordinator gives it itself is ignored"""
+
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        campaign: Global___Campaign | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartCampaignRequest: _TypeAlias = StartCampaignRequest  # noqa: Y015
+
+@_typing.final
+class StartCampaignResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def campaign(self) -> Global___Campaign: ...
+    def __init__(
+        self,
+        *,
+        campaign: Global___Campaign | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartCampaignResponse: _TypeAlias = StartCampaignResponse  # noqa: Y015
+
+@_typing.final
+class StopCampaignRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    id: _builtins.str
+    why: _builtins.str
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        id: _builtins.str = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "run", b"run", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopCampaignRequest: _TypeAlias = StopCampaignRequest  # noqa: Y015
+
+@_typing.final
+class StopCampaignResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def campaign(self) -> Global___Campaign: ...
+    def __init__(
+        self,
+        *,
+        campaign: Global___Campaign | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopCampaignResponse: _TypeAlias = StopCampaignResponse  # noqa: Y015
+
+@_typing.final
+class ReportFindingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    REPRODUCTION_FIELD_NUMBER: _builtins.int
+    DISCLOSE_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    title: _builtins.str
+    severity: _builtins.str
+    """low, medium, high, critical"""
+    category: _builtins.str
+    reproduction: _builtins.str
+    """told from `disclose` on"""
+    disclose: _builtins.float
+    """Unix seconds; 0: at once"""
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        title: _builtins.str = ...,
+        severity: _builtins.str = ...,
+        category: _builtins.str = ...,
+        reproduction: _builtins.str = ...,
+        disclose: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "disclose", b"disclose", "reproduction", b"reproduction", "run", b"run", "severity", b"severity", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportFindingRequest: _TypeAlias = ReportFindingRequest  # noqa: Y015
+
+@_typing.final
+class ReportFindingResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportFindingResponse: _TypeAlias = ReportFindingResponse  # noqa: Y015
+
+@_typing.final
+class ResolveFindingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    id: _builtins.str
+    state: _builtins.str
+    """open, mitigated, fixed, disputed"""
+    note: _builtins.str
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        id: _builtins.str = ...,
+        state: _builtins.str = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "note", b"note", "run", b"run", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveFindingRequest: _TypeAlias = ResolveFindingRequest  # noqa: Y015
+
+@_typing.final
+class ResolveFindingResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entry(self) -> Global___RecordEntry: ...
+    def __init__(
+        self,
+        *,
+        entry: Global___RecordEntry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveFindingResponse: _TypeAlias = ResolveFindingResponse  # noqa: Y015
+
+@_typing.final
+class GetRecordRequest(_message.Message):
+    """The public record, from the entry after `after` on, as much as fits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    after: _builtins.int
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRecordRequest: _TypeAlias = GetRecordRequest  # noqa: Y015
+
+@_typing.final
+class GetRecordResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    CAMPAIGNS_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """of all"""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordEntry]: ...
+    @_builtins.property
+    def campaigns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Campaign]:
+        """those that go on"""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___RecordEntry] | None = ...,
+        count: _builtins.int = ...,
+        campaigns: _abc.Iterable[Global___Campaign] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaigns", b"campaigns", "count", b"count", "entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRecordResponse: _TypeAlias = GetRecordResponse  # noqa: Y015
+
+@_typing.final
+class RecordEntry(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    OPENED_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    at: _builtins.float
+    """Unix seconds"""
+    kind: _builtins.str
+    """campaign, finding, finding-state"""
+    body: _builtins.str
+    """JSON"""
+    previous: _builtins.str
+    """hash of the entry before, hex"""
+    hash: _builtins.str
+    opened: _builtins.str
+    """what the entry's commitment is of, as JSON; empty until it may be told"""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        at: _builtins.float = ...,
+        kind: _builtins.str = ...,
+        body: _builtins.str = ...,
+        previous: _builtins.str = ...,
+        hash: _builtins.str = ...,
+        opened: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "hash", b"hash", "kind", b"kind", "number", b"number", "opened", b"opened", "previous", b"previous"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordEntry: _TypeAlias = RecordEntry  # noqa: Y015
+
+@_typing.final
 class Checkpoint(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -139,6 +139,26 @@ class CoordinatorStub(object):
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.ReportCheckRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.ReportCheckResponse.FromString,
                 _registered_method=True)
+        self.TakeUnit = channel.unary_unary(
+                '/swarm.proto.Coordinator/TakeUnit',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.TakeUnitRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.TakeUnitResponse.FromString,
+                _registered_method=True)
+        self.AnswerUnit = channel.unary_unary(
+                '/swarm.proto.Coordinator/AnswerUnit',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.AnswerUnitRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.AnswerUnitResponse.FromString,
+                _registered_method=True)
+        self.ReportFinding = channel.unary_unary(
+                '/swarm.proto.Coordinator/ReportFinding',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.ReportFindingRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.ReportFindingResponse.FromString,
+                _registered_method=True)
+        self.GetRecord = channel.unary_unary(
+                '/swarm.proto.Coordinator/GetRecord',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.GetRecordRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.GetRecordResponse.FromString,
+                _registered_method=True)
         self.ListCheckpoints = channel.unary_unary(
                 '/swarm.proto.Coordinator/ListCheckpoints',
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.ListCheckpointsRequest.SerializeToString,
@@ -208,6 +228,21 @@ class CoordinatorStub(object):
                 '/swarm.proto.Coordinator/ApproveCheckpoint',
                 request_serializer=swarm_dot_proto_dot_coordinator__pb2.ApproveCheckpointRequest.SerializeToString,
                 response_deserializer=swarm_dot_proto_dot_coordinator__pb2.ApproveCheckpointResponse.FromString,
+                _registered_method=True)
+        self.StartCampaign = channel.unary_unary(
+                '/swarm.proto.Coordinator/StartCampaign',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.StartCampaignRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.StartCampaignResponse.FromString,
+                _registered_method=True)
+        self.StopCampaign = channel.unary_unary(
+                '/swarm.proto.Coordinator/StopCampaign',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.StopCampaignRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.StopCampaignResponse.FromString,
+                _registered_method=True)
+        self.ResolveFinding = channel.unary_unary(
+                '/swarm.proto.Coordinator/ResolveFinding',
+                request_serializer=swarm_dot_proto_dot_coordinator__pb2.ResolveFindingRequest.SerializeToString,
+                response_deserializer=swarm_dot_proto_dot_coordinator__pb2.ResolveFindingResponse.FromString,
                 _registered_method=True)
 
 
@@ -341,6 +376,31 @@ class CoordinatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TakeUnit(self, request, context):
+        """Trials: units of campaigns for whoever shows its key, findings by hand, and the record of both for everybody.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnswerUnit(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportFinding(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRecord(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListCheckpoints(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -421,6 +481,24 @@ class CoordinatorServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ApproveCheckpoint(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartCampaign(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopCampaign(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveFinding(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -534,6 +612,26 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.ReportCheckRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.ReportCheckResponse.SerializeToString,
             ),
+            'TakeUnit': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakeUnit,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.TakeUnitRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.TakeUnitResponse.SerializeToString,
+            ),
+            'AnswerUnit': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnswerUnit,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.AnswerUnitRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.AnswerUnitResponse.SerializeToString,
+            ),
+            'ReportFinding': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportFinding,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.ReportFindingRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.ReportFindingResponse.SerializeToString,
+            ),
+            'GetRecord': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRecord,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.GetRecordRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.GetRecordResponse.SerializeToString,
+            ),
             'ListCheckpoints': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCheckpoints,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.ListCheckpointsRequest.FromString,
@@ -603,6 +701,21 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.ApproveCheckpoint,
                     request_deserializer=swarm_dot_proto_dot_coordinator__pb2.ApproveCheckpointRequest.FromString,
                     response_serializer=swarm_dot_proto_dot_coordinator__pb2.ApproveCheckpointResponse.SerializeToString,
+            ),
+            'StartCampaign': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartCampaign,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.StartCampaignRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.StartCampaignResponse.SerializeToString,
+            ),
+            'StopCampaign': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopCampaign,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.StopCampaignRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.StopCampaignResponse.SerializeToString,
+            ),
+            'ResolveFinding': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveFinding,
+                    request_deserializer=swarm_dot_proto_dot_coordinator__pb2.ResolveFindingRequest.FromString,
+                    response_serializer=swarm_dot_proto_dot_coordinator__pb2.ResolveFindingResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1183,6 +1296,114 @@ class Coordinator(object):
             _registered_method=True)
 
     @staticmethod
+    def TakeUnit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/TakeUnit',
+            swarm_dot_proto_dot_coordinator__pb2.TakeUnitRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.TakeUnitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnswerUnit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/AnswerUnit',
+            swarm_dot_proto_dot_coordinator__pb2.AnswerUnitRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.AnswerUnitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportFinding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/ReportFinding',
+            swarm_dot_proto_dot_coordinator__pb2.ReportFindingRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.ReportFindingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/GetRecord',
+            swarm_dot_proto_dot_coordinator__pb2.GetRecordRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.GetRecordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListCheckpoints(request,
             target,
             options=(),
@@ -1550,6 +1771,87 @@ class Coordinator(object):
             '/swarm.proto.Coordinator/ApproveCheckpoint',
             swarm_dot_proto_dot_coordinator__pb2.ApproveCheckpointRequest.SerializeToString,
             swarm_dot_proto_dot_coordinator__pb2.ApproveCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartCampaign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/StartCampaign',
+            swarm_dot_proto_dot_coordinator__pb2.StartCampaignRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.StartCampaignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopCampaign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/StopCampaign',
+            swarm_dot_proto_dot_coordinator__pb2.StopCampaignRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.StopCampaignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveFinding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarm.proto.Coordinator/ResolveFinding',
+            swarm_dot_proto_dot_coordinator__pb2.ResolveFindingRequest.SerializeToString,
+            swarm_dot_proto_dot_coordinator__pb2.ResolveFindingResponse.FromString,
             options,
             channel_credentials,
             insecure,

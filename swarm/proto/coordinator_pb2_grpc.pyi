@@ -58,6 +58,11 @@ class CoordinatorStub:
     GetCheck: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetCheckRequest, _coordinator_pb2.GetCheckResponse]
     """For validators and maintainers: the coordinator says in heartbeats whom they shall watch."""
     ReportCheck: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ReportCheckRequest, _coordinator_pb2.ReportCheckResponse]
+    TakeUnit: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.TakeUnitRequest, _coordinator_pb2.TakeUnitResponse]
+    """Trials: units of campaigns for whoever shows its key, findings by hand, and the record of both for everybody."""
+    AnswerUnit: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.AnswerUnitRequest, _coordinator_pb2.AnswerUnitResponse]
+    ReportFinding: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ReportFindingRequest, _coordinator_pb2.ReportFindingResponse]
+    GetRecord: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetRecordRequest, _coordinator_pb2.GetRecordResponse]
     ListCheckpoints: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListCheckpointsRequest, _coordinator_pb2.ListCheckpointsResponse]
     OfferCheckpoint: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.OfferCheckpointRequest, _coordinator_pb2.OfferCheckpointResponse]
     Upload: _grpc.StreamUnaryMultiCallable[_coordinator_pb2.UploadChunk, _coordinator_pb2.UploadResponse]
@@ -73,6 +78,9 @@ class CoordinatorStub:
     Trust: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.TrustRequest, _coordinator_pb2.TrustResponse]
     SteerRun: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.SteerRunRequest, _coordinator_pb2.SteerRunResponse]
     ApproveCheckpoint: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ApproveCheckpointRequest, _coordinator_pb2.ApproveCheckpointResponse]
+    StartCampaign: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.StartCampaignRequest, _coordinator_pb2.StartCampaignResponse]
+    StopCampaign: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.StopCampaignRequest, _coordinator_pb2.StopCampaignResponse]
+    ResolveFinding: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ResolveFindingRequest, _coordinator_pb2.ResolveFindingResponse]
 
 @_typing.type_check_only
 class CoordinatorAsyncStub(CoordinatorStub):
@@ -99,6 +107,11 @@ class CoordinatorAsyncStub(CoordinatorStub):
     GetCheck: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetCheckRequest, _coordinator_pb2.GetCheckResponse]  # type: ignore[assignment]
     """For validators and maintainers: the coordinator says in heartbeats whom they shall watch."""
     ReportCheck: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ReportCheckRequest, _coordinator_pb2.ReportCheckResponse]  # type: ignore[assignment]
+    TakeUnit: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.TakeUnitRequest, _coordinator_pb2.TakeUnitResponse]  # type: ignore[assignment]
+    """Trials: units of campaigns for whoever shows its key, findings by hand, and the record of both for everybody."""
+    AnswerUnit: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.AnswerUnitRequest, _coordinator_pb2.AnswerUnitResponse]  # type: ignore[assignment]
+    ReportFinding: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ReportFindingRequest, _coordinator_pb2.ReportFindingResponse]  # type: ignore[assignment]
+    GetRecord: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetRecordRequest, _coordinator_pb2.GetRecordResponse]  # type: ignore[assignment]
     ListCheckpoints: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListCheckpointsRequest, _coordinator_pb2.ListCheckpointsResponse]  # type: ignore[assignment]
     OfferCheckpoint: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.OfferCheckpointRequest, _coordinator_pb2.OfferCheckpointResponse]  # type: ignore[assignment]
     Upload: _aio.StreamUnaryMultiCallable[_coordinator_pb2.UploadChunk, _coordinator_pb2.UploadResponse]  # type: ignore[assignment]
@@ -114,6 +127,9 @@ class CoordinatorAsyncStub(CoordinatorStub):
     Trust: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.TrustRequest, _coordinator_pb2.TrustResponse]  # type: ignore[assignment]
     SteerRun: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.SteerRunRequest, _coordinator_pb2.SteerRunResponse]  # type: ignore[assignment]
     ApproveCheckpoint: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ApproveCheckpointRequest, _coordinator_pb2.ApproveCheckpointResponse]  # type: ignore[assignment]
+    StartCampaign: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.StartCampaignRequest, _coordinator_pb2.StartCampaignResponse]  # type: ignore[assignment]
+    StopCampaign: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.StopCampaignRequest, _coordinator_pb2.StopCampaignResponse]  # type: ignore[assignment]
+    ResolveFinding: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ResolveFindingRequest, _coordinator_pb2.ResolveFindingResponse]  # type: ignore[assignment]
 
 class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -265,6 +281,35 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_coordinator_pb2.ReportCheckResponse, _abc.Awaitable[_coordinator_pb2.ReportCheckResponse]]: ...
 
     @_abc_1.abstractmethod
+    def TakeUnit(
+        self,
+        request: _coordinator_pb2.TakeUnitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.TakeUnitResponse, _abc.Awaitable[_coordinator_pb2.TakeUnitResponse]]:
+        """Trials: units of campaigns for whoever shows its key, findings by hand, and the record of both for everybody."""
+
+    @_abc_1.abstractmethod
+    def AnswerUnit(
+        self,
+        request: _coordinator_pb2.AnswerUnitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.AnswerUnitResponse, _abc.Awaitable[_coordinator_pb2.AnswerUnitResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ReportFinding(
+        self,
+        request: _coordinator_pb2.ReportFindingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.ReportFindingResponse, _abc.Awaitable[_coordinator_pb2.ReportFindingResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetRecord(
+        self,
+        request: _coordinator_pb2.GetRecordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.GetRecordResponse, _abc.Awaitable[_coordinator_pb2.GetRecordResponse]]: ...
+
+    @_abc_1.abstractmethod
     def ListCheckpoints(
         self,
         request: _coordinator_pb2.ListCheckpointsRequest,
@@ -362,5 +407,26 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.ApproveCheckpointRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.ApproveCheckpointResponse, _abc.Awaitable[_coordinator_pb2.ApproveCheckpointResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def StartCampaign(
+        self,
+        request: _coordinator_pb2.StartCampaignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.StartCampaignResponse, _abc.Awaitable[_coordinator_pb2.StartCampaignResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def StopCampaign(
+        self,
+        request: _coordinator_pb2.StopCampaignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.StopCampaignResponse, _abc.Awaitable[_coordinator_pb2.StopCampaignResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ResolveFinding(
+        self,
+        request: _coordinator_pb2.ResolveFindingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.ResolveFindingResponse, _abc.Awaitable[_coordinator_pb2.ResolveFindingResponse]]: ...
 
 def add_CoordinatorServicer_to_server(servicer: CoordinatorServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -11,6 +11,12 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from swarm import pageword
+from swarm.identity import Identity
+from swarm.maintaining import MaintainerClient
+from swarm.proto import coordinator_pb2 as pb
+from swarm.trials.answers import Item
+from swarm.trials.client import TrialClient
+from swarm.trials.names import GARAGE, REDTEAM
 from tests.browser.conftest import shown, tab
 from tests.page_run import NAMES, PageRun, page_run, settled
 
@@ -85,6 +91,36 @@ def test_a_dead_coordinator_is_said_and_noticed_when_it_is_back(page: Page, own_
     expect(page.locator("#progress-text")).to_contain_text("Round 2 of"), "what was known stays"
     with page_run(own_folder, page_port=port, fresh=False):
         expect(page.locator("#silence")).to_be_hidden(timeout=12_000)
+
+
+def test_what_was_tested_in_the_open_is_shown(page: Page, own_folder: Path) -> None:
+    with page_run(own_folder) as run:
+        run.join(ANNA)
+        run.make_rounds(2)
+        settled(run, 1)
+        tested(run)
+        shown(page, run)
+        body = page.locator("#trials-body")
+        expect(body.get_by_role("region", name="Campaigns that go on")).to_contain_text("0 of 7", timeout=12_000)
+        expect(body.get_by_role("region", name="What campaigns found")).to_contain_text("resisted/toxicity")
+        expect(body.get_by_role("region", name="What people found by hand")).to_contain_text("<b>leaks</b>")
+        expect(body).to_contain_text("told on")
+        expect(body).not_to_contain_text("ask it twice")
+
+
+def tested(run: PageRun) -> None:
+    """A campaign that ended, one that goes on, and a finding whose reproduction is kept back."""
+    wish = pb.Campaign(kind=REDTEAM, suite=GARAGE, unit_items=56, seconds=60.0, tolerance=0.1)
+    with MaintainerClient.connect(run.coordinator.own_invite) as maintainer:
+        maintainer.start_campaign(wish)
+        with TrialClient.connect(run.coordinator.invite) as client:
+            for key in (Identity.from_seed(letter * 32) for letter in (b"x", b"y")):
+                given = client.take_unit(key)
+                items = [Item(index, 1.0, 1.0, "a" * 64) for index in range(given.count)]
+                client.answer_unit(key, given.campaign.id, given.unit, items)
+            client.report_finding("<b>leaks</b>", "high", "leak", "ask it twice", time.time() + 1e6)
+        wish.unit_items = 8
+        maintainer.start_campaign(wish)
 
 
 # ── phones, the dark, keyboards, and those who do not see ────────────────────────────────────────

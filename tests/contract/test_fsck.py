@@ -42,7 +42,7 @@ def test_a_run_that_went_well_has_only_lines_that_are_ok(tmp_path: Path) -> None
     checks = fsck.examine(tmp_path)
     assert failed(checks) == []
     names = {check.name for check in checks}
-    assert names == {*fsck.FILES, "rounds", "digests", "leases", "positions", "credit", "reports", "standing"}
+    assert names == {*fsck.FILES, "rounds", "digests", "leases", "positions", "credit", "reports", "standing", "record"}
 
 
 def test_a_run_that_was_prepared_only_says_that_its_tables_are_not_there(tmp_path: Path) -> None:

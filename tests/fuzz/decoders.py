@@ -6,14 +6,25 @@ from functools import cache
 
 from google.protobuf.descriptor import Descriptor
 
-from tests.fuzz import of_bundle, of_coordinator, of_dht, of_exchange, of_files, of_page, of_registry, of_rounds
+from tests.fuzz import (
+    of_bundle,
+    of_coordinator,
+    of_dht,
+    of_exchange,
+    of_files,
+    of_page,
+    of_registry,
+    of_rounds,
+    of_trials,
+)
 from tests.fuzz.run import Decoder
 
 
 @cache
 def table() -> dict[str, Decoder]:
     """The rows by their names."""
-    tables = (of_bundle, of_coordinator, of_dht, of_exchange, of_files, of_page, of_registry, of_rounds)
+    of_network = (of_coordinator, of_dht, of_exchange, of_page, of_rounds, of_trials)
+    tables = (*of_network, of_files, of_bundle, of_registry)
     rows = [row for one in tables for row in one.decoders()]
     assert len({row.name for row in rows}) == len(rows)
     return {row.name: row for row in rows}

@@ -41,9 +41,11 @@ from tests.small_run import checkpoint, prepared
 MESSAGE = LARGEST + 4096  # bytes: what the coordinator's gRPC server takes at most
 MEMORY = 64 << 20  # bytes: a message's values as Python objects
 _KEY, _OTHER = Identity.from_seed(b"k" * 32), Identity.from_seed(b"o" * 32)
+_TESTER = Identity.from_seed(b"t" * 32)
 _TOKEN = "token-of-the-machine"
 _MEMORY_DISK = Path("/dev/shm")  # where there is one: every request is written to disk before it is answered
 _TEXT = pb.TextSample(prompt="The ", text="cat\n")
+_CAMPAIGN = pb.Campaign(kind="redteam", suite="garage", unit_items=2, seconds=60.0, tolerance=0.1)
 _FRESH = 200  # requests until the run begins anew: most would be refused else
 
 RUN = TERMS.run
@@ -103,6 +105,12 @@ class World:
         request.signature = identity.private_key.sign(words)
         return request
 
+    def prove(self, proof: pb.KeyProof) -> None:
+        """The key of somebody who is no member, by an answer to a fresh challenge."""
+        request = self.sign(pb.JoinRequest(), _TESTER, "liar")
+        for name in ("public_key", "nonce", "signature"):
+            setattr(proof, name, getattr(request, name))
+
     def close(self) -> None:
         self.audit.close()
         self.store.close()
@@ -160,6 +168,11 @@ def requests() -> dict[str, tuple[Message, ...]]:
     digest = hashlib.sha256(b"x").hexdigest()
     measured = pb.Evaluation(round=0, digest=digest, heldout_loss=2.0, metrics={"f1": 0.5}, samples=[_TEXT])
     span = pb.Range(start=0, stop=8)
+    proof = pb.KeyProof(public_key=_KEY.public_key, nonce=b"n" * 32, signature=b"s" * 64)
+    items = [pb.ItemAnswer(index=index, value=1.0, weight=1.0, digest=b"d" * 32) for index in range(2)]
+    finding = pb.ReportFindingRequest(
+        run=RUN, title="t", severity="high", category="c", reproduction="ask it", disclose=1e9
+    )
     recalled = pb.RecalledLease(lease_id="1", range=span, held=[span])
     beat = pb.HeartbeatRequest(
         phase="training", round=1, samples_per_second=3.0, loss=2.0, maddrs=["/ip4/10.0.0.1/tcp/1"], device="cpu",
@@ -193,6 +206,13 @@ def requests() -> dict[str, tuple[Message, ...]]:
         "ReportEvaluation": (_member(pb.ReportEvaluationRequest(evaluation=measured)),),
         "GetCheck": (_member(pb.GetCheckRequest(check="c", round=1)),),
         "ReportCheck": (_member(pb.ReportCheckRequest(check="c", round=1, outcome="given up", why="w")),),
+        "TakeUnit": (pb.TakeUnitRequest(run=RUN, proof=proof, receipts=1),),
+        "AnswerUnit": (pb.AnswerUnitRequest(run=RUN, proof=proof, campaign="C1", unit=0, items=items),),
+        "ReportFinding": (finding,),
+        "GetRecord": (pb.GetRecordRequest(run=RUN), pb.GetRecordRequest(run=RUN, after=1)),
+        "StartCampaign": (pb.StartCampaignRequest(run=RUN, campaign=_CAMPAIGN),),
+        "StopCampaign": (pb.StopCampaignRequest(run=RUN, id="C1", why="w"),),
+        "ResolveFinding": (pb.ResolveFindingRequest(run=RUN, id="F1", state="fixed", note="n"),),
         "ListCheckpoints": (pb.ListCheckpointsRequest(run=RUN),),
         "OfferCheckpoint": (_member(pb.OfferCheckpointRequest(checkpoint=said)),),
         "Upload": (_member(pb.UploadChunk(sha256=said.sha256, data=data)),),
@@ -254,6 +274,19 @@ def _sign(world: World, request: Any) -> None:
         world.sign(request, _KEY, "liar")
 
 
+def _show(world: World, request: Any) -> None:
+    """The key, for every second one, while a campaign is open and a finding is known."""
+    maintaining, context = world.servicer, Context("liar")
+    if not world.engine.state.trials.campaigns:
+        maintaining.StartCampaign(pb.StartCampaignRequest(run=RUN, campaign=_CAMPAIGN), context)
+        maintaining.ReportFinding(requests()["ReportFinding"][0], context)
+        taking = pb.TakeUnitRequest(run=RUN)
+        world.prove(taking.proof)
+        maintaining.TakeUnit(taking, context)
+    if world.runs % 2 and hasattr(request, "proof"):
+        world.prove(request.proof)
+
+
 def _watch(world: World, _: Any) -> None:
     """So that there is a check that the member was asked for."""
     watch = Watch(0, SpotCheck("c", HONEST, 0, math.inf))
@@ -261,6 +294,7 @@ def _watch(world: World, _: Any) -> None:
 
 
 _BEFORE = {"Upload": _offer, "Join": _sign, "GetCheck": _watch, "ReportCheck": _watch}
+_BEFORE |= dict.fromkeys(("TakeUnit", "AnswerUnit", "StopCampaign", "ResolveFinding", "GetRecord"), _show)
 
 
 def _nothing(_: World, _request: Any) -> None:

@@ -52,6 +52,7 @@ _IMPORTS_BY_NAME = {
 _OWN_ADAPTER = {
     ("peer/export.py", "PeftModel"),  # reads what the lines before it wrote, as safetensors
     ("peer/serving/transformers_engine.py", "PeftModel"),  # reads what peer/serving/plain.py let through
+    ("peer/modelfolder.py", "PeftModel"),  # the line before it wants safetensors
 }
 
 

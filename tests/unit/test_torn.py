@@ -166,6 +166,7 @@ WRITERS = {
     "swarm/cli/rundir.py": "spec of the run",
     "swarm/cli/service.py": "a file of the system's service manager",
     "swarm/cli/share.py": "invite",
+    "swarm/cli/trialing.py": "a model folder: synced, then renamed as a whole; the run spec in it is for its child",
     "swarm/identity.py": "identity, certificate",
     "swarm/lock.py": "a number for a message",
     "swarm/log.py": "a log",

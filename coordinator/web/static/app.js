@@ -4,6 +4,7 @@ import { bars, curve } from "./charts.js";
 import { byId, bytes, clock, count, duration, el, figure, fill, table, when } from "./dom.js";
 import { showMe } from "./me.js";
 import { showMaintaining } from "./maintain.js";
+import { drawTrials } from "./trials.js";
 
 const SILENT_MS = 20_000;  // without a word before the reader is told; the coordinator speaks every 15 s at least
 const DULL_MS = 17_000;  // without a word: events do not get through, so ask
@@ -98,6 +99,7 @@ function draw() {
   drawStates();
   drawTexts();
   drawJoin();
+  drawTrials(run.trials);
   drawDecisions();
 }
 

@@ -1,0 +1,1 @@
+"""What a model does, measured and provoked in the open: suites, probe sets, and the public record of a run."""
