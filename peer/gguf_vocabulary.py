@@ -6,11 +6,11 @@ among those below would be read wrongly, and is refused.
 
 from __future__ import annotations
 
-import importlib
 import json
 from typing import Any
 
-from swarm.errors import ModelError, UsageError
+from swarm import extras
+from swarm.errors import ModelError
 
 _NEVER = "\0never \0never"  # llama.cpp wants merges; this one joins nothing, because no symbol of a text looks so
 _LLAMA_3 = (
@@ -21,13 +21,10 @@ _LLAMA_3 = (
 
 def library() -> Any:
     """The `gguf` library. Raises UsageError, which says how to install it."""
-    try:
-        return importlib.import_module("gguf")
-    except ImportError as error:
-        raise UsageError(
-            "GGUF files are written by the library gguf, which is not installed.",
-            'Install it with: pip install "garage-swarm[release]"',
-        ) from error
+    extras.require("release", "Writing GGUF", "gguf")
+    import gguf
+
+    return gguf
 
 
 def add(writer: Any, tokenizer: Any, config: Any) -> None:

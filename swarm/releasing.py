@@ -36,7 +36,7 @@ def figure(text: str) -> Figure:
     """Raises ValueError when `text` is none."""
     found = _FIGURE.fullmatch(text.strip())
     if found is None:
-        raise ValueError('right would be such as "arc_easy:acc >= 0.4" or "held-out:loss <= 2.5"')
+        raise ValueError('right would be such as "arc_easy:acc >= 0.4" or "heldout:loss <= 2.5"')
     return Figure(found[1], found[2], found[3], float(found[4]))
 
 

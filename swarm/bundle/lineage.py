@@ -135,12 +135,12 @@ def _base(release: Release, first: pb.Checkpoint | None) -> Base | None:
 
 
 def _held_out(release: Release) -> Iterable[Evaluation]:
-    """What the run itself measured of this checkpoint, as the suite `held-out`."""
+    """What the run itself measured of this checkpoint, as the suite `heldout`."""
     checkpoint, samples = release.checkpoint, release.run.data.heldout_samples
     if checkpoint.has_heldout_loss:
-        yield Evaluation(suite="held-out", metric="loss", value=checkpoint.heldout_loss, samples=samples)
+        yield Evaluation(suite="heldout", metric="loss", value=checkpoint.heldout_loss, samples=samples)
     for name, value in sorted(checkpoint.metrics.items()):
-        yield Evaluation(suite="held-out", metric=name, value=value, samples=samples)
+        yield Evaluation(suite="heldout", metric=name, value=value, samples=samples)
 
 
 def _version(name: str) -> str:

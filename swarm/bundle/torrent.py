@@ -5,13 +5,13 @@ Sources: https://www.bittorrent.org/beps/bep_0003.html, bep_0019 (web seeds), be
 
 from __future__ import annotations
 
-import importlib
 import tempfile
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from swarm import extras
 from swarm.bundle.push import Cargo
 from swarm.errors import CorruptError, UsageError
 from swarm.tensorfile import atomic_write
@@ -60,10 +60,7 @@ def _require_web(seed: str) -> None:
 
 
 def _library() -> Any:
-    try:
-        return importlib.import_module("libtorrent")
-    except ImportError as error:
-        raise UsageError(
-            "Torrents are made by the library libtorrent, which is not installed.",
-            'Install it with: pip install "garage-swarm[torrent]"',
-        ) from error
+    extras.require("torrent", "Writing a torrent", "libtorrent")
+    import libtorrent
+
+    return libtorrent

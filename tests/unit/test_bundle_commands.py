@@ -118,7 +118,7 @@ def test_whom_a_bundle_names_without_their_signature_is_not_remembered(home: Pat
 def test_a_bundle_is_shown_whole_or_not(home: Path, tmp_path: Path) -> None:
     found = bundles.released(tmp_path, bundles.signer(tmp_path))
     shown = done("inspect", "bundle")
-    for words in (found.digest, "Ada", "held-out:loss", bundles.STATE, "Apache-2.0", "model.safetensors"):
+    for words in (found.digest, "Ada", "heldout:loss", bundles.STATE, "Apache-2.0", "model.safetensors"):
         assert words in shown
     (tmp_path / "bundle" / "config.json").write_text("{}")
     assert "NOT VERIFIED" in done("inspect", "bundle")

@@ -164,8 +164,8 @@ def test_without_the_library_the_error_says_how_to_get_it(monkeypatch: pytest.Mo
 
 
 def test_a_figure_says_suite_metric_and_value() -> None:
-    low = figure("held-out:loss <= 2.5")
-    assert (low.suite, low.metric, low.holds(2.5), low.holds(2.6)) == ("held-out", "loss", True, False)
+    low = figure("heldout:loss <= 2.5")
+    assert (low.suite, low.metric, low.holds(2.5), low.holds(2.6)) == ("heldout", "loss", True, False)
     assert figure("mmlu/law:acc,none>=-1e-3").value == -0.001
 
 

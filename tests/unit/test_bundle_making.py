@@ -50,7 +50,7 @@ def test_it_says_where_it_comes_from_and_names_only_who_agreed(tmp_path: Path) -
     assert found.created == "2023-11-14T22:13:20Z"
     assert (found.lineage.fingerprint, found.lineage.state, found.lineage.samples) == (bundles.RUN, bundles.STATE, 40)
     assert [(item.name, item.samples, item.rounds) for item in found.contributors] == [("Ada", 20, 2)]
-    assert [(item.suite, item.metric, item.value) for item in found.evaluations] == [("held-out", "loss", 2.0)]
+    assert [(item.suite, item.metric, item.value) for item in found.evaluations] == [("heldout", "loss", 2.0)]
     assert "laptop" not in found.to_bytes().decode()
     assert found.lineage.spec == hashlib.sha256((tmp_path / "bundle" / "run.toml").read_bytes()).hexdigest()
     assert {part.path: part.kind for part in found.parts} == {
@@ -223,9 +223,9 @@ def test_a_torn_draft_is_made_anew(tmp_path: Path) -> None:
 
 def test_without_what_the_gate_wants_there_is_not_even_a_draft(tmp_path: Path) -> None:
     anna = bundles.signer(tmp_path)
-    rules = bundles.spec(anna, evaluations=["held-out:loss <= 1"])
+    rules = bundles.spec(anna, evaluations=["heldout:loss <= 1"])
     wanted = bundles.wanted(bundles.export(tmp_path / "model", rules), tmp_path / "bundle")
-    with pytest.raises(UnreadyError, match="held-out:loss is 2"):
+    with pytest.raises(UnreadyError, match="heldout:loss is 2"):
         release.release(wanted, [anna])
     assert not wanted.draft.exists()
 
