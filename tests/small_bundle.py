@@ -31,7 +31,8 @@ LINEAGE = Lineage(
 def small_bundle(folder: Path, files: dict[str, bytes] | None = None, **values: Any) -> Bundle:
     """Write a bundle of `files` to `folder`, with a manifest of `values`, and what stands for a signature."""
     files = files or {name: f"{name} of a small model\n".encode() * 50 for name in KINDS}
-    for name, data in {**files, "signatures/ab12.sig": b"a signature"}.items():
+    papers = {"signatures/ab12.sig": b"a signature", "signatures/ab12.pub": b"its key"}
+    for name, data in {**files, **papers}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     parts = [

@@ -7,6 +7,7 @@ long as it keeps the upload open: its address is noted in `notes`.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ from pathlib import Path
 from swarm import notes
 from swarm.bundle import manifest, oci
 from swarm.bundle.journey import Journey
-from swarm.bundle.manifest import FILE, SIGNATURES, Bundle
+from swarm.bundle.manifest import FILE, PATH, SIGNATURES, Bundle
 from swarm.bundle.registry import AT_ONCE, Registry
 from swarm.chunks import region
 from swarm.errors import CorruptError, OverloadError, UnreachableError, from_os_error
@@ -74,8 +75,9 @@ def push(folder: Path, cargo: Cargo, registry: Registry, tag: str, uploads: Path
 
 
 def _papers(folder: Path) -> list[str]:
-    signatures = sorted(path.name for path in (folder / SIGNATURES).glob("*.sig") if path.is_file())
-    return [FILE, *(f"{SIGNATURES}/{name}" for name in signatures)]
+    """The manifest, and each signature with its key."""
+    signatures = sorted(f"{SIGNATURES}/{path.name}" for path in (folder / SIGNATURES).glob("*") if path.is_file())
+    return [FILE, *(path for path in signatures if re.fullmatch(PATH, path))]
 
 
 def _paper(folder: Path, path: str) -> tuple[str, str, int]:

@@ -19,7 +19,7 @@ from swarm.bundle.reference import Reference
 from swarm.errors import CorruptError, UnreachableError, UsageError
 
 AT_ONCE: Final = 3  # blobs; a registry on another machine works on one while the line carries the next
-_READ = 256 << 10  # bytes
+_READ = 1 << 20  # bytes; with a quarter of it a gigabyte costs a fifth more of the processor
 _ANSWER = 1 << 20  # bytes of a token's answer
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]+)")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/(?:[0-9]+|\*)")

@@ -33,7 +33,11 @@ def shown(doing: str, total: int) -> Iterator[Journey]:
         return
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task(doing, total=total)
-        yield Journey(progress.console.print, lambda count: progress.advance(bar, count))
+
+        def say(line: str) -> None:
+            progress.console.print(line, markup=False, highlight=False)
+
+        yield Journey(say, lambda count: progress.advance(bar, count))
 
 
 def _say(line: str) -> None:

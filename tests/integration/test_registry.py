@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,13 +116,9 @@ def test_a_pull_that_was_killed_goes_on_where_it_stopped(served: Served, tmp_pat
     small_bundle(tmp_path / "bundle", {f"model-{i}.safetensors": noise(48 * MB, i) for i in range(4)})
     place = pushed(tmp_path / "bundle", f"{served.host}/our-group/large:1.0")
     stage = tmp_path / ".out.pull"
-
-    def half(_: Program) -> bool:
-        return sum(path.stat().st_size for path in stage.glob("*.part")) > 20 * MB
-
-    killed(["pull", place, str(tmp_path / "out")], half)
+    killed(["pull", place, str(tmp_path / "out")], lambda _: fetched(stage) > 20 * MB)
     assert not (tmp_path / "out").exists()
-    there = sum(path.stat().st_size for path in stage.iterdir() if path.name != "lock")
+    there = fetched(stage)
     before = served.sent()
     done = swarm("pull", place, tmp_path / "out")
     assert done.returncode == 0, done.stderr
@@ -127,17 +126,53 @@ def test_a_pull_that_was_killed_goes_on_where_it_stopped(served: Served, tmp_pat
     assert served.sent() - before < 4 * 48 * MB - there + MB
 
 
+def test_a_registry_that_dies_under_a_pull_is_said_and_the_next_pull_goes_on(tmp_path: Path) -> None:
+    small_bundle(tmp_path / "bundle", {f"model-{i}.safetensors": noise(48 * MB, i) for i in range(4)})
+    stage = tmp_path / ".out.pull"
+    with registries.registry(tmp_path / "registry") as served:
+        place = pushed(tmp_path / "bundle", f"{served.host}/large:1.0")
+        program = swarm_command("pull", place, str(tmp_path / "out"), "--plain-http")
+        try:
+            wait_for(lambda: fetched(stage) > 20 * MB, program)
+            os.kill(served.pid, signal.SIGKILL)
+            assert program.finish(30) == UnreachableError.exit_code, program.stderr
+        finally:
+            program.clean_up()
+    assert "Traceback" not in program.stderr
+    assert not (tmp_path / "out").exists()
+    with registries.registry(tmp_path / "registry") as served:
+        there = fetched(stage)
+        done = swarm("pull", place.replace(place.partition("/")[0], served.host), tmp_path / "out")
+        assert done.returncode == 0, done.stderr
+        assert served.sent() < 4 * 48 * MB - there + MB
+    assert content(tmp_path / "out") == content(tmp_path / "bundle")
+
+
 def killed(words: list[str], when: Callable[[Program], bool]) -> None:
     """Start the command and kill -9 it as soon as `when` holds."""
     program = swarm_command(*words, "--plain-http")
     try:
-        end = time.monotonic() + 30
-        while not when(program) and time.monotonic() < end:
-            assert program.process.poll() is None, "it was done before it was killed"
-            time.sleep(0.001)
+        wait_for(lambda: when(program), program)
         program.kill()
     finally:
         program.clean_up()
+
+
+def fetched(stage: Path) -> int:
+    """Bytes of blobs that have come; one may just get its name."""
+    count = 0
+    for path in [*stage.glob("*")]:
+        with suppress(FileNotFoundError):
+            count += path.stat().st_size
+    return count
+
+
+def wait_for(what: Callable[[], bool], program: Program) -> None:
+    """Until it holds, while the program is at work."""
+    end = time.monotonic() + 30
+    while not what() and time.monotonic() < end:
+        assert program.process.poll() is None, "it was done too early"
+        time.sleep(0.001)
 
 
 class Counting(Registry):

@@ -37,6 +37,7 @@ def test_the_same_bundle_gives_the_same_manifest_and_the_layers_come_back(tmp_pa
         "config.json": "weight.config.v1.raw",
         "model.safetensors": "weight.v1.raw",
         "plugins/clock.py": "code.v1.raw",
+        "signatures/ab12.pub": "doc.v1.raw",
         "signatures/ab12.sig": "doc.v1.raw",
         "tokenizer.json": "weight.config.v1.raw",
     }
