@@ -25,6 +25,14 @@ class Record:
     evaluations: Sequence[Evaluation] | None
     findings: Sequence[Finding] | None
 
+    def joined(self, other: Record) -> Record:
+        """What both say together."""
+        return Record(_both(self.evaluations, other.evaluations), _both(self.findings, other.findings))
+
+
+def _both(one: Sequence[Item] | None, other: Sequence[Item] | None) -> Sequence[Item] | None:
+    return other if one is None else one if other is None else [*one, *other]
+
 
 def read(folder: Path, state: str) -> Record:
     """The record in `folder`. A line may say in `state_digest` which checkpoint it is about: those about

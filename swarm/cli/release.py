@@ -40,6 +40,9 @@ def release(
             "--record", help="The folder of evaluations and findings; by default the run's.", show_default=False
         ),
     ] = None,
+    invite: Annotated[
+        str, typer.Option("--invite", help="The run's invite: what its public record says counts, too.")
+    ] = "",
     check: Annotated[bool, typer.Option("--check", help="Only say what is missing; write nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -51,7 +54,7 @@ def release(
     exported = making.exported(model)
     policy = _policy(exported, version, caps)
     target = output or Path(f"{exported.spec.run.name}-{policy.version}")
-    wanted = releasing.wanted(exported, _record(exported, record), policy, target)
+    wanted = releasing.wanted(exported, _record(exported, record, invite), policy, target)
     signers = _signers(key)
     if check:
         _tell(releasing.lacking(wanted, signers), as_json)
@@ -75,11 +78,25 @@ def _policy(exported: Exported, version: str, caps: Path | None) -> Policy:
     return Policy(chosen, policy, plugins, (), ())
 
 
-def _record(exported: Exported, folder: Path | None) -> Record:
+def _record(exported: Exported, folder: Path | None, invite: str) -> Record:
+    """What the files say, and the run's coordinator when it is named. Raises CorruptError, UnreachableError."""
     from swarm import paths
     from swarm.bundle.record import read
 
-    return read(folder or paths.run_dir(exported.spec.run.name), exported.origin.lineage.state)
+    state = exported.origin.lineage.state
+    kept = read(folder or paths.run_dir(exported.spec.run.name), state)
+    return kept.joined(_public(invite, state)) if invite else kept
+
+
+def _public(invite: str, state: str) -> Record:
+    from swarm.bundle.record import Record
+    from swarm.invite import Invite
+    from swarm.trials.client import TrialClient
+    from swarm.trials.record import read, release_facts
+
+    with TrialClient.connect(Invite.of(invite)) as client:
+        evaluations, findings = release_facts(read(client.record()), state)
+    return Record(evaluations, findings)
 
 
 def _signers(named: list[Path] | None) -> list[Signer]:

@@ -12,7 +12,7 @@ from swarm.bundle.manifest import Evaluation, Finding
 from swarm.errors import CorruptError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.trials.chain import parsed
-from swarm.trials.client import TrialClient
+from swarm.trials.names import REDTEAM
 
 _LATEST = 253_402_300_799  # the last second of the year 9999
 
@@ -55,14 +55,14 @@ class Read:
     findings: tuple[Known, ...]
 
 
-def record(client: TrialClient, state: str = "") -> tuple[tuple[Evaluation, ...], tuple[Finding, ...]]:
-    """What a release gate asks: the newest figures of each suite for the checkpoint with that state digest (of any,
-    when it is empty), and all findings. Raises UnreachableError, and CorruptError when the record was altered.
+def release_facts(told: Read, state: str) -> tuple[tuple[Evaluation, ...], tuple[Finding, ...] | None]:
+    """What a release gate asks: the newest figures of each suite for the checkpoint with that state digest, and all
+    findings; None when nobody has looked for any in that state, which is not the same as none.
     """
-    told = read(client.record())
-    newest = {campaign.suite: campaign for campaign in told.campaigns if campaign.state == state or not state}
+    newest = {campaign.suite: campaign for campaign in told.campaigns if campaign.state == state}
     figures = tuple(figure for _, campaign in sorted(newest.items()) for figure in campaign.figures)
-    return figures, tuple(known.finding for known in told.findings)
+    looked = bool(told.findings) or any(campaign.kind == REDTEAM for campaign in newest.values())
+    return figures, tuple(known.finding for known in told.findings) if looked else None
 
 
 def read(entries: Iterable[pb.RecordEntry]) -> Read:

@@ -16,7 +16,7 @@ from tests.swarm_run import SwarmRun, swarm_run
 RELEASE = """
 [release]
 findings = "any"
-evaluations = ["held-out:loss <= 20"]
+evaluations = ["heldout:loss <= 20"]
 signers = ["{}"]
 """
 
