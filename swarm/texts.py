@@ -24,4 +24,4 @@ def shown(text: str) -> str:
 
 def line(text: str, limit: int) -> str:
     """`text` as one line of at most `limit` letters, without what a terminal would obey."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:limit].rstrip()
+    return " ".join(shown(text).split())[:limit].rstrip()
