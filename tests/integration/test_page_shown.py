@@ -20,6 +20,7 @@ def fetched(address: str, word: str = "") -> Any:
         return json.load(answer)
 
 
+@pytest.mark.long
 def test_a_run_is_shown_while_it_trains_and_a_volunteer_finds_its_part(run: SwarmRun) -> None:
     where = ["--data-dir", str(run.folder / run.home), "--host", run.host, "--port", str(run.port)]
     coordinator = run.command("launch", str(run.spec), *where, "--page", "0")

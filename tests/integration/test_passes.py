@@ -51,7 +51,9 @@ def barred(peers: list[Program], members: set[str]) -> None:
         Papers(own.own, time.time(), own.barred | members).keep(file)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", ["clipped", *(pytest.param(way, marks=pytest.mark.long) for way in ("gradient", "local"))]
+)
 def test_who_was_not_let_in_is_refused_and_the_others_go_on(way: str, authority: Path) -> None:
     settings = {key: value for key, value in WAYS[way].items() if key != "serves"}
     with exchange_peers(**settings, await_others=1, rounds=60, pace=0.3, authority=str(authority)) as swarm:

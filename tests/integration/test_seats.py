@@ -36,6 +36,7 @@ def test_two_devices_are_two_members_with_one_name_and_one_end(swarm: SwarmRun) 
 
 
 @pytest.mark.processes
+@pytest.mark.long
 def test_ctrl_c_ends_all_workers_of_a_machine(swarm: SwarmRun) -> None:
     swarm.write_spec(rounds=10_000)
     swarm.launch()

@@ -259,6 +259,7 @@ def test_the_key(bundle: Path, folder: Path) -> None:
         assert server.get("/about")[0] == 200
 
 
+@pytest.mark.long
 def test_who_goes_away_ends_the_work(bundle: Path, folder: Path) -> None:
     """An answer of 1,900 tokens is left at its beginning: the next one does not wait for its end. A random model that
     takes the likeliest token soon goes round in circles; at which text, is tried.

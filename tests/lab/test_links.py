@@ -125,6 +125,7 @@ def test_a_cut_link_carries_nothing_until_it_is_healed() -> None:
         assert found.reaches("one", "other")
 
 
+@pytest.mark.long
 def test_nobody_dials_a_host_behind_nat_but_it_dials_others() -> None:
     hidden = Link(20, 20, 2, nat=True)
     with bench({"hidden": hidden, "also": hidden, "open": QUICK, "centre": None}) as found:
