@@ -58,7 +58,7 @@ class Served:
 def served(bundle: Path, home: Path, *options: str) -> Iterator[Served]:
     """Until the block ends; then it must end by itself, in order."""
     command = [sys.executable, "-m", "swarm.cli", "serve", str(bundle), "--port", "0", "--signer", trusted(), *options]
-    program = Program(command, SWARM_HOME=str(home), TMPDIR=str(home), OMP_NUM_THREADS="1")
+    program = Program(command, SWARM_HOME=str(home), OMP_NUM_THREADS="1")
     try:
         line = program.wait_for(lambda event: "is the page" in event.get("text", ""), _SECONDS)
         yield Served(line["text"].split()[0], program)

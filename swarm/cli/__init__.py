@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from swarm import lifetime
+from swarm import lifetime, paths
 from swarm.cli import (
     audit,
     backup,
@@ -128,6 +128,8 @@ def main() -> None:
     """Run the command line; an error becomes one line on stderr and its exit code (docs/exit-codes.md)."""
     lifetime.follow_parent()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own lines say nothing that our errors do not
+    # torch makes this folder as soon as it is imported, else below /tmp, and nobody removes it
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(paths.cache() / "torch"))
     try:
         _require_system()
         app(prog_name="swarm")
