@@ -14,8 +14,7 @@ from swarm.errors import NotFoundError, SwarmError, UsageError, from_code
 from swarm.proto import coordinator_pb2 as pb
 from swarm.version import PROTOCOL_VERSION
 
-_ELSEWHERE = ("HandOver",)  # it needs a copy of the folder, which only the command line makes
-ACTIONS = [name for name, rule in RULES.items() if rule.caller is Caller.MAINTAINER and name not in _ELSEWHERE]
+ACTIONS = [name for name, rule in RULES.items() if rule.caller is Caller.MAINTAINER]
 
 
 class Maintaining:

@@ -236,6 +236,21 @@ def test_a_maintainer_logs_in_bans_and_lets_in_again(page: Page, own_folder: Pat
         expect(page.locator("#maintain table")).to_have_count(0)
 
 
+def test_a_maintainer_hands_the_run_over_and_is_told_what_comes_next(page: Page, own_folder: Path) -> None:
+    with page_run(own_folder) as run:
+        run.join(ANNA)
+        run.make_rounds(2)
+        settled(run, 1)
+        shown(page, run)
+        log_in(page, run.coordinator.own_invite)
+        page.get_by_label("Host where it will be led").fill("192.0.2.7")
+        page.get_by_role("button", name="Hand over").click()
+        expect(page.locator("dialog")).to_contain_text("stops leading the run at once")
+        page.locator("dialog").get_by_role("button", name="Hand over").click()
+        expect(page.locator("#maintain")).to_contain_text("swarm handover --to 192.0.2.7:7700 --copy run.tar")
+        expect(page.locator("#state")).to_contain_text("led from another machine")
+
+
 def test_who_is_no_maintainer_is_refused_with_a_sentence(page: Page, run: PageRun) -> None:
     shown(page, run)
     log_in(page, run.coordinator.invite)

@@ -70,6 +70,8 @@ function draw(peers, invites, checkpoints) {
     el("h3", {}, "Invites"),
     inviteForm(),
     table("All invites of the run", [["Id", false], ["For a", false], ["State", false], ["Members", true], ["Note", false], ["Actions", false]], invites.map(invited)),
+    el("h3", {}, "Another coordinator"),
+    handOverForm(),
   );
 }
 
@@ -93,7 +95,7 @@ function checkpoint(it) {
 function invited(it) {
   const state = Number(it.revoked_at) ? "revoked" : Number(it.expires_at) ? el("span", {}, it.expires_at * 1000 < Date.now() ? "expired " : "until ", when(it.expires_at)) : "valid without an end";
   const of = Number(it.slots) ? ` of ${it.slots}` : "";
-  return [el("code", {}, it.id), it.role, state, `${count(it.members)}${of}`, it.note, Number(it.revoked_at) ? "" : action("Revoke", "RevokeInvite", { id: it.id }, "sure", "bad")];
+  return [el("code", {}, it.id), it.role, state, `${count(it.members)}${of}`, it.note, Number(it.revoked_at) ? "" : action("Revoke", "RevokeInvite", { id: it.id }, "Who came with it is out within seconds.", "bad")];
 }
 
 function inviteForm() {
@@ -112,16 +114,35 @@ function inviteForm() {
   return el("div", {}, el("form", { onsubmit: make }, el("label", {}, "For a", role), el("label", {}, "Days, 0 for no end", days), el("label", {}, "Note", note), el("button", {}, "Make an invite")), made);
 }
 
-// A button; `asks`: "why" and "why?" want a reason first, "sure" a second press.
+function handOverForm() {
+  const host = el("input", { required: true, maxlength: 253, autocomplete: "off" }), port = el("input", { type: "number", min: 1, max: 65535, value: 7700, required: true });
+  const button = el("button", { class: "bad" }, "Hand over");
+  const sure = (event) => {
+    event.preventDefault();
+    ask(button, "Hand over", "HandOver", { host: host.value, port: Number(port.value) }, "This coordinator stops leading the run at once; members follow to the new address.");
+  };
+  return el("form", { onsubmit: sure }, el("label", {}, "Host where it will be led", host), el("label", {}, "Port", port), button);
+}
+
+function drawHandedOver({ host, port }) {
+  clearTimeout(timer);
+  const to = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  byId("maintain").replaceChildren(
+    el("p", {}, `The run is not led from here any more, but at ${to} as soon as it is launched there. Leave this coordinator running until all have followed: it tells them the address.`),
+    el("p", {}, "Now make the copy that goes there, on this machine; it says the rest: ", el("code", {}, `swarm handover --to ${to} --copy run.tar`)),
+  );
+}
+
+// A button; `asks`: "why" and "why?" want a reason first, any other sentence a second press.
 function action(label, name, values, asks = "", kind = "quiet") {
   return el("button", { class: kind, type: "button", onclick: (event) => (asks ? ask(event.target, label, name, values, asks) : act(name, values)) }, label);
 }
 
 function ask(button, label, name, values, asks) {
-  const field = asks === "sure" ? null : el("input", { class: "long", required: asks === "why", maxlength: 200 });
+  const field = asks.startsWith("why") ? el("input", { class: "long", required: asks === "why", maxlength: 200 }) : null;
   const dialog = el("dialog", { "aria-label": label },
     el("form", { onsubmit: (event) => { event.preventDefault(); dialog.remove(); act(name, { ...values, ...(field ? { why: field.value } : {}) }); } },
-      field ? el("label", {}, asks === "why" ? "Why? Whom it concerns is told" : "Why? (may stay empty)", field) : el("p", {}, "Who came with it is out within seconds."),
+      field ? el("label", {}, asks === "why" ? "Why? Whom it concerns is told" : "Why? (may stay empty)", field) : el("p", {}, asks),
       el("button", { class: "bad" }, label), el("button", { class: "quiet", type: "button", onclick: () => { dialog.remove(); button.focus(); } }, "Cancel")));
   byId("maintain").append(dialog);
   dialog.showModal();
@@ -129,8 +150,9 @@ function ask(button, label, name, values, asks) {
 
 async function act(name, values) {
   const answer = await call(name, values);
+  if (answer.ok && name === "HandOver") return drawHandedOver(values);
   fail(answer.ok ? { what: "", remedy: "" } : answer.found);
-  await refresh();
+  return refresh();
 }
 
 function fail({ what, remedy }) {
