@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from coordinator import decisions as d
@@ -20,7 +20,7 @@ from coordinator.blobs import Blobs
 from coordinator.handover import elsewhere
 from coordinator.ledger import Entry
 from coordinator.records import Checkpoint
-from coordinator.state import State, Step
+from coordinator.state import State
 from coordinator.store import Store
 from coordinator.tick import tick
 from swarm import log
@@ -106,27 +106,33 @@ class Engine:
 
     def _answer_all(self) -> None:
         """Everybody who waits by now; the one who does it for all is among them."""
-        together, now, state, made = self._waiting.copy(), self._clock(), self.state, list[d.Decision]()
-        for asked in together:
-            try:
-                state, asked.made = self._decide(state, asked.event, now, made)
-            except Exception as error:  # of this one: the others' events stand
-                asked.error = error
-            made += asked.made
+        together = self._waiting.copy()
         try:
-            self._write(made, now)
-            self.state = state
-        except Exception as error:  # nothing of it is on disk, so nothing happened
+            self._answer(together)
+        except Exception:  # nothing of it is on disk, so nothing happened: whose event it was bears that alone
             for asked in together:
-                asked.made, asked.error = [], error
+                self._answer_one(asked)
         for _ in together:
             self._waiting.popleft().answered = True
 
-    def _decide(self, state: State, event: e.Event | None, now: float, unwritten: Sequence[d.Decision]) -> Step:
-        if self.closed:
-            raise elsewhere(self.closed)
-        events = [*self._missed(now, event), *([] if event is None else [self._with_known(event, unwritten)])]
-        return tick(state, events, now, secrets.randbits(64))
+    def _answer_one(self, asked: _Asked) -> None:
+        try:
+            self._answer([asked])
+        except Exception as error:  # it goes to who waits for it
+            asked.made, asked.error = [], error
+
+    def _answer(self, together: Iterable[_Asked]) -> None:
+        """Decide one after the other, and write all that was decided at once."""
+        now, state, made, looked = self._clock(), self.state, list[d.Decision](), self._looked
+        for asked in together:
+            if self.closed:
+                raise elsewhere(self.closed)
+            events = [*self._missed(looked, now, asked.event), *self._asked(asked.event, made)]
+            state, asked.made = tick(state, events, now, secrets.randbits(64))
+            made += asked.made
+            looked = now
+        self._write(made, now)
+        self.state, self._looked = state, now
 
     def _write(self, made: Sequence[d.Decision], now: float) -> None:
         if made:
@@ -134,20 +140,20 @@ class Engine:
             self.store.write(made, now)
             reach("written")
 
-    def _missed(self, now: float, event: e.Event | None) -> list[e.Event]:
+    def _missed(self, looked: float, now: float, event: e.Event | None) -> list[e.Event]:
         """Of a time in which nobody could be heard, silence says nothing; a clock that was set back looks the same.
         Where `event` is the coordinator's start, that says it all.
         """
-        gap, self._looked = abs(now - self._looked), now
+        gap = abs(now - looked)
         return [e.Resumed(seconds=gap)] if gap > self._absence and not isinstance(event, e.Resumed) else []
 
-    def _with_known(self, event: e.Event, unwritten: Sequence[d.Decision]) -> e.Event:
-        """With what was answered before to reports that are sent again, also a moment ago."""
+    def _asked(self, event: e.Event | None, unwritten: Sequence[d.Decision]) -> list[e.Event]:
+        """The event, if there is one; with the answers to reports that were filed before, also a moment ago."""
         if not isinstance(event, e.Report):
-            return event
+            return [] if event is None else [event]
         keys = [report.key for report in event.reports]
         filed = [item for item in unwritten if isinstance(item, d.ReportFiled) and item.report.key in keys]
-        return replace(event, known=self.store.receipts(keys) | {item.report.key: item.receipts for item in filed})
+        return [replace(event, known=self.store.receipts(keys) | {item.report.key: item.receipts for item in filed})]
 
     def _after(self, made: list[d.Decision]) -> None:
         kept = {checkpoint.sha256 for checkpoint in self.state.checkpoints.values()}

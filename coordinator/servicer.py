@@ -33,7 +33,6 @@ from swarm.texts import line
 from swarm.version import __version__
 
 _ROUNDS_SHOWN = 20
-_MAX_LEASE = 1 << 32
 _PROBES = 60  # measurements of a line, of one address in a minute
 _D = TypeVar("_D")
 
@@ -213,7 +212,7 @@ class Servicer(TrialCalls):
 
     def TakeLease(self, request: pb.TakeLeaseRequest, context: grpc.ServicerContext) -> pb.TakeLeaseResponse:
         self._state(request.run)
-        wish = min(request.samples, _MAX_LEASE)
+        wish = min(request.samples, translate.MOST_LENT)
         made = self._engine.apply(e.TakeLease(request.member_id, wish, session_of(context)))
         for granted in _of(made, d.LeaseGranted):
             lease = granted.lease

@@ -35,6 +35,7 @@ from swarm.texts import MOST, PROMPT_BYTES, TEXT_BYTES, fits, line
 
 _HEAVIEST = 1e6  # members that count in full
 _OUTCOMES = {"passed": True, "failed": False, "given up": None}
+MOST_LENT = 1 << 32  # positions at once
 _ADDRESSES = 32  # of one member: everybody who joins is told them
 
 
@@ -258,9 +259,11 @@ def recalled(message: pb.RecalledLease) -> Recalled:
 
 
 def _range(message: pb.Range) -> Range:
-    """Empty when it ends before it starts. Nobody was ever lent positions beyond the last one."""
+    """Empty when it ends before it starts. Nobody was ever lent positions beyond the last one, nor so many at once that
+    a report of them could not be counted.
+    """
     start = min(message.start, LAST)
-    return Range(start, min(max(start, message.stop), LAST))
+    return Range(start, min(max(start, message.stop), start + MOST_LENT, LAST))
 
 
 def receipt_message(receipt: Receipt) -> pb.Receipt:

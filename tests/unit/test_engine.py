@@ -18,6 +18,7 @@ from coordinator.ledger import Claim
 from coordinator.records import Pulse
 from coordinator.store import SqlStore
 from swarm.errors import DiskError, RefusedError
+from swarm.ranges import Range
 from tests.histories import START, TERMS, report
 
 CROWD = 24
@@ -112,10 +113,19 @@ def test_a_refused_caller_and_a_faulty_event_harm_nobody_else(engine: Engine, di
     assert any(isinstance(item, d.LeaseGranted) for item in good.result())
 
 
+def test_what_no_table_can_hold_is_refused_to_its_sender_alone(engine: Engine, disk: Disk) -> None:
+    vast = tuple(Claim("none", Range(0, 1 << 62)) for _ in range(3))
+    event = e.Report("m1", (report("odd", 0, vast, dropped="lost"),))
+    odd, good = together(engine, disk, [event, e.TakeLease("m3", 8)])
+    assert isinstance(odd.exception(), OverflowError)
+    assert any(isinstance(item, d.LeaseGranted) for item in good.result())
+
+
 def test_of_a_write_that_failed_nothing_has_happened(engine: Engine, disk: Disk) -> None:
     before, disk.full = engine.state, True
-    asked = together(engine, disk, [e.TakeLease("m1", 8), e.Heartbeat("m2", Pulse())])
-    assert all(isinstance(one.exception(), DiskError) for one in asked)
-    assert engine.state == before
+    lease, beat = together(engine, disk, [e.TakeLease("m1", 8), e.Heartbeat("m2", Pulse())])
+    assert isinstance(lease.exception(), DiskError)
+    assert beat.result() == [], "it needs no disk"
+    assert engine.state.ledger == before.ledger
     disk.full = False
     assert any(isinstance(item, d.LeaseGranted) for item in engine.apply(e.TakeLease("m1", 8)))
