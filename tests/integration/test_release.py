@@ -47,7 +47,7 @@ def test_a_run_becomes_a_bundle_that_anybody_can_verify(tmp_path: Path) -> None:
         root_is_the_ledgers(run, bundle)
     found = verified(bundle, [anna.public.fingerprint], home=tmp_path)
     assert (found.lineage.round, [item.name for item in found.contributors]) == (2, ["Ada"])
-    assert found.evaluations[0].suite == "held-out"
+    assert found.evaluations[0].suite == "heldout"
     ids = AutoTokenizer.from_pretrained(bundle)("Law and", return_tensors="pt")
     assert LlamaForCausalLM.from_pretrained(bundle)(**ids).logits.isfinite().all()
 
