@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +23,9 @@ from peer.device import choose, hardware, use_threads
 from peer.memorised import memorised
 from peer.model import Drawing, continued, losses
 from peer.modelfolder import opened
+from peer.telling import errors_told, say
 from swarm import lifetime
-from swarm.errors import SwarmError, UsageError
+from swarm.errors import UsageError
 from swarm.trials import probes
 from swarm.trials.probes import Probe
 
@@ -84,12 +83,9 @@ def main() -> None:
     lifetime.follow_parent()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    try:
+    with errors_told("examining the model"):
         for line in _lines(_arguments()):
-            print(json.dumps(line), flush=True)  # noqa: T201 - the output
-    except SwarmError as error:
-        print(json.dumps({"error": error.code, "what": error.what, "remedy": error.remedy}))  # noqa: T201
-        sys.exit(error.exit_code)
+            say(line)
 
 
 def _lines(options: argparse.Namespace) -> Iterator[Line]:

@@ -7,8 +7,6 @@ error the last line is {"error", "what", "remedy"} and the exit status the error
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +18,9 @@ from transformers.utils import logging as transformers_logging
 
 from peer.checkpoint import read_state
 from peer.model import built, load_model, load_tokenizer, trainable
+from peer.telling import errors_told
 from peer.trained import blank_adapted
 from swarm import lifetime, runspec
-from swarm.errors import SwarmError, from_os_error
 from swarm.runspec import RunSpec
 
 _PREFIX = "model/"
@@ -110,18 +108,9 @@ def main() -> None:
     options = parser.parse_args()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    try:
+    with errors_told("writing the model"):
         spec = runspec.load(options.spec)
         export(spec, options.model, options.state, options.out, options.merged, options.gguf)
-    except SwarmError as error:
-        _fail(error)
-    except OSError as error:
-        _fail(from_os_error(error, "writing the model"))
-
-
-def _fail(error: SwarmError) -> None:
-    sys.stdout.write(json.dumps({"error": error.code, "what": error.what, "remedy": error.remedy}) + "\n")
-    sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

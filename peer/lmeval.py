@@ -7,16 +7,15 @@ the extra `evals`, is loaded here and nowhere else.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from peer.device import choose, hardware
+from peer.telling import errors_told, say
 from swarm import lifetime
-from swarm.errors import DataError, SwarmError, UsageError
+from swarm.errors import DataError, UsageError
 from swarm.trials import offline
 
 
@@ -103,12 +102,9 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=0)
     parser.add_argument("--device", default="auto")
     said = parser.parse_args()
-    try:
+    with errors_told("evaluating the model"):
         found = evaluate(said.model, said.base, said.task, said.tasks, said.limit, said.device)
-        print(json.dumps({"evaluations": found}))  # noqa: T201 - the output
-    except SwarmError as error:
-        print(json.dumps({"error": error.code, "what": error.what, "remedy": error.remedy}))  # noqa: T201
-        sys.exit(error.exit_code)
+        say({"evaluations": found})
 
 
 if __name__ == "__main__":

@@ -10,14 +10,12 @@ Loads torch only when it runs: each process of the pool in `peer.blocks` imports
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
+from peer.telling import errors_told, say
 from swarm import lifetime
-from swarm.errors import SwarmError, from_os_error
 
 
 class Lines:
@@ -25,11 +23,11 @@ class Lines:
 
     def step(self, step: str, detail: str) -> None:
         """What is done now, and what came of it."""
-        _line({"step": step, "detail": detail})
+        say({"step": step, "detail": detail})
 
     def documents(self, done: int, total: int | None) -> None:
         """How many documents are ready, of about how many."""
-        _line({"documents": done, "total": total})
+        say({"documents": done, "total": total})
 
 
 def main() -> None:
@@ -37,11 +35,8 @@ def main() -> None:
     lifetime.follow_parent()
     options = _arguments()
     try:
-        _prepare(options)
-    except SwarmError as error:
-        _fail(error)
-    except OSError as error:
-        _fail(from_os_error(error, "preparing the run"))
+        with errors_told("preparing the run"):
+            _prepare(options)
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -64,16 +59,6 @@ def _prepare(options: argparse.Namespace) -> None:
     logging.disable_progress_bar()
     spec = runspec.load(options.spec)
     prepare(Job(spec, options.spec.parent, Workshop(options.out), Lines(), options.jobs))
-
-
-def _fail(error: SwarmError) -> None:
-    _line({"error": error.code, "what": error.what, "remedy": error.remedy})
-    sys.exit(error.exit_code)
-
-
-def _line(content: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(content) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -8,15 +8,14 @@ Reads, and writes nothing outside of TMPDIR. Prints a line of JSON, {"sizes", "p
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
 
+from peer.telling import errors_told, say
 from swarm import lifetime
-from swarm.errors import ModelError, SwarmError, from_os_error
+from swarm.errors import ModelError
 from swarm.runspec import RunSpec
 
 _LETTERS = {"bytes": 1.0, "small": 2.6, "large": 4.0}  # in a token of English
@@ -57,16 +56,9 @@ def main() -> None:
     """The command; see the module."""
     lifetime.follow_parent()
     options = _arguments()
-    try:
+    with errors_told("looking at the run"):
         found = _look(options)
-    except SwarmError as error:
-        _line({"error": error.code, "what": error.what, "remedy": error.remedy})
-        sys.exit(error.exit_code)
-    except OSError as error:
-        failure = from_os_error(error, "looking at the run")
-        _line({"error": failure.code, "what": failure.what, "remedy": failure.remedy})
-        sys.exit(failure.exit_code)
-    _line(found)
+    say(found)
 
 
 def _arguments() -> argparse.Namespace:
@@ -195,11 +187,6 @@ def samples_in(spec: RunSpec, base: Path) -> int:
         kind = "small" if small else "large"
     tokens = (found or 0) / _LETTERS[kind]
     return int(tokens * (1 - data.heldout_fraction) / data.sequence_length)
-
-
-def _line(content: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(content) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":
