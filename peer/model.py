@@ -72,6 +72,16 @@ def load_model(folder: Path, attention: str = "sdpa") -> nn.Module:
         return _from_config(folder, config, attention)
 
 
+def load_weights(folder: Path, dtype: torch.dtype | str) -> Any:
+    """The model in `folder` with its weights, in evaluation mode: safetensors only, never code. Raises ModelError."""
+    return built(
+        folder,
+        lambda: AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        ),
+    )
+
+
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer in `folder`. Raises ModelError."""
     return built(folder, lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False))

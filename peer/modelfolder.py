@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM
 
-from peer.model import built, load_tokenizer
+from peer.model import built, load_tokenizer, load_weights
 from swarm.errors import ModelError
 
 _ADAPTER = "adapter_config.json"
@@ -43,8 +42,4 @@ def _require_safetensors(folder: Path) -> None:
 def _loaded(folder: Path) -> Any:
     if not any(folder.glob("*.safetensors")):
         raise ModelError(f"{folder} holds no weights in safetensors files.", "Name a folder made by `swarm export`.")
-    load = AutoModelForCausalLM.from_pretrained
-    return built(
-        folder,
-        lambda: load(folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False),
-    )
+    return load_weights(folder, torch.float32)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 
 from peer.base import INDEX
 from swarm import paths
+from swarm.bundle.lineage import listing
 from swarm.bundle.manifest import Base, Bundle
 from swarm.errors import CorruptError, NotFoundError
 from swarm.tensorfile import sha256_file
@@ -36,11 +35,6 @@ def weights_digest(folder: Path) -> str:
     """Of the safetensors files and their index in the order of their names; see `listing`."""
     files = sorted([*folder.glob("*.safetensors"), *folder.glob(INDEX)], key=lambda path: path.name)
     return listing([sha256_file(path) for path in files])
-
-
-def listing(digests: Iterable[str]) -> str:
-    """One digest of several files: SHA-256 over their SHA-256, in hex, a line each."""
-    return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
 
 
 def _cached(base: Base, folder: Path) -> Path:

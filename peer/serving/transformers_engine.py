@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
 from peer import device as devices
-from peer.model import built
+from peer.model import built, load_weights
 from peer.serving.engine import Sampling
 from peer.serving.opened import Opened
 from swarm.errors import ModelError
@@ -38,14 +37,7 @@ class Transformers:
     def load(cls, opened: Opened, device: str) -> Transformers:
         """From safetensors, without code of the model. Raises ModelError, UsageError."""
         where = devices.choose(device, devices.hardware()).device
-        dtype = torch.float32 if where == "cpu" else "auto"
-        load = AutoModelForCausalLM.from_pretrained
-        base = built(
-            opened.weights,
-            lambda: load(
-                opened.weights, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=dtype
-            ),
-        )
+        base = load_weights(opened.weights, torch.float32 if where == "cpu" else "auto")
         model = _adapted(base, opened).to(where).eval()
         return cls(model, where, opened.ends, _context(base, opened.weights), opened.root is not None)
 
