@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
-from swarm.ration import Ration
+from swarm.ration import Ration, home_of
 
 NONCE_BYTES = 16
 _SECONDS = 2.0
@@ -48,9 +48,9 @@ def host_of(caller: str) -> str:
 
 
 def network_of(caller: str) -> str:
-    """The address in gRPC's name of a caller; of IPv6 the network of 2^64 addresses that one line has."""
+    """The home in gRPC's name of a caller; empty for another kind of name."""
     host = host_of(caller)
-    return str(ipaddress.ip_network(f"{host}/64", strict=False)) if ":" in host else host
+    return home_of(host) if host else ""
 
 
 def _dial(host: str, port: int, nonce: bytes) -> str:

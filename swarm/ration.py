@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+
+def home_of(host: str) -> str:
+    """Who is one caller: the address; of IPv6 the network of 2^64 addresses that one line has. Raises ValueError."""
+    address = ipaddress.ip_address(host)
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
 
 
 class Ration:

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from swarm import log
 from swarm.errors import SwarmError, UsageError
+from swarm.webbody import arrived
 from swarm.webheaders import with_headers
 
 logger = log.get(__name__)
@@ -54,15 +55,12 @@ class Limits:
 
 async def body_of(request: Request) -> bytes:
     """Raises SwarmError for one that is too large or does not arrive."""
-    data = b""
     try:
-        async with asyncio.timeout(_RECEIVE_SECONDS):
-            async for part in request.stream():
-                data += part
-                if len(data) > LARGEST:
-                    raise _refused(f"A request of more than {LARGEST} bytes is not taken.")
+        data = await arrived(request, LARGEST, _RECEIVE_SECONDS)
     except TimeoutError:
         raise _refused("The request did not arrive within ten seconds.") from None
+    if data is None:
+        raise _refused(f"A request of more than {LARGEST} bytes is not taken.")
     return data
 
 

@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from peer.serving.answering import TooLongError
 from swarm import log
 from swarm.errors import NotFoundError, OverloadError, RefusedError, SwarmError, UnreachableError, UsageError
+from swarm.ration import home_of
+from swarm.webbody import arrived
 from swarm.webheaders import with_headers
 
 logger = log.get(__name__)
@@ -83,29 +85,21 @@ class Guard:
 
 async def body_of(request: Request) -> bytes:
     """Raises UsageError for one that is too large or does not arrive."""
-    data = b""
     try:
-        async with asyncio.timeout(_SECONDS):
-            async for part in request.stream():
-                data += part
-                if len(data) > LARGEST:
-                    raise _too_large()
+        data = await arrived(request, LARGEST, _SECONDS)
     except TimeoutError:
         raise UsageError(f"The request did not arrive within {_SECONDS:g} seconds.") from None
+    if data is None:
+        raise _too_large()
     return data
 
 
 def caller_of(request: Request) -> str:
-    """The address that the connection came from, whatever the request says of itself; of IPv6 the network, of which a
-    caller has many addresses.
-    """
+    """The home that the connection came from, whatever the request says of itself."""
     try:
-        address = ipaddress.ip_address(request.client.host if request.client else "")
+        return home_of(request.client.host if request.client else "")
     except ValueError:
         return ""
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
 
 
 def _too_large() -> SwarmError:
