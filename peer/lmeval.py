@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from peer.device import choose, hardware
 from peer.telling import errors_told, say
-from swarm import lifetime
+from swarm import extras, lifetime
 from swarm.errors import DataError, UsageError
 from swarm.trials import offline
 
@@ -57,10 +56,7 @@ def _measured(model: dict[str, object], task: str, manager: Any, limit: int, dev
 
 def require() -> None:
     """Raises UsageError that says how to install the library."""
-    if find_spec("lm_eval") is None:
-        raise UsageError(
-            "lm-evaluation-harness is not installed here.", 'Install it with: pip install "garage-swarm[evals]"'
-        )
+    extras.require("evals", "A task of lm-evaluation-harness", "lm_eval")
 
 
 def _model(folder: Path, base: Path | None) -> dict[str, object]:

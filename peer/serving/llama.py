@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from peer.serving.engine import Sampling
-from swarm.errors import ModelError, UsageError
+from swarm import extras
+from swarm.errors import ModelError
 
 _PLAIN = {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0}  # what llama-cpp-python would do beside what is asked
 
@@ -26,11 +27,9 @@ class LlamaCpp:
         """With `most` tokens of context, for which memory is taken at once, or as many as it was trained for if those
         are fewer. Raises ModelError, UsageError.
         """
-        try:
-            from llama_cpp import Llama
-        except ImportError as error:
-            remedy = 'Install it: pip install "garage-swarm[llama]"'
-            raise UsageError("GGUF files need llama.cpp, which is not installed.", remedy) from error
+        extras.require("llama", "Running a GGUF file", "llama_cpp")
+        from llama_cpp import Llama
+
         try:
             model = Llama(str(path), n_ctx=most, verbose=False)
             trained = int(model.metadata[f"{model.metadata['general.architecture']}.context_length"])

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from peer import lmeval
+from swarm import extras
 from swarm.cli import suites
 from swarm.cli.trialing import Subject
 from swarm.errors import SwarmError, UsageError
@@ -103,7 +104,7 @@ def test_what_is_not_installed_is_said_with_its_remedy(tmp_path: Path, monkeypat
     with pytest.raises(UsageError) as other:
         suites.inspect(subject, "t.py")
     assert "garage-swarm[redteam]" in other.value.remedy
-    monkeypatch.setattr(lmeval, "find_spec", lambda _: None)
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
     with pytest.raises(UsageError) as third:
         lmeval.require()
     assert "garage-swarm[evals]" in third.value.remedy
