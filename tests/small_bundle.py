@@ -7,15 +7,10 @@ import random
 from pathlib import Path
 from typing import Any
 
-from swarm.bundle.manifest import FILE, Bundle, Kind, Lineage, Part
+from swarm.bundle.folder import kind_of
+from swarm.bundle.manifest import FILE, Bundle, Lineage, Part
 
-KINDS: dict[str, Kind] = {
-    "README.md": "card",
-    "config.json": "config",
-    "model.safetensors": "weights",
-    "plugins/clock.py": "plugin",
-    "tokenizer.json": "tokenizer",
-}
+NAMES = ("README.md", "config.json", "model.safetensors", "plugins/clock.py", "tokenizer.json")
 LINEAGE = Lineage(
     run="small",
     fingerprint="ab" * 16,
@@ -30,24 +25,19 @@ LINEAGE = Lineage(
 
 def small_bundle(folder: Path, files: dict[str, bytes] | None = None, **values: Any) -> Bundle:
     """Write a bundle of `files` to `folder`, with a manifest of `values`, and what stands for a signature."""
-    files = files or {name: f"{name} of a small model\n".encode() * 50 for name in KINDS}
+    files = files or {name: f"{name} of a small model\n".encode() * 50 for name in NAMES}
     papers = {"signatures/ab12.sig": b"a signature", "signatures/ab12.pub": b"its key"}
     for name, data in {**files, **papers}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     parts = [
-        Part(path=name, kind=kind_of(name), sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+        Part(path=name, kind=kind_of(name) or "weights", sha256=hashlib.sha256(data).hexdigest(), size=len(data))
         for name, data in sorted(files.items())
     ]
     facts = {"name": "small-model", "version": "1.0", "license": "Apache-2.0", "created": "2026-11-01T12:00:00Z"}
     bundle = Bundle(parts=tuple(parts), lineage=LINEAGE, **{**facts, **values})
     (folder / FILE).write_bytes(bundle.to_bytes())
     return bundle
-
-
-def kind_of(name: str) -> Kind:
-    """Weights unless it is one of the usual other files."""
-    return KINDS.get(name, "weights")
 
 
 def noise(size: int, seed: int = 0) -> bytes:

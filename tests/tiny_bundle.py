@@ -16,8 +16,9 @@ from peer.serving.opening import Wishes
 from peer.serving.plugins import described
 from swarm.bundle import keys, signatures
 from swarm.bundle.caps import Caps
+from swarm.bundle.folder import kind_of
 from swarm.bundle.keys import Signer
-from swarm.bundle.manifest import FILE, SIGNATURES, Base, Bundle, Kind, Lineage, Part
+from swarm.bundle.manifest import FILE, SIGNATURES, Base, Bundle, Lineage, Part
 from swarm.bundle.policy import Message, Policy
 from tests.tiny_base import make_base
 
@@ -27,13 +28,6 @@ TEMPLATE = (
 )
 _KEYS = tempfile.TemporaryDirectory(prefix="keys-")  # until the tests end
 SPECIAL = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
-_KINDS: tuple[tuple[str, Kind], ...] = (
-    ("*.safetensors", "weights"),
-    ("tokenizer*", "tokenizer"),
-    ("gguf/*", "gguf"),
-    ("plugins/*", "plugin"),
-    ("README.md", "card"),
-)
 
 
 def tiny_bundle(
@@ -167,8 +161,7 @@ def wishes(**facts: Any) -> Wishes:
 
 def _part(folder: Path, path: Path) -> Part:
     name, data = path.relative_to(folder).as_posix(), path.read_bytes()
-    kind = next((kind for pattern, kind in _KINDS if Path(name).match(pattern)), "config")
-    return Part(path=name, kind=kind, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+    return Part(path=name, kind=kind_of(name) or "record", sha256=hashlib.sha256(data).hexdigest(), size=len(data))
 
 
 def with_caps(folder: Path, **changes: Any) -> Path:

@@ -27,7 +27,7 @@ from swarm.errors import CorruptError, DiskError, NotFoundError, RefusedError, S
 from tests import registry as registries
 from tests.harness import Program
 from tests.registry import Served
-from tests.small_bundle import KINDS, content, noise, small_bundle
+from tests.small_bundle import NAMES, content, noise, small_bundle
 from tests.swarm_run import free_port, swarm_command, swarm_words
 from tests.token_realm import PASSWORD, REFRESH, token_realm
 
@@ -68,7 +68,7 @@ def refused(done: subprocess.CompletedProcess[str], error: type[SwarmError], *wo
 
 
 def test_a_bundle_comes_back_byte_for_byte_and_skopeo_reads_it(served: Served, tmp_path: Path) -> None:
-    files = {name: name.encode() * 20 for name in KINDS} | {
+    files = {name: name.encode() * 20 for name in NAMES} | {
         "empty.txt": b"",
         "twin.safetensors": b"model.safetensors" * 20,
     }
