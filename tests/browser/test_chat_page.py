@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,17 @@ def opened(page: Page, server: Served) -> Page:
     return page
 
 
+@contextmanager
+def standing_still(server: Served) -> Iterator[None]:
+    """Its answers are not ready before somebody who sees them could act."""
+    process = server.program.process
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
 def test_terms_come_first_and_once(page: Page, server: Served) -> None:
     page.goto(server.url, timeout=SECONDS * 1000)
     expect(page.get_by_role("heading", level=1)).to_have_text("A tiny model")
@@ -62,12 +75,13 @@ def test_a_conversation(page: Page, server: Served) -> None:
 def test_another_personality_answers(page: Page, server: Served) -> None:
     opened(page, server)
     page.get_by_label("Personality").select_option("grim")
-    with page.expect_request("**/v1/chat/completions") as asked:
-        page.get_by_label("Your message").fill("Hello")
-        page.get_by_role("button", name="Send").click()
-    assert asked.value.post_data_json["model"] == "tiny:grim"
-    expect(page.locator(".turn.assistant b")).to_have_text("grim")
-    page.get_by_role("button", name="Stop").click()
+    with standing_still(server):
+        with page.expect_request("**/v1/chat/completions") as asked:
+            page.get_by_label("Your message").fill("Hello")
+            page.get_by_role("button", name="Send").click()
+        assert asked.value.post_data_json["model"] == "tiny:grim"
+        expect(page.locator(".turn.assistant b")).to_have_text("grim")
+        page.get_by_role("button", name="Stop").click()
     expect(page.get_by_role("button", name="Stop")).to_be_hidden()
     expect(page.get_by_role("button", name="Send")).to_be_enabled()
 
