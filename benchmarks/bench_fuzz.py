@@ -2,11 +2,12 @@
 
 python benchmarks/bench_fuzz.py [--minutes 10] [--only NAME …] [--quick]
 
-Each row of `tests.fuzz.decoders` runs in a process of its own, one after the other. A crash is an exception that is
-none of the row's errors, the end of the process, an input that takes more than 2 s, or more memory than twice the row's
-limit: of one input in 64 as tracemalloc counts it, of all together as the growth of the process. `--only` takes the
-rows whose names begin so. Rows of earlier calls stay in docs/results/fuzz.json, each with its date, until they run
-again.
+Each row of `tests.fuzz.decoders` runs in a process of its own, one after the other; minutes are the processor's, so
+that it may run beside other work. A crash is an exception that is none of the row's errors, the end of the process, an
+input that takes more than 2 s, or more memory than twice the row's limit: of all together as the growth of the process,
+and of one input as tracemalloc counts it in the last tenth of the time. `--only` takes the rows whose names begin so,
+`--missing` those that were not recorded for as long yet. Rows of earlier calls stay in docs/results/fuzz.json, each
+with its date, until they run again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import argparse
 import json
 import logging
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -32,7 +32,8 @@ from tests.fuzz.decoders import table
 from tests.fuzz.run import fuzz, outcome
 
 _QUICK_SECONDS = 0.25
-_SPARE = 120.0  # seconds more than it was given after which a row is ended
+_SLOWEST = 20  # times as long as it was given in the processor's seconds, a row takes at most beside other work
+_SPARE = 120.0  # seconds for its start
 _BEGIN, _END = "<!-- fuzz: written by benchmarks/bench_fuzz.py -->", "<!-- end of fuzz -->"
 
 
@@ -43,30 +44,24 @@ def row(name: str, seconds: float, seed: int, last: Path) -> dict[str, Any]:
     decoder = table()[name]
     for data in decoder.seeds:
         outcome(decoder, data)
-    before = _resident()
     with last.open("wb", buffering=0) as file:
 
         def note(data: bytes) -> None:
             os.pwrite(file.fileno(), len(data).to_bytes(8, "little") + data, 0)
 
         found = fuzz(decoder, seconds, seed, note)
-    growth = _resident() - before
-    if growth > 2 * decoder.limit:
-        found.crashes[f"seed {seed}"] = f"memory: the process grew by {growth} bytes"
+    if found.growth > 2 * decoder.limit:
+        found.crashes[f"seed {seed}"] = f"memory: the process grew by {found.growth} bytes"
     return {
         "minutes": round(found.seconds / 60, 2),
         "runs": found.runs,
         "runs_per_second": round(found.runs / found.seconds),
         "crashes": found.crashes,
         "peak": found.peak,
-        "growth": growth,
+        "growth": found.growth,
         "limit": decoder.limit,
         "slowest_seconds": round(found.slowest, 3),
     }
-
-
-def _resident() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def apart(name: str, seconds: float, seed: int) -> dict[str, Any]:
@@ -76,7 +71,11 @@ def apart(name: str, seconds: float, seed: int) -> dict[str, Any]:
         command = [sys.executable, __file__, "--row", name, "--seconds", str(seconds), "--seed", str(seed)]
         try:
             ended = subprocess.run(
-                [*command, "--last", str(last)], capture_output=True, text=True, check=False, timeout=seconds + _SPARE
+                [*command, "--last", str(last)],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_SLOWEST * seconds + _SPARE,
             )
         except subprocess.TimeoutExpired:
             return {"runs": 0, "crashes": {_input(last): "the process went on for ever"}}
@@ -137,6 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=10.0, help="of each row")
     parser.add_argument("--only", nargs="+", default=[""], help="rows whose names begin so")
+    parser.add_argument("--missing", action="store_true", help="only rows that were not recorded for as long yet")
     parser.add_argument("--quick", action="store_true", help="a moment of each; writes nothing")
     parser.add_argument("--seed", type=int, default=int(datetime.now(UTC).timestamp()))
     parser.add_argument("--row", help=argparse.SUPPRESS)
@@ -147,6 +147,8 @@ def main() -> None:
         print(json.dumps(row(given.row, given.seconds, given.seed, given.last)))
         return
     names = [name for name in sorted(table()) if name.startswith(tuple(given.only))]
+    if given.missing:
+        names = [name for name in names if earlier().get(name, {}).get("minutes", 0.0) < given.minutes]
     if given.quick:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             found = {name: row(name, _QUICK_SECONDS, given.seed, Path(folder) / "last") for name in names}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+import resource
 import time
 import traceback
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from google.protobuf.message import Message
@@ -15,7 +16,8 @@ from swarm.errors import SwarmError
 from tests.fuzz.mutate import mutated
 
 SLOW = 2.0  # seconds of the processor for one input: whoever can send it often stops whoever decodes it
-_SAMPLED = 64  # of so many inputs the memory of one is traced
+_ENOUGH = 10  # kinds of crash
+_TRACED = 0.1  # part of the time, at its end, in which the memory of each input is traced, which is slow
 
 
 @dataclass(frozen=True)
@@ -38,33 +40,53 @@ class Decoder:
 
 @dataclass
 class Found:
-    """What came of it. `crashes` are inputs (hex) and how they ended; `peak` is bytes, as tracemalloc sampled them."""
+    """What came of it. `seconds` are the processor's. `crashes` are inputs (hex) and how they ended; `peak` is bytes of
+    one input, as tracemalloc counts them; `growth` bytes of the whole process, before anything was traced.
+    """
 
     runs: int = 0
     seconds: float = 0.0
     peak: int = 0
+    growth: int = 0
     slowest: float = 0.0
     crashes: dict[str, str] = field(default_factory=dict)
 
 
 def fuzz(decoder: Decoder, seconds: float, seed: int, before: Callable[[bytes], None] = lambda _: None) -> Found:
-    """Seeds first, then changed ones, until the time is over or ten kinds of crash are found. `before` hears each input
-    before it is tried.
+    """Seeds first, then changed ones, until the processor's time is over or ten kinds of crash are found. `before`
+    hears each input before it is tried.
     """
-    rng, found, kinds = random.Random(f"{decoder.name}/{seed}"), Found(), set[str]()
-    began = time.monotonic()
-    while time.monotonic() - began < seconds and len(found.crashes) < 10:
-        fresh = found.runs >= len(decoder.seeds)
-        seeds = decoder.seeds
-        data = mutated(rng, seeds, decoder.message, decoder.largest) if fresh else seeds[found.runs]
+    rng, found = random.Random(f"{decoder.name}/{seed}"), Found()
+    size = _largest_yet()
+    _try(decoder, _inputs(decoder, rng), (1 - _TRACED) * seconds, found, before)
+    found.growth = _largest_yet() - size
+    tracemalloc.start()
+    try:
+        _try(decoder, _inputs(decoder, rng), seconds, found, before)
+    finally:
+        tracemalloc.stop()
+    return found
+
+
+def _inputs(decoder: Decoder, rng: random.Random) -> Iterator[bytes]:
+    yield from decoder.seeds
+    while True:
+        yield mutated(rng, decoder.seeds, decoder.message, decoder.largest)
+
+
+def _try(
+    decoder: Decoder, inputs: Iterator[bytes], until: float, found: Found, before: Callable[[bytes], None]
+) -> None:
+    """Go on until `found` has that many seconds."""
+    began = time.process_time() - found.seconds
+    while found.seconds < until and len(found.crashes) < _ENOUGH:
+        data = next(inputs)
         before(data)
         found.runs += 1
-        why = _one(decoder, data, found, traced=found.runs % _SAMPLED == 1)
-        if why and why not in kinds:
-            kinds.add(why)
+        why = _one(decoder, data, found)
+        if why and why not in found.crashes.values():
             found.crashes[shrunk(decoder, data).hex()] = why
-    found.seconds = time.monotonic() - began
-    return found
+        found.seconds = time.process_time() - began
 
 
 def outcome(decoder: Decoder, data: bytes) -> str:
@@ -93,21 +115,25 @@ def shrunk(decoder: Decoder, data: bytes) -> bytes:
     return data
 
 
-def _one(decoder: Decoder, data: bytes, found: Found, traced: bool) -> str:
-    if traced:
-        tracemalloc.start()
+def _one(decoder: Decoder, data: bytes, found: Found) -> str:
+    """How it ended, when it must not end so: by the memory that is traced, or else by the time that it took."""
+    if tracemalloc.is_tracing():
+        tracemalloc.reset_peak()
+        held = tracemalloc.get_traced_memory()[0]
+        why = outcome(decoder, data)
+        taken = tracemalloc.get_traced_memory()[1] - held
+        found.peak = max(found.peak, taken)
+        return why or (f"memory: more than twice {decoder.limit} bytes" if taken > 2 * decoder.limit else "")
     began = time.process_time()
     why = outcome(decoder, data)
     spent = time.process_time() - began
-    if traced:
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        found.peak = max(found.peak, peak)
-        if peak > 2 * decoder.limit:
-            return why or f"memory: more than twice {decoder.limit} bytes"
-        return why
     found.slowest = max(found.slowest, spent)
     return why or ("slow: more than 2 s" if spent > SLOW else "")
+
+
+def _largest_yet() -> int:
+    """Bytes of memory that this process has had at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def replayed(decoder: Decoder, inputs: Sequence[bytes]) -> dict[str, str]:
