@@ -13,7 +13,7 @@ from pathlib import Path
 
 from peer import commands, spawn
 from peer.fetch import Files
-from peer.seats import HANDOVER, JoinOptions, PeerEvent, seats_of
+from peer.seats import JoinOptions, PeerEvent, seats_of
 from peer.supervisor import Supervisor
 from swarm import control, handover, lifetime, log, metrics, notes
 from swarm.client import CoordinatorClient
@@ -29,7 +29,7 @@ def run(options: JoinOptions) -> None:
     """
     with spawn.only_peer(options.data_dir):
         log.setup(options.data_dir / "peer.log", run=options.invite.run)
-        note = options.data_dir / HANDOVER
+        note = options.data_dir / handover.NOTE
         client = CoordinatorClient.connect(options.invite, known=handover.kept(note, options.invite))
         client.on_moved = partial(_remember, note)
         try:

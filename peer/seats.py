@@ -12,7 +12,6 @@ from swarm.invite import Invite
 from swarm.metrics import Address
 
 PeerEvent = dict[str, Any]
-HANDOVER = "handover"  # the note in a peer's folder of where the run is led now
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from swarm.invite import Invite, address_of
 
 logger = log.get(__name__)
 
+NOTE = "handover"  # a peer's note of where its run is led now
 _FORMAT = "garage-swarm-handover-1"
 _LARGEST = 8192  # letters
 _DISTRUST = "Nothing was followed. When a run has moved, its maintainer has a new invite for you."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swarm.cli.maintain import RunName, maintaining
-from swarm.cli.options import AsJson, DataDir, InviteText
+from swarm.cli.options import AsJson, DataDir, InviteOrOnly
 from swarm.errors import UsageError
 from swarm.trials.names import SPREAD, TOLERANCE, UNIT_ITEMS, UNIT_SECONDS
 
@@ -45,14 +45,14 @@ def begin(run: str, kind: str, suite: str, round_: int | None, as_json: bool) ->
 
 
 @app.command("list")
-def list_(invite: InviteText, as_json: AsJson = False) -> None:
+def list_(invite: InviteOrOnly = "", as_json: AsJson = False) -> None:
     """List a run's campaigns: those that go on, and what the others found."""
+    from swarm.cli import known
     from swarm.cli.output import echo_json
-    from swarm.invite import Invite
     from swarm.trials.client import TrialClient
     from swarm.trials.record import read
 
-    with TrialClient.connect(Invite.of(invite)) as client:
+    with known.connect(TrialClient, known.invite(invite)) as client:
         going, ended = client.open_campaigns(), read(client.record()).campaigns
     if as_json:
         echo_json({"open": going, "ended": [_as_json(one) for one in ended]})
@@ -79,14 +79,14 @@ def stop(
 
 
 @app.command("receipts")
-def receipts(invite: InviteText, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+def receipts(invite: InviteOrOnly = "", data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """List the coordinator's signed words on the units that this machine computed; each is verified."""
     from swarm import paths
+    from swarm.cli import known
     from swarm.cli.output import echo_json
-    from swarm.invite import Invite
     from swarm.trials.receipts import FILE, verified
 
-    run = Invite.of(invite)
+    run = known.invite(invite)
     found = verified((data_dir or paths.peer_dir(run.run)) / FILE, run.fingerprint)
     if as_json:
         echo_json(found)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swarm.cli.maintain import RunName, maintaining
-from swarm.cli.options import AsJson, DataDir, InviteText
+from swarm.cli.options import AsJson, DataDir, InviteOrOnly
 from swarm.errors import CorruptError, NotFoundError
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ app = typer.Typer(name="checkpoints", help="List and fetch the checkpoints of a 
 
 
 @app.command("list")
-def list_(invite: InviteText, as_json: AsJson = False) -> None:
+def list_(invite: InviteOrOnly = "", as_json: AsJson = False) -> None:
     """List the checkpoints that the coordinator keeps."""
+    from swarm.cli import known
     from swarm.cli.output import echo_json
     from swarm.client import CoordinatorClient
-    from swarm.invite import Invite
 
-    with CoordinatorClient.connect(Invite.of(invite)) as client:
+    with known.connect(CoordinatorClient, known.invite(invite)) as client:
         found = client.checkpoints()
     if as_json:
         echo_json(found)
@@ -37,7 +37,7 @@ def list_(invite: InviteText, as_json: AsJson = False) -> None:
 
 @app.command("get")
 def get(
-    invite: InviteText,
+    invite: InviteOrOnly = "",
     round_: Annotated[
         int | None, typer.Option("--round", min=0, help="Of which round; by default the latest.", show_default=False)
     ] = None,
@@ -49,11 +49,11 @@ def get(
     ] = None,
 ) -> None:
     """Fetch a checkpoint, verified; goes on where an interrupted fetch stopped."""
+    from swarm.cli import known
     from swarm.client import CoordinatorClient
-    from swarm.invite import Invite
 
-    parsed = Invite.of(invite)
-    with CoordinatorClient.connect(parsed) as client:
+    parsed = known.invite(invite)
+    with known.connect(CoordinatorClient, parsed) as client:
         wanted = chosen(client.checkpoints(), round_)
         target = output or Path(f"{parsed.run}-round-{wanted.round}.safetensors")
         with _progress_bar(target.name, wanted.size) as progress:

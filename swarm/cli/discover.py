@@ -34,7 +34,7 @@ def discover(
     elif result.found:
         for number, found in enumerate(result.found, 1):
             typer.echo(f"{number}. {line(found)}")
-        typer.echo("swarm join, without an invite, offers them.")
+        typer.echo("swarm join --nearby offers them.")
     else:
         typer.echo(nothing_found(result.choices))
 

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from swarm.cli.options import AsJson, DataDir, InviteText
+from swarm.cli.options import AsJson, DataDir, InviteOrOnly
 
 
 def doctor(
-    invite: InviteText,
+    invite: InviteOrOnly = "",
     data_dir: DataDir = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     as_json: AsJson = False,
@@ -18,13 +18,13 @@ def doctor(
     """Check machine, line and coordinator for a run, before anything large is fetched; each trouble with its remedy."""
     from swarm import paths
     from swarm.checks import Check, Level, failed
+    from swarm.cli import known
     from swarm.cli.output import echo_json, show_checks
     from swarm.client import CoordinatorClient
     from swarm.errors import SwarmError, UnfitError
-    from swarm.invite import Invite
     from swarm.version import __version__
 
-    parsed = Invite.of(invite)
+    parsed = known.invite(invite)
     if not as_json:
         typer.echo(f"garage-swarm {__version__}: looking at this machine and its line; about ten seconds", err=True)
 
@@ -33,7 +33,7 @@ def doctor(
     code = 0
     facts: dict[str, object] = {}
     try:
-        with CoordinatorClient.connect(parsed) as client:
+        with known.connect(CoordinatorClient, parsed) as client:
             checks, facts = admission.examine(client, data_dir or paths.peer_dir(parsed.run), device)
     except SwarmError as error:
         checks, code = [Check("coordinator", Level.FAILED, error.what, error.remedy)], error.exit_code

@@ -47,15 +47,15 @@ def export(
     from peer.fetch import Files
     from swarm import paths, runspec
     from swarm.bundle.lineage import FILE
+    from swarm.cli import known
     from swarm.cli.checkpoints import chosen
     from swarm.cli.children import run_child
     from swarm.client import CoordinatorClient
-    from swarm.invite import Invite
     from swarm.modelcard import Release
 
     _require_empty(output)
-    parsed = Invite.of(invite)
-    with CoordinatorClient.connect(parsed) as client:
+    parsed = known.invite(invite)
+    with known.connect(CoordinatorClient, parsed) as client:
         run, kept = client.get_run(), client.checkpoints()
         checkpoint = chosen(kept, round_)
         spec = runspec.loads(run.spec_toml, "the coordinator's run spec")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swarm.cli.options import AsJson, DataDir, InviteOrNothing, Metrics
+from swarm.cli.options import AsJson, DataDir, Metrics
 from swarm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
 
 def join(
-    invite: InviteOrNothing = None,
+    invite: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[INVITE]",
+            help="The invite, in quotes; a file that holds it; or the name of a run that this machine joined before. "
+            "Without it the only one of these, or else what is on the local network.",
+            show_default=False,
+        ),
+    ] = None,
     data_dir: DataDir = None,
     name: Annotated[
         str, typer.Option("--name", help="What others see; by default this machine's name.", show_default=False)
@@ -46,6 +54,9 @@ def join(
     ] = None,
     from_hub: Annotated[bool, typer.Option("--from-hub", help="Fetch the base model from the hub first.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to the card without being asked.")] = False,
+    nearby: Annotated[
+        bool, typer.Option("--nearby", help="Offer the runs on the local network, also if one was joined before.")
+    ] = False,
     as_json: AsJson = False,
     metrics: Metrics = "",
     work: Annotated[
@@ -54,13 +65,11 @@ def join(
 ) -> None:
     """Train with others until the run is finished or Ctrl-C; needs nothing but the invite."""
     from swarm import neighbour, paths
-    from swarm.cli import discover
-    from swarm.invite import Invite
     from swarm.metrics import address
 
     watched = address(metrics) if metrics else None
     neighbour.load(paths.config())  # a torn file must not count as the defaults
-    parsed = discover.choose(yes) if invite is None else Invite.of(invite)  # before the next two, which take a moment
+    parsed = _which(invite, nearby, yes)  # before the next two, which take a moment
 
     from peer import join as peer_join
     from peer import spawn
@@ -97,24 +106,36 @@ def join(
         peer_join.run(options)
 
 
+def _which(text: str | None, nearby: bool, yes: bool) -> Invite:
+    """Raises InviteError, NotFoundError, UsageError, UnreachableError."""
+    from swarm.cli import discover, known
+
+    if text is not None:
+        return known.invite(text)
+    if nearby or (before := known.joined()) is None:
+        return discover.choose(yes)
+    typer.echo(f"Going on with {before.run}, which this machine joined before.", err=True)
+    return before
+
+
 def _admit(invite: Invite, folder: Path, devices: Sequence[str], has_base: bool, asking: Asking) -> list[str]:
     """The volunteer's consent, and whether the machine fits, before anything large is fetched; what to be warned of."""
     from rich.console import Console
 
     from peer import admission
-    from peer.seats import HANDOVER
     from swarm import handover
-    from swarm.cli import consent
+    from swarm.cli import consent, known
     from swarm.client import CoordinatorClient
 
     waiting = Console(stderr=True).status(f"Asking {invite.address} what the run is …")  # shown on a terminal only
-    known = handover.kept(folder / HANDOVER, invite)
-    with waiting, CoordinatorClient.connect(invite, known=known) as client:
+    moved = handover.kept(folder / handover.NOTE, invite)
+    with waiting, CoordinatorClient.connect(invite, known=moved) as client:
         found = admission.prospect(client, folder, has_base)
         waiting.stop()
         if found.run.finished:
             return []
         consent.require(client, found, folder, asking)
+        known.keep(invite, folder)
         return [f"{check.name}: {check.says}. {check.remedy}" for check in admission.require_fit(found, devices)]
 
 
@@ -131,13 +152,14 @@ def _work_on_trials(invite: Invite, folder: Path, device: str, threads: int | No
     from peer.sensors import open_sensors
     from peer.traffic import Traffic
     from swarm import paths
-    from swarm.cli import consent, volunteer
+    from swarm.cli import consent, known, volunteer
     from swarm.cli.screen import open_screen
     from swarm.cli.trialing import Machine
     from swarm.client import CoordinatorClient
 
-    with CoordinatorClient.connect(invite) as client:
+    with known.connect(CoordinatorClient, invite) as client:
         consent.require(client, admission.prospect(client, folder, False), folder, asking)
+    known.keep(invite, folder)
     door = Door(paths.config(), open_sensors(), Traffic(paths.home() / "traffic.sqlite"))
     with suppress(KeyboardInterrupt), open_screen(asking.as_json) as show:
         volunteer.run(invite, folder, Machine(device, threads or _cores()), door, show)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from swarm.cli.options import AsJson, InviteText
+from swarm.cli.options import AsJson, InviteOrOnly
 from swarm.errors import UsageError
 from swarm.ranges import Layout, Range, merge, total
 
@@ -44,7 +44,7 @@ class Line:
 
 @app.command("show")
 def show(
-    invite: InviteText,
+    invite: InviteOrOnly = "",
     round_: Annotated[int | None, typer.Option("--round", min=0, help="Only this round.", show_default=False)] = None,
     first: Annotated[int, typer.Option("--from", min=0, help="The first round.")] = 0,
     last: Annotated[
@@ -55,11 +55,11 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """List the samples of finished rounds: which made it, by whom; what expired or was rejected, and why."""
+    from swarm.cli import known
     from swarm.client import CoordinatorClient
-    from swarm.invite import Invite
 
     first, last = _window(round_, first, last)
-    with CoordinatorClient.connect(Invite.of(invite)) as client:
+    with known.connect(CoordinatorClient, known.invite(invite)) as client:
         run, status = client.get_run(), client.status()
         finished = status.round - 1 if last is None else min(last, status.round - 1)
         entries = client.ledger(first, finished + 1) if first <= finished else []
@@ -68,14 +68,14 @@ def show(
 
 
 @app.command("replay")
-def replay_(invite: InviteText, samples: Samples = False, as_json: AsJson = False) -> None:
+def replay_(invite: InviteOrOnly = "", samples: Samples = False, as_json: AsJson = False) -> None:
     """Replay the ledger from its first entry: is every sample of every finished epoch counted exactly once?"""
+    from swarm.cli import known
     from swarm.cli.output import echo_json
     from swarm.client import CoordinatorClient
-    from swarm.invite import Invite
     from swarm.replay import replay
 
-    with CoordinatorClient.connect(Invite.of(invite)) as client:
+    with known.connect(CoordinatorClient, known.invite(invite)) as client:
         layout, entries, names = _layout(client.get_run().layout), client.ledger(), _names(client.status())
     found = replay(entries, layout)
     rows = _rows(found, layout) if samples else {}
@@ -88,7 +88,7 @@ def replay_(invite: InviteText, samples: Samples = False, as_json: AsJson = Fals
 
 @app.command("root")
 def root_(
-    invite: InviteText,
+    invite: InviteOrOnly = "",
     round_: Annotated[
         int | None,
         typer.Option("--round", min=0, help="Of which checkpoint; by default the newest round.", show_default=False),
@@ -98,10 +98,10 @@ def root_(
     """Print the ledger root: one hash over all ranges that counted before a round, as a bundle's lineage has it."""
     from swarm.bundle.lineage import lines as lines_of
     from swarm.bundle.lineage import root
+    from swarm.cli import known
     from swarm.client import CoordinatorClient
-    from swarm.invite import Invite
 
-    with CoordinatorClient.connect(Invite.of(invite)) as client:
+    with known.connect(CoordinatorClient, known.invite(invite)) as client:
         before = client.status(brief=True).round if round_ is None else round_
         entries = client.ledger(0, before) if before else []
     typer.echo("\n".join(lines_of(entries)) if lines else f"{root(entries)}  {before}")

@@ -7,19 +7,11 @@ from typing import Annotated
 
 import typer
 
-InviteText = Annotated[
+_INVITE = "The invite, swarm://HOST:PORT/RUN?fp=…&token=…, in quotes; a file that holds it; or the name of a run here"
+InviteText = Annotated[str, typer.Argument(metavar="INVITE", help=f"{_INVITE}.")]
+InviteOrOnly = Annotated[
     str,
-    typer.Argument(
-        metavar="INVITE", help="The invite: swarm://HOST:PORT/RUN?fp=…&token=…, in quotes; or a file that holds it."
-    ),
-]
-InviteOrNothing = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[INVITE]",
-        help="The invite, in quotes, or a file that holds it; without one the runs on the local network are offered.",
-        show_default=False,
-    ),
+    typer.Argument(metavar="[INVITE]", help=f"{_INVITE}; by default the only one that is here.", show_default=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 DataDir = Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swarm.cli.options import DataDir, InviteText
+from swarm.cli.options import DataDir, InviteOrOnly
 from swarm.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def page(
-    invite: InviteText,
+    invite: InviteOrOnly = "",
     at: Annotated[
         str, typer.Option("--at", help="The page's address, http(s)://…; by default what the run spec says.")
     ] = "",
@@ -25,12 +25,12 @@ def page(
     data_dir: DataDir = None,
 ) -> None:
     """Print a link to the run's page that shows what you contributed, signed with this machine's key."""
-    from swarm.invite import Invite
+    from swarm.cli import known
     from swarm.pageword import word
 
-    known = Invite.of(invite)
-    address = (at or _address(known)).rstrip("/")
-    said = word(_identity(data_dir, known.run), known.run, known.fingerprint, time.time(), hours * 3600)
+    parsed = known.invite(invite)
+    address = (at or _address(parsed)).rstrip("/")
+    said = word(_identity(data_dir, parsed.run), parsed.run, parsed.fingerprint, time.time(), hours * 3600)
     typer.echo(f"{address}/#me={said}")
 
 
@@ -44,9 +44,10 @@ def _identity(data_dir: Path | None, run: str) -> Identity:
 def _address(invite: Invite) -> str:
     """What the run's spec says. Raises NotFoundError when it says nothing."""
     from swarm import runspec
+    from swarm.cli import known
     from swarm.client import CoordinatorClient
 
-    with CoordinatorClient.connect(invite) as client:
+    with known.connect(CoordinatorClient, invite) as client:
         spec = runspec.loads(client.get_run().spec_toml)
     if not spec.run.page:
         raise NotFoundError(

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from swarm.cli.evaluate import BaseFolder, CheckpointText, DeviceName, RoundOfRun, Spread, Threads
 from swarm.cli.maintain import RunName, maintaining
-from swarm.cli.options import AsJson, DataDir, InviteText
+from swarm.cli.options import AsJson, DataDir, InviteOrOnly, InviteText
 from swarm.errors import UsageError
 from swarm.trials.names import GARAGE, REDTEAM
 
@@ -171,24 +171,24 @@ def report(
     ] = "",
 ) -> None:
     """Put something that you found into the run's public record; nobody can take it out again."""
-    from swarm.invite import Invite
+    from swarm.cli import known
     from swarm.trials.client import TrialClient
 
     text = reproduction.read_text(encoding="utf-8", errors="replace")
-    with TrialClient.connect(Invite.of(invite)) as client:
+    with known.connect(TrialClient, known.invite(invite)) as client:
         found = client.report_finding(title, severity, category, text, _day(disclose))
     typer.echo(f"{found} is in the public record of {client.invite.run}")
 
 
 @app.command("findings")
-def findings(invite: InviteText, as_json: AsJson = False) -> None:
+def findings(invite: InviteOrOnly = "", as_json: AsJson = False) -> None:
     """List what people found, and how it is with it; the whole record is verified before."""
+    from swarm.cli import known
     from swarm.cli.output import echo_json
-    from swarm.invite import Invite
     from swarm.trials.client import TrialClient
     from swarm.trials.record import read
 
-    with TrialClient.connect(Invite.of(invite)) as client:
+    with known.connect(TrialClient, known.invite(invite)) as client:
         found = read(client.record()).findings
     if as_json:
         echo_json([_as_json(one) for one in found])

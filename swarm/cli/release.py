@@ -90,11 +90,11 @@ def _record(exported: Exported, folder: Path | None, invite: str) -> Record:
 
 def _public(invite: str, state: str) -> Record:
     from swarm.bundle.record import Record
-    from swarm.invite import Invite
+    from swarm.cli import known
     from swarm.trials.client import TrialClient
     from swarm.trials.record import read, release_facts
 
-    with TrialClient.connect(Invite.of(invite)) as client:
+    with known.connect(TrialClient, known.invite(invite)) as client:
         evaluations, findings = release_facts(read(client.record()), state)
     return Record(evaluations, findings)
 

@@ -73,10 +73,10 @@ def _facts(name: str, data_dir: Path | None) -> Facts:
 
 
 def _ask(invite: str) -> tuple[pb.Run, pb.Status, list[pb.Checkpoint], pb.History, list[pb.RecordEntry]]:
-    from swarm.invite import Invite
+    from swarm.cli import known
     from swarm.trials.client import TrialClient
 
-    with TrialClient.connect(Invite.of(invite)) as client:
+    with known.connect(TrialClient, known.invite(invite)) as client:
         return client.get_run(), client.status(), client.checkpoints(), client.history(), client.record()
 
 

@@ -19,7 +19,7 @@ def runs(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs on this machine, or those of the coordinator that INVITE names."""
+    """List the runs that this machine launched or joined, or those of the coordinator that INVITE names."""
     from swarm.cli.output import echo_json
 
     rows = _remote(invite) if invite else _local()
@@ -28,30 +28,34 @@ def runs(
     elif rows:
         _print(rows)
     else:
-        typer.echo("No run here yet; swarm launch RUN.toml starts one.")
+        typer.echo("No run here yet; swarm launch RUN.toml starts one, swarm join INVITE takes part in one.")
 
 
 def _remote(invite: str) -> list[dict[str, Any]]:
+    from swarm.cli import known
     from swarm.cli.output import plain
     from swarm.client import CoordinatorClient
-    from swarm.invite import Invite
 
-    with CoordinatorClient.connect(Invite.of(invite)) as client:
+    with known.connect(CoordinatorClient, known.invite(invite)) as client:
         found: list[dict[str, Any]] = plain(client.list_runs())
         return found
 
 
 def _local() -> list[dict[str, Any]]:
     from swarm import paths
+    from swarm.cli.rundir import INVITE, OWN_INVITE
 
-    return [_describe(spec.parent) for spec in sorted(paths.runs().glob("*/run.toml"))]
+    launched = [_described(path.parent, "maintainer", OWN_INVITE) for path in sorted(paths.runs().glob("*/run.toml"))]
+    joined = [_described(path.parent, "volunteer", INVITE) for path in sorted(paths.peers().glob(f"*/{INVITE}"))]
+    return launched + joined
 
 
-def _describe(folder: Path) -> dict[str, Any]:
-    status = _ask(folder)
+def _described(folder: Path, role: str, invite: str) -> dict[str, Any]:
+    status = _ask(folder / invite)
     return {
         "name": folder.name,
-        "state": _state(status),
+        "role": role,
+        "state": _state(status) if status or role == "maintainer" else "not reached",
         "round": status.round if status else None,
         "total_rounds": status.total_rounds if status else None,
         "why": (status.halted or status.paused or status.ended) if status else "",
@@ -69,15 +73,14 @@ def _state(status: pb.Status | None) -> str:
     return "paused" if status.paused else "running"
 
 
-def _ask(folder: Path) -> pb.Status | None:
-    """What the folder's coordinator says; None when it does not run."""
-    from swarm.cli.rundir import OWN_INVITE
+def _ask(invite: Path) -> pb.Status | None:
+    """What the coordinator of the kept invite says; None when it does not answer."""
+    from swarm.cli import known
     from swarm.client import CoordinatorClient
     from swarm.errors import SwarmError
-    from swarm.invite import Invite
 
     try:
-        with CoordinatorClient.connect(Invite.of((folder / OWN_INVITE).read_text()), timeout=1.0) as client:
+        with known.connect(CoordinatorClient, known.invite(str(invite)), timeout=1.0) as client:
             return client.status()
     except (SwarmError, OSError):
         return None

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from swarm.cli.options import InviteText
-from swarm.cli.share import write
 from swarm.errors import NotFoundError, SwarmError, UsageError, from_os_error
 
 if TYPE_CHECKING:
@@ -80,16 +79,11 @@ def show(
 def _service(text: str, options: list[str]) -> Service:
     """The invite goes to a file that only the user can read."""
     from swarm import paths
-    from swarm.invite import Invite
+    from swarm.cli import known
     from swarm.service import Service
 
-    invite = Invite.of(text)
-    kept = paths.peer_dir(invite.run) / "invite"
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise from_os_error(error, "keeping the invite") from error
-    write(invite, kept)
+    invite = known.invite(text)
+    kept = known.keep(invite, paths.peer_dir(invite.run))
     command = [sys.executable, "-m", "swarm.cli", "join", str(kept), "--yes", *options]
     return Service(invite.run, command, {"SWARM_HOME": str(paths.home())})
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swarm.cli.options import AsJson, InviteText
+from swarm.cli.options import AsJson, InviteOrOnly
 
 if TYPE_CHECKING:
     from swarm.client import CoordinatorClient
@@ -16,15 +16,15 @@ _EVERY_SECONDS = 2.0
 
 
 def status(
-    invite: InviteText,
+    invite: InviteOrOnly = "",
     as_json: AsJson = False,
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing it until Ctrl-C.")] = False,
 ) -> None:
     """Show rounds, members, what each does and why it waits."""
+    from swarm.cli import known
     from swarm.client import CoordinatorClient
-    from swarm.invite import Invite
 
-    with CoordinatorClient.connect(Invite.of(invite)) as client:
+    with known.connect(CoordinatorClient, known.invite(invite)) as client:
         if as_json:
             _as_json(client, watch)
         else:

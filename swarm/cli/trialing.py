@@ -48,14 +48,14 @@ def named(checkpoint: str, round_: int | None, base: Path | None, say: Callable[
     if Path(checkpoint).is_dir():
         return of_folder(Path(checkpoint), base)
     from swarm import paths
+    from swarm.cli import known
     from swarm.client import CoordinatorClient
-    from swarm.invite import Invite
 
     if not checkpoint.startswith("swarm:") and not Path(checkpoint).is_file():
         raise NotFoundError(f"There is no folder {checkpoint}.", "Name a model folder, a bundle, or a run's invite.")
     from swarm.cli.checkpoints import chosen
 
-    with CoordinatorClient.connect(Invite.of(checkpoint)) as client:
+    with known.connect(CoordinatorClient, known.invite(checkpoint)) as client:
         return of_run(client, chosen(client.checkpoints(), round_), paths.peer_dir(client.invite.run), say)
 
 

@@ -119,12 +119,13 @@ def run(invite: Invite, folder: Path, machine: Machine, door: Door, show: Callab
     """Compute units until a signal ends it. Raises InviteError, UnreachableError, BannedError, …"""
     from peer import commands, spawn
     from swarm import control, log, paths
+    from swarm.cli import known
     from swarm.identity import Identity
     from swarm.trials.client import TrialClient
 
     stopping = threading.Event()
     _end_by_signals(stopping)
-    with spawn.only_peer(folder), TrialClient.connect(invite) as client:
+    with spawn.only_peer(folder), known.connect(TrialClient, invite) as client:
         log.setup(folder / "peer.log", run=invite.run)
         identity = Identity.of(folder, paths.home())
         say = lambda text: show({"event": "note", "text": text})  # noqa: E731

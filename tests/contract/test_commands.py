@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import save
 
 from swarm import paths
+from swarm.cli import known
 from swarm.cli.checkpoints import chosen
 from swarm.cli.launch import reachable_host
 from swarm.cli.rundir import check_same_run, remember
@@ -49,6 +50,22 @@ def test_runs_on_this_machine(swarm: Run, invite: Invite) -> None:
     found = json.loads(swarm("runs", "--json")[1])
     assert [(run["name"], run["state"]) for run in found] == [("running", "running"), ("stopped", "stopped")]
     assert found[1]["folder"] == str(paths.run_dir("stopped"))
+    assert {run["role"] for run in found} == {"maintainer"}
+
+
+def test_a_run_that_was_joined_is_known_by_its_name(swarm: Run, invite: Invite) -> None:
+    known.keep(invite, paths.peer_dir("law"))
+    known.keep(Invite("127.0.0.1", 1, "med", "0" * 32, "t" * 22), paths.peer_dir("med"))
+    assert json.loads(swarm("status", "law", "--json")[1])["run"] == "a-run"
+    assert swarm("checkpoints", "list", "law")[0] == 0
+    code, _, err = swarm("status")
+    assert code == 2
+    assert "law, med" in err
+    found = json.loads(swarm("runs", "--json")[1])
+    assert [(run["name"], run["role"], run["state"]) for run in found] == [
+        ("law", "volunteer", "running"),
+        ("med", "volunteer", "not reached"),
+    ]
 
 
 @pytest.fixture

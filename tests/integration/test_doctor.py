@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from swarm.invite import Invite
 from tests.harness import ROOT
 from tests.integration.test_bad_input import altered, assert_says, closed_port, command
 from tests.swarm_run import SwarmRun, swarm_run, swarm_words
@@ -163,6 +164,7 @@ def test_yes_at_a_terminal_joins_and_is_remembered(run: SwarmRun, tmp_path: Path
     assert shown.index("Licence") < shown.index("Take part?") < shown.index("training")
     again = command("join", run.invite, "--device", "cuda:9", "--data-dir", str(tmp_path / "peer"))
     assert "Take part" not in again.stderr
+    assert Invite.of(str(tmp_path / "peer" / "invite")) == Invite.parse(run.invite)
     shutil.rmtree(tmp_path / "peer")
 
 
