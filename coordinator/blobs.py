@@ -109,10 +109,11 @@ class Blobs:
         part = self._part(sha256)
         if sha256_file(part) != sha256:
             part.unlink()
-            raise _torn(part, "what arrived has another SHA-256")
+            raise CorruptError("What arrived is not the file that was offered; it was thrown away.", "Send it again.")
         publish(part, self.path(sha256))
         return True
 
 
 def _torn(path: Path, why: str) -> CorruptError:
-    return CorruptError(f"{path.name} is torn or was altered: {why}; it is not used.", f"Restore {path} from a copy.")
+    what = f"{path.name} is torn or was altered: {why}; it is not used."
+    return CorruptError(what, f"Restore blobs/{path.name} from a copy of the run's folder.")

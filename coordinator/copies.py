@@ -85,6 +85,8 @@ def _translated(tables: Path, error: sqlite3.Error) -> SwarmError:
         return DiskError(f"The disk is full or fails while {tables} is copied.", "Free some space; nothing is lost.")
     if code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return DiskError(f"{tables} cannot be read: {error}.", "Look at the folder's permissions.")
+    if code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return SwarmError(f"{tables} is in use by another program: {error}.", "Try again in a moment.")
     return _torn(tables, str(error))
 
 

@@ -21,7 +21,7 @@ from coordinator.records import IssuedInvite
 from coordinator.rules import RULES, Caller, decoder, require_complete, require_size
 from coordinator.translate import require_bounded
 from swarm import log
-from swarm.errors import OverloadError, ProtocolError, SwarmError, UsageError
+from swarm.errors import DiskError, OverloadError, ProtocolError, SwarmError, UsageError
 from swarm.passes import Role
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ration import Places, Ration
@@ -173,10 +173,13 @@ class Gate(grpc.ServerInterceptor):
             yield
 
     def _refuse(self, name: str, request: Any, context: grpc.ServicerContext, error: Exception) -> None:
-        """End the call with the error's code; the detail of an unexpected one stays in the server's log."""
+        """End the call with the error's code; what is wrong with this machine or its files stays in its log."""
         if not isinstance(error, SwarmError):
             logger.exception("a call failed")
             error = SwarmError("The coordinator failed at this call.", "Its log says why; tell the maintainer.")
+        if isinstance(error, DiskError):
+            logger.error("a call failed: %s", error)
+            error = DiskError("The coordinator's disk is full or fails.", "Try again later; tell the maintainer.")
         member = getattr(request, "member_id", "")
         self._audit.refused(name, self._admission.name(context), host_of(context.peer()), member, error)
         detail = pb.ErrorDetail(code=error.code, what=error.what, remedy=error.remedy)

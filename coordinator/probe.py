@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from swarm.errors import RefusedError
+from swarm.errors import OverloadError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ration import Ration
 
@@ -30,7 +30,7 @@ class Probe:
             yield pb.Chunk(data=_CHUNK)
 
     def take(self, caller: str, chunks: Iterator[pb.Chunk]) -> pb.ProbeResponse:
-        """What arrives is counted and thrown away. Raises RefusedError when the caller asks too often."""
+        """What arrives is counted and thrown away. Raises OverloadError when the caller asks too often."""
         self._admit(caller)
         next(chunks, None)  # the clock starts when the line is warm
         size, began = 0, time.monotonic()
@@ -42,4 +42,4 @@ class Probe:
 
     def _admit(self, caller: str) -> None:
         if not self._ration.permits(caller):
-            raise RefusedError("The line was measured too often from this address.", "Try again in a minute.")
+            raise OverloadError("The line was measured too often from this address.", "Try again in a minute.")

@@ -16,7 +16,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 
 from coordinator import decisions as d
 from coordinator import events as e
-from coordinator import history, lock
+from coordinator import history, lock, tables_at
 from coordinator.admission import Admission, new_token
 from coordinator.artefacts import Artefacts, read_artefacts
 from coordinator.audit import Audit
@@ -70,7 +70,9 @@ _OPTIONS = [
 
 @dataclass(frozen=True)
 class Settings:
-    """One coordinator. `data_dir` holds what `peer.prepare` made; `port` 0 takes a free one."""
+    """One coordinator. `data_dir` holds what `peer.prepare` made; `port` 0 takes a free one; `store_url` names a
+    PostgreSQL for the run's tables, empty for a file in `data_dir`.
+    """
 
     data_dir: Path
     host: str
@@ -147,7 +149,8 @@ class Coordinator:
             blobs.verify(blob.sha256)
         for blob in artefacts.base:
             blobs.verify_once(blob.sha256, blob.size)
-        store = open_store(settings.spec.run.name, settings.data_dir, settings.store_url)
+        url = tables_at.require(settings.data_dir, settings.store_url)
+        store = open_store(settings.spec.run.name, settings.data_dir, url)
         self._resources.callback(store.close)
         engine, told = _engine(settings, artefacts, store, blobs)
         members = Addresses(settings.data_dir, lambda: addresses(engine.state))

@@ -107,7 +107,7 @@ class Servicer(TrialCalls):
             round=state.round,
             total_rounds=state.terms.total_rounds,
             global_samples=state.global_samples,
-            samples_per_second=sum(member.pulse.samples_per_second for member in state.live),
+            samples_per_second=state.tempo.samples_per_second,
             finished=state.finished,
             halted=state.halted,
             paused=state.steering.paused,

@@ -209,7 +209,7 @@ rollbacks = Table(
     Column("told_by", String(64), nullable=False),
 )
 
-# `public`: everybody may read it, also who has no invite.
+# What was decided, in words; `kind` tells apart what the page shows.
 log = Table(
     "log",
     metadata,

@@ -176,7 +176,7 @@ class CampaignEnded(TrialDecision):
 
 @dataclass(frozen=True)
 class UnitGiven(TrialDecision):
-    """`first` and `count` are its items."""
+    """`holding` says which, and until when."""
 
     campaign: Campaign
     holding: Holding

@@ -96,7 +96,8 @@ def stop(state: State, event: e.StopCampaign, now: float) -> Step:
     """End a campaign before its last unit: what is settled counts for its figures."""
     campaign = state.trials.campaigns.get(event.id)
     if campaign is None or campaign.ended_at:
-        return state, [d.Refused(f"No campaign {event.id!r} is open.", "`swarm trials` shows all.", NotFoundError.code)]
+        what = f"No campaign {event.id!r} is open."
+        return state, [d.Refused(what, "`swarm trials list` shows all.", NotFoundError.code)]
     return _end(state, campaign, event.why or "stopped by its maintainer", now)
 
 

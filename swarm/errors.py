@@ -189,6 +189,13 @@ def _tree(root: type[SwarmError]) -> tuple[type[SwarmError], ...]:
     return (root, *(found for child in root.__subclasses__() for found in _tree(child)))
 
 
+# What only people can mend: who starts by itself again and again stops at these.
+LASTING = (
+    *(UsageError, SpecError, InviteError, RefusedError, ProtocolError, UnknownRunError, WorkerCrashError, UnfitError),
+    *(InviteExpiredError, InviteRevokedError, InviteUnknownError, UnsoundError, HaltedError, HandoverError),
+    *(LoginError, BannedError),
+)
+
 TREE: tuple[type[SwarmError], ...] = _tree(SwarmError)
 BY_CODE: dict[str, type[SwarmError]] = {error.code: error for error in TREE}
 
@@ -209,6 +216,6 @@ def from_os_error(error: OSError, doing: str) -> SwarmError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return DiskError(
             f"No permission while {doing}{where}.",
-            "Choose another folder, with --data-dir or $SWARM_HOME.",
+            "Choose a folder that you may write to.",
         )
     return SwarmError(f"{doing.capitalize()} failed: {error.strerror or error}{where}.")

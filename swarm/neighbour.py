@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from swarm import tomltext
 from swarm.endmark import cut_off, marked
 from swarm.errors import UsageError, from_os_error
 from swarm.tensorfile import atomic_write
@@ -147,7 +148,7 @@ def _toml(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):
-        return "[" + ", ".join(f'"{item}"' for item in value) + "]"
+        return tomltext.value(list(value))
     return f"{value:g}"
 
 

@@ -30,7 +30,7 @@ def cache() -> Path:
 
 
 def peer_dir(run: str) -> Path:
-    """A peer's data directory for the run `run`: identity, fetched files, state."""
+    """A peer's data directory for the run `run`: its invite, fetched files, state."""
     return peers() / run
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
+from swarm import tomltext
 from swarm.errors import SpecError
 from swarm.releasing import Release
 from swarm.sections import (
@@ -116,11 +116,6 @@ def differences(old: RunSpec, new: RunSpec) -> dict[str, tuple[Any, Any]]:
 
 
 def _assignments(values: dict[str, Any], meanings: dict[str, str]) -> str:
-    lines = {key: f"{key} = {_toml(value)}" for key, value in values.items()}
+    lines = {key: f"{key} = {tomltext.value(value)}" for key, value in values.items()}
     explained = {key: f"{line:<38}# {meanings[key]}" if key in meanings else line for key, line in lines.items()}
     return "".join(f"{line}\n" for line in explained.values())
-
-
-def _toml(value: str | float | list[str]) -> str:
-    """A JSON value as TOML; the two differ only in DEL, which TOML wants escaped."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

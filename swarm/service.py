@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
+from swarm.errors import LASTING
+
 _TASK = "http://schemas.microsoft.com/windows/2004/02/mit/task"
 
 
@@ -46,8 +48,7 @@ def systemd(service: Service) -> str:
         "TimeoutStopSec=30\n"
         "Restart=on-failure\n"
         "RestartSec=60\n"
-        # What only the volunteer or the maintainer can mend.
-        "RestartPreventExitStatus=2 3 4 6 7 8 16 17 18 19 20\n"
+        f"RestartPreventExitStatus={' '.join(str(error.exit_code) for error in LASTING)}\n"
         "Nice=10\n"
         "\n"
         "[Install]\n"

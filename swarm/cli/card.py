@@ -102,7 +102,7 @@ def digest(rows: Rows) -> str:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The file in the peer's folder that says to which terms the volunteer agreed."""
+    """A file that says to which terms the user agreed: a run's, or a bundle's."""
 
     path: Path
 

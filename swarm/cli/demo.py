@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import queue
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swarm.cli.options import AsJson, DataDir
-from swarm.errors import StalledError, SwarmError
+from swarm.errors import StalledError
 
 if TYPE_CHECKING:
     from swarm.cli.programs import Event, Program
@@ -183,16 +181,14 @@ class Demo:
         return self.folder / f"demo-round-{found[-1].round}.safetensors"
 
     def _evaluate(self, last: Path) -> dict[str, Any]:
+        from swarm.cli.children import run_child
+
         self.show({"event": "note", "text": "measuring the loss on text that nobody trained on"})
         first_peer = self.folder / "peers" / "peer-1"
         artefacts = json.loads((self.folder / "coordinator" / "artefacts.json").read_text())
         heldout = self.folder / "coordinator" / "blobs" / artefacts["heldout"]["sha256"]
         states = [str(self.folder / "demo-start.safetensors"), str(last)]
-        command = [sys.executable, "-m", "peer.evaluate", "--model", str(first_peer / "model")]
-        ended = subprocess.run(
-            [*command, "--heldout", str(heldout), "--states", *states], capture_output=True, text=True, check=False
-        )
-        if ended.returncode:
-            raise SwarmError(f"The evaluation failed: {ended.stderr.strip().splitlines()[-1]}.")
-        evaluated: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+        where = ["--model", str(first_peer / "model"), "--heldout", str(heldout), "--states", *states]
+        evaluated: dict[str, Any] = {}
+        run_child("peer.evaluate", where, self.folder / "evaluate.log", evaluated.update)
         return evaluated

@@ -12,18 +12,6 @@ if TYPE_CHECKING:
 
     from swarm.cli.rehearsal.plan import Swarm
 
-# How options are called that only a rehearsal has, by the names of their values.
-_OPTIONS = {
-    "peers": "--peers",
-    "churn": "--churn",
-    "attackers": "--attackers",
-    "uplink": "--uplink",
-    "downlink": "--downlink",
-    "night": "--night",
-    "speed": "--speed",
-    "seed": "--seed",
-}
-
 
 def dry_run(spec_path: Path, data_dir: Path | None, supposed: Mapping[str, Any], as_json: bool) -> None:
     """Print it. `supposed` are the options' values, None for those that were not given. Raises what looking at the spec
@@ -63,7 +51,7 @@ def _require_sense(swarm: Swarm) -> None:
 
 def refuse(supposed: Mapping[str, Any], as_json: bool) -> None:
     """Raises UsageError where options of a rehearsal were given without one."""
-    given = [_OPTIONS[name] for name, value in supposed.items() if value is not None]
+    given = [f"--{name}" for name, value in supposed.items() if value is not None]
     if named := [*given, *["--json"] * as_json]:
         what = f"{', '.join(named)}: only a rehearsal has {'these options' if len(named) > 1 else 'this option'}."
         raise UsageError(what, "Add --dry-run, or leave it out: volunteers come with the invite.")

@@ -6,7 +6,7 @@ import platform
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,9 +14,10 @@ from swarm.cli.options import AsJson, DataDir, Metrics
 from swarm.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from swarm.cli.consent import Asking
+    from swarm.cli.trialing import Machine
     from swarm.invite import Invite
 
 
@@ -60,7 +61,8 @@ def join(
     as_json: AsJson = False,
     metrics: Metrics = "",
     work: Annotated[
-        str, typer.Option("--work", help="training; or trials: units of evaluations and red-teaming, nothing else.")
+        Literal["training", "trials"],
+        typer.Option("--work", help="training; or trials: units of evaluations and red-teaming, nothing else."),
     ] = "training",
 ) -> None:
     """Train with others until the run is finished or Ctrl-C; needs nothing but the invite."""
@@ -79,10 +81,14 @@ def join(
     from peer.traffic import Traffic
     from swarm.cli.consent import Asking
     from swarm.cli.screen import open_screen
+    from swarm.cli.trialing import Machine
 
     folder, name = data_dir or paths.peer_dir(parsed.run), name or platform.node() or "unnamed"
-    if _only_trials(work):
-        _work_on_trials(parsed, folder, device, threads, Asking(name, yes, as_json))
+    if work == "trials":
+        _refuse_of_training(
+            {"--credit": credit, "--compile": compiled, "--base": base, "--from-hub": from_hub, "--metrics": metrics}
+        )
+        _work_on_trials(parsed, folder, Machine(_one(device), threads or _cores()), Asking(name, yes, as_json))
         return
     devices = spawn.all_devices() if device == "all" else _devices(device)
     warnings = _admit(parsed, folder, devices, base is not None, Asking(name, yes, as_json))
@@ -139,13 +145,19 @@ def _admit(invite: Invite, folder: Path, devices: Sequence[str], has_base: bool,
         return [f"{check.name}: {check.says}. {check.remedy}" for check in admission.require_fit(found, devices)]
 
 
-def _only_trials(work: str) -> bool:
-    if work not in ("training", "trials"):
-        raise UsageError(f"There is no work {work!r}.", "Take training or trials.")
-    return work == "trials"
+def _refuse_of_training(options: Mapping[str, object]) -> None:
+    if given := [name for name, value in options.items() if value]:
+        raise UsageError(f"{', '.join(given)}: for training only.", "Leave it out, or --work trials.")
 
 
-def _work_on_trials(invite: Invite, folder: Path, device: str, threads: int | None, asking: Asking) -> None:
+def _one(devices: str) -> str:
+    names = _devices(devices)
+    if len(names) > 1:
+        raise UsageError(f"Trials use one device, not {devices}.", "Name one, such as cuda:0.")
+    return names[0]
+
+
+def _work_on_trials(invite: Invite, folder: Path, machine: Machine, asking: Asking) -> None:
     """After the same consent as for training."""
     from peer import admission
     from peer.door import Door
@@ -154,7 +166,6 @@ def _work_on_trials(invite: Invite, folder: Path, device: str, threads: int | No
     from swarm import paths
     from swarm.cli import consent, known, volunteer
     from swarm.cli.screen import open_screen
-    from swarm.cli.trialing import Machine
     from swarm.client import CoordinatorClient
 
     with known.connect(CoordinatorClient, invite) as client:
@@ -162,7 +173,7 @@ def _work_on_trials(invite: Invite, folder: Path, device: str, threads: int | No
     known.keep(invite, folder)
     door = Door(paths.config(), open_sensors(), Traffic(paths.home() / "traffic.sqlite"))
     with suppress(KeyboardInterrupt), open_screen(asking.as_json) as show:
-        volunteer.run(invite, folder, Machine(device, threads or _cores()), door, show)
+        volunteer.run(invite, folder, machine, door, show)
 
 
 def _devices(text: str) -> tuple[str, ...]:

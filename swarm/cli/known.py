@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from swarm import handover, paths
+from swarm import paths
 from swarm.cli.rundir import INVITE
 from swarm.cli.share import write
 from swarm.errors import NotFoundError, UsageError, from_os_error
@@ -37,6 +37,8 @@ def connect(kind: type[Client], found: Invite, timeout: float = 5.0) -> Client:
 
     Raises what `CoordinatorClient.connect` does.
     """
+    from swarm import handover
+
     return kind.connect(found, timeout, known=handover.kept(paths.peer_dir(found.run) / handover.NOTE, found))
 
 

@@ -65,6 +65,16 @@ def launch(
     page_invite: Annotated[
         bool, typer.Option("--page-invite", help="Show the run's first invite on the page: whoever sees it may join.")
     ] = False,
+    store: Annotated[
+        str,
+        typer.Option(
+            "--store",
+            envvar="SWARM_STORE",
+            metavar="URL",
+            help="A PostgreSQL for the run's tables; by default a file in its folder.",
+            show_default=False,
+        ),
+    ] = "",
     rehearsed: Annotated[
         bool, typer.Option("--dry-run", help="Start nothing: say how the run would go. All options below are for this.")
     ] = False,
@@ -133,10 +143,12 @@ def launch(
         trackers.require(spec.tracking.trackers)
         folder = data_dir or paths.run_dir(spec.run.name)
         watched = address(metrics) if metrics else None
-        for place in ((host, port), *([watched] if watched else [])):
+        shown = (page_host, page) if page is not None else None
+        for place in filter(None, ((host, port), watched, shown)):
             _require_free(*place)
         _make_ready(folder, spec_path, spec)
-        settings = replace(_settings(folder, spec, (host, port), advertise_host), metrics=watched)
+        settings = _settings(folder, spec, (host, port), advertise_host)
+        settings = replace(settings, metrics=watched, store_url=store)
         if page is not None:
             settings = _with_page(settings, page_host, page, page_invite)
         _coordinate(settings, open_on_lan)
@@ -152,7 +164,7 @@ def _require_free(host: str, port: int) -> None:
     except OSError as error:
         raise PortInUseError(
             f"{host}, port {port} cannot be used: {error.strerror or error}.",
-            "Stop the program that listens there, or take another port with --port (or --metrics), or another address.",
+            "Stop the program that listens there, or take another port or address (--port, --metrics, --page).",
         ) from error
 
 

@@ -36,8 +36,10 @@ def page(
 
 def _identity(data_dir: Path | None, run: str) -> Identity:
     from swarm import paths
-    from swarm.identity import Identity
+    from swarm.identity import FILE, Identity
 
+    if not any((folder / FILE).exists() for folder in (data_dir or paths.peer_dir(run), paths.home())):
+        raise NotFoundError("This machine has no identity: it took part in no run.", "Ask on the one that takes part.")
     return Identity.of(data_dir or paths.peer_dir(run), paths.home())
 
 

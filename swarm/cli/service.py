@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import sys
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from swarm.cli import known
 from swarm.cli.options import InviteText
 from swarm.errors import NotFoundError, SwarmError, UsageError, from_os_error
 
 if TYPE_CHECKING:
+    from swarm.invite import Invite
     from swarm.service import Service
 
 app = typer.Typer(name="service", help="Join by itself when you log in.", no_args_is_help=True)
@@ -27,8 +30,15 @@ Options = Annotated[
 
 
 @app.command("install")
-def install(invite: InviteText, options: Options = None) -> None:
-    """Start `swarm join` at each login from now on, and now. The card is agreed to here."""
+def install(
+    invite: InviteText,
+    options: Options = None,
+    agreed: Annotated[bool, typer.Option("--yes", "-y", help="Agree to the card without being asked.")] = False,
+) -> None:
+    """Start `swarm join` at each login from now on, and now. The card is agreed to here, and when the run changes it
+    the service waits for `swarm join` by hand.
+    """
+    _agree(known.invite(invite), agreed)
     service = _service(invite, options or [])
     path = _path(service.run, _here())
     try:
@@ -76,15 +86,26 @@ def show(
     typer.echo(content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"), nl=False)
 
 
+def _agree(invite: Invite, agreed: bool) -> None:
+    from peer import admission
+    from swarm import paths
+    from swarm.cli import consent
+    from swarm.client import CoordinatorClient
+
+    folder = paths.peer_dir(invite.run)
+    with known.connect(CoordinatorClient, invite) as client:
+        asking = consent.Asking(platform.node() or "unnamed", agreed, as_json=False)
+        consent.require(client, admission.prospect(client, folder, has_base=False), folder, asking)
+
+
 def _service(text: str, options: list[str]) -> Service:
     """The invite goes to a file that only the user can read."""
     from swarm import paths
-    from swarm.cli import known
     from swarm.service import Service
 
     invite = known.invite(text)
     kept = known.keep(invite, paths.peer_dir(invite.run))
-    command = [sys.executable, "-m", "swarm.cli", "join", str(kept), "--yes", *options]
+    command = [sys.executable, "-m", "swarm.cli", "join", str(kept), *options]
     return Service(invite.run, command, {"SWARM_HOME": str(paths.home())})
 
 

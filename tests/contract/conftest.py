@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,13 @@ def database(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "sqlite":
         yield ""
         return
-    url = request.getfixturevalue("postgresql")
+    with emptied(request.getfixturevalue("postgresql")) as url:
+        yield url
+
+
+@contextmanager
+def emptied(url: str) -> Iterator[str]:
+    """The database, with nothing left in it afterwards."""
     yield url
     engine = create_engine(url)
     with engine.begin() as connection:

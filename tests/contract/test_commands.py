@@ -230,7 +230,7 @@ def test_a_refusal_is_one_line_and_its_exit_code(
         (["launch", "none.toml"], 3),
         (["run-spec", "check", "none.toml"], 3),
         (["lunch"], 2),
-        (["status"], 2),
+        (["status"], 13),
         (["launch", "x.toml", "--port", "70000"], 2),
         (["--version"], 0),
         (["run-spec", "schema"], 0),

@@ -61,8 +61,10 @@ def test_the_whole_swarm_of_the_compose_file() -> None:
         "coordinator": "coordinator",
         "peer": "peer",
     }
-    spec = ROOT / "docker" / services["coordinator"]["volumes"][1].split(":")[0]
+    spec = ROOT / "docker" / services["coordinator"]["volumes"][-1].split(":")[0]
     invite = f"runs/{spec.stem}/invite"
     assert spec.exists()
-    assert invite in " ".join(services["coordinator"]["healthcheck"]["test"])
-    assert invite in services["peer"]["command"][0]
+    copied, to = services["coordinator"]["healthcheck"]["test"][2:]
+    assert copied.endswith(invite)
+    assert services["peer"]["command"][0] == to
+    assert not any(volume.startswith("coordinator:") for volume in services["peer"]["volumes"])  # it holds the keys

@@ -66,8 +66,9 @@ def test_the_invite_is_in_a_file_of_the_users_own(system: str, tmp_path: Path, m
     kept = tmp_path / "peers" / "law" / "invite"
     assert Invite.of(str(kept)) == Invite.parse(INVITE)
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    for word in (str(kept), "--yes", "--name", "pc"):
+    for word in (str(kept), "--name", "pc"):
         assert word in shown.output
+    assert "--yes" not in shown.output  # changed terms are asked for again
 
 
 def test_windows_itself_is_told_what_to_do_at_once() -> None:
