@@ -20,10 +20,14 @@ $(BIN)/swarm: pyproject.toml constraints.txt
 demo: $(BIN)/swarm ## a whole swarm on this machine: train a tiny model together, in under three minutes
 	@$(BIN)/swarm demo
 
-test: ## all tests but the long ones, in an environment made anew
+$(TEST_VENV)/bin/swarm:
 	@scripts/debian_packages.sh
 	@echo "Installing into $(TEST_VENV), from nothing …"
 	@scripts/make_env.sh $(TEST_VENV) dev,hub,postgresql
+
+test: ## all tests but the long ones, in an environment made anew
+	@rm -rf $(TEST_VENV)
+	@$(MAKE) --no-print-directory $(TEST_VENV)/bin/swarm
 	@$(TEST_VENV)/bin/python -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-long: $(BIN)/swarm ## the tests that take minutes
@@ -39,7 +43,7 @@ chaos: $(BIN)/swarm ## half an hour of faults in swarms of 6 and 8 real peers; f
 	@$(BIN)/python -m tests.chaos --peers 8 --mode gradient --minutes $(MINUTES) --seed $(SEED) $(LAB)
 	@$(BIN)/python -m tests.chaos --peers 6 --mode local --minutes $(MINUTES) --seed $(SEED) $(LAB)
 
-chaos-quick: ## two minutes of faults in a swarm of 5 real peers; part of CI, after `make test`
+chaos-quick: $(TEST_VENV)/bin/swarm ## two minutes of faults in a swarm of 5 real peers; part of CI, after `make test`
 	@$(TEST_VENV)/bin/python -m tests.chaos --peers 5 --minutes 2 --seed 1
 
 lab: $(BIN)/swarm ## swarms on home links in network namespaces; needs root on Linux

@@ -13,9 +13,8 @@ from coordinator.state import State, Step
 from coordinator.trialrecords import Finding, Record, Recorded
 from swarm.errors import NotFoundError, OverloadError, UsageError
 from swarm.trials.chain import SALT_BYTES, Entry, canonical, commitment, following
+from swarm.trials.names import SEVERITIES, STATES
 
-SEVERITIES = ("low", "medium", "high", "critical")
-STATES = ("open", "mitigated", "fixed", "disputed")
 A_DAY = 20  # findings with one invite in a day
 MOST = 10_000  # in one run
 LONGEST_TITLE, LONGEST_CATEGORY, LONGEST_NOTE = 200, 60, 1000  # letters

@@ -5,7 +5,8 @@ cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check "torch==2.13.0" -e ".[dev,hub,postgresql]"
+extras=$(python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"], sep=",")')
+"$work/venv/bin/pip" install --quiet --disable-pip-version-check "torch==2.13.0" -e ".[$extras]"
 {
     echo "# Exact versions of an install with all extras; made by 'make constraints'."
     "$work/venv/bin/pip" freeze --exclude-editable | grep -v '^garage-swarm' | sed 's/+cpu$//'

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from swarm.sections import Section
+from swarm.trials.names import Severity
 
 _FIGURE = re.compile(r"([\w][\w./-]*):([\w][\w.,/-]*)\s*(>=|<=)\s*(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
 _WEB = re.compile(r"https?://[^\s?#@]+")
@@ -46,7 +47,7 @@ class Release(Section):
     evaluations: list[str] = Field(
         default=[], max_length=100, description='what evaluations must reach: "SUITE:METRIC >= VALUE", or <='
     )
-    findings: Literal["low", "medium", "high", "critical", "any"] = Field(
+    findings: Severity | Literal["any"] = Field(
         default="high", description="no open finding of this severity or a worse one; any: findings do not matter"
     )
     base_license: str = Field(default="", description="of the base model, as an SPDX expression")

@@ -12,8 +12,7 @@ from swarm.bundle import licences
 from swarm.bundle.manifest import Evaluation, Finding
 from swarm.errors import UnreadyError
 from swarm.releasing import Release, figure
-
-SEVERITIES = ("low", "medium", "high", "critical")
+from swarm.trials.names import SEVERITIES
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator
 from swarm.bundle.caps import Caps
 from swarm.errors import CorruptError, from_os_error
 from swarm.sections import Section
+from swarm.trials.names import FindingState, Severity
 
 FILE = "bundle.json"
 SIGNATURES = "signatures"  # the folder beside it; what is in there is signed over everything else
@@ -90,8 +91,8 @@ class Finding(Section):
 
     id: str
     title: str
-    severity: Literal["low", "medium", "high", "critical"]
-    state: Literal["open", "mitigated", "fixed", "disputed"]
+    severity: Severity
+    state: FindingState
 
 
 class Bundle(Section):

@@ -7,18 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from swarm.cli.options import AsJson, DataDir
-
-_NAME_ONE = "Name one, as swarm runs lists them; or its folder with --data-dir."
+from swarm.cli.options import AsJson, DataDir, RunHere
 
 
 def audit(
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="[RUN]", help="A run on this machine; by default the only one here.", show_default=False
-        ),
-    ] = "",
+    run: RunHere = "",
     last: Annotated[int, typer.Option("--last", min=1, help="How many lines, the newest.")] = 100,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -28,7 +21,7 @@ def audit(
     from swarm.cli import rundir
     from swarm.cli.output import echo_json
 
-    found = list(deque(read(rundir.named(run, data_dir, _NAME_ONE)), last))
+    found = list(deque(read(rundir.named(run, data_dir)), last))
     if as_json:
         echo_json(found)
         return

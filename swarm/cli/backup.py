@@ -9,22 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swarm.cli.options import DataDir
+from swarm.cli.options import DataDir, RunHere
 
 if TYPE_CHECKING:
     from coordinator.backup import Note
     from swarm.checks import Check
 
-_NAME_ONE = "Name one, as swarm runs lists them; or its folder with --data-dir."
-
 
 def backup(
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="[RUN]", help="A run on this machine; by default the only one here.", show_default=False
-        ),
-    ] = "",
+    run: RunHere = "",
     *,
     to: Annotated[Path, typer.Option("--to", help="A new folder, or a file NAME.tar; an earlier backup is replaced.")],
     data_dir: DataDir = None,
@@ -33,7 +26,7 @@ def backup(
     from coordinator.backup import back_up
     from swarm.cli import rundir
 
-    folder = rundir.named(run, data_dir, _NAME_ONE)
+    folder = rundir.named(run, data_dir)
     note, findings = back_up(folder, to)
     _tell(findings)
     typer.echo(f"{to}: {note.run} at round {note.round}, checked. It holds the run's keys: keep it to yourself.")

@@ -18,11 +18,6 @@ Signers = Annotated[
     list[str] | None,
     typer.Option("--signer", help="A signer to trust: a fingerprint, or the file of a public key.", show_default=False),
 ]
-BaseFolder = Annotated[
-    Path | None,
-    typer.Option("--base", help="For a bundle that is an adapter: the folder of its base.", show_default=False),
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N, rocm, rocm:N or mps.")]
 Allow = Annotated[
     list[str] | None,
     typer.Option(

@@ -14,15 +14,14 @@ import typer
 from swarm.cli.bundles import (
     Accept,
     Allow,
-    BaseFolder,
     BundleFolder,
-    Device,
     NoPlugins,
     Signers,
     Unsandboxed,
     clean,
     require_terms,
 )
+from swarm.cli.options import BaseFolder, Device
 from swarm.errors import NotFoundError, OverloadError, SwarmError
 from swarm.ration import Ration
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from swarm.cli.options import AsJson, DataDir, InviteOrOnly
+from swarm.cli.options import AsJson, DataDir, Device, InviteOrOnly
 
 
 def doctor(
     invite: InviteOrOnly = "",
     data_dir: DataDir = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Check machine, line and coordinator for a run, before anything large is fetched; each trouble with its remedy."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from swarm.cli.options import AsJson
+from swarm.cli.options import AsJson, BaseFolder, Device
 from swarm.errors import UsageError
 from swarm.trials.names import EVALUATE, HELDOUT
 
@@ -25,11 +25,6 @@ CheckpointText = Annotated[
 RoundOfRun = Annotated[
     int | None, typer.Option("--round", min=0, help="Of a run: which one; by default the latest.", show_default=False)
 ]
-BaseFolder = Annotated[
-    Path | None,
-    typer.Option("--base", help="The base's folder, for an adapter.", exists=True, file_okay=False, show_default=False),
-]
-DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0 takes one for each core.")]
 Spread = Annotated[
     bool, typer.Option("--spread", help="Let the run's volunteers compute it: each unit twice, and compared.")
@@ -53,7 +48,7 @@ def evaluate(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Only so many items of each suite; 0 takes all.")] = 0,
     base: BaseFolder = None,
-    device: DeviceName = "auto",
+    device: Device = "auto",
     threads: Threads = 0,
     spread: Spread = False,
     as_json: AsJson = False,

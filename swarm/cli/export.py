@@ -45,7 +45,7 @@ def export(
 ) -> None:
     """Write the model of a run with tokenizer, model card and digests."""
     from peer.fetch import Files
-    from swarm import paths, runspec
+    from swarm import paths, placing, runspec
     from swarm.bundle.lineage import FILE
     from swarm.cli import known
     from swarm.cli.checkpoints import chosen
@@ -53,6 +53,7 @@ def export(
     from swarm.client import CoordinatorClient
     from swarm.modelcard import Release
 
+    output = output.resolve()
     _require_empty(output)
     parsed = known.invite(invite)
     with known.connect(CoordinatorClient, parsed) as client:
@@ -66,19 +67,16 @@ def export(
         state = files.checkpoint(checkpoint)
         release = Release(spec, run, client.status(), checkpoint, merged)
         origin = _origin(client, release, kept)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "run.toml").write_text(spec.to_toml(), encoding="utf-8")
-    where = ["--spec", output / "run.toml", "--model", folder, "--state", state, "--out", output]
-    report = output / "export.log"
-    run_child(
-        "peer.export",
-        [*map(str, where), *(["--merged"] if merged else []), *(["--gguf", gguf] if gguf else [])],
-        report,
-        lambda _: None,
-    )
-    report.unlink()
-    _describe(release, output)
-    (output / FILE).write_text(origin.model_dump_json(indent=1), encoding="utf-8")
+    with placing.staging(output, 0o755) as stage:
+        (stage / "run.toml").write_text(spec.to_toml(), encoding="utf-8")
+        where = ["--spec", stage / "run.toml", "--model", folder, "--state", state, "--out", stage]
+        more = [*(["--merged"] if merged else []), *(["--gguf", gguf] if gguf else [])]
+        report = paths.peer_dir(parsed.run) / "export.log"
+        run_child("peer.export", [*map(str, where), *more], report, lambda _: None)
+        _describe(release, stage)
+        (stage / FILE).write_text(origin.model_dump_json(indent=1), encoding="utf-8")
+        placing.sync_all(stage)
+        placing.place(stage, output)
     typer.echo(f"{output}: {run.name} at round {checkpoint.round}; README.md is its model card.")
 
 

@@ -9,21 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swarm.cli.options import DataDir
+from swarm.cli.options import DataDir, RunHere
 
 if TYPE_CHECKING:
     from coordinator.handover import Last
 
-_NAME_ONE = "Name one, as swarm runs lists them; or its folder with --data-dir."
-
 
 def handover(
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="[RUN]", help="A run on this machine; by default the only one here.", show_default=False
-        ),
-    ] = "",
+    run: RunHere = "",
     *,
     to: Annotated[str, typer.Option("--to", metavar="HOST:PORT", help="Give the run away: where it will be led.")] = "",
     copy: Annotated[
@@ -54,7 +47,7 @@ def handover(
             "It is either --to HOST:PORT with --copy FILE, on the machine that leads; or --here HOST:PORT.",
             "`swarm handover --help` explains both.",
         )
-    folder = rundir.named(run, data_dir, _NAME_ONE)
+    folder = rundir.named(run, data_dir)
     if copy:
         _give(folder, _address(to), copy)
     else:

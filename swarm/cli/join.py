@@ -40,7 +40,7 @@ def join(
         typer.Option("--credit", help="Your name in the model card of the result; by default no mention."),
     ] = "",
     device: Annotated[
-        str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps; several: cuda:0,cuda:1 or all.")
+        str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, rocm, mps; several: cuda:0,cuda:1 or all.")
     ] = "auto",
     threads: Annotated[
         int | None,

@@ -13,6 +13,15 @@ InviteOrOnly = Annotated[
     str,
     typer.Argument(metavar="[INVITE]", help=f"{_INVITE}; by default the only one that is here.", show_default=False),
 ]
+RunHere = Annotated[
+    str,
+    typer.Argument(metavar="[RUN]", help="A run on this machine; by default the only one here.", show_default=False),
+]
+BaseFolder = Annotated[
+    Path | None,
+    typer.Option("--base", help="The base's folder, for an adapter.", exists=True, file_okay=False, show_default=False),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, rocm, rocm:1 or mps.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 DataDir = Annotated[
     Path | None,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from swarm.cli.evaluate import BaseFolder, CheckpointText, DeviceName, RoundOfRun, Spread, Threads
+from swarm.cli.evaluate import CheckpointText, RoundOfRun, Spread, Threads
 from swarm.cli.maintain import RunName, maintaining
-from swarm.cli.options import AsJson, DataDir, InviteOrOnly, InviteText
+from swarm.cli.options import AsJson, BaseFolder, DataDir, Device, InviteOrOnly, InviteText
 from swarm.errors import UsageError
 from swarm.trials.names import GARAGE, REDTEAM
 
@@ -54,7 +54,7 @@ def run(
     ] = None,
     round_: RoundOfRun = None,
     base: BaseFolder = None,
-    device: DeviceName = "auto",
+    device: Device = "auto",
     threads: Threads = 0,
     spread: Spread = False,
     as_json: AsJson = False,

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 INVITE = "invite"
 OWN_INVITE = "maintainer-invite"
+_NAME_ONE = "Name one, as swarm runs lists them; or its folder with --data-dir."
 _HARMLESS = (
     *("run.title", "run.description", "run.maintainer", "run.page", "checkpoint.", "trust.", "tracking.", "release."),
     *("evaluation.prompts", "evaluation.sample_"),
 )
 
 
-def named(run: str, data_dir: Path | None, remedy: str) -> Path:
+def named(run: str, data_dir: Path | None, remedy: str = _NAME_ONE) -> Path:
     """The coordinator's folder of a run on this machine. Raises UsageError, NotFoundError with `remedy`."""
     from swarm import paths
 

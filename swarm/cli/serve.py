@@ -11,14 +11,13 @@ import typer
 from swarm.cli.bundles import (
     Accept,
     Allow,
-    BaseFolder,
     BundleFolder,
-    Device,
     NoPlugins,
     Signers,
     Unsandboxed,
     require_terms,
 )
+from swarm.cli.options import BaseFolder, Device
 from swarm.errors import UsageError, from_os_error
 
 

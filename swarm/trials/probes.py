@@ -7,15 +7,14 @@ import json
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, field_validator
 
 from swarm.sections import Section
 from swarm.trials.detectors import DETECTORS
+from swarm.trials.names import Severity
 
 _FILE = Path(__file__).with_name("probes.toml")
-Severity = Literal["low", "medium", "high", "critical"]
 
 
 class Probe(Section):

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarm.bundle.gate import SEVERITIES, Facts, missing, refusal
+from swarm.bundle.gate import Facts, missing, refusal
 from swarm.bundle.licences import objection, wrong
 from swarm.bundle.manifest import Evaluation, Finding
 from swarm.errors import SpecError, UsageError
 from swarm.releasing import Release, figure
 from swarm.runspec import example, loads
+from swarm.trials.names import SEVERITIES, STATES
 
 ANNA, BEN, STRANGER = ("a" * 32, "b" * 32, "f" * 32)
 RULES = Release(evaluations=["arc:acc >= 0.4"], signers=[ANNA, BEN], signatures=2)
@@ -71,9 +72,6 @@ def test_a_spec_that_names_nobody_can_release_nothing() -> None:
 def test_every_one_of_several_evaluations_must_reach_it() -> None:
     values = [Evaluation(suite="arc", metric="acc", value=value, samples=1) for value in (0.9, 0.1)]
     assert "arc:acc is 0.1" in said(evaluations=values)
-
-
-STATES = ("open", "mitigated", "fixed", "disputed")
 
 
 @settings(deadline=None)  # the first one loads the list of licences
