@@ -57,7 +57,7 @@ def _head(said: Bundle, found: Examined | None, why: str) -> Iterator[tuple[str,
     yield "Title", said.title or "none"
     yield "State", f"whole; digest {found.digest}" if found else f"NOT VERIFIED: {why}"
     yield "Signed by", ", ".join(sorted(found.signers)) or "nobody" if found else "not known"
-    yield "Must be signed by", f"{said.signing.needed} of {', '.join(said.signing.signers) or 'nobody named'}"
+    yield "Must be signed by", said.signing.whom()
     yield "Licence", said.license or "not stated"
     yield (
         "Made",

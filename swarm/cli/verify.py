@@ -13,7 +13,6 @@ from swarm.cli.options import AsJson
 from swarm.errors import UsageError
 
 if TYPE_CHECKING:
-    from swarm.bundle.manifest import Signing
     from swarm.bundle.verify import Examined
 
 
@@ -59,16 +58,12 @@ def _trust(found: Examined, home: Path, yes: bool) -> None:
     if agreed == before:
         return
     if before:
-        typer.echo(f"ATTENTION: until now this run's signers were {_whom(before)}.", err=True)
-    typer.echo(f"The run {line.run} ({line.fingerprint}) is released by {_whom(agreed)}.", err=True)
+        typer.echo(f"ATTENTION: until now this run's signers were {before.whom()}.", err=True)
+    typer.echo(f"The run {line.run} ({line.fingerprint}) is released by {agreed.whom()}.", err=True)
     typer.echo(f"{', '.join(sorted(found.signers))} signed. Compare that with what its maintainers say.", err=True)
     if not yes:
         _ask()
     remember(home, found.bundle, agreed)
-
-
-def _whom(signing: Signing) -> str:
-    return f"{signing.needed} of {', '.join(signing.signers)}"
 
 
 def _ask() -> None:

@@ -108,6 +108,18 @@ def test_other_signers_than_before_are_said(home: Path, anna: Signer, tmp_path: 
     failure(UntrustedError, "verify", "two/bundle")
 
 
+def test_a_signer_is_forgotten_and_their_bundles_are_refused(home: Path, anna: Signer, tmp_path: Path) -> None:
+    one, run = anna.public.fingerprint, bundles.released(tmp_path, anna).bundle.lineage.fingerprint
+    assert done("signer", "trusted") == ""
+    assert "signer trusted" in failure(NotFoundError, "signer", "forget", one).remedy
+    done("verify", "bundle", "--trust", "--yes")
+    assert done("signer", "trusted") == f"run {run}: 1 of {one}\n"
+    assert json.loads(done("signer", "trusted", "--json")) == {run: {"signers": [one], "needed": 1}}
+    assert "nobody any more" in done("signer", "forget", home / "signer.pub")
+    failure(UntrustedError, "verify", "bundle")
+    done("verify", "bundle", "--trust", "--yes")
+
+
 def test_whom_a_bundle_names_without_their_signature_is_not_remembered(home: Path, tmp_path: Path) -> None:
     bundles.released(tmp_path, bundles.signer(tmp_path))
     shutil.rmtree(tmp_path / "bundle" / "signatures")
