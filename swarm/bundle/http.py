@@ -60,14 +60,16 @@ def ask(pool: urllib3.PoolManager, method: str, url: str, headers: Mapping[str, 
 def content(answer: Answer, largest: int) -> bytes:
     """The whole body. Raises CorruptError when it has more than `largest` bytes, UnreachableError."""
     try:
-        data = answer.read(largest + 1, decode_content=False)
+        data = bytearray()
+        while piece := answer.read(largest + 1 - len(data), decode_content=False):
+            data += piece
     except (HTTPError, OSError) as error:
         raise unreachable(error, "the registry") from error
     answer.release_conn()
     if len(data) > largest:
         answer.close()
         raise CorruptError(f"A registry's answer has more than {largest} bytes; it is not taken.", "Check the name.")
-    return data
+    return bytes(data)
 
 
 def require(answer: Answer, registry: str, what: str, *accepted: int) -> Answer:
@@ -108,7 +110,18 @@ def unreachable(error: Exception, host: str) -> UnreachableError:
         remedy = "A registry without TLS on this machine is reached with --plain-http."
         return UnreachableError(f"No safe line to {host}: {error}.", remedy)
     if isinstance(error, NewConnectionError):
-        return UnreachableError(f"{host} refused the connection: {error}.", "Check host and port, and that it runs.")
+        refused = isinstance(error.__cause__, ConnectionRefusedError)
+        why = "refuses connections" if refused else f"cannot be reached: {_cause(error)}"
+        return UnreachableError(f"{host} {why}.", "Check host and port, and that it runs.")
     if isinstance(error, TimeoutError):
         return UnreachableError(f"{host} did not answer in time.", "Try again; it goes on where it stopped.")
-    return UnreachableError(f"The line to {host} broke off: {error}.", "Run it again; it goes on where it stopped.")
+    return UnreachableError(
+        f"The line to {host} broke off: {_cause(error)}.", "Run it again; it goes on where it stopped."
+    )
+
+
+def _cause(error: BaseException) -> str:
+    """What the system said, which libraries wrap in words of their own."""
+    while not (isinstance(error, OSError) and error.strerror) and error.__cause__:
+        error = error.__cause__
+    return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 from typing import Annotated
 
 import typer
@@ -138,8 +140,17 @@ def main() -> None:
             raise
         failure = _in_our_words(error)
         separator = "\n" if "\n" in failure.what else " "
-        typer.echo(f"swarm: {failure.what}{separator}{failure.remedy}".rstrip(), err=True)
+        typer.echo(_wrapped(f"swarm: {failure.what}{separator}{failure.remedy}".rstrip()), err=True)
         sys.exit(failure.exit_code)
+
+
+def _wrapped(text: str) -> str:
+    """On a terminal no word is broken at the end of a line; elsewhere, as in a log, the text stays as it is."""
+    if not sys.stderr.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    lines = [textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) for line in text.splitlines()]
+    return "\n".join(lines)
 
 
 def _require_system() -> None:
