@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import textwrap
 from typing import Annotated
 
 import typer
@@ -51,6 +49,7 @@ from swarm.cli import (
     status,
     verify,
 )
+from swarm.cli.output import echo_note
 from swarm.errors import SwarmError, UsageError, from_os_error
 from swarm.version import __version__
 
@@ -140,17 +139,8 @@ def main() -> None:
             raise
         failure = _in_our_words(error)
         separator = "\n" if "\n" in failure.what else " "
-        typer.echo(_wrapped(f"swarm: {failure.what}{separator}{failure.remedy}".rstrip()), err=True)
+        echo_note(f"swarm: {failure.what}{separator}{failure.remedy}".rstrip())
         sys.exit(failure.exit_code)
-
-
-def _wrapped(text: str) -> str:
-    """On a terminal no word is broken at the end of a line; elsewhere, as in a log, the text stays as it is."""
-    if not sys.stderr.isatty():
-        return text
-    width = shutil.get_terminal_size().columns
-    lines = [textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) for line in text.splitlines()]
-    return "\n".join(lines)
 
 
 def _require_system() -> None:

@@ -36,13 +36,13 @@ def new(
 ) -> None:
     """Make a key: the private file for you alone, and beside it the public one, .pub, for everybody."""
     from swarm.bundle import keys
+    from swarm.cli.output import echo_note
 
     signer = keys.new(out or own_key())
     typer.echo(f"{signer.public.fingerprint}  {signer.path}")
-    typer.echo(
+    echo_note(
         f"Put the fingerprint into release.signers of the run spec, and publish {signer.path.with_suffix('.pub')}. "
-        "Keep a copy of the private key offline: who has it can release in your name.",
-        err=True,
+        "Keep a copy of the private key offline: who has it can release in your name."
     )
 
 
@@ -91,7 +91,7 @@ def forget(
         typer.Argument(metavar="SIGNER", help="A fingerprint, or the file of a public key."),
     ],
 ) -> None:
-    """Trust a signer no longer, for any run. Where too few are left, the run's next bundle asks for your trust anew."""
+    """Trust a signer no longer, for any run. Where too few are left, its bundles are refused until you agree anew."""
     from swarm import paths
     from swarm.bundle import trust
     from swarm.bundle.keys import fingerprint_of

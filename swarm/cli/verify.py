@@ -31,12 +31,12 @@ def verify(
     """Check every file, the signatures, who signed, and whether it was recalled. Loads nothing as a model."""
     from swarm import paths
     from swarm.bundle.verify import accept, examined
-    from swarm.cli.output import echo_json
+    from swarm.cli.output import echo_json, echo_note
 
     found = examined(bundle)
     if trust:
         _trust(found, paths.home(), yes)
-    accept(found, signer or (), run, say=lambda text: typer.echo(text, err=True))
+    accept(found, signer or (), run, say=echo_note)
     if as_json:
         facts = {"name": found.bundle.name, "version": found.bundle.version, "digest": found.digest}
         echo_json(facts | {"run": found.bundle.lineage.fingerprint, "signers": sorted(found.signers)})
@@ -52,15 +52,16 @@ def _trust(found: Examined, home: Path, yes: bool) -> None:
     """
     from swarm.bundle.trust import Trust, proposed, remember, remembered
     from swarm.bundle.verify import judge
+    from swarm.cli.output import echo_note
 
     agreed, before, line = proposed(found.bundle, found.signers), remembered(home, found.bundle), found.bundle.lineage
     judge(found, Trust(frozenset(agreed.signers), agreed.needed))
     if agreed == before:
         return
     if before:
-        typer.echo(f"ATTENTION: until now this run's signers were {before.whom()}.", err=True)
-    typer.echo(f"The run {line.run} ({line.fingerprint}) is released by {agreed.whom()}.", err=True)
-    typer.echo(f"{', '.join(sorted(found.signers))} signed. Compare that with what its maintainers say.", err=True)
+        echo_note(f"ATTENTION: until now this run's signers were {before.whom()}.")
+    echo_note(f"The run {line.run} ({line.fingerprint}) is released by {agreed.whom()}.")
+    echo_note(f"{', '.join(sorted(found.signers))} signed. Compare that with what its maintainers say.")
     if not yes:
         _ask()
     remember(home, found.bundle, agreed)
