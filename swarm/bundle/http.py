@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
@@ -83,7 +84,7 @@ def require(answer: Answer, registry: str, what: str, *accepted: int) -> Answer:
             f"Log in with docker login {registry} (logins that Docker keeps in a credential helper are not read).",
         )
     if answer.status == 404:
-        raise NotFoundError(f"{registry} has nothing there: it could not {what} ({said}).", "Check name and tag.")
+        raise NotFoundError(f"{registry} could not {what}: {said}.", "Check name and tag.")
     if answer.status in (429, 503):
         raise OverloadError(f"{registry} is asked too much: {said}.", "Try again later; it goes on where it stopped.")
     raise SwarmError(f"{registry} could not {what}: {said}.", "Try again; if it stays so, ask who runs the registry.")
@@ -92,12 +93,19 @@ def require(answer: Answer, registry: str, what: str, *accepted: int) -> Answer:
 def _words(answer: Answer) -> str:
     """Status and the registry's own message, cut and without what a terminal would obey."""
     try:
-        found = answer.read(_MESSAGE, decode_content=False)
+        text = " ".join(_message(answer.read(_MESSAGE, decode_content=False)).split())
         answer.close()
-        text = " ".join(found.decode(errors="replace").split())
     except (HTTPError, OSError):
         text = ""
-    return f"HTTP {answer.status} {''.join(filter(str.isprintable, text))[:_SAID]}".strip()
+    return ", ".join(filter(None, [f"HTTP {answer.status}", "".join(filter(str.isprintable, text))[:_SAID]]))
+
+
+def _message(body: bytes) -> str:
+    """The messages of an error in the form that registries agreed on; the body itself where it has another form."""
+    try:
+        return ", ".join(str(one["message"]) for one in json.loads(body)["errors"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return body.decode(errors="replace")
 
 
 def unreachable(error: Exception, host: str) -> UnreachableError:

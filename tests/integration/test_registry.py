@@ -104,7 +104,8 @@ def test_a_push_that_was_killed_sends_what_is_missing(served: Served, tmp_path: 
     small_bundle(tmp_path / "bundle", {f"model-{i}.safetensors": noise(24 * MB, i) for i in range(6)})
     place = f"{served.host}/our-group/large:1.0"
     killed(["push", str(tmp_path / "bundle"), place], lambda program: "pushed" in program.stderr)
-    assert swarm("pull", place, tmp_path / "out").returncode == NotFoundError.exit_code  # nobody finds half a bundle
+    said = f"{served.host} could not find {place}: HTTP 404, "
+    refused(swarm("pull", place, tmp_path / "out"), NotFoundError, said)  # nobody finds half a bundle
 
     done = swarm("push", tmp_path / "bundle", place)
     assert done.returncode == 0, done.stderr
