@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from swarm import stamps
-from swarm.chunks import Manifest, region
+from swarm.chunks import Manifest
 from swarm.errors import CorruptError
-from swarm.tensorfile import publish, sha256_file
+from swarm.tensorfile import publish, region, sha256_file
 
 STREAMS = 4  # chunks that are sent at once; more would slow down each other and the training
 _STREAM_SECONDS = 300.0  # a stream to somebody who stopped reading counts no longer than this

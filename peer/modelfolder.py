@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from peer.model import built, load_tokenizer, load_weights
+from peer.serving.plain import require_plain_adapter
 from swarm.errors import ModelError
 
 _ADAPTER = "adapter_config.json"
@@ -16,7 +17,7 @@ _ADAPTER = "adapter_config.json"
 
 def opened(folder: Path, base: Path | None, device: torch.device) -> tuple[nn.Module, Any]:
     """The model of the folder in fp32 on the device, and its tokenizer; `base` has the base's weights when the folder
-    holds an adapter. Never code. Raises ModelError.
+    holds an adapter. Never code. Raises ModelError, CorruptError.
     """
     adapts = (folder / _ADAPTER).is_file()
     if adapts and base is None:
@@ -27,6 +28,7 @@ def opened(folder: Path, base: Path | None, device: torch.device) -> tuple[nn.Mo
     model = _loaded(base if adapts and base else folder)
     if adapts:
         _require_safetensors(folder)
+        require_plain_adapter(folder)
         from peft import PeftModel
 
         model = built(folder, lambda: PeftModel.from_pretrained(model, folder, local_files_only=True))

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from swarm.errors import CorruptError
 from swarm.proto import coordinator_pb2 as pb
-from swarm.tensorfile import is_sha256
+from swarm.tensorfile import is_sha256, region
 
 CHUNK = 4 << 20  # bytes; a gigabyte is 256 chunks
-_READ = 512 << 10  # bytes
 _LARGEST = 256 << 20  # bytes of a chunk: whoever fetches one has it in memory
 _DATA = (".safetensors", ".json", ".txt", ".jinja", ".model", ".tiktoken")
 _DIGEST = 32  # bytes of a SHA-256
@@ -81,14 +78,6 @@ def chunked(path: Path, chunk_size: int = CHUNK) -> tuple[str, int, bytes]:
             if size == start and digests:
                 return whole.hexdigest(), size, b"".join(digests)
             digests.append(one.digest())
-
-
-def region(file: BinaryIO, offset: int, length: int) -> Iterator[bytes]:
-    """The bytes of a part of a file, in pieces; fewer when the file ends before. Moves no file position."""
-    end = offset + length
-    while data := os.pread(file.fileno(), min(_READ, end - offset), offset):
-        offset += len(data)
-        yield data
 
 
 def require_plain(name: str) -> None:

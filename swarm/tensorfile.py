@@ -18,7 +18,7 @@ from typing import BinaryIO
 from swarm.errors import CorruptError
 
 MAX_HEADER = 8 << 20  # bytes: sixty thousand tensors; as Python objects up to 25 times as many
-_CHUNK = 1 << 20
+_READ = 512 << 10  # bytes
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -112,8 +112,7 @@ def state_digest(path: Path) -> str:
     with path.open("rb") as file:
         for entry in read_header(path).tensors:
             digest.update(tensor_prefix(entry.name, entry.dtype, entry.shape))
-            file.seek(entry.begin)
-            for chunk in _read(file, entry.end - entry.begin):
+            for chunk in region(file, entry.begin, entry.end - entry.begin):
                 digest.update(chunk)
     return digest.hexdigest()
 
@@ -122,6 +121,14 @@ def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, lowercase hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def region(file: BinaryIO, offset: int, length: int) -> Iterator[bytes]:
+    """The bytes of a part of a file, in pieces; fewer when the file ends before. Moves no file position."""
+    end = offset + length
+    while data := os.pread(file.fileno(), min(_READ, end - offset), offset):
+        offset += len(data)
+        yield data
 
 
 @contextmanager
@@ -154,12 +161,6 @@ def sync(path: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
-
-
-def _read(file: BinaryIO, length: int) -> Iterator[bytes]:
-    while length > 0 and (chunk := file.read(min(_CHUNK, length))):
-        length -= len(chunk)
-        yield chunk
 
 
 def _torn(path: Path, why: str) -> CorruptError:

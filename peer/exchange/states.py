@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from peer.held import Held, Shelf
-from swarm.chunks import Manifest, chunked, region
+from swarm.chunks import Manifest, chunked
 from swarm.proto import coordinator_pb2 as pb
+from swarm.tensorfile import region
 
 CHUNK = 1 << 20  # bytes: also a small state comes from several donors
 _KEPT = 2

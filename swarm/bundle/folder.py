@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from swarm.bundle.manifest import PATH, Kind
-from swarm.errors import CorruptError, from_os_error
+from swarm.bundle.manifest import FILE, PATH, Kind
+from swarm.errors import CorruptError, NotFoundError, from_os_error
 
 _MOST = 20_000  # files, more than any bundle has: a folder may be a stranger's
 _TOKENIZERS = {
@@ -17,6 +17,14 @@ _TOKENIZERS = {
 }
 _CONFIGS = {"config.json", "generation_config.json", "adapter_config.json", "Modelfile"}
 _RECORDS = (".toml", ".json", ".txt", ".md")
+
+
+def require_bundle(folder: Path) -> None:
+    """Raises NotFoundError."""
+    if not folder.exists():
+        raise NotFoundError(f"There is no folder {folder}.", "Name a bundle's folder.")
+    if not (folder / FILE).is_file():
+        raise NotFoundError(f"{folder} is no bundle: it has no {FILE}.", "Name a bundle's folder.")
 
 
 def files(folder: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
@@ -60,14 +61,16 @@ def ask(pool: urllib3.PoolManager, method: str, url: str, headers: Mapping[str, 
 def content(answer: Answer, largest: int) -> bytes:
     """The whole body. Raises CorruptError when it has more than `largest` bytes, UnreachableError."""
     try:
-        data = answer.read(largest + 1, decode_content=False)
+        data = bytearray()
+        while piece := answer.read(largest + 1 - len(data), decode_content=False):
+            data += piece
     except (HTTPError, OSError) as error:
         raise unreachable(error, "the registry") from error
     answer.release_conn()
     if len(data) > largest:
         answer.close()
         raise CorruptError(f"A registry's answer has more than {largest} bytes; it is not taken.", "Check the name.")
-    return data
+    return bytes(data)
 
 
 def require(answer: Answer, registry: str, what: str, *accepted: int) -> Answer:
@@ -81,7 +84,7 @@ def require(answer: Answer, registry: str, what: str, *accepted: int) -> Answer:
             f"Log in with docker login {registry} (logins that Docker keeps in a credential helper are not read).",
         )
     if answer.status == 404:
-        raise NotFoundError(f"{registry} has nothing there: it could not {what} ({said}).", "Check name and tag.")
+        raise NotFoundError(f"{registry} could not {what}: {said}.", "Check name and tag.")
     if answer.status in (429, 503):
         raise OverloadError(f"{registry} is asked too much: {said}.", "Try again later; it goes on where it stopped.")
     raise SwarmError(f"{registry} could not {what}: {said}.", "Try again; if it stays so, ask who runs the registry.")
@@ -90,12 +93,19 @@ def require(answer: Answer, registry: str, what: str, *accepted: int) -> Answer:
 def _words(answer: Answer) -> str:
     """Status and the registry's own message, cut and without what a terminal would obey."""
     try:
-        found = answer.read(_MESSAGE, decode_content=False)
+        text = " ".join(_message(answer.read(_MESSAGE, decode_content=False)).split())
         answer.close()
-        text = " ".join(found.decode(errors="replace").split())
     except (HTTPError, OSError):
         text = ""
-    return f"HTTP {answer.status} {''.join(filter(str.isprintable, text))[:_SAID]}".strip()
+    return ", ".join(filter(None, [f"HTTP {answer.status}", "".join(filter(str.isprintable, text))[:_SAID]]))
+
+
+def _message(body: bytes) -> str:
+    """The messages of an error in the form that registries agreed on; the body itself where it has another form."""
+    try:
+        return ", ".join(str(one["message"]) for one in json.loads(body)["errors"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return body.decode(errors="replace")
 
 
 def unreachable(error: Exception, host: str) -> UnreachableError:
@@ -108,7 +118,18 @@ def unreachable(error: Exception, host: str) -> UnreachableError:
         remedy = "A registry without TLS on this machine is reached with --plain-http."
         return UnreachableError(f"No safe line to {host}: {error}.", remedy)
     if isinstance(error, NewConnectionError):
-        return UnreachableError(f"{host} refused the connection: {error}.", "Check host and port, and that it runs.")
+        refused = isinstance(error.__cause__, ConnectionRefusedError)
+        why = "refuses connections" if refused else f"cannot be reached: {_cause(error)}"
+        return UnreachableError(f"{host} {why}.", "Check host and port, and that it runs.")
     if isinstance(error, TimeoutError):
         return UnreachableError(f"{host} did not answer in time.", "Try again; it goes on where it stopped.")
-    return UnreachableError(f"The line to {host} broke off: {error}.", "Run it again; it goes on where it stopped.")
+    return UnreachableError(
+        f"The line to {host} broke off: {_cause(error)}.", "Run it again; it goes on where it stopped."
+    )
+
+
+def _cause(error: BaseException) -> str:
+    """What the system said, which libraries wrap in words of their own."""
+    while not (isinstance(error, OSError) and error.strerror) and error.__cause__:
+        error = error.__cause__
+    return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -67,6 +67,10 @@ class Signing(Section):
     signers: tuple[Fingerprint, ...] = ()
     needed: Annotated[int, Field(ge=1)] = 1
 
+    def whom(self) -> str:
+        """For people."""
+        return f"{self.needed} of {', '.join(self.signers) or 'nobody named'}"
+
 
 class Contributor(Section):
     """A volunteer who agreed to be named."""

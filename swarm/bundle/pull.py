@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from swarm import placing
 from swarm.bundle import manifest, oci
@@ -22,11 +23,11 @@ from swarm.bundle.manifest import FILE, LARGEST, Bundle
 from swarm.bundle.registry import AT_ONCE, Registry
 from swarm.errors import CorruptError, UnreachableError, UsageError, from_os_error
 from swarm.lock import HeldError, hold
-from swarm.tensorfile import publish
+from swarm.tensorfile import publish, region
 from swarm.transfer import require_space
 from swarm.units import size
 
-_READ = 1 << 20  # bytes
+_BEHIND = 16 << 20  # bytes of a blob that may wait in memory before the disk is set to work
 
 
 def described(registry: Registry) -> tuple[tuple[oci.Layer, ...], str]:
@@ -58,7 +59,7 @@ def pull(registry: Registry, files: tuple[oci.Layer, ...], target: Path, journey
             journey.all([partial(_fetch, registry, file, stage, journey) for file in blobs], AT_ONCE)
             _place(stage, files, target)
     except OSError as error:
-        raise from_os_error(error, "pulling a bundle") from error
+        raise from_os_error(error, f"pulling a bundle to {target}") from error
     return bundle
 
 
@@ -109,49 +110,82 @@ def _fetch(registry: Registry, file: oci.Layer, stage: Path, journey: Journey, c
     if (stage / file.sha256).exists():
         moved(file.size)
         return
-    part = stage / f"{file.sha256}.part"
-    with part.open("a+b", buffering=0) as opened:
-        digest = _so_far(opened, file.size)
-        moved(opened.tell())
-        _fill(opened, digest, registry, file, moved)
-        if digest.hexdigest() != file.sha256:
-            part.unlink()
+    path = stage / f"{file.sha256}.part"
+    with path.open("a+b", buffering=0) as opened:
+        part = _Part.of(opened, file.size)
+        moved(part.length)
+        _fill(part, registry, file, moved)
+        if part.sha256() != file.sha256:
+            path.unlink()
             raise CorruptError(
                 f"{file.path} arrived altered: its SHA-256 is not {file.sha256[:16]}…; it is not used.",
                 "Try again; if it happens again, that registry's copy is damaged: tell the publisher.",
             )
         os.fsync(opened.fileno())
-    part.rename(stage / file.sha256)
+    path.rename(stage / file.sha256)
     if counted:
         journey.say(f"{file.path}: pulled ({size(file.size)})")
 
 
-def _so_far(opened: Any, largest: int) -> Any:
-    """The hash of what is there from before, with the file at its end; more than the blob has is none of it."""
-    digest = hashlib.sha256()
-    if opened.seek(0, os.SEEK_END) > largest:
-        opened.truncate(0)
-    opened.seek(0)
-    while data := opened.read(_READ):
-        digest.update(data)
-    return digest
+class _Part:
+    """A blob's file while it grows. It is hashed on its way to the disk, so that nobody has to read it again."""
+
+    def __init__(self, opened: FileIO) -> None:
+        self._opened = opened
+        self._digest = hashlib.sha256()
+        self._begun = 0  # bytes that the disk was told to write
+        self.length = 0  # bytes
+
+    @classmethod
+    def of(cls, opened: FileIO, largest: int) -> _Part:
+        """With what is there from before; more than `largest` bytes are none of the blob."""
+        if opened.seek(0, os.SEEK_END) > largest:
+            opened.truncate(0)
+        part = cls(opened)
+        for data in region(opened, 0, largest):
+            part._take(data)
+        return part
+
+    def add(self, data: bytes) -> None:
+        """Raises OSError, also for a disk that took a part of it and is full now."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._opened.write(rest) :]
+        self._take(data)
+        if self.length - self._begun >= _BEHIND:
+            self._begin_to_write()
+
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def _take(self, data: bytes) -> None:
+        self._digest.update(data)
+        self.length += len(data)
+
+    def _begin_to_write(self) -> None:
+        """Set the disk to work and do not wait for it; else it begins with the last sync, and all wait for that.
+
+        Linux begins to write what it is told will not be needed, and keeps it in memory as long as it is not written.
+        """
+        if sys.platform == "linux":
+            os.posix_fadvise(self._opened.fileno(), self._begun, self.length - self._begun, os.POSIX_FADV_DONTNEED)
+        self._begun = self.length
 
 
-def _fill(opened: BinaryIO, digest: Any, registry: Registry, file: oci.Layer, moved: Any) -> None:
+def _fill(part: _Part, registry: Registry, file: oci.Layer, moved: Callable[[int], None]) -> None:
     """Write until the blob is whole. A line that breaks is dialled again as long as it brings something."""
-    while (offset := opened.tell()) < file.size:
+    while (offset := part.length) < file.size:
         try:
             with registry.read(file.sha256, offset) as pieces:
                 for data in pieces:
-                    if opened.tell() + len(data) > file.size:
+                    if part.length + len(data) > file.size:
                         raise _other_size(file, "longer")
-                    opened.write(data)
-                    digest.update(data)
+                    part.add(data)
                     moved(len(data))
         except UnreachableError:
-            if opened.tell() == offset:
+            if part.length == offset:
                 raise
-        if opened.tell() == offset:
+        if part.length == offset:
             raise _other_size(file, "shorter")
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from swarm import notes
 from swarm.bundle import manifest, oci
+from swarm.bundle.folder import require_bundle
 from swarm.bundle.journey import Journey
 from swarm.bundle.manifest import FILE, PATH, SIGNATURES, Bundle
 from swarm.bundle.registry import AT_ONCE, Registry
-from swarm.chunks import region
 from swarm.errors import CorruptError, OverloadError, UnreachableError, from_os_error
-from swarm.tensorfile import sha256_file
+from swarm.tensorfile import region, sha256_file
 from swarm.units import size
 
 _TRIES = 3  # of a blob whose line broke off, or whose upload the registry forgot
@@ -47,7 +47,10 @@ class Cargo:
 
 
 def packed(folder: Path) -> Cargo:
-    """What to push of the bundle in `folder`. Raises CorruptError for files that are not there as its manifest says."""
+    """What to push of the bundle in `folder`. Raises CorruptError for files that are not there as its manifest says,
+    NotFoundError where there is no bundle.
+    """
+    require_bundle(folder)
     bundle = manifest.read(folder)
     try:
         files = oci.layers(bundle, [_paper(folder, path) for path in _papers(folder)])

@@ -18,7 +18,7 @@ from swarm.bundle.oci import LARGEST, MANIFEST
 from swarm.bundle.reference import Reference
 from swarm.errors import CorruptError, UnreachableError, UsageError
 
-AT_ONCE: Final = 3  # blobs; a registry on another machine works on one while the line carries the next
+AT_ONCE: Final = 4  # blobs; while one waits for a disk, and the registry hashes another, the line carries the next
 _READ = 1 << 20  # bytes; with a quarter of it a gigabyte costs a fifth more of the processor
 _ANSWER = 1 << 20  # bytes of a token's answer
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]+)")

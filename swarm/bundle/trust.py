@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,11 +57,38 @@ def remembered(home: Path, bundle: Bundle) -> Signing | None:
 
 def remember(home: Path, bundle: Bundle, agreed: Signing) -> None:
     """From now on trust them for the bundle's run, and no longer those before. Raises CorruptError, DiskError."""
-    known = _Known(runs=_read(home).runs | {bundle.lineage.fingerprint: agreed})
+    _write(home, _read(home).runs | {bundle.lineage.fingerprint: agreed})
+
+
+def everybody(home: Path) -> dict[str, Signing]:
+    """Whom the user agreed to trust, for each run by its fingerprint. Raises CorruptError, DiskError."""
+    return _read(home).runs
+
+
+def without(runs: Mapping[str, Signing], signer: str) -> dict[str, Signing]:
+    """The same trust without that signer. Pure.
+
+    Where fewer are left than must have signed, nobody is trusted for that run any more: to be content with fewer
+    signatures is for the user to say.
+    """
+    left = {run: signing.model_copy(update={"signers": _others(signing, signer)}) for run, signing in runs.items()}
+    return {run: signing for run, signing in left.items() if len(signing.signers) >= signing.needed}
+
+
+def _others(signing: Signing, signer: str) -> tuple[str, ...]:
+    return tuple(one for one in signing.signers if one != signer)
+
+
+def forget(home: Path, signer: str) -> None:
+    """From now on trust that signer for no run. Raises CorruptError, DiskError."""
+    _write(home, without(_read(home).runs, signer))
+
+
+def _write(home: Path, runs: dict[str, Signing]) -> None:
     try:
         home.mkdir(parents=True, exist_ok=True)
         with atomic_write(home / FILE) as file:
-            file.write(json.dumps(known.model_dump(mode="json"), indent=1).encode())
+            file.write(json.dumps(_Known(runs=runs).model_dump(mode="json"), indent=1).encode())
     except OSError as error:
         raise from_os_error(error, "remembering the signers") from error
 

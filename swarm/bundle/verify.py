@@ -12,9 +12,9 @@ from pathlib import Path
 
 from swarm import log, paths
 from swarm.bundle import manifest, recall, signatures, trust
-from swarm.bundle.folder import files, kind_of, refused
+from swarm.bundle.folder import files, kind_of, refused, require_bundle
 from swarm.bundle.manifest import FILE, SIGNATURES, Bundle
-from swarm.errors import NotFoundError, OtherRunError, UntrustedError, from_os_error
+from swarm.errors import OtherRunError, UntrustedError, from_os_error
 
 logger = log.get(__name__)
 
@@ -83,12 +83,6 @@ def examined(folder: Path) -> Examined:
             raise refused(f"{part.path} is not the file that {FILE} lists: one of the two was altered")
     signed = [path.partition("/")[2] for path in there if path.startswith(f"{SIGNATURES}/")]
     return Examined(bundle, read[FILE], signatures.signers(folder, hashed, signed))
-
-
-def require_bundle(folder: Path) -> None:
-    """Raises NotFoundError."""
-    if not (folder / FILE).is_file():
-        raise NotFoundError(f"{folder} is no bundle: it has no {FILE}.", "Name a bundle's folder.")
 
 
 def judge(found: Examined, trusted: trust.Trust, run: str = "") -> None:

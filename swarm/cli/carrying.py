@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,18 +21,24 @@ _EVERY = 10.0  # seconds between two lines
 @contextmanager
 def shown(doing: str, total: int) -> Iterator[Journey]:
     """What carries `total` bytes; `doing` says what is done with them. Lines go to stderr: stdout has the result."""
+    from swarm.bundle.journey import Journey
+
+    if sys.stderr.isatty():
+        with _bar(doing, total) as journey:
+            yield journey
+    else:
+        yield Journey(_say, _Lines(doing, total).moved)
+
+
+@contextmanager
+def _bar(doing: str, total: int) -> Iterator[Journey]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     from swarm.bundle.journey import Journey
 
-    console = Console(stderr=True)
     columns = (TextColumn(doing), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    if not console.is_terminal:
-        lines = _Lines(doing, total)
-        yield Journey(_say, lines.moved)
-        return
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task(doing, total=total)
 
         def say(line: str) -> None:

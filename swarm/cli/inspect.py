@@ -22,7 +22,7 @@ Rows = Iterable[tuple[str, str]]
 def inspect(bundle: BundleFolder, as_json: AsJson = False) -> None:
     """Show what a bundle says of itself, whether it is whole, and who signed it. Loads nothing as a model."""
     from swarm.bundle import manifest
-    from swarm.bundle.verify import require_bundle
+    from swarm.bundle.folder import require_bundle
     from swarm.cli.output import echo_json
 
     require_bundle(bundle)
@@ -55,15 +55,16 @@ def _examined(folder: Path) -> tuple[Examined | None, str]:
 
 def _head(said: Bundle, found: Examined | None, why: str) -> Iterator[tuple[str, str]]:
     yield "Title", said.title or "none"
-    yield "State", f"whole; digest {found.digest}" if found else f"NOT VERIFIED: {why}"
+    yield "State", "whole" if found else f"NOT VERIFIED: {why}"
+    yield "Digest", found.digest if found else "not known"
     yield "Signed by", ", ".join(sorted(found.signers)) or "nobody" if found else "not known"
-    yield "Must be signed by", f"{said.signing.needed} of {', '.join(said.signing.signers) or 'nobody named'}"
+    yield "Must sign", said.signing.whom()
     yield "Licence", said.license or "not stated"
     yield (
         "Made",
         f"{said.created}, with {', '.join(f'{name} {v}' for name, v in said.tools.items()) or 'tools unknown'}",
     )
-    yield "Notices of recall", said.recall or "nowhere"
+    yield "Recalls", f"looked for at {said.recall}" if said.recall else "looked for nowhere"
 
 
 def _lineage(said: Bundle) -> Iterator[tuple[str, str]]:
@@ -128,11 +129,12 @@ def _print(title: str, rows: Rows) -> None:
 
     from swarm.texts import shown
 
-    table = Table(title, box=None, padding=(0, 2, 0, 0))
-    table.add_column("", overflow="fold")  # digests are shown whole
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(overflow="fold")  # a digest is shown whole; in 80 columns it is in one piece
     for name, value in rows:
         table.add_row(Text(shown(name)), Text(shown(value)))
     if not table.row_count:
         table.add_row("none", "")
-    Console().print(table)
+    Console().print(Text(title, style="bold"), table, sep="\n")
     typer.echo()

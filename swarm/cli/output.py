@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,15 @@ _MARKS = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "failed"
 def echo_json(value: object) -> None:
     """Print `value`, which may hold protobuf messages, as JSON."""
     typer.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+
+
+def echo_note(text: str) -> None:
+    """Say it on stderr. On a terminal no word is broken at a line's end; elsewhere, as in a log, lines stay whole."""
+    if sys.stderr.isatty():
+        at_words = textwrap.TextWrapper(shutil.get_terminal_size().columns, break_long_words=False)
+        at_words.break_on_hyphens = False  # a command's options stay in one piece
+        text = "\n".join(map(at_words.fill, text.split("\n")))
+    typer.echo(text, err=True)
 
 
 def show_checks(checks: Sequence[Check], err: bool = False) -> None:

@@ -31,6 +31,7 @@ def recall(
     from swarm.bundle.lineage import moment
     from swarm.bundle.recall import Notice, signed
     from swarm.bundle.verify import examined
+    from swarm.cli.output import echo_note
 
     found, signer = examined(bundle), keys.load(key or own_key())
     _require_known(found, signer)
@@ -41,16 +42,14 @@ def recall(
         target.write_bytes(signed(notice, signer))
     except OSError as error:
         raise from_os_error(error, "writing the notice") from error
-    where = f"{said.recall.rstrip('/')}/{found.digest}.json" if said.recall else ""
+    where = f"{said.recall.rstrip('/')}/{found.digest}.json"
     typer.echo(f"{target}: {said.name} {said.version} is recalled.")
-    typer.echo(f"{f'Put it at {where}' if where else _NOWHERE}. {_LIMITS}", err=True)
+    echo_note(f"{f'Put it at {where}. {_THERE}' if said.recall else _NOWHERE} {_LIMITS}")
 
 
-_NOWHERE = "The bundle names no address for notices (release.recall), so no client will look for it: tell people"
-_LIMITS = (
-    "Who runs the bundle with garage-swarm and can reach that address is refused within an hour. A recall reaches "
-    "nobody who is offline or uses other programs, and takes no copy back."
-)
+_THERE = "Who runs the bundle with garage-swarm and can reach that address is refused within an hour."
+_NOWHERE = "The bundle names no address for notices (release.recall), so no client will look for it: tell people."
+_LIMITS = "A recall reaches nobody who is offline or uses other programs, and takes no copy back."
 
 
 def _require_known(found: Examined, signer: Signer) -> None:

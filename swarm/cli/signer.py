@@ -8,8 +8,12 @@ from typing import Annotated
 import typer
 
 from swarm.cli.bundles import BundleFolder
+from swarm.cli.options import AsJson
+from swarm.errors import NotFoundError
 
-app = typer.Typer(name="signer", help="The key with which you sign models that are released.", no_args_is_help=True)
+app = typer.Typer(
+    name="signer", help="Keys that sign released models: your own, and those that you trust.", no_args_is_help=True
+)
 Key = Annotated[
     Path | None,
     typer.Option("--key", help="Your private key; by default $SWARM_HOME/signer.pem.", show_default=False),
@@ -32,13 +36,13 @@ def new(
 ) -> None:
     """Make a key: the private file for you alone, and beside it the public one, .pub, for everybody."""
     from swarm.bundle import keys
+    from swarm.cli.output import echo_note
 
     signer = keys.new(out or own_key())
     typer.echo(f"{signer.public.fingerprint}  {signer.path}")
-    typer.echo(
+    echo_note(
         f"Put the fingerprint into release.signers of the run spec, and publish {signer.path.with_suffix('.pub')}. "
-        "Keep a copy of the private key offline: who has it can release in your name.",
-        err=True,
+        "Keep a copy of the private key offline: who has it can release in your name."
     )
 
 
@@ -61,3 +65,43 @@ def sign(bundle: BundleFolder, key: Key = None) -> None:
     signer, found = keys.load(key or own_key()), examined(bundle)
     [target] = signatures.sign(bundle, signer)
     typer.echo(f"{target}: {found.bundle.name} {found.bundle.version}, digest {found.digest}")
+
+
+@app.command("trusted")
+def trusted(as_json: AsJson = False) -> None:
+    """List whom you trust, for each run by its fingerprint: those whom you agreed to with swarm verify --trust."""
+    from swarm import paths
+    from swarm.bundle import trust
+    from swarm.cli.output import echo_json
+
+    runs = trust.everybody(paths.home())
+    if as_json:
+        echo_json({run: signing.model_dump(mode="json") for run, signing in runs.items()})
+        return
+    for run, signing in sorted(runs.items()):
+        typer.echo(f"run {run}: {signing.whom()}")
+    if not runs:
+        typer.echo("Nobody yet: swarm verify --trust asks and remembers.", err=True)
+
+
+@app.command("forget")
+def forget(
+    signer: Annotated[
+        str,
+        typer.Argument(metavar="SIGNER", help="A fingerprint, or the file of a public key."),
+    ],
+) -> None:
+    """Trust a signer no longer, for any run. Where too few are left, its bundles are refused until you agree anew."""
+    from swarm import paths
+    from swarm.bundle import trust
+    from swarm.bundle.keys import fingerprint_of
+
+    one, home = fingerprint_of(signer), paths.home()
+    before = {run: signing for run, signing in trust.everybody(home).items() if one in signing.signers}
+    if not before:
+        raise NotFoundError(f"You do not trust {one} for any run.", "swarm signer trusted lists whom you trust.")
+    trust.forget(home, one)
+    after = trust.everybody(home)
+    for run in sorted(before):
+        left = f"still {after[run].whom()}" if run in after else "nobody any more; swarm verify --trust asks anew"
+        typer.echo(f"{one} is forgotten for the run {run}: trusted for it is {left}.")

@@ -13,7 +13,6 @@ from swarm.cli.options import AsJson
 from swarm.errors import UsageError
 
 if TYPE_CHECKING:
-    from swarm.bundle.manifest import Signing
     from swarm.bundle.verify import Examined
 
 
@@ -32,12 +31,12 @@ def verify(
     """Check every file, the signatures, who signed, and whether it was recalled. Loads nothing as a model."""
     from swarm import paths
     from swarm.bundle.verify import accept, examined
-    from swarm.cli.output import echo_json
+    from swarm.cli.output import echo_json, echo_note
 
     found = examined(bundle)
     if trust:
         _trust(found, paths.home(), yes)
-    accept(found, signer or (), run, say=lambda text: typer.echo(text, err=True))
+    accept(found, signer or (), run, say=echo_note)
     if as_json:
         facts = {"name": found.bundle.name, "version": found.bundle.version, "digest": found.digest}
         echo_json(facts | {"run": found.bundle.lineage.fingerprint, "signers": sorted(found.signers)})
@@ -53,22 +52,19 @@ def _trust(found: Examined, home: Path, yes: bool) -> None:
     """
     from swarm.bundle.trust import Trust, proposed, remember, remembered
     from swarm.bundle.verify import judge
+    from swarm.cli.output import echo_note
 
     agreed, before, line = proposed(found.bundle, found.signers), remembered(home, found.bundle), found.bundle.lineage
     judge(found, Trust(frozenset(agreed.signers), agreed.needed))
     if agreed == before:
         return
     if before:
-        typer.echo(f"ATTENTION: until now this run's signers were {_whom(before)}.", err=True)
-    typer.echo(f"The run {line.run} ({line.fingerprint}) is released by {_whom(agreed)}.", err=True)
-    typer.echo(f"{', '.join(sorted(found.signers))} signed. Compare that with what its maintainers say.", err=True)
+        echo_note(f"ATTENTION: until now this run's signers were {before.whom()}.")
+    echo_note(f"The run {line.run} ({line.fingerprint}) is released by {agreed.whom()}.")
+    echo_note(f"{', '.join(sorted(found.signers))} signed. Compare that with what its maintainers say.")
     if not yes:
         _ask()
     remember(home, found.bundle, agreed)
-
-
-def _whom(signing: Signing) -> str:
-    return f"{signing.needed} of {', '.join(signing.signers)}"
 
 
 def _ask() -> None:

@@ -7,9 +7,11 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from swarm.bundle.push import packed, push
 from swarm.bundle.reference import Reference
 from swarm.bundle.registry import Body, Registry
 from swarm.errors import CorruptError, DiskError, NotFoundError, RefusedError, SwarmError, UnreachableError, UsageError
+from tests import faults
 from tests import registry as registries
 from tests.harness import Program
 from tests.registry import Served
@@ -101,7 +104,8 @@ def test_a_push_that_was_killed_sends_what_is_missing(served: Served, tmp_path: 
     small_bundle(tmp_path / "bundle", {f"model-{i}.safetensors": noise(24 * MB, i) for i in range(6)})
     place = f"{served.host}/our-group/large:1.0"
     killed(["push", str(tmp_path / "bundle"), place], lambda program: "pushed" in program.stderr)
-    assert swarm("pull", place, tmp_path / "out").returncode == NotFoundError.exit_code  # nobody finds half a bundle
+    said = f"{served.host} could not find {place}: HTTP 404, "
+    refused(swarm("pull", place, tmp_path / "out"), NotFoundError, said)  # nobody finds half a bundle
 
     done = swarm("push", tmp_path / "bundle", place)
     assert done.returncode == 0, done.stderr
@@ -146,6 +150,33 @@ def test_a_registry_that_dies_under_a_pull_is_said_and_the_next_pull_goes_on(tmp
         assert done.returncode == 0, done.stderr
         assert served.sent() < 4 * 48 * MB - there + MB
     assert content(tmp_path / "out") == content(tmp_path / "bundle")
+
+
+def test_a_disk_that_becomes_full_under_a_pull_is_said_and_the_next_pull_goes_on(
+    served: Served, tmp_path: Path
+) -> None:
+    small_bundle(tmp_path / "bundle", {f"model-{i}.safetensors": noise(24 * MB, i) for i in range(4)})
+    place = pushed(tmp_path / "bundle", f"{served.host}/our-group/large:1.0")
+    with faults.disk(tmp_path / "disk") as disk:
+        stage = disk / ".out.pull"
+        program = swarm_command("pull", place, str(disk / "out"), "--plain-http")
+        try:
+            wait_for(lambda: fetched(stage) > 10 * MB, program)
+            program.process.send_signal(signal.SIGSTOP)
+            with faults.fill_disk(disk):
+                program.process.send_signal(signal.SIGCONT)
+                assert program.finish(30) == DiskError.exit_code, program.stderr
+        finally:
+            program.clean_up()
+        assert f"The disk is full; pulling a bundle to {disk / 'out'} could not finish" in program.stderr
+        assert "Traceback" not in program.stderr
+        assert [path.name for path in disk.iterdir()] == [".out.pull"]
+        there, before = fetched(stage), served.sent()
+        done = swarm("pull", place, disk / "out")
+        assert done.returncode == 0, done.stderr
+        assert served.sent() - before < 4 * 24 * MB - there + MB
+        assert content(disk / "out") == content(tmp_path / "bundle")
+        assert [path.name for path in disk.iterdir()] == ["out"]
 
 
 def killed(words: list[str], when: Callable[[Program], bool]) -> None:
@@ -277,11 +308,26 @@ def test_where_nobody_answers(tmp_path: Path) -> None:
     small_bundle(tmp_path / "bundle")
     port = free_port()
     done = swarm("push", tmp_path / "bundle", f"127.0.0.1:{port}/small:1.0")
-    refused(done, UnreachableError, f"127.0.0.1:{port} refused the connection")
+    refused(done, UnreachableError, f"127.0.0.1:{port} refuses connections.")
     refused(swarm("pull", "registry.example.org/small:1.0"), UsageError, "not on this machine")
     command = swarm_words("pull", "registry.invalid/small:1.0", str(tmp_path / "out"))
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     refused(done, UnreachableError, "no host named registry.invalid")
+
+
+def test_an_answer_that_is_cut_off_is_a_broken_line_and_no_damaged_bundle() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            with listening.accept()[0] as line:
+                line.recv(4096)
+                line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
+
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(answer)
+            place = f"127.0.0.1:{listening.getsockname()[1]}/small:1.0"
+            with pytest.raises(UnreachableError, match="broke off"):
+                Registry.of(Reference.of(place), True, writes=False).manifest()
 
 
 def test_a_disk_that_is_full_is_said_before_anything_large_comes(served: Served, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from peer.reach import _kept
 from peer.session import Session, Standing, Who
 from peer.traffic import Traffic
 from swarm import neighbour, notes, tensorfile
-from swarm.chunks import Manifest, blob_of, chunked, region
+from swarm.chunks import Manifest, blob_of, chunked
 from swarm.cli.card import Agreement
 from swarm.client import CoordinatorClient
 from swarm.errors import CorruptError
@@ -34,7 +34,7 @@ from swarm.identity import Identity
 from swarm.proto import coordinator_pb2 as pb
 from swarm.proto import exchange_pb2
 from swarm.ranges import Layout, Range
-from swarm.tensorfile import atomic_write
+from swarm.tensorfile import atomic_write, region
 from swarm.transfer import receive
 from tests.torn.coordinators import CONTENT, SHA256
 from tests.torn.kinds import Durable, Kind, Must, said

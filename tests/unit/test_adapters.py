@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from peer.device import Hardware, place
 from peer.export import export
 from peer.gradients import Gradients
 from peer.model import loss_sum, trainable
+from peer.modelfolder import opened
 from peer.tokenizer import END
 from peer.trained import blank_adapted, trained_model, untrained
-from swarm.errors import ModelError
+from swarm.errors import CorruptError, ModelError
 from swarm.runspec import RunSpec, loads
 from tests.tiny_base import make_base
 
@@ -172,6 +174,32 @@ def test_the_exported_adapter_loads_with_plain_peft_and_gives_the_same_loss(
     assert loss(theirs) == pytest.approx(loss(ours), rel=1e-6)
     assert loss(theirs) != pytest.approx(loss(theirs.unload()), rel=1e-3)
     assert AutoTokenizer.from_pretrained(tmp_path / "out").eos_token == END
+
+
+def test_an_exported_adapter_is_opened_over_its_bases_folder_and_answers_as_in_plain_peft(
+    base: Path, tmp_path: Path
+) -> None:
+    run = spec(base)
+    export(run, base, state_file(tmp_path, some_values(run, base)), tmp_path / "out", merged=False)
+    model, tokenizer = opened(tmp_path / "out", base, torch.device("cpu"))
+    plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    unadapted = answer(plain, tokenizer)
+    theirs = PeftModel.from_pretrained(plain, tmp_path / "out").eval()
+    tokens = samples().tokens
+    with torch.no_grad():
+        torch.testing.assert_close(model(tokens).logits, theirs(tokens).logits, rtol=0, atol=1e-5)
+    assert answer(model, tokenizer) == answer(theirs, AutoTokenizer.from_pretrained(tmp_path / "out")) != unadapted
+
+    path = tmp_path / "out" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"megatron_config": {"x": 1}, "megatron_core": "this"}))
+    with pytest.raises(CorruptError, match="no plain LoRA adapter"):
+        opened(tmp_path / "out", base, torch.device("cpu"))  # peft would import a module of the adapter's choice
+
+
+def answer(model: Any, tokenizer: Any) -> str:
+    """The likeliest words after a beginning."""
+    asked = tokenizer("The house is", return_tensors="pt")
+    return str(tokenizer.decode(model.generate(**asked, max_new_tokens=16, do_sample=False)[0]))
 
 
 def test_the_merged_export_needs_no_peft_and_gives_the_same_loss(base: Path, tmp_path: Path) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import stat
+import subprocess
+import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +112,37 @@ def test_other_signers_than_before_are_said(home: Path, anna: Signer, tmp_path: 
     failure(UntrustedError, "verify", "two/bundle")
 
 
+def test_a_signer_is_forgotten_and_their_bundles_are_refused(home: Path, anna: Signer, tmp_path: Path) -> None:
+    one, run = anna.public.fingerprint, bundles.released(tmp_path, anna).bundle.lineage.fingerprint
+    assert done("signer", "trusted") == ""
+    assert "signer trusted" in failure(NotFoundError, "signer", "forget", one).remedy
+    done("verify", "bundle", "--trust", "--yes")
+    assert done("signer", "trusted") == f"run {run}: 1 of {one}\n"
+    assert json.loads(done("signer", "trusted", "--json")) == {run: {"signers": [one], "needed": 1}}
+    assert "nobody any more" in done("signer", "forget", home / "signer.pub")
+    failure(UntrustedError, "verify", "bundle")
+    done("verify", "bundle", "--trust", "--yes")
+
+
 def test_whom_a_bundle_names_without_their_signature_is_not_remembered(home: Path, tmp_path: Path) -> None:
     bundles.released(tmp_path, bundles.signer(tmp_path))
     shutil.rmtree(tmp_path / "bundle" / "signatures")
     failure(UntrustedError, "verify", "bundle", "--trust", "--yes")
     assert not (home / "signers.json").exists()
+
+
+@pytest.mark.processes
+def test_at_a_terminal_a_failure_is_shown_without_broken_words(home: Path, tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 40))
+    sized = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    command = [sys.executable, "-m", "swarm.cli", "inspect", "a-folder-that-is-not-there"]
+    ended = subprocess.run(command, stdin=theirs, stdout=theirs, stderr=theirs, env=sized, check=False, timeout=60)
+    shown = os.read(ours, 4096).decode().splitlines()
+    os.close(ours)
+    os.close(theirs)
+    assert ended.returncode == NotFoundError.exit_code
+    assert shown == ["swarm: There is no folder", "a-folder-that-is-not-there. Name a", "bundle's folder."]
 
 
 def test_a_bundle_is_shown_whole_or_not(home: Path, tmp_path: Path) -> None:

@@ -245,6 +245,13 @@ def test_what_is_remembered_and_torn_trusts_nobody(made: tuple[Path, Signer], tm
         verified(made[0], home=tmp_path)
 
 
+def test_who_is_forgotten_lowers_no_number(tmp_path: Path) -> None:
+    a, b, c = (letter * 32 for letter in "abc")
+    two_of_three, two_of_two, other = (Signing(signers=who, needed=2) for who in ((a, b, c), (a, b), (b, c)))
+    left = trust.without({"one": two_of_three, "two": two_of_two, "three": other}, a)
+    assert left == {"one": Signing(signers=(b, c), needed=2), "three": other}
+
+
 SETS = st.sets(st.sampled_from(["a", "b", "c", "d"]).map(lambda name: name * 32))
 
 

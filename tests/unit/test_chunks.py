@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarm import stamps
-from swarm.chunks import Manifest, blob_of, chunked, region
+from swarm.chunks import Manifest, blob_of, chunked
 from swarm.errors import CorruptError
 from swarm.proto import coordinator_pb2 as pb
+from swarm.tensorfile import region
 
 
 def blob(path: Path, chunk_size: int) -> pb.Blob:
