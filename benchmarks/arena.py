@@ -32,6 +32,7 @@ BYTES = 260  # tokens of the byte tokenizer, rounded up
 SPEC = """
 [run]
 name = "attacks"
+seed = {seed}
 [model]
 source = "{model}"
 tokenizer = "bytes"
@@ -69,7 +70,7 @@ class Game:
     kept: int = 512
     outer: float = 0.5
 
-    def spec(self, folder: Path, peers: int) -> RunSpec:
+    def spec(self, folder: Path, peers: int, seed: int = 0) -> RunSpec:
         """Its run spec; the model is made in `folder`."""
         LlamaConfig(
             hidden_size=64,
@@ -84,6 +85,7 @@ class Game:
         target = peers * self.size * self.steps
         return loads(
             SPEC.format(
+                seed=seed,
                 model=folder / "base",
                 mode=self.mode,
                 rounds=self.rounds,
@@ -168,8 +170,10 @@ class Arena:
             mine.append(vector)
             del mine[:-11]
         scenes = [Scene(own[p], own[:honest], past[p], self.peers, p - honest) for p in range(honest, self.peers)]
-        lies = [Sent(int(size * self.attack.samples), self.attack.send(scene)) for scene in scenes]
-        return [*(Sent(size, vector) for vector in own[:honest]), *lies], shapes
+        sent = [Sent(size, vector) for vector in own[:honest]]
+        if not self.attack.absent:
+            sent += [Sent(int(size * self.attack.samples), self.attack.send(scene)) for scene in scenes]
+        return sent, shapes
 
     def _learn(self, learner: Learner, round_: int, peer: int, flips: bool) -> Update:
         size, steps = self.spec.training.micro_batch_size, self._steps
@@ -190,7 +194,8 @@ class Arena:
         average = measure(tensors(mean, shapes))
         codec = codec_of(self.spec.local)
         for index, learner in enumerate(learners):
-            taken = understood(codec, payloads[index], shapes) if payloads and payloads[index] else {}
+            payload = payloads[index] if index < len(payloads) else b""
+            taken = understood(codec, payload, shapes) if payload else {}
             own = {name: torch.from_numpy(values) for name, values in taken.items()}
             samples = self.spec.training.target_batch_size
             learner.apply(Applied(average.mean, average.norm, samples, self.peers, taken=own))

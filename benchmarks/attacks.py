@@ -43,12 +43,13 @@ class Scene:
 @dataclass(frozen=True)
 class Attack:
     """`send` makes the vector; `samples` is by how much an attacker's count is multiplied, `flips` whether it learns
-    from wrong labels; `modes` in which it is anything.
+    from wrong labels, `absent` whether it sends nothing; `modes` in which it is anything.
     """
 
     send: Callable[[Scene], Vector]
     samples: float = 1.0
     flips: bool = False
+    absent: bool = False
     modes: tuple[str, ...] = ("gradient", "local")
 
 
@@ -101,6 +102,7 @@ def _broken(value: float) -> Callable[[Scene], Vector]:
 
 
 ATTACKS: dict[str, Attack] = {
+    "absent": Attack(lambda scene: scene.own, absent=True),  # the best that a rule can make of any attack
     "sign flip": Attack(lambda scene: -scene.own),
     "noise × 1000": Attack(_noise),
     "constant direction": Attack(_constant),

@@ -33,6 +33,9 @@ class Learner(Walker):
         self.past = [*self.past[-10:], own]
         return self._tensors(own if self.attack is None else self.attack.send(self._scene(own)))
 
+    def claimed(self, samples: int) -> int:
+        return int(samples * self.attack.samples) if self.attack else samples
+
     def apply(self, mean: Tensors) -> None:
         rate = self.settings["task"]["rate"] if self.settings["task"]["steps"] == 1 else 1.0
         super().apply({name: -rate * tensor for name, tensor in mean.items()})

@@ -61,11 +61,12 @@ def attacks(found: Mapping[str, Mapping[str, Mapping[str, Any]]], path: Path) ->
         names = [name for name in attacks_of if name != "nobody"]
         for pane, attackers in zip(column, (3, 7), strict=True):
             for shift, way in ((-0.2, "robust"), (0.2, "mean")):
-                gaps = [attacks_of[name][f"{attackers} {way}"]["gap_percent"] for name in names]
+                rows = [attacks_of[name][f"{attackers} {way}"] for name in names]
+                gaps = [row["gap_percent"] for row in rows]
                 shown = [_OFF if gap is None or gap > _OFF else gap for gap in gaps]
-                pane.bar(
-                    [at + shift for at in range(len(names))], shown, 0.4, label=f"{way}{' (plain)' * (way == 'mean')}"
-                )
+                errors = [row.get("gap_error_percent", 0.0) for row in rows]
+                label = f"{way}{' (plain)' * (way == 'mean')}"
+                pane.bar([at + shift for at in range(len(names))], shown, 0.4, yerr=errors, label=label)
             pane.axhline(2, color="k", linestyle="--", linewidth=0.8)
             title = f"{mode} mode, {attackers} of 16" + (", gone after half of the run" if attackers == 7 else "")
             pane.set(title=title, ylabel="final loss over attack-free, %", ylim=(-3, _OFF))

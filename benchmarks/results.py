@@ -6,6 +6,7 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +32,14 @@ def record(name: str, figures: dict[str, Any], quick: bool) -> None:
         path = FOLDER / f"{name}.json"
         path.write_text(json.dumps(facts, indent=2) + "\n")
         print(f"written to docs/results/{path.name}")
+
+
+def tell(name: str, lines: Iterable[str]) -> None:
+    """Put a table into docs/results.md, between its two marks there."""
+    begin, end = f"<!-- {name}: written by its benchmark -->", f"<!-- end of {name} -->"
+    path = FOLDER.parent / "results.md"
+    before, _, rest = path.read_text().partition(begin)
+    path.write_text("\n".join([f"{before}{begin}", *lines, f"{end}{rest.partition(end)[2]}"]))
 
 
 def _commit() -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.float64]
+_BITS = 25  # of the norm of a row of whole numbers
 
 
 def row_sums(rows: Rows) -> Rows:
@@ -27,8 +28,15 @@ def row_norms(rows: Rows) -> Rows:
     return norms
 
 
-def squares(values: NDArray[np.floating]) -> float:
-    """The sum of squares of `values` [d]; infinite when it is too large."""
-    wide = values.astype(np.float64)
-    with np.errstate(over="ignore"):
-        return float(row_sums((wide * wide)[None])[0])
+def products(rows: Rows) -> Rows:
+    """The inner products [n, n] of `rows` [n, d], which are finite, to about a millionth of their norms.
+
+    Each row is brought to whole numbers, its norm below 2^26. By Cauchy and Schwarz no sum of some of their products
+    reaches 2^52 then, so all are exact, and it does not matter in which order a library adds them.
+    """
+    bits = _BITS - rows.shape[1].bit_length() // 2  # of a value: the norm of d of them is less than √d times as much
+    _, exponents = np.frexp(np.abs(rows).max(axis=1, initial=0.0))
+    whole = rows * np.ldexp(1.0, bits - exponents)[:, None]
+    np.rint(whole, out=whole)
+    exact: Rows = np.ldexp(whole @ whole.T, exponents[:, None] + exponents - 2 * bits)
+    return exact

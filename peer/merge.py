@@ -49,12 +49,12 @@ def merge(codec: Codec, contributions: Sequence[Contribution], shapes: Shapes, c
     refused = _twice(contributions)
     while good := {place: item for place, item in enumerate(contributions) if place not in refused}:
         try:
-            refused |= _screened(codec, good, shapes)
+            weighed, found = _screened(codec, good, shapes)
         except _UnreadableError as error:  # rare, so what was looked at until then is looked at again
             refused[error.place] = str(error)
         else:
-            if kept := {place: item for place, item in good.items() if item.share and place not in refused}:
-                return replace(_merged(codec, kept, shapes, clip), refused=refused)
+            if kept := {place: item for place, item in weighed.items() if item.share}:
+                return replace(_merged(codec, kept, shapes, clip), refused=refused | found)
             break
     raise CorruptError("No update of this round can be used.", "The round is tried again.")
 
@@ -77,12 +77,17 @@ def _twice(contributions: Sequence[Contribution]) -> dict[int, str]:
     return refused
 
 
-def _screened(codec: Codec, good: dict[int, Contribution], shapes: Shapes) -> dict[int, str]:
-    """Who of these is left out beside the others."""
+def _screened(
+    codec: Codec, good: dict[int, Contribution], shapes: Shapes
+) -> tuple[dict[int, Contribution], dict[int, str]]:
+    """Them with what their samples weigh beside the others' updates, and who is left out."""
     places, census = list(good), Census([item.share > 0 for item in good.values()], codec.sparse)
     for row in _rows(codec, good, shapes):
         census.add([values for _, values in row])
-    return {places[index]: why for index, why in census.refused().items()}
+    trusted, refused = census.judged()
+    shares = {place: good[place].share * weight for place, weight in zip(places, trusted, strict=True)}
+    weighed = {place: replace(good[place], share=share) for place, share in shares.items()}
+    return weighed, {places[index]: why for index, why in refused.items()}
 
 
 def _merged(codec: Codec, good: dict[int, Contribution], shapes: Shapes, clip: float) -> Merged:

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from peer.agreement import FEWEST
 from peer.alternation import Alternation
 from peer.gradients import Gradients
 from peer.learner import GradientLearner, Learner
 from peer.local_mode import LocalLearner
 from peer.optimizer import AdamW
 from peer.outer import Outer
-from peer.screening import FEWEST
 from swarm.runspec import RunSpec
 
 _ROUNDS = 1000  # that may fail one after the other

@@ -13,11 +13,12 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from peer.exact import squares
+from peer.agreement import FEWEST, trust
+from peer.exact import products, row_sums
 
 LARGEST = 3.0  # times the median of the norms
 LEAST_OVERLAP = 0.5  # times the median of the overlaps
-FEWEST = 3  # peers, below which there is no majority to compare with
+_AT_ONCE = 1 << 16  # values of each that are looked at together
 
 
 def by_norm(norms: Sequence[float], noisy: Sequence[int] = (), weighing: Sequence[bool] = ()) -> dict[int, str]:
@@ -50,28 +51,44 @@ class Census:
         peers = len(weighing)
         self._weighing = weighing
         self._sparse = sparse
-        self._squares = [0.0] * peers
+        self._squares = np.zeros(peers)
+        self._products = np.zeros((peers, peers))
         self._sent = [0] * peers  # values other than zero
         self._shared = [0] * peers  # of them, those that another peer sent too
 
     def add(self, updates: Sequence[NDArray[np.floating]]) -> None:
         """Look at one tensor of all."""
-        there = [update != 0 for update in updates]
-        weighty = [mine for mine, weighs in zip(there, self._weighing, strict=True) if weighs]
-        chosen_by = np.sum(weighty, axis=0, dtype=np.int32) if self._sparse else None
-        for peer, (update, mine, weighs) in enumerate(zip(updates, there, self._weighing, strict=True)):
-            chosen = update[mine]
-            self._squares[peer] += squares(chosen)
-            self._sent[peer] += chosen.size
+        flat = [update.reshape(-1) for update in updates]
+        for begin in range(0, flat[0].size, _AT_ONCE):
+            self._add([update[begin : begin + _AT_ONCE] for update in flat])
+
+    def _add(self, updates: Sequence[NDArray[np.floating]]) -> None:
+        there = np.array([update != 0 for update in updates])
+        chosen_by = np.sum(there[list(self._weighing)], axis=0, dtype=np.int32) if self._sparse else None
+        for peer, (mine, weighs) in enumerate(zip(there, self._weighing, strict=True)):
+            self._sent[peer] += int(np.count_nonzero(mine))
             if chosen_by is not None:
                 self._shared[peer] += int(np.count_nonzero(mine & (chosen_by > weighs)))  # by another one, too
+        rows = np.array(updates, np.float64)
+        rows = rows[:, there.any(axis=0)] if self._sparse else rows
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums = row_sums(rows * rows)
+        self._squares += sums
+        rows[~np.isfinite(sums)] = 0.0  # who is refused for that is not compared with anybody
+        self._products += products(rows)
 
-    def refused(self) -> dict[int, str]:
-        """Who is left out, and why."""
-        found = by_norm([sqrt(total) for total in self._squares], weighing=self._weighing)
+    def judged(self) -> tuple[list[float], dict[int, str]]:
+        """What each sample of an update weighs beside its share, 0 to 1, and who is left out, and why."""
+        found = by_norm(np.sqrt(self._squares).tolist(), weighing=self._weighing)
         if any(count for count, weighs in zip(self._sent, self._weighing, strict=True) if weighs):
             found |= {peer: "it holds nothing but zeros" for peer, count in enumerate(self._sent) if not count}
-        return {**(self._by_overlap(found) if self._sparse else {}), **found}
+        found = {**(self._by_overlap(found) if self._sparse else {}), **found}
+        left = [peer for peer, weighs in enumerate(self._weighing) if weighs and peer not in found]
+        values = max(1, min((self._sent[peer] for peer in left), default=1))
+        trusted, opposed = trust(self._products[np.ix_(left, left)], values)
+        weights = dict(zip(left, trusted, strict=True))
+        against = {left[place]: why for place, why in opposed.items()}
+        return [weights.get(peer, 0.0) for peer in range(len(self._sent))], found | against
 
     def _by_overlap(self, refused: dict[int, str]) -> dict[int, str]:
         """Who chose values that others did not choose: those count as if all had sent them (`peer.combine`)."""

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from peer.agreement import FEWEST
 from peer.checkpoint import state_digest, write_state
 from peer.chunks import COORDINATOR, Ask
 from peer.doorkeeper import Doorkeeper
@@ -35,7 +36,6 @@ from peer.exchange.options import ExchangeOptions
 from peer.exchange.swarm import SwarmExchange
 from peer.leases import Use
 from peer.line import Line
-from peer.screening import FEWEST
 from peer.seals import Notary, signer_of
 from swarm.identity import Identity
 from swarm.papers import Papers
@@ -129,6 +129,10 @@ class Walker:
         settings = self.settings
         return SENT[settings.get("sends", "honest")](tensors(settings["seed"] * 1000 + self.round, settings["size"]))
 
+    def claimed(self, samples: int) -> int:
+        """Of how many it says that its update is."""
+        return samples
+
     def apply(self, mean: Tensors) -> None:
         with self.lock:
             for name, tensor in mean.items():
@@ -170,7 +174,8 @@ def end_round(walker: Walker, exchange: SwarmExchange, count: int) -> int:
         walker.state["a"] += 1.0
     started = time.perf_counter()
     uses = walker.lender.uses(walker.round, count)
-    result = exchange.exchange(Update(walker.round, walker.digest(), count, mine, uses=uses))
+    said = walker.claimed(count)
+    result = exchange.exchange(Update(walker.round, walker.digest(), said, mine, uses=uses))
     seconds = time.perf_counter() - started
     if isinstance(result, Applied):
         walker.apply(result.mean)

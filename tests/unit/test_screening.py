@@ -43,6 +43,7 @@ LIES = {
     "large": ({name: 1000 * values for name, values in honest(7).items()}, "times the median"),
     "own indices": (grabbed(), "chosen by others"),
     "copy": (honest(2), "the same"),
+    "sign flip": ({name: -values for name, values in honest(7).items()}, "points away"),
 }
 
 

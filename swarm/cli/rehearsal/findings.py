@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from peer.agreement import FEWEST
 from peer.needs import Needs
-from peer.screening import FEWEST
 from swarm.checks import Check, Level, verdicts
 from swarm.cli.rehearsal.plan import MEGABIT, Plan
 from swarm.cli.rehearsal.seen import Seen

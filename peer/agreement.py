@@ -1,0 +1,75 @@
+"""How far each of a round's updates points where the others point. Pure, the same bits on every machine.
+
+An update's agreement is the median of its cosines to the others: a majority's word, whatever a minority sends, and
+however much alike it is among itself. After Cao et al. 2021, "FLTrust" (arXiv 2012.13995), which trusts by the cosine
+to a server's own update; here nobody has one that is above the others'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from math import sqrt
+from statistics import median
+
+import numpy as np
+
+from peer.exact import Rows
+
+FEWEST = 3  # updates, below which there is no majority to compare with
+_ASIDE, _SURE = 1.5, 2.5  # standard deviations, and errors
+_NORMAL = 1.4826  # standard deviations to a median deviation
+_OF_MEDIAN = 1.2533  # of the median of many is more than that of their mean: π/2, as a variance
+_LEAST = 0.5  # times the median agreement; who has less weighs less
+
+
+def trust(products: Rows, values: int) -> tuple[list[float], dict[int, str]]:
+    """What each update weighs, 0 to 1, and who is refused, why, by the inner products [n, n] of updates of so many
+    values. Who agrees less than half as much as usual, and apart from how all stray, weighs less.
+    """
+    if len(products) < FEWEST:
+        return [1.0] * len(products), {}
+    cosines = _cosines(products)
+    chance = _OF_MEDIAN / sqrt(values * (len(products) - 1))  # how far agreements stray that mean nothing
+    refused = _opposed(cosines, chance)
+    by = _agreements(cosines, [peer for peer in range(len(cosines)) if peer not in refused])
+    usual, stray = _spread(by.values(), chance)
+    enough = min(_LEAST * usual, usual - _ASIDE * stray)
+    weights = {peer: min(1.0, max(0.0, value / enough)) if enough > 0 else 1.0 for peer, value in by.items()}
+    return [weights.get(peer, 0.0) for peer in range(len(cosines))], refused
+
+
+def _opposed(cosines: list[list[float]], chance: float) -> dict[int, str]:
+    """Who surely points away from the others. The worst first, and a minority at most."""
+    left, found = list(range(len(cosines))), dict[int, str]()
+    while 2 * (len(found) + 1) < len(cosines):
+        by = _agreements(cosines, left)
+        worst = min(left, key=by.__getitem__)
+        if by[worst] >= -_SURE * max(chance, _doubt([cosines[worst][other] for other in left if other != worst])):
+            break
+        found[worst] = f"it points away from the others: the median of its cosines to them is {by[worst]:.2f}"
+        left.remove(worst)
+    return found
+
+
+def _doubt(cosines: list[float]) -> float:
+    """The standard error of their median, by how far the lower ones stray: the upper ones may be to accomplices."""
+    middle = median(cosines)
+    below = median(middle - cosine for cosine in cosines if cosine <= middle)
+    return _OF_MEDIAN * _NORMAL * below / sqrt(len(cosines))
+
+
+def _agreements(cosines: list[list[float]], left: Collection[int]) -> dict[int, float]:
+    return {one: median(cosines[one][other] for other in left if other != one) for one in left}
+
+
+def _spread(values: Collection[float], chance: float) -> tuple[float, float]:
+    """The median, and the standard deviation as if they were normal but for a minority; that is `chance` at least."""
+    usual = median(values)
+    return usual, max(chance, _NORMAL * median(abs(value - usual) for value in values))
+
+
+def _cosines(products: Rows) -> list[list[float]]:
+    norms = np.sqrt(products.diagonal())
+    sizes = norms[:, None] * norms
+    found: list[list[float]] = np.divide(products, sizes, out=np.zeros_like(products), where=sizes > 0).tolist()
+    return found
