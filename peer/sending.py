@@ -114,8 +114,10 @@ class Sender:
         return not len(self._outbox)
 
     def _send_all(self, end: float) -> None:
-        while len(self._outbox) and time.monotonic() < end and not self._ended.is_set():
+        while time.monotonic() < end and not self._ended.is_set():
             try:
+                if not len(self._outbox):
+                    return
                 self._speak(lambda: True)
             except SwarmError as error:
                 logger.info("outbox: %s", error)
@@ -132,6 +134,9 @@ class Sender:
             except SwarmError as error:
                 logger.warning("%s", error)
                 self.on_trouble(str(error))
+            except Exception as error:  # a fault of the program must not end what keeps a membership alive
+                logger.exception("sending what waits for the coordinator failed")
+                self.on_trouble(f"Sending what waits for the coordinator failed: {error!r}. It is kept.")
 
     def _speak(self, may: Callable[[], bool]) -> None:
         with self._speaking:
@@ -150,7 +155,7 @@ class Sender:
     def _send_some(self, items: list[Item]) -> None:
         """The first, and those with it that can go together."""
         if items[0].kind == CHECKPOINT:
-            self._send_checkpoint(items[0])
+            self._hand_over(items[0])
         elif items[0].kind == EVALUATION:
             self._send_evaluation(items[0])
         elif items[0].kind == AGAIN:
@@ -190,12 +195,18 @@ class Sender:
             logger.info("the evaluation is not wanted: %s", answer.why)
         self._outbox.remove([item])
 
-    def _send_checkpoint(self, item: Item) -> None:
-        """Offer, upload from where the coordinator stands, forget. Another peer may be faster; then ours is not
-        wanted.
-        """
+    def _hand_over(self, item: Item) -> None:
         checkpoint = pb.Checkpoint.FromString(item.body)
         path = self.checkpoint_path(checkpoint.round)
+        try:
+            self._send_checkpoint(checkpoint, path)
+            self._outbox.remove([item])
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise from_os_error(error, f"handing over the checkpoint of round {checkpoint.round}") from error
+
+    def _send_checkpoint(self, checkpoint: pb.Checkpoint, path: Path) -> None:
+        """Offer, upload from where the coordinator stands. Another peer may be faster; then ours is not wanted."""
         if path.exists() and holds(path, checkpoint.digest):
             checkpoint.sha256, checkpoint.size = sha256_file(path), path.stat().st_size
             answer = self._client.offer_checkpoint(self.member_id, checkpoint)
@@ -203,8 +214,6 @@ class Sender:
                 self._client.upload(self.member_id, path, checkpoint.sha256, answer.offset, self._send)
                 keep_checkpoint(path, checkpoint.sha256, self._folder.parent)
             logger.info("checkpoint of round %d: %s", checkpoint.round, answer.why or "uploaded")
-        self._outbox.remove([item])
-        path.unlink(missing_ok=True)
 
     # ── a coordinator that was restored from a copy ────────────────────────────────────────────
 

@@ -181,6 +181,9 @@ class Session:
             except SwarmError as error:
                 logger.warning("%s", error)
                 self.on_trouble(str(error))
+            except Exception as error:  # a fault of the program must not end the heartbeats, and with them all leases
+                logger.exception("a heartbeat failed")
+                self.on_trouble(f"A heartbeat failed: {error!r}. The next one follows.")
             self._due.wait(self._interval)
             self._due.clear()
 

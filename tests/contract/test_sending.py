@@ -82,6 +82,42 @@ def test_heartbeats_do_not_wait_for_an_upload(server: Busy, session: Session) ->
     until(lambda: server.count(pb.HeartbeatRequest) > before + 5, 10)
 
 
+def test_a_state_that_cannot_be_kept_is_said_and_heartbeats_go_on(
+    server: Busy, session: Session, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    session.on_trouble = session.sender.on_trouble = said.append
+    server.over.set()
+    (tmp_path / "checkpoints").write_text("a file where the folder shall be")
+    session.start()
+    offer(session)
+    until(lambda: bool(said), 10)
+    before = server.count(pb.HeartbeatRequest)
+    until(lambda: server.count(pb.HeartbeatRequest) > before + 5, 10)
+
+
+def test_a_torn_outbox_is_said_and_heartbeats_go_on(server: Busy, session: Session, tmp_path: Path) -> None:
+    said: list[str] = []
+    session.on_trouble = session.sender.on_trouble = said.append
+    session.sender.report(pb.RoundReport(round=1))
+    (tmp_path / "outbox.sqlite").write_bytes(bytes(range(256)) * 64)
+    session.start()
+    until(lambda: bool(said), 10)
+    before = server.count(pb.HeartbeatRequest)
+    until(lambda: server.count(pb.HeartbeatRequest) > before + 5, 10)
+
+
+def test_a_fault_of_the_program_is_said_and_heartbeats_go_on(server: Busy, session: Session) -> None:
+    said: list[str] = []
+    session.on_trouble = said.append
+    session.hearing.on_heard = lambda: [][0]
+    session.start()
+    until(lambda: bool(said), 10)
+    before = server.count(pb.HeartbeatRequest)
+    until(lambda: server.count(pb.HeartbeatRequest) > before + 5, 10)
+    assert said[0] == "A heartbeat failed: IndexError('list index out of range'). The next one follows."
+
+
 @dataclass
 class Forgetful(Busy):
     """A heartbeat is answered once its member said goodbye: by then it is nobody's."""
