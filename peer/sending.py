@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from peer.fetch import keep_checkpoint
 from peer.outbox import AGAIN, CHECKPOINT, EVALUATION, REPORT, Item, Outbox, holds
 from peer.recall import recalled
 from peer.standing import Standing
@@ -42,6 +41,7 @@ class Sender:
         outbox: Outbox,
         folder: Path,
         standing: Standing,
+        keep: Callable[[Path, str], None],
         send: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.member_id = ""
@@ -53,6 +53,7 @@ class Sender:
         self._outbox = outbox
         self._folder = folder
         self._standing = standing
+        self._keep = keep  # takes a file that was uploaded, and its SHA-256
         self._send = send  # returns when so many bytes may leave
         self._quiet_until = 0.0  # on the monotonic clock
         self._again = False  # recall once more then
@@ -212,7 +213,7 @@ class Sender:
             answer = self._client.offer_checkpoint(self.member_id, checkpoint)
             if answer.wanted:
                 self._client.upload(self.member_id, path, checkpoint.sha256, answer.offset, self._send)
-                keep_checkpoint(path, checkpoint.sha256, self._folder.parent)
+                self._keep(path, checkpoint.sha256)
             logger.info("checkpoint of round %d: %s", checkpoint.round, answer.why or "uploaded")
 
     # ── a coordinator that was restored from a copy ────────────────────────────────────────────

@@ -57,6 +57,7 @@ class Supervisor:
     ) -> None:
         self._options = options
         self._client = client
+        self._files = files
         self._seat = seat
         self._stopping = stopping
         self._outbox = Outbox(seat.folder / "outbox.sqlite")
@@ -134,8 +135,8 @@ class Supervisor:
         identity = Identity.of(self._options.data_dir, paths.home())
         note = self._seat.folder / "session"  # of the last process here: it has ended, its seat is free for this one
         who = Who(identity, self._options.name, self._options.credit, self._seat.number, notes.kept(note))
-        standing = self._desk.standing
-        sender = Sender(self._client, self._outbox, self._checkpoints, standing, self._options.door.send)
+        standing, keep = self._desk.standing, self._files.keep_checkpoint
+        sender = Sender(self._client, self._outbox, self._checkpoints, standing, keep, self._options.door.send)
         sender.on_signed = self._keep
         self._session = Session(self._client, who, self._outbox, sender, standing)
         self._session.lineage = run.lineage

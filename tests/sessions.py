@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from peer.fetch import Files
 from peer.outbox import Outbox
 from peer.sending import Sender
 from peer.session import Session, Who
@@ -13,8 +14,7 @@ from swarm.identity import Identity
 
 
 def session_of(client: CoordinatorClient, box: Outbox, folder: Path) -> Session:
-    """Its checkpoints wait in `folder`."""
-    standing = Standing()
-    return Session(
-        client, Who(Identity.from_seed(b"k" * 32), "peer", "", 0), box, Sender(client, box, folder, standing), standing
-    )
+    """Its checkpoints wait in `folder`, and are kept beside that."""
+    standing, files = Standing(), Files(client, folder.parent / "blobs", lambda _: None)
+    sender = Sender(client, box, folder, standing, files.keep_checkpoint)
+    return Session(client, Who(Identity.from_seed(b"k" * 32), "peer", "", 0), box, sender, standing)

@@ -177,7 +177,7 @@ class _Session(Session):
         folder = scratch() / "session" / "checkpoints"
         folder.mkdir(parents=True, exist_ok=True)
         client, outbox, standing = cast(CoordinatorClient, answer), _outbox(), Standing()
-        sender = Sender(client, outbox, folder, standing)
+        sender = Sender(client, outbox, folder, standing, lambda *_: None)
         super().__init__(client, Who(Identity.from_seed(bytes(32)), "n", "", 0), outbox, sender, standing)
 
 

@@ -188,7 +188,7 @@ def _send_checkpoint(folder: Path) -> list[str]:
     """What the coordinator is offered; nothing may stay at the head of the box for ever."""
     box, coordinator = Outbox(folder / "outbox.sqlite"), Coordinator()
     said(box.open())
-    sender = Sender(cast(CoordinatorClient, coordinator), box, folder, Standing())
+    sender = Sender(cast(CoordinatorClient, coordinator), box, folder, Standing(), _files(folder).keep_checkpoint)
     sender.offer(pb.Checkpoint(round=3, digest=state_digest(STATE)))
     assert sender.flush(10)
     assert not len(box)
