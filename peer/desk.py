@@ -43,7 +43,6 @@ class Desk:
         self.standing = Standing()
         self.failure: SwarmError | None = None  # the worker's last word before it ended
         self.listening = False
-        self.rounds = 0  # that its workers took part in
         self._options = options
         self._client = client
         self._files = files
@@ -258,7 +257,6 @@ class Desk:
                 lineage=self.session.lineage,
             )
         )
-        self.rounds += not dropped
         shown = {key: value for key, value in done.items() if key != "used"}
         self.say({"event": "round", **shown, **self._standing()})
 

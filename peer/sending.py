@@ -78,7 +78,7 @@ class Sender:
 
     def report(self, report: pb.RoundReport) -> None:
         """Keep a report until the coordinator has it."""
-        self._standing.unheard += sum(part.range.stop - part.range.start for part in (*report.counted, *report.dropped))
+        self._standing.reported(report)
         self._put(REPORT, report.SerializeToString())
 
     def offer(self, checkpoint: pb.Checkpoint) -> None:
@@ -176,18 +176,12 @@ class Sender:
         self._report(items)
         for member in self._client.status().members:
             if member.member_id == self.member_id:
-                self._standing.counted = max(0, member.counted_samples - self._standing.before)
+                self._standing.recounted(member.counted_samples)
         self.on_receipts()
 
     def _send_reports(self, items: list[Item]) -> None:
         for receipt in self._report(items):
-            size = receipt.range.stop - receipt.range.start
-            self._standing.unheard = max(0, self._standing.unheard - size)
-            if receipt.counted:
-                self._standing.counted += size
-            else:
-                self._standing.rejected += size
-                self._standing.why = f"round {receipt.round}: {receipt.why}"
+            self._standing.answered(receipt)
         self.on_receipts()
 
     def _send_evaluation(self, item: Item) -> None:
