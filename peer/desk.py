@@ -18,8 +18,9 @@ from peer import reach
 from peer.fetch import Files
 from peer.seals import signer_of
 from peer.seats import JoinOptions, PeerEvent, Seat
-from peer.session import Session, Standing
+from peer.session import Session
 from peer.setup import Setup
+from peer.standing import Standing
 from swarm import log, paths
 from swarm.chunks import Manifest
 from swarm.client import CoordinatorClient
@@ -42,7 +43,6 @@ class Desk:
         self.standing = Standing()
         self.failure: SwarmError | None = None  # the worker's last word before it ended
         self.listening = False
-        self.rounds = 0  # that its workers took part in
         self._options = options
         self._client = client
         self._files = files
@@ -59,8 +59,8 @@ class Desk:
         self.run, self.session = run, session
         self._log_about(member=session.member_id)
         session.on_evaluation = self._heard
-        session.on_trouble = self._trouble
-        session.on_receipts = lambda: self.say({"event": "standing", **self._standing()})
+        session.on_trouble = session.sender.on_trouble = self._trouble
+        session.sender.on_receipts = lambda: self.say({"event": "standing", **self._standing()})
         session.on_weight = self._weighed
         self._maddrs, self.listening, self.failure = [], False, None
         self._quarantine = None
@@ -238,7 +238,7 @@ class Desk:
             for lease, start, stop in done["used"]
         ]
         dropped = done["dropped_why"]
-        self.session.report(
+        self.session.sender.report(
             pb.RoundReport(
                 round=done["round"],
                 digest=done["digest"],
@@ -257,7 +257,6 @@ class Desk:
                 lineage=self.session.lineage,
             )
         )
-        self.rounds += not dropped
         shown = {key: value for key, value in done.items() if key != "used"}
         self.say({"event": "round", **shown, **self._standing()})
 
@@ -267,17 +266,17 @@ class Desk:
 
     def _checkpoint(self, path: str, **state: Any) -> None:
         """Take over the worker's file, so that it outlives the worker."""
-        target = self.session.checkpoint_path(state["round"])
+        target = self.session.sender.checkpoint_path(state["round"])
         try:
             shutil.move(path, target)  # perhaps from another disk; what is torn is not sent
         except OSError as error:
             target.unlink(missing_ok=True)
             self._trouble(str(from_os_error(error, f"keeping the checkpoint of round {state['round']}")))
             return
-        self.session.offer(pb.Checkpoint(created_at=time.time(), **state))
+        self.session.sender.offer(pb.Checkpoint(created_at=time.time(), **state))
 
     def _evaluated(self, **found: Any) -> None:
-        self.session.evaluated(pb.Evaluation(**found))
+        self.session.sender.evaluated(pb.Evaluation(**found))
         self.note(f"round {found['round']}: held-out loss {found['heldout_loss']:.4f} nats per token")
 
     def _heard(self, found: pb.Evaluation) -> None:

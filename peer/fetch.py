@@ -83,13 +83,13 @@ class Files:
             _drop_all_but(path)
         return path
 
-
-def keep_checkpoint(path: Path, sha256: str, folder: Path) -> None:
-    """Keep a state that the coordinator has now, too, in the peer's `folder`: it need not be fetched again."""
-    kept = folder / CHECKPOINTS / sha256
-    kept.parent.mkdir(exist_ok=True)
-    path.replace(kept)
-    _drop_all_but(kept)
+    def keep_checkpoint(self, path: Path, sha256: str) -> None:
+        """Keep a state that the coordinator has now, too: it need not be fetched again. Raises OSError."""
+        kept = self._folder.parent / CHECKPOINTS / sha256
+        with self._lock:  # nobody reads, fetches or drops one meanwhile
+            kept.parent.mkdir(exist_ok=True)
+            path.replace(kept)
+            _drop_all_but(kept)
 
 
 def _drop_all_but(newest: Path) -> None:

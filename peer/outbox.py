@@ -174,9 +174,9 @@ class Outbox:
 def _in_our_words() -> Iterator[None]:
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except sqlite3.Error as error:
         raise DiskError(
-            f"The disk is full or fails; what the coordinator has not heard yet could not be written: {error}.",
+            f"The disk is full or fails, or its file was altered; what the coordinator has not heard yet could not be written: {error}.",
             "Free some space; it is kept in memory meanwhile, and nothing that was acknowledged is lost.",
         ) from error
 

@@ -1,4 +1,4 @@
-"""A peer's membership: heartbeats, leases, and the reports that the coordinator must not miss.
+"""A peer's membership: heartbeats and leases, in a thread of its own. What is sent beside them: `peer.sending`.
 
 Training never waits for this file: without a coordinator the leases that are here are used up, reports stay in the
 outbox.
@@ -8,44 +8,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from peer.fetch import keep_checkpoint
 from peer.leases import Leased, LeasedRange
-from peer.outbox import AGAIN, CHECKPOINT, EVALUATION, REPORT, Item, Outbox, holds
-from peer.recall import recalled
-from swarm import log, notes
+from peer.outbox import Outbox
+from peer.sending import Sender
+from peer.standing import Standing
+from swarm import log
 from swarm.client import CoordinatorClient
-from swarm.errors import DiskError, HaltedError, RefusedError, SwarmError, UnreachableError, from_os_error
+from swarm.errors import HaltedError, RefusedError, SwarmError, UnreachableError
 from swarm.identity import Identity
 from swarm.papers import Hearing
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Range
-from swarm.tensorfile import sha256_file
 
 logger = log.get(__name__)
 
-_AT_ONCE = 100, 256 << 10  # reports, and bytes: the coordinator takes at most twice as many
-_ALL = 1 << 31
-_OFFER_AGAIN_SECONDS = 1.0
-_LOOK_SECONDS = 0.05
+_GOODBYE_SECONDS = 0.5  # for a join that is under way
 _BEATS = 0.05, 600.0  # seconds between heartbeats, whatever the coordinator says
-
-
-@dataclass
-class Standing:
-    """What the coordinator said about this peer's samples."""
-
-    counted: int = 0
-    rejected: int = 0
-    why: str = ""
-    before: int = 0  # counted in earlier joins
-    unheard: int = 0  # in reports that the coordinator has not answered yet
-    share: float = 1.0  # what each sample weighs that is lent now
-    probation: str = ""  # why that is nothing
 
 
 @dataclass(frozen=True)
@@ -67,17 +48,14 @@ class Session:
         client: CoordinatorClient,
         who: Who,
         outbox: Outbox,
-        checkpoints: Path,
+        sender: Sender,
         standing: Standing,
-        send: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.unreachable_since: float | None = None
         self.refused: SwarmError | None = None
         self.on_lost: Callable[[], None] = lambda: None
         self.on_away: Callable[[], None] = lambda: None  # again and again while the coordinator does not answer
-        self.on_receipts: Callable[[], None] = lambda: None
         self.on_weight: Callable[[], None] = lambda: None  # what this peer's samples weigh changed
-        self.on_signed: Callable[[Sequence[pb.SignedReceipt]], None] = lambda _: None  # to be kept
         self.on_trouble: Callable[[str], None] = lambda _: None  # what the volunteer should know; perhaps again
         self.on_evaluation: Callable[[pb.Evaluation], None] = lambda _: None  # told the newest, often
         self.on_differs: Callable[[str, str], None] = lambda _digest, _why: None  # a state that is not the run's
@@ -89,18 +67,14 @@ class Session:
         self._client = client
         self._who = who
         self._outbox = outbox
-        self._checkpoints = checkpoints
+        self.sender = sender
         self._standing = standing
-        self._send = send  # returns when so many bytes may leave
         self.member_id = ""
         self._interval = 5.0
-        self._quiet_until = 0.0  # on the monotonic clock
-        self._again = False  # recall once more then
         self._doing = pb.HeartbeatRequest(phase="starting")
         self._due = threading.Event()
         self._ended = threading.Event()
-        self._flushing = threading.Lock()
-        self._renewing = threading.Lock()
+        self._entering = threading.Lock()
         self._renewal = ""  # why the membership shall end and begin anew, while that could not be said yet
 
     def join(self, round_: int = 0) -> str:
@@ -114,43 +88,11 @@ class Session:
         """Why it is in another seat, and whether the coordinator had forgotten what it was reminded of."""
         who = self._who
         answer = self._client.join(who.identity, who.name, round_, who.credit, who.seat, who.replaces, self.lineage)
-        self.member_id, self._interval = answer.member_id, min(_BEATS[1], max(_BEATS[0], answer.heartbeat_seconds))
+        self.member_id = self.sender.member_id = answer.member_id
+        self._interval = min(_BEATS[1], max(_BEATS[0], answer.heartbeat_seconds))
         self._standing.before = max(0, answer.counted - self._standing.counted)
         self._renewal = ""
-        return answer.why, self._remind(answer.history)
-
-    def _remind(self, history: str) -> bool:
-        """A coordinator with another history was restored from a copy: it hears again what it may have forgotten.
-
-        Raises UnreachableError, RefusedError, …; SwarmError when the disk does not take which history that was.
-        """
-        note = self._checkpoints.parent / "history"
-        known = notes.kept(note)
-        if not history or history == known:
-            return False
-        if known:
-            self._recall()
-            self._outbox.tell_again()
-            self._quiet_until, self._again = time.monotonic() + 2 * self._interval, True
-        try:
-            notes.keep(note, history)
-        except OSError as error:
-            raise from_os_error(error, "keeping the coordinator's history") from error
-        return bool(known)
-
-    def _recall(self) -> None:
-        leases = recalled([*self._outbox.remembered(), *self._outbox.first(_ALL)])
-        samples = self._client.recall_leases(self.member_id, leases)
-        logger.info("the coordinator was restored from a copy: %d samples are leased again", samples)
-
-    def _speak(self) -> None:
-        """Report; to a restored coordinator once all could say what they hold, and what others gave back is free."""
-        if time.monotonic() < self._quiet_until:
-            return
-        if self._again:
-            self._recall()
-            self._again = False
-        self._send_outbox()
+        return answer.why, self.sender.remind(answer.history, 2 * self._interval)
 
     def renew(self, reason: str) -> None:
         """End the membership and begin another: the worker lost its state, and its leases with it. While the
@@ -173,8 +115,8 @@ class Session:
 
     def _renew(self) -> bool:
         """Do what is due; whether anything was. Raises UnreachableError, RefusedError."""
-        with self._renewing:
-            if not (reason := self._renewal):
+        with self._entering:
+            if self._ended.is_set() or not (reason := self._renewal):
                 return False
             self._client.leave(self.member_id, reason)
             self.join(self._doing.round)
@@ -182,6 +124,8 @@ class Session:
 
     def start(self) -> None:
         """Begin heartbeats and sending."""
+        self.sender.on_more = self._due.set
+        self.sender.start()
         threading.Thread(target=self._keep_alive, name="session", daemon=True).start()
 
     def doing(self, request: pb.HeartbeatRequest) -> None:
@@ -207,61 +151,25 @@ class Session:
             logger.info("round %d is not granted to this part of the swarm: %s", round_, answer.why)
         return answer.granted
 
-    def report(self, report: pb.RoundReport) -> None:
-        """Keep a report until the coordinator has it."""
-        self._standing.unheard += sum(part.range.stop - part.range.start for part in (*report.counted, *report.dropped))
-        self._outbox.put(REPORT, report.SerializeToString())
-        self._due.set()
-
-    def offer(self, checkpoint: pb.Checkpoint) -> None:
-        """Keep a checkpoint, whose file is in the outbox's folder, until the coordinator has it or does not want it."""
-        self._outbox.put(CHECKPOINT, checkpoint.SerializeToString())
-        self._due.set()
-
-    def evaluated(self, evaluation: pb.Evaluation) -> None:
-        """Keep an evaluation until the coordinator has it or does not want it."""
-        self._outbox.put(EVALUATION, evaluation.SerializeToString())
-        self._due.set()
-
-    def flush(self, seconds: float, hurry: threading.Event | None = None) -> bool:
-        """Send what is in the outbox, at most so long and until `hurry`, whatever the line. True when it is empty."""
-        end = time.monotonic() + seconds
-        sending = threading.Thread(target=self._send_all, args=(end,), name="flush", daemon=True)
-        sending.start()
-        while sending.is_alive() and time.monotonic() < end and not (hurry and hurry.is_set()):
-            sending.join(_LOOK_SECONDS)
-        return not len(self._outbox)
-
-    def hands_over(self) -> bool:
-        """Whether a checkpoint waits to be sent."""
-        with suppress(DiskError):
-            return any(item.kind == CHECKPOINT for item in self._outbox.first(_AT_ONCE[0]))
-        return False
-
     def leave(self, reason: str) -> None:
         """End the membership; an unreachable coordinator will notice by itself."""
         self._ended.set()
         self._due.set()
-        if self.unreachable_since is not None:
+        self.sender.end()
+        if self.unreachable_since is not None or not self._entering.acquire(timeout=_GOODBYE_SECONDS):
             return
         try:
             self._client.leave(self.member_id, reason)
         except SwarmError as error:
             logger.info("goodbye was not heard: %s", error)
-
-    def _send_all(self, end: float) -> None:
-        while len(self._outbox) and time.monotonic() < end:
-            try:
-                self._send_outbox()
-            except SwarmError as error:
-                logger.info("outbox: %s", error)
-                self._ended.wait(0.3)
+        finally:
+            self._entering.release()
 
     def _keep_alive(self) -> None:
         while not self._ended.is_set():
             try:
                 self._beat()
-                self._speak()
+                self.sender.go_on()
                 if self._renew():
                     self.on_lost()
             except UnreachableError as error:
@@ -273,6 +181,9 @@ class Session:
             except SwarmError as error:
                 logger.warning("%s", error)
                 self.on_trouble(str(error))
+            except Exception as error:  # a fault of the program must not end the heartbeats, and with them all leases
+                logger.exception("a heartbeat failed")
+                self.on_trouble(f"A heartbeat failed: {error!r}. The next one follows.")
             self._due.wait(self._interval)
             self._due.clear()
 
@@ -290,7 +201,7 @@ class Session:
             self.on_weight()
         if answer.HasField("check"):
             self.on_check(answer.check)
-        self._remind(answer.history)
+        self.sender.remind(answer.history, 2 * self._interval)
         self.ended = answer.ended
         if answer.halted:
             self.refused = halted(answer.halted)
@@ -308,17 +219,22 @@ class Session:
             logger.info("%s", error)
 
     def _rejoin(self, error: SwarmError) -> None:
-        """The coordinator does not know this membership any more; its leases are gone with it, or were recalled."""
-        logger.warning("%s Joining again.", error)
-        try:
-            why, reminded = self._enter(self._doing.round)
-            logger.info("joined again%s", why and f": {why}")
-            if not reminded:
-                self._lose_leases()
-        except RefusedError as final:
-            self.refused = final
-        except SwarmError as later:
-            logger.info("%s", later)
+        """The coordinator does not know this membership any more; its leases are gone with it, or were recalled. When
+        that is because this peer said goodbye meanwhile, all is well.
+        """
+        with self._entering:
+            if self._ended.is_set():
+                return
+            logger.warning("%s Joining again.", error)
+            try:
+                why, reminded = self._enter(self._doing.round)
+                logger.info("joined again%s", why and f": {why}")
+                if not reminded:
+                    self._lose_leases()
+            except RefusedError as final:
+                self.refused = final
+            except SwarmError as later:
+                logger.info("%s", later)
 
     def _lose_leases(self) -> None:
         """Work on none of them any more, also when the disk does not take that. Raises DiskError."""
@@ -326,70 +242,6 @@ class Session:
             self._outbox.void_leases()
         finally:
             self.on_lost()
-
-    def _send_outbox(self) -> None:
-        with self._flushing:
-            while items := self._outbox.first(*_AT_ONCE):
-                if items[0].kind == CHECKPOINT:
-                    self._send_checkpoint(items[0])
-                elif items[0].kind == EVALUATION:
-                    self._send_evaluation(items[0])
-                elif items[0].kind == AGAIN:
-                    self._send_again([item for item in items if item.kind == AGAIN])
-                else:
-                    self._send_reports([item for item in items if item.kind == REPORT])
-
-    def _report(self, items: list[Item]) -> list[pb.Receipt]:
-        reports = [pb.RoundReport.FromString(item.body) for item in items]
-        answer = self._client.report_rounds(self.member_id, reports)
-        self.on_signed(answer.signed)  # first: a report that is not removed is answered again
-        self._outbox.remove(items)
-        return list(answer.receipts)
-
-    def _send_again(self, items: list[Item]) -> None:
-        """What a restored coordinator had forgotten: how this peer stands is then what that coordinator says."""
-        self._report(items)
-        for member in self._client.status().members:
-            if member.member_id == self.member_id:
-                self._standing.counted = max(0, member.counted_samples - self._standing.before)
-        self.on_receipts()
-
-    def _send_reports(self, items: list[Item]) -> None:
-        for receipt in self._report(items):
-            size = receipt.range.stop - receipt.range.start
-            self._standing.unheard = max(0, self._standing.unheard - size)
-            if receipt.counted:
-                self._standing.counted += size
-            else:
-                self._standing.rejected += size
-                self._standing.why = f"round {receipt.round}: {receipt.why}"
-        self.on_receipts()
-
-    def _send_evaluation(self, item: Item) -> None:
-        answer = self._client.report_evaluation(self.member_id, pb.Evaluation.FromString(item.body))
-        if not answer.accepted:
-            logger.info("the evaluation is not wanted: %s", answer.why)
-        self._outbox.remove([item])
-
-    def _send_checkpoint(self, item: Item) -> None:
-        """Offer, upload from where the coordinator stands, forget. Another peer may be faster; then ours is not
-        wanted.
-        """
-        checkpoint = pb.Checkpoint.FromString(item.body)
-        path = self.checkpoint_path(checkpoint.round)
-        if path.exists() and holds(path, checkpoint.digest):
-            checkpoint.sha256, checkpoint.size = sha256_file(path), path.stat().st_size
-            answer = self._client.offer_checkpoint(self.member_id, checkpoint)
-            if answer.wanted:
-                self._client.upload(self.member_id, path, checkpoint.sha256, answer.offset, self._send)
-                keep_checkpoint(path, checkpoint.sha256, self._checkpoints.parent)
-            logger.info("checkpoint of round %d: %s", checkpoint.round, answer.why or "uploaded")
-        self._outbox.remove([item])
-        path.unlink(missing_ok=True)
-
-    def checkpoint_path(self, round_: int) -> Path:
-        """Where the file of an offered checkpoint waits."""
-        return self._checkpoints / f"round-{round_}.safetensors"
 
 
 def halted(why: str) -> HaltedError:

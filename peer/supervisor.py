@@ -18,6 +18,7 @@ from peer.fetch import Files
 from peer.neighbour import Pause
 from peer.outbox import Outbox
 from peer.seats import JoinOptions, Seat
+from peer.sending import Sender
 from peer.session import Session, Who, halted
 from peer.throttle import Throttle
 from peer.worker import TOLD
@@ -56,6 +57,7 @@ class Supervisor:
     ) -> None:
         self._options = options
         self._client = client
+        self._files = files
         self._seat = seat
         self._stopping = stopping
         self._outbox = Outbox(seat.folder / "outbox.sqlite")
@@ -133,10 +135,10 @@ class Supervisor:
         identity = Identity.of(self._options.data_dir, paths.home())
         note = self._seat.folder / "session"  # of the last process here: it has ended, its seat is free for this one
         who = Who(identity, self._options.name, self._options.credit, self._seat.number, notes.kept(note))
-        self._session = Session(
-            self._client, who, self._outbox, self._checkpoints, self._desk.standing, self._options.door.send
-        )
-        self._session.on_signed = self._keep
+        standing, keep = self._desk.standing, self._files.keep_checkpoint
+        sender = Sender(self._client, self._outbox, self._checkpoints, standing, keep, self._options.door.send)
+        sender.on_signed = self._keep
+        self._session = Session(self._client, who, self._outbox, sender, standing)
         self._session.lineage = run.lineage
         why = self._session.join()
         notes.keep(note, self._client.session)
@@ -145,7 +147,7 @@ class Supervisor:
             self._desk.note(why)
         if len(self._outbox):
             self._desk.note(f"sending {len(self._outbox)} reports that were kept from last time")
-            self._session.flush(10.0)
+            self._session.sender.flush(10.0)
             self._desk.refresh()
         if is_newer(run.version):
             self._desk.note(
@@ -246,14 +248,14 @@ class Supervisor:
         if failure is not None and not self._desk.listening:
             raise failure
         what = failure.what if failure else crashes.how(code)
-        pause = self._crashes.note(what, time.time(), self._desk.rounds)
+        pause = self._crashes.note(what, time.time(), self._desk.standing.rounds)
         self._desk.note(f"{what}; starting it again in {pause:.0f} s")
         self._stopping.wait(pause)
         self._session.renew("the training process ended unexpectedly")
 
     def _depart(self, left: Left) -> None:
         hurry = None if left is Left.STOPPED else self._stopping
-        if not self._session.flush(self._patience(left), hurry):
+        if not self._session.sender.flush(self._patience(left), hurry):
             self._desk.note("What the coordinator has not heard yet is kept and will be sent at the next join.")
         self._session.leave(left.value)
 
@@ -265,7 +267,7 @@ class Supervisor:
             return _FINAL_SECONDS
         if self._session.unreachable_since is not None:
             return 0.0  # a call may hang longer than Ctrl-C may take
-        if not self._session.hands_over():
+        if not self._session.sender.hands_over():
             return _GOODBYE_SECONDS
         seconds = _FINAL_SECONDS if left is Left.PAUSED else _HAND_OVER_SECONDS
         self._desk.note(f"handing over the newest state, for at most {seconds:.0f} s")

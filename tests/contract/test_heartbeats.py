@@ -10,11 +10,11 @@ import grpc
 import pytest
 
 from peer.outbox import Outbox
-from peer.session import Session, Standing, Who
+from peer.session import Session
 from swarm.client import CoordinatorClient
 from swarm.errors import HaltedError
-from swarm.identity import Identity
 from swarm.proto import coordinator_pb2 as pb
+from tests.sessions import session_of
 from tests.tiny_coordinator import TinyCoordinator
 
 
@@ -39,7 +39,7 @@ def server() -> Answering:
 def session(server: Answering, client: CoordinatorClient, tmp_path: Path) -> Iterator[Session]:
     outbox = Outbox(tmp_path / "outbox.sqlite")
     outbox.open()
-    found = Session(client, Who(Identity.from_seed(b"k" * 32), "peer", "", 0), outbox, tmp_path, Standing())
+    found = session_of(client, outbox, tmp_path)
     found.join()
     yield found
     outbox.close()

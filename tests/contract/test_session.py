@@ -15,13 +15,13 @@ import pytest
 from safetensors.numpy import save
 
 from peer.outbox import Outbox
-from peer.session import Session, Standing, Who
+from peer.session import Session
 from swarm import notes
 from swarm.client import CoordinatorClient
 from swarm.errors import DiskError
-from swarm.identity import Identity
 from swarm.proto import coordinator_pb2 as pb
 from swarm.tensorfile import state_digest
+from tests.sessions import session_of
 from tests.tiny_coordinator import TinyCoordinator, refuse, serving
 from tests.victims import until
 
@@ -46,24 +46,24 @@ def server() -> Iterator[SlowLine]:
 
 def offer(session: Session) -> None:
     """Keep a checkpoint of round 4."""
-    path = session.checkpoint_path(4)
+    path = session.sender.checkpoint_path(4)
     path.write_bytes(save({"model/weight": np.zeros(250, np.float32)}))
-    session.offer(pb.Checkpoint(round=4, digest=state_digest(path)))
+    session.sender.offer(pb.Checkpoint(round=4, digest=state_digest(path)))
 
 
 def test_a_hand_over_ends_at_once_in_a_hurry(server: SlowLine, client: CoordinatorClient, tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox.sqlite")
     outbox.open()
-    session = Session(client, Who(Identity.from_seed(b"k" * 32), "peer", "", 0), outbox, tmp_path, Standing())
+    session = session_of(client, outbox, tmp_path)
     session.join()
     offer(session)
     hurry, started = threading.Event(), time.monotonic()
     threading.Timer(0.3, hurry.set).start()
-    assert not session.flush(15.0, hurry)
+    assert not session.sender.flush(15.0, hurry)
     assert time.monotonic() - started < 3
-    assert session.hands_over()
+    assert session.sender.hands_over()
     server.over.set()
-    assert session.flush(10.0)
+    assert session.sender.flush(10.0)
     outbox.close()
 
 
@@ -72,18 +72,18 @@ def test_a_hand_over_on_a_slow_line_ends_in_time_and_is_kept(
 ) -> None:
     box = Outbox(tmp_path / "outbox.sqlite")
     box.open()
-    session = Session(client, Who(Identity.from_seed(b"k" * 32), "one", "", 0), box, tmp_path, Standing())
+    session = session_of(client, box, tmp_path)
     offer(session)
-    assert session.hands_over()
+    assert session.sender.hands_over()
     began = time.monotonic()
-    assert not session.flush(0.5)
+    assert not session.sender.flush(0.5)
     assert time.monotonic() - began < 2
     box.close()
     server.over.set()
     time.sleep(0.3)  # what was being sent arrives after the box was closed
     box.open()
-    assert session.flush(5.0)
-    assert not session.hands_over()
+    assert session.sender.flush(5.0)
+    assert not session.sender.hands_over()
     box.close()
 
 
@@ -93,7 +93,7 @@ def test_a_lost_workers_membership_ends_once_the_coordinator_is_back(
     """Until then its heartbeats would hold leases that nobody works on any more."""
     box, lost = Outbox(tmp_path / "outbox.sqlite"), threading.Event()
     box.open()
-    session = Session(client, Who(Identity.from_seed(b"k" * 32), "one", "", 0), box, tmp_path, Standing())
+    session = session_of(client, box, tmp_path)
     session.on_lost = lost.set
     session.join()
     server.refusal = (grpc.StatusCode.UNAVAILABLE, None)
@@ -145,9 +145,7 @@ def box(tmp_path: Path) -> Iterator[FullBox]:
 def test_lost_leases_are_worked_on_no_more_whatever_the_disk_takes(box: FullBox, tmp_path: Path) -> None:
     lost = threading.Event()
     with serving(Another(), tmp_path / "server") as invite, CoordinatorClient.connect(invite) as client:
-        session = Session(
-            client, Who(Identity.from_seed(b"k" * 32), "one", "", 0), box, tmp_path / "outbox", Standing()
-        )
+        session = session_of(client, box, tmp_path / "outbox")
         session.on_lost = lost.set
         session.start()
         assert lost.wait(10)
@@ -157,7 +155,7 @@ def test_lost_leases_are_worked_on_no_more_whatever_the_disk_takes(box: FullBox,
 def test_a_history_that_cannot_be_kept_is_said_and_heartbeats_go_on(box: FullBox, tmp_path: Path) -> None:
     folder, said = tmp_path / "later", queue.Queue[str]()
     with serving(Another(), tmp_path / "server") as invite, CoordinatorClient.connect(invite) as client:
-        session = Session(client, Who(Identity.from_seed(b"k" * 32), "one", "", 0), box, folder / "outbox", Standing())
+        session = session_of(client, box, folder / "outbox")
         session.on_lost, session.on_trouble = session._due.set, said.put
         session.start()
         assert said.get(timeout=10).startswith("Keeping the coordinator's history failed: No such file")
@@ -171,7 +169,7 @@ def test_a_renewal_that_the_disk_does_not_take_stays_due(
     box: FullBox, server: SlowLine, client: CoordinatorClient, tmp_path: Path
 ) -> None:
     lost = threading.Event()
-    session = Session(client, Who(Identity.from_seed(b"k" * 32), "one", "", 0), box, tmp_path / "outbox", Standing())
+    session = session_of(client, box, tmp_path / "outbox")
     session.on_lost = lost.set
     session.renew("the training process ended unexpectedly")
     assert server.asked == []

@@ -27,8 +27,10 @@ from peer.fetch import Files
 from peer.machine import look
 from peer.needs import needs_of
 from peer.outbox import Outbox
-from peer.session import Session, Standing, Who
+from peer.sending import Sender
+from peer.session import Session, Who
 from peer.shards import Shards
+from peer.standing import Standing
 from swarm import handover, lent, passes, receipts, runspec, wire
 from swarm.chunks import Manifest, chunked
 from swarm.cli import ledger as ledger_lines
@@ -174,10 +176,9 @@ class _Session(Session):
     def __init__(self, answer: Any) -> None:
         folder = scratch() / "session" / "checkpoints"
         folder.mkdir(parents=True, exist_ok=True)
-        outbox = _outbox()
-        super().__init__(
-            cast(CoordinatorClient, answer), Who(Identity.from_seed(bytes(32)), "n", "", 0), outbox, folder, Standing()
-        )
+        client, outbox, standing = cast(CoordinatorClient, answer), _outbox(), Standing()
+        sender = Sender(client, outbox, folder, standing, lambda *_: None)
+        super().__init__(client, Who(Identity.from_seed(bytes(32)), "n", "", 0), outbox, sender, standing)
 
 
 @cache
@@ -210,9 +211,9 @@ def _leased(answer: pb.TakeLeaseResponse) -> None:
 
 
 def _receipts(answer: pb.ReportRoundsResponse) -> None:
-    session = _Session(SimpleNamespace(report_rounds=lambda *_: answer))
-    session.on_signed = lambda signed: receipts.keep(scratch() / receipts.FILE, certificate().certificate_pem, signed)
-    session._send_reports([])
+    sender = _Session(SimpleNamespace(report_rounds=lambda *_: answer)).sender
+    sender.on_signed = lambda signed: receipts.keep(scratch() / receipts.FILE, certificate().certificate_pem, signed)
+    sender._send_reports([])
 
 
 def _status(status: pb.Status) -> None:

@@ -23,7 +23,8 @@ from peer.fetch import Files
 from peer.held import Part, found
 from peer.outbox import REPORT, Outbox
 from peer.reach import _kept
-from peer.session import Session, Standing, Who
+from peer.sending import Sender
+from peer.standing import Standing
 from peer.traffic import Traffic
 from swarm import neighbour, notes, tensorfile
 from swarm.chunks import Manifest, blob_of, chunked
@@ -187,11 +188,9 @@ def _send_checkpoint(folder: Path) -> list[str]:
     """What the coordinator is offered; nothing may stay at the head of the box for ever."""
     box, coordinator = Outbox(folder / "outbox.sqlite"), Coordinator()
     said(box.open())
-    session = Session(
-        cast(CoordinatorClient, coordinator), Who(Identity.from_seed(bytes(32)), "", "", 0), box, folder, Standing()
-    )
-    session.offer(pb.Checkpoint(round=3, digest=state_digest(STATE)))
-    session._send_outbox()
+    sender = Sender(cast(CoordinatorClient, coordinator), box, folder, Standing(), _files(folder).keep_checkpoint)
+    sender.offer(pb.Checkpoint(round=3, digest=state_digest(STATE)))
+    assert sender.flush(10)
     assert not len(box)
     box.close()
     return coordinator.offered

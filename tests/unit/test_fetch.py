@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
+from threading import Thread
 from typing import cast
 
-from peer.fetch import Files, keep_checkpoint
+from peer.fetch import Files
 from swarm.client import CoordinatorClient
 from swarm.proto import coordinator_pb2 as pb
 
@@ -46,5 +48,32 @@ def test_a_state_that_a_worker_is_about_to_read_stays_while_older_ones_reach_the
         path.write_bytes(b"state")
     begun = files.checkpoint(state(0))
     for path in waiting:
-        keep_checkpoint(path, hashlib.sha256(path.name.encode()).hexdigest(), tmp_path)
+        files.keep_checkpoint(path, hashlib.sha256(path.name.encode()).hexdigest())
     assert begun.exists()
+
+
+def test_a_state_on_its_way_is_not_driven_out_by_those_that_are_kept_meanwhile(tmp_path: Path) -> None:
+    """Another thread keeps what reached the coordinator, while one is being fetched."""
+    ways = [tmp_path / f"round-{round_}" for round_ in (1, 2, 3)]
+    keeping: list[Thread] = []
+
+    class Slow(Coordinator):
+        def download(self, _sha256: str, size: int, target: Path) -> None:
+            part = target.with_suffix(".part")
+            part.write_bytes(bytes([size]) * size)
+            os.utime(part, (1, 1))  # the line stood still for long
+            keeping.append(Thread(target=keep))
+            keeping[0].start()
+            keeping[0].join(1)
+            part.replace(target)
+
+    files = Files(cast(CoordinatorClient, Slow()), tmp_path / "blobs", lambda _: None)
+
+    def keep() -> None:
+        for path in ways:
+            path.write_bytes(b"state")
+            files.keep_checkpoint(path, hashlib.sha256(path.name.encode()).hexdigest())
+
+    assert files.checkpoint(state(0)).exists()
+    keeping[0].join(10)
+    assert not any(path.exists() for path in ways)

@@ -142,7 +142,7 @@ WRITERS = {
     "peer/reach.py": "port",
     "peer/repeats.py": "near-duplicates.json, a report for people, never read again",
     "peer/serving/base.py": "a folder of links into the blobs, made anew each time",
-    "peer/session.py": "history: a note like the session's; without it nothing is recalled",
+    "peer/sending.py": "history: a note like the session's; without it nothing is recalled",
     "peer/spawn.py": "worker; worker.out is a log",
     "peer/supervisor.py": "session",
     "peer/traffic.py": "count of the traffic",

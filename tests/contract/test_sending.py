@@ -1,0 +1,151 @@
+"""Heartbeats go on, whatever becomes of what is sent beside them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from peer.outbox import Outbox
+from peer.session import Session
+from swarm.client import CoordinatorClient
+from swarm.proto import coordinator_pb2 as pb
+from swarm.tensorfile import state_digest
+from tests.sessions import session_of
+from tests.tiny_coordinator import TinyCoordinator, refuse
+from tests.victims import until
+
+
+@dataclass
+class Busy(TinyCoordinator):
+    """Wants to hear from members twenty times a second; an upload does not end before `over` is set."""
+
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def Join(self, request: pb.JoinRequest, context: grpc.ServicerContext) -> pb.JoinResponse:  # noqa: N802
+        self._note(request, context)
+        return pb.JoinResponse(member_id="m", heartbeat_seconds=0.05)
+
+    def Upload(self, request: Iterator[pb.UploadChunk], context: grpc.ServicerContext) -> pb.UploadResponse:  # noqa: N802
+        self.asked.append("upload")
+        self.over.wait(20)
+        return pb.UploadResponse(complete=True)
+
+    def count(self, kind: Any) -> int:
+        return sum(isinstance(item, kind) for item in list(self.asked))
+
+
+@pytest.fixture
+def server() -> Iterator[Busy]:
+    found = Busy()
+    yield found
+    found.over.set()
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Outbox]:
+    found = Outbox(tmp_path / "outbox.sqlite")
+    found.open()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def session(client: CoordinatorClient, box: Outbox, tmp_path: Path) -> Iterator[Session]:
+    (tmp_path / "outbox").mkdir()
+    found = session_of(client, box, tmp_path / "outbox")
+    found.join()
+    yield found
+    found.leave("the test is over")
+
+
+def offer(session: Session) -> None:
+    """Keep a checkpoint of round 4."""
+    path = session.sender.checkpoint_path(4)
+    path.write_bytes(save({"model/weight": np.zeros(250, np.float32)}))
+    session.sender.offer(pb.Checkpoint(round=4, digest=state_digest(path)))
+
+
+def test_heartbeats_do_not_wait_for_an_upload(server: Busy, session: Session) -> None:
+    """The coordinator ends a membership that it does not hear of for 15 seconds; an upload may take minutes."""
+    session.start()
+    offer(session)
+    until(lambda: "upload" in server.asked, 10)
+    before = server.count(pb.HeartbeatRequest)
+    until(lambda: server.count(pb.HeartbeatRequest) > before + 5, 10)
+
+
+def test_a_state_that_cannot_be_kept_is_said_and_heartbeats_go_on(
+    server: Busy, session: Session, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    session.on_trouble = session.sender.on_trouble = said.append
+    server.over.set()
+    (tmp_path / "checkpoints").write_text("a file where the folder shall be")
+    session.start()
+    offer(session)
+    until(lambda: bool(said), 10)
+    before = server.count(pb.HeartbeatRequest)
+    until(lambda: server.count(pb.HeartbeatRequest) > before + 5, 10)
+
+
+def test_a_torn_outbox_is_said_and_heartbeats_go_on(server: Busy, session: Session, tmp_path: Path) -> None:
+    said: list[str] = []
+    session.on_trouble = session.sender.on_trouble = said.append
+    session.sender.report(pb.RoundReport(round=1))
+    (tmp_path / "outbox.sqlite").write_bytes(bytes(range(256)) * 64)
+    session.start()
+    until(lambda: bool(said), 10)
+    before = server.count(pb.HeartbeatRequest)
+    until(lambda: server.count(pb.HeartbeatRequest) > before + 5, 10)
+
+
+def test_a_fault_of_the_program_is_said_and_heartbeats_go_on(server: Busy, session: Session) -> None:
+    said: list[str] = []
+    session.on_trouble = said.append
+    session.hearing.on_heard = lambda: [][0]
+    session.start()
+    until(lambda: bool(said), 10)
+    before = server.count(pb.HeartbeatRequest)
+    until(lambda: server.count(pb.HeartbeatRequest) > before + 5, 10)
+    assert said[0] == "A heartbeat failed: IndexError('list index out of range'). The next one follows."
+
+
+@dataclass
+class Forgetful(Busy):
+    """A heartbeat is answered once its member said goodbye: by then it is nobody's."""
+
+    gone: threading.Event = field(default_factory=threading.Event)
+
+    def Heartbeat(self, request: pb.HeartbeatRequest, context: grpc.ServicerContext) -> pb.HeartbeatResponse:  # noqa: N802
+        self._note(request, context)
+        self.gone.wait(20)
+        refuse(context, grpc.StatusCode.UNAUTHENTICATED, pb.ErrorDetail(code="REFUSED", what="Not a member."))
+
+    def Leave(self, request: pb.LeaveRequest, context: grpc.ServicerContext) -> pb.LeaveResponse:  # noqa: N802
+        self._note(request, context)
+        self.gone.set()
+        return pb.LeaveResponse()
+
+
+class TestGoodbye:
+    @pytest.fixture
+    def server(self) -> Iterator[Forgetful]:
+        found = Forgetful()
+        yield found
+        found.over.set()
+
+    def test_who_said_goodbye_does_not_join_again(self, server: Forgetful, session: Session) -> None:
+        session.start()
+        until(lambda: server.count(pb.HeartbeatRequest) == 1, 10)
+        session.leave("it was enough")
+        until(lambda: not any(thread.name == "session" for thread in threading.enumerate()), 10)
+        told = [type(item) for item in server.asked if isinstance(item, pb.JoinRequest | pb.LeaveRequest)]
+        assert told == [pb.JoinRequest, pb.LeaveRequest]
