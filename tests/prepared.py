@@ -1,0 +1,44 @@
+"""Artefacts that tests share: equal specs and data make equal ones (tests/integration/test_prepare.py proves it), and
+making them loads torch. So the first test of a process that launches a run prepares it, and the next ones copy.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from peer.artefacts import spec_key
+from swarm.endmark import marked
+from swarm.runspec import load
+from swarm.tensorfile import sha256_file
+
+KEPT = "SWARM_TESTS_PREPARED"  # the environment names the folder of artefacts that tests share; without, none are
+_LASTING = ("artefacts.json", "model", "blobs", "run.toml")
+
+
+def take(spec: Path, folder: Path) -> None:
+    """Put what an equal spec was prepared to where the coordinator looks for it, if a test has kept it and the folder
+    is a new one.
+    """
+    kept = _place(spec)
+    if kept is None or not kept.exists() or folder.exists():
+        return
+    shutil.copytree(kept, folder)
+    (folder / "run.toml").write_text(marked(load(spec).to_toml()))
+
+
+def keep(spec: Path, folder: Path) -> None:
+    """Keep the artefacts of a run that was launched this moment."""
+    kept = _place(spec)
+    if kept is None or kept.exists():
+        return
+    shutil.copytree(folder, kept, ignore=lambda at, names: set(names) - set(_LASTING) if at == str(folder) else ())
+
+
+def _place(spec: Path) -> Path | None:
+    """Where artefacts of such a spec are kept; None where none are, and for a model that has files of its own."""
+    kept, corpus = os.environ.get(KEPT), spec.parent / "corpus.txt"
+    if not kept or 'source = "preset:' not in spec.read_text() or not corpus.exists():
+        return None
+    return Path(kept) / f"{spec_key(load(spec))[:12]}-{sha256_file(corpus)[:12]}"
