@@ -24,7 +24,6 @@ settings.register_profile("machines", suppress_health_check=[HealthCheck.too_slo
 settings.load_profile("machines")
 
 
-
 def _fit_into_memory() -> bool:
     """Whether temporary files may lie in memory: there is room, and what lies there may be executed."""
     if "TMPDIR" in os.environ or not os.access(_MEMORY, os.W_OK):
