@@ -162,7 +162,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="three units each; writes nothing")
     quick = parser.parse_args().quick
     letters, units = (100_000, 3) if quick else (400_000, 12)
-    with tempfile.TemporaryDirectory(prefix="bench-") as name, swarm_run(Path(name), rounds=100, letters=letters) as run:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as name,
+        swarm_run(Path(name), rounds=100, letters=letters) as run,
+    ):
         run.launch()
         figures = measured(Trials(run, units))
     record("trials", figures, quick)
