@@ -13,6 +13,7 @@ from swarm.endmark import marked
 from swarm.runspec import load
 from swarm.tensorfile import sha256_file
 
+CORPUS = "corpus.txt"
 KEPT = "SWARM_TESTS_PREPARED"  # the environment names the folder of artefacts that tests share; without, none are
 _LASTING = ("artefacts.json", "model", "blobs", "run.toml")
 
@@ -37,8 +38,11 @@ def keep(spec: Path, folder: Path) -> None:
 
 
 def _place(spec: Path) -> Path | None:
-    """Where artefacts of such a spec are kept; None where none are, and for a model that has files of its own."""
-    kept, corpus = os.environ.get(KEPT), spec.parent / "corpus.txt"
-    if not kept or 'source = "preset:' not in spec.read_text() or not corpus.exists():
+    """Where artefacts of such a spec are kept; None where none are, and for a run with files of its own."""
+    kept, corpus = os.environ.get(KEPT), spec.parent / CORPUS
+    if not kept or not corpus.exists():
         return None
-    return Path(kept) / f"{spec_key(load(spec))[:12]}-{sha256_file(corpus)[:12]}"
+    run = load(spec)
+    if not run.model.source.startswith("preset:") or run.data.source != CORPUS or run.data.shards:
+        return None
+    return Path(kept) / f"{spec_key(run)[:12]}-{sha256_file(corpus)[:12]}"
