@@ -95,6 +95,11 @@ def answered(event: Event) -> bool:
     return "answered unit" in event.get("text", "")
 
 
+def count(one: Program) -> int:
+    """Units that it answered."""
+    return len([event for event in one.events if answered(event)])
+
+
 def alone(trials: Trials) -> dict[str, float]:
     """One volunteer: its answers settle nothing, for a unit needs those of two keys."""
     tap = Tap(trials.first.port)
@@ -107,7 +112,7 @@ def alone(trials: Trials) -> dict[str, float]:
     minutes, counted = (time.monotonic() - began) / 60, tap.bytes - fetched
     one.interrupt()
     one.finish(20)
-    trials.maintainer.stop_campaign(campaign)
+    trials.maintainer.stop_campaign(campaign, "measured")
     return {
         "answers_per_minute": (trials.units - 1) / minutes,
         "bytes_per_unit": counted / (trials.units - 1),
@@ -122,14 +127,15 @@ def together(trials: Trials) -> dict[str, float]:
     volunteers = [trials.volunteer("anna", trials.first), trials.volunteer("ben", trials.other)]
     for one in volunteers:
         one.wait_for(answered, SECONDS)
-    began, done = time.monotonic(), sum(len([e for e in one.events if answered(e)]) for one in volunteers)
+        one.drain()
+    began, done = time.monotonic(), sum(map(count, volunteers))
     while trials.ended() == before and time.monotonic() - began < 600:
-        time.sleep(0.1)
+        time.sleep(0.2)
     minutes = (time.monotonic() - began) / 60
     for one in volunteers:
         one.interrupt()
         one.finish(20)
-    answers = sum(len([e for e in one.events if answered(e)]) for one in volunteers)
+    answers = sum(map(count, volunteers))
     return {"answers_per_minute": (answers - done) / minutes, "answers": answers, "units": trials.units}
 
 
@@ -161,7 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="three units each; writes nothing")
     quick = parser.parse_args().quick
-    letters, units = (100_000, 3) if quick else (400_000, 12)
+    letters, units = (100_000, 3) if quick else (400_000, 6)
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as name,
         swarm_run(Path(name), rounds=100, letters=letters) as run,
