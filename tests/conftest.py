@@ -42,7 +42,9 @@ if _fit_into_memory():
 @pytest.fixture(scope="session", autouse=True)
 def folder_of_pytest(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Make pytest's own folder before a test gets a TMPDIR of its own, which ends with that test."""
-    os.environ[prepared.KEPT] = str(tmp_path_factory.getbasetemp() / "prepared")
+    base = tmp_path_factory.getbasetemp()
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    os.environ[prepared.KEPT] = str(common / "prepared")
 
 
 @pytest.fixture(autouse=True)

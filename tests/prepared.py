@@ -1,5 +1,5 @@
 """Artefacts that tests share: equal specs and data make equal ones (tests/integration/test_prepare.py proves it), and
-making them loads torch. So the first test of a process that launches a run prepares it, and the next ones copy.
+making them loads torch. So the first test that launches a run prepares it, and the next ones copy.
 """
 
 from __future__ import annotations
@@ -34,7 +34,12 @@ def keep(spec: Path, folder: Path) -> None:
     kept = _place(spec)
     if kept is None or kept.exists():
         return
-    shutil.copytree(folder, kept, ignore=lambda at, names: set(names) - set(_LASTING) if at == str(folder) else ())
+    making = kept.with_suffix(f".{os.getpid()}")
+    shutil.copytree(folder, making, ignore=lambda at, names: set(names) - set(_LASTING) if at == str(folder) else ())
+    try:
+        making.rename(kept)
+    except OSError:  # another process of pytest was first
+        shutil.rmtree(making)
 
 
 def _place(spec: Path) -> Path | None:
