@@ -70,3 +70,4 @@ bench-quick: $(BIN)/swarm ## the same, each under a minute, results only shown
 
 clean: ## remove what the targets made
 	@rm -rf $(VENV) $(TEST_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find swarm peer coordinator -name __pycache__ -prune -exec rm -r {} +

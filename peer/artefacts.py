@@ -3,6 +3,8 @@
 DIR/blobs/<sha256>, DIR/model/ (configuration and tokenizer under their own names), DIR/near-duplicates.json and, last,
 DIR/artefacts.json; see "Artefacts" in docs/architecture.md. The same spec gives the same bytes; what is there already
 is kept. DIR/blocks/ holds what is half done.
+
+Torch is loaded once the data are ready: what is wrong with them is said seconds sooner.
 """
 
 from __future__ import annotations
@@ -14,26 +16,23 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from safetensors.numpy import save
-from torch import Tensor
 
 from peer import repeats, whole
 from peer.base import base_blobs, link
 from peer.blocks import Block, Encoder, blocks
-from peer.checkpoint import state_digest, state_metadata, write_state
 from peer.encoding import Tokens, require_chat_template
 from peer.formats import documents
-from peer.isolation import require_isolation
-from peer.model import base_folder
-from peer.modes import first_state
 from peer.packing import Corpus, Split, gather, separable, shards, split
 from peer.sources import count
 from peer.tokenizer import make_tokenizer
-from peer.trained import untrained
 from swarm.runspec import RunSpec
 from swarm.tensorfile import atomic_write, publish, sha256_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Listener(Protocol):
@@ -109,6 +108,9 @@ class Workshop:
 
     def put_state(self, values: dict[str, Tensor], spec: RunSpec) -> dict[str, Any]:
         """Keep the state before the first round, with what is trained at `values`; the artefacts' "checkpoint"."""
+        from peer.checkpoint import state_digest, state_metadata, write_state
+        from peer.modes import first_state
+
         state = first_state(spec, values)
         digest = state_digest(state)
         path = self.blobs / "checkpoint"
@@ -263,6 +265,10 @@ def _samples(job: Job, packing: Packing) -> dict[str, Any]:
 
 
 def _model(job: Job) -> dict[str, Any]:
+    from peer.isolation import require_isolation
+    from peer.model import base_folder
+    from peer.trained import untrained
+
     spec, workshop, say = job.spec, job.workshop, job.listener.step
     say("model", spec.model.source)
     model, values = untrained(spec, workshop.model, job.base)

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
-from peer.model import built, model_location
 from swarm.errors import ModelError
 from swarm.runspec import RunSpec
 
@@ -45,6 +44,10 @@ def byte_level(size: int, texts: Iterable[str]) -> Any:
 
 
 def _from_model(spec: RunSpec, base: Path) -> Any:
+    from transformers import AutoTokenizer  # loads torch, which a tokenizer of our own does not need
+
+    from peer.model import built, model_location
+
     source, revision = model_location(spec, base)
     load = AutoTokenizer.from_pretrained
     tokenizer = built(source, lambda: load(source, revision=revision, trust_remote_code=False))

@@ -32,3 +32,5 @@ rm -rf "$folder"
 "$python" -m venv "$folder"
 # torch is pinned and resolved together with all the rest, or pip would take a newer build with gigabytes of CUDA.
 "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$extras]"
+# pip compiles what it installs, but not what it only points at: each of our processes would compile our modules anew.
+"$folder/bin/python" -m compileall -q swarm peer coordinator

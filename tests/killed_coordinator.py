@@ -22,6 +22,7 @@ from swarm.errors import UnreachableError
 from swarm.identity import Identity
 from swarm.invite import Invite
 from swarm.proto import coordinator_pb2 as pb
+from tests import prepared
 from tests.harness import Program
 from tests.swarm_run import SwarmRun, free_port
 
@@ -55,12 +56,16 @@ class Server:
         self.process: Program | None = None
 
     def prepare(self) -> None:
-        spec, out = str(self.run.write_spec()), str(self.run.folder / "coordinator")
+        spec, out = self.run.write_spec(), self.run.folder / "coordinator"
+        prepared.take(spec, out)
+        if out.exists():
+            return
         folder = tempfile.mkdtemp(prefix="p-")  # torch leaves a cache there
-        made = Program([sys.executable, "-m", "peer.prepare", "--spec", spec, "--out", out], TMPDIR=folder)
+        made = Program([sys.executable, "-m", "peer.prepare", "--spec", str(spec), "--out", str(out)], TMPDIR=folder)
         assert made.finish(60) == 0, made.stderr
         made.clean_up()
         shutil.rmtree(folder)
+        prepared.keep(spec, out)
 
     def start(self) -> CoordinatorClient:
         return CoordinatorClient.connect(self.begin())

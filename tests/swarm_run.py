@@ -16,6 +16,7 @@ from swarm.identity import Identity
 from swarm.invite import Invite
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Layout
+from tests import prepared
 from tests.harness import Event, Program
 
 SPEC = """
@@ -91,8 +92,10 @@ class SwarmRun:
 
     def launch(self, seconds: float = 60.0, *options: str) -> Program:
         """Start the coordinator and wait for the invite."""
+        prepared.take(self.spec, self.folder / self.home)
         program = self.coordinate(*options)
         self.invite = program.wait_for(is_invite, seconds)["text"]
+        prepared.keep(self.spec, self.folder / self.home)
         return program
 
     def coordinate(self, *options: str) -> Program:

@@ -61,16 +61,6 @@ async def always(_peer: bytes) -> bool:
     return True
 
 
-async def first_gone(silent: Callable[[], Collection[bytes]], lives: Callable[[bytes], Awaitable[bool]]) -> bytes:
-    """One of those who are silent that takes no calls any more; nothing once nobody is silent."""
-    while silent():
-        await asyncio.sleep(_SILENCE_SECONDS)
-        for peer in silent():
-            if not await lives(peer):
-                return peer
-    return b""
-
-
 @dataclass(frozen=True)
 class Rules:
     """What the run spec says of a round. Seconds."""

@@ -66,15 +66,21 @@ def of_folder(folder: Path, base: Path | None) -> Subject:
     return Subject(folder, base, name=folder.name)
 
 
-def of_run(client: CoordinatorClient, checkpoint: pb.Checkpoint, home: Path, say: Callable[[str], None]) -> Subject:
+def of_run(
+    client: CoordinatorClient,
+    checkpoint: pb.Checkpoint,
+    home: Path,
+    say: Callable[[str], None],
+    passed: Callable[[int], None] = lambda _: None,
+) -> Subject:
     """The run's checkpoint as a folder below `home`, a peer's, fetched and made once; kept until another one is looked
-    at. Raises UnreachableError, CorruptError, DiskError, ModelError.
+    at. `passed` is told how many bytes were fetched. Raises UnreachableError, CorruptError, DiskError, ModelError.
     """
     from peer.fetch import Files
     from swarm import runspec
 
     run = client.get_run()
-    files = Files(client, home / "blobs", say)
+    files = Files(client, home / "blobs", say, passed)
     model = files.model_folder([*run.model, *run.base])
     target = home / _FOLDER / checkpoint.digest
     if not target.exists():
@@ -132,13 +138,24 @@ def examined(
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Where a child's report goes; it stays only after an error."""
+    """Where a child's report goes; it stays only after an error, until the next command about trials."""
     from swarm import paths
 
     paths.home().mkdir(parents=True, exist_ok=True)
+    _tidy(paths.home())
     log = paths.home() / f"trials-{os.getpid()}.log"
     yield log
     log.unlink(missing_ok=True)
+
+
+def _tidy(home: Path) -> None:
+    """Remove the reports of commands that have ended."""
+    import psutil
+
+    for report in home.glob("trials-*.log"):
+        process = report.stem.removeprefix("trials-")
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            report.unlink(missing_ok=True)
 
 
 def heldout(subject: Subject) -> tuple[str, Path]:

@@ -37,14 +37,23 @@ Say = Callable[[str], None]
 
 
 class Volunteer:
-    """One machine's work for the trials of a run. `folder` is the peer's."""
+    """One machine's work for the trials of a run. `folder` is the peer's; `passed` hears how many bytes it fetched."""
 
-    def __init__(self, client: TrialClient, identity: Identity, folder: Path, machine: Machine, say: Say) -> None:
+    def __init__(
+        self,
+        client: TrialClient,
+        identity: Identity,
+        folder: Path,
+        machine: Machine,
+        say: Say,
+        passed: Callable[[int], None],
+    ) -> None:
         self._client = client
         self._identity = identity
         self._folder = folder
         self._machine = machine
         self._say = say
+        self._passed = passed
         self._said = ""
         self._failed = 0
         self.receipts = 0
@@ -90,7 +99,7 @@ class Volunteer:
             )
         for checkpoint in self._client.checkpoints():
             if (checkpoint.round, checkpoint.digest) == (campaign.round, campaign.digest):
-                return trialing.of_run(self._client, checkpoint, self._folder, self._tell)
+                return trialing.of_run(self._client, checkpoint, self._folder, self._tell, self._passed)
         raise NotFoundError("The campaign's checkpoint is not kept any more.", "Another one may come.")
 
     def failed(self, error: SwarmError) -> None:
@@ -129,7 +138,7 @@ def run(invite: Invite, folder: Path, machine: Machine, door: Door, show: Callab
         log.setup(folder / "peer.log", run=invite.run)
         identity = Identity.of(folder, paths.home())
         say = lambda text: show({"event": "note", "text": text})  # noqa: E731
-        volunteer = Volunteer(client, identity, folder, machine, say)
+        volunteer = Volunteer(client, identity, folder, machine, say, door.passed)
         volunteer.receipts = _known(folder / receipts.FILE, invite, identity)
         with control.answering(folder, commands.handler(door, stopping)):
             _work(volunteer, door, say)

@@ -79,7 +79,7 @@ def _unit(answer: pb.TakeUnitResponse) -> None:
     client: Any = SimpleNamespace(
         take_unit=lambda *_: answer, get_run=lambda: run, checkpoints=list, certificate=certificate().certificate_pem
     )
-    Volunteer(client, Identity.from_seed(bytes(32)), scratch(), Machine(), io.StringIO().write).once()
+    Volunteer(client, Identity.from_seed(bytes(32)), scratch(), Machine(), io.StringIO().write, lambda _: None).once()
 
 
 def _receipt() -> Decoder:

@@ -7,11 +7,13 @@ import os
 import subprocess
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from peer.traffic import Traffic
 from swarm.identity import Identity
 from swarm.invite import Invite
 from swarm.maintaining import MaintainerClient
@@ -76,6 +78,7 @@ def test_two_honest_ones_settle_each_unit_and_the_liar_is_told_apart(tmp_path: P
         for one in (*peers, liar):
             one.interrupt()
             assert one.finish(20) == 0, one.stderr
+        assert Traffic(run.folder / "home" / "traffic.sqlite").month(datetime.now(UTC)) >= 3 * found.latest.size
         log = (run.folder / run.home / "coordinator.log").read_text()
         assert f"{Identity.load_or_create(tmp_path / 'carl').member_id} answered otherwise than the others" in log
         for file in files:

@@ -33,7 +33,6 @@ from tests.fuzz.run import fuzz
 
 ROOT = Path(__file__).parents[2]
 FILES = [path for package in ("swarm", "peer", "coordinator") for path in sorted((ROOT / package).rglob("*.py"))]
-TREES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in FILES}
 
 _MODULES = {
     "pickle", "_pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml", "runpy", "code",
@@ -56,8 +55,14 @@ _OWN_ADAPTER = {
 }
 
 
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Each file's syntax; read by the first test that looks, not by whoever collects tests."""
+    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in FILES}
+
+
 def calls() -> Iterator[tuple[str, ast.Call]]:
-    for file, tree in TREES.items():
+    for file, tree in trees().items():
         yield from ((file, node) for node in ast.walk(tree) if isinstance(node, ast.Call))
 
 
@@ -67,7 +72,7 @@ def where(file: str, node: ast.AST) -> str:
 
 def test_no_module_that_executes_what_it_reads_is_imported() -> None:
     found = []
-    for file, tree in TREES.items():
+    for file, tree in trees().items():
         for node in ast.walk(tree):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
@@ -102,7 +107,7 @@ def _loaders(file: str) -> set[str]:
     """Other names of from_pretrained and from_config."""
     return {
         target.id
-        for node in ast.walk(TREES[file])
+        for node in ast.walk(trees()[file])
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Attribute)
         and node.value.attr in ("from_pretrained", "from_config")
         for target in node.targets
