@@ -260,6 +260,7 @@ class SwarmExchange:
                 average.taken,
                 average.lost,
                 average.sent,
+                average.seen,
             )
         if outcome.verdict == pb.RESYNC:
             return Resync(outcome.why, outcome.differs)
