@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from peer.codecs import Floats
@@ -19,7 +19,7 @@ from peer.exchange.butterfly import vectors
 from peer.exchange.parts import cut, decoded, encoded
 from peer.learner import GradientLearner
 from peer.recomputation import Load, Steps, Subject, batches, unfit_for
-from peer.spotcheck import Verdict, near, nearness
+from peer.spotcheck import near, nearness
 from swarm.ranges import Range, total
 
 
@@ -41,16 +41,20 @@ def examined(learner: GradientLearner, kept: KeptGradient, subject: Subject, loa
     """Each step leaves the model as it was. The learner must have begun nothing in its round."""
     if unfit := unfit_for(subject, kept.seen.samples):
         return unfit
+    return near((yield from looks(learner, kept, subject, load)))
+
+
+def looks(
+    learner: GradientLearner, kept: KeptGradient, subject: Subject, load: Load
+) -> Generator[None, None, list[float | None]]:
+    """How near each look at the member's gradient finds it (`peer.spotcheck.nearness`)."""
     own = yield from made(learner, kept, subject.own, load)
     control = yield from made(learner, kept, subject.control, load)
     codec, found = learner.spec.exchange.compression, []
     for look in kept.seen.looks:
-        sent = [decoded(data, len(own[place]), codec) for place, data in look.items()]
-        if any(values is None for values in sent):
-            return Verdict(False, "a part of its gradient cannot be read")
-        readable = [values for values in sent if values is not None]
-        found.append(nearness(readable, [own[place] for place in look], [control[place] for place in look]))
-    return near(found)
+        sent = [_readable(data, len(own[place]), codec) for place, data in look.items()]
+        found.append(nearness(sent, [own[place] for place in look], [control[place] for place in look]))
+    return found
 
 
 def made(
@@ -77,4 +81,10 @@ def travelled(gradient: dict[str, Tensor], places: Collection[int], codec: str) 
 
 def _travelled(part: Tensor, codec: str) -> Floats:
     found = decoded(encoded(part, codec), part.numel(), codec)
-    return torch.full_like(part, torch.nan).numpy() if found is None else found
+    return part.numpy() if found is None else found
+
+
+def _readable(data: bytes, count: int, codec: str) -> Floats:
+    """What cannot be read counts nothing, as in the mean."""
+    found = decoded(data, count, codec)
+    return np.zeros(count, np.float32) if found is None else found

@@ -87,11 +87,15 @@ def test_gradients_of_other_samples_lead_to_probation_with_the_reason(tmp_path: 
         peers = together(run, tmp_path)
         told = peers[2].wait_for(weighs("0%"), SECONDS)
         assert re.search(r"on probation again \(its gradient is -?0\.\d+ near that of its samples", told["text"])
+        end = time.monotonic() + 60
+        while ("anna", "passed") not in {(who, how) for who, _, _, how in checks(run)} and time.monotonic() < end:
+            time.sleep(0.5)
         found = checks(run)
         count = Counter((who, how) for who, _, _, how in found)
         print(count, told["text"])
         assert {by for _, _, by, _ in found} == {"vera"}
-        assert count["carl", "failed"] == 3
+        assert count["carl", "failed"] >= 3
         assert not count["carl", "passed"]
+        assert count["anna", "passed"]
         assert not count["anna", "failed"]
         agree(peers)
