@@ -117,7 +117,7 @@ def test_the_checkers_own_rounds_go_on_between_the_steps(tmp_path: Path) -> None
         assert own.digest == member.digest
 
     assert verdict(steps, go_on) == alone
-    assert own.round == 9, "5 steps of 4 samples, and 4"
+    assert own.round == 8, "a step for each four samples"
 
 
 def test_nobody_sees_the_agreed_state_while_the_model_is_elsewhere(tmp_path: Path) -> None:
