@@ -1,25 +1,29 @@
 """How often honest members and others pass spot checks: replicas in one process, one of which checks the rest.
 
-python benchmarks/bench_checks.py [--quick]
+python benchmarks/bench_checks.py [--quick] [--only local|gradient]
 
 A Llama of 65 thousand parameters learns the built-in text in local mode, once with sparse updates and error feedback,
 once with int8 ones: 15 steps of 4 samples in a round. Three honest replicas make the run; beside them each kind of
 cheater follows it with an error feedback of its own, but its updates are left out, so that all cheat against the same
 run. The first replica checks all others with the peers' own code, in every other round from the ninth on.
+
+In gradient mode each member takes 16 samples in a round, with each of the exchange's codecs; every other round is
+checked (`checked_gradients.py`). `--only` keeps the figures of the other mode.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import statistics
 import sys
 import tempfile
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -28,8 +32,10 @@ import torch
 
 from benchmarks.arena import Game, flat, flipped, tensors
 from benchmarks.attacks import ATTACKS, Scene
+from benchmarks.checked_gradients import KINDS as GRADIENT_KINDS
+from benchmarks.checked_gradients import GradientArena, result
 from benchmarks.replicas import Ground
-from benchmarks.results import record
+from benchmarks.results import FOLDER, record
 from coordinator.spotchecks import control
 from coordinator.trust import CLEARED, CONDEMNED, says
 from peer.codecs import Shapes, codec_of, encode
@@ -38,15 +44,14 @@ from peer.exchange.base import Applied
 from peer.local_mode import LocalLearner
 from peer.merge import Contribution, merge, understood
 from peer.recomputation import Kept, gains, moved
-from peer.spotcheck import DENSE_MARGIN, MARGIN, gain_of, likeness, score
+from peer.spotcheck import DENSE_MARGIN, MARGIN, NEAR, gain_of, likeness, score
 from swarm.ranges import Range
 from swarm.runspec import RunSpec
 
 HONEST = 3  # replicas, with the one that checks
 STORIES = 2000  # of sequential tests
+GRADIENT_CODECS = ("none", "fp16", "8bit")
 CODECS = {"sparse": (MARGIN, 56), "int8": (DENSE_MARGIN, 32)}  # the least honest score, and rounds
-
-_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -143,8 +148,8 @@ class Arena:
         """The checker's own steps of the round wait in its model meanwhile, and are there again afterwards."""
         kept, load = Kept.of(checker, sent), self.ground.batches.load
         others = control([own], self._epoch, self.rng)
-        likely = likeness(kept.sent, *(_result(moved(checker, kept.start, part, load)) for part in ([own], others)))
-        gain = gain_of(*(_result(gains(checker, kept, part, load)) for part in ([own], others)))
+        likely = likeness(kept.sent, *(result(moved(checker, kept.start, part, load)) for part in ([own], others)))
+        gain = gain_of(*(result(gains(checker, kept, part, load)) for part in ([own], others)))
         return score(gain, likely), score(gain, None)
 
     def _end_round(self, learners: Sequence[LocalLearner], sent: Sequence[Contribution], shapes: Shapes) -> None:
@@ -156,15 +161,6 @@ class Arena:
             taken = {name: torch.from_numpy(v) for name, v in understood(codec, one.payload, shapes).items()}
             learner.apply(Applied(average.mean, average.norm, HONEST * self._size, HONEST, taken=taken))
         assert len({learner.digest for learner in learners}) == 1, "the replicas differ"
-
-
-def _result(steps: Generator[None, None, _Value]) -> _Value:
-    """What comes of it when nothing happens in between."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
 
 
 def decided(passes: Sequence[bool], rng: random.Random) -> tuple[bool, int]:
@@ -204,16 +200,38 @@ def main() -> None:
     """Play and record."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="under a minute; writes nothing")
+    parser.add_argument("--only", choices=("local", "gradient"), help="check this mode alone")
     options = parser.parse_args()
     torch.set_num_threads(1)
     np.seterr(all="ignore")
-    kinds = QUICK_KINDS if options.quick else tuple(KINDS)
-    figures = {}
-    for codec, (margin, rounds) in CODECS.items():
-        game = Game("local", rounds=4 if options.quick else rounds, steps=15, codec=codec, kept=64, outer=0.7)
-        found = scores(game, kinds, first=1 if options.quick else 8)
-        figures[codec] = {"margin": margin, "rounds": game.rounds, "checks": summary(found, margin)}
+    figures = json.loads((FOLDER / "checks.json").read_text())["figures"] if options.only else {}
+    if options.only != "gradient":
+        figures |= {codec: of_updates(codec, options.quick) for codec in CODECS}
+    if options.only != "local":
+        figures |= {f"gradient, {codec}": of_gradients(codec, options.quick) for codec in GRADIENT_CODECS}
     record("checks", figures, options.quick)
+
+
+def of_updates(codec: str, quick: bool) -> dict[str, Any]:
+    """The figures of local mode."""
+    margin, rounds = CODECS[codec]
+    game = Game("local", rounds=4 if quick else rounds, steps=15, codec=codec, kept=64, outer=0.7)
+    found = scores(game, QUICK_KINDS if quick else tuple(KINDS), first=1 if quick else 8)
+    return {"margin": margin, "rounds": game.rounds, "checks": summary(found, margin)}
+
+
+def of_gradients(codec: str, quick: bool) -> dict[str, Any]:
+    """The figures of gradient mode."""
+    game = Game("gradient", rounds=4 if quick else 48, size=16)
+    kinds = (*QUICK_KINDS, "half of the samples") if quick else tuple(GRADIENT_KINDS)
+    with tempfile.TemporaryDirectory() as temporary:
+        spec = game.spec(Path(temporary), HONEST)
+        exchange = spec.exchange.model_copy(update={"compression": codec, "aggregation": "centered_clip"})
+        ground = Ground.prepare(spec, Path(temporary) / "ground")
+        arena = GradientArena(ground, spec.model_copy(update={"exchange": exchange}), kinds, game.size, every=2)
+        found = list(arena.scores())
+    rows = {kind: row([value for name, value in found if name == kind], NEAR) for kind in kinds}
+    return {"margin": NEAR, "rounds": game.rounds, "checks": {"nearness": rows}}
 
 
 def scores(game: Game, kinds: Sequence[str], first: int) -> list[tuple[str, float, float]]:

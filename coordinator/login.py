@@ -63,7 +63,7 @@ class Login:
                 _SAME_VERSION,
             )
 
-    def issue(self, member: Member, peer_id: bytes, invite: IssuedInvite) -> bytes:
+    def issue(self, member: Member, peer_id: bytes, invite: IssuedInvite, probation: bool) -> bytes:
         """The member's pass for the node `peer_id`, which ends with its invite. Raises UsageError."""
         if not 0 < len(peer_id) <= _LONGEST_PEER_ID:
             raise UsageError("A pass is for one libp2p node, named by its peer id.", _SAME_VERSION)
@@ -77,6 +77,7 @@ class Login:
             invite=invite.id,
             issued_at=now,
             expires_at=min(now + passes.LIFETIME, invite.expires_at or math.inf),
+            probation=probation,
         )
         return passes.signed(found, self._certificate)
 

@@ -288,7 +288,7 @@ def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs
         keep_checkpoints=spec.checkpoint.keep,
         heartbeat_seconds=settings.heartbeat_seconds,
         probation_checks=spec.trust.probation_checks,
-        spot_checks=spec.training.mode == "local" and not spec.local.overlap,
+        spot_checks=spec.checkable,
     )
     begun = bool(store.load(terms).checkpoints)
     if not begun:

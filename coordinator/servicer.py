@@ -161,8 +161,10 @@ class Servicer(TrialCalls):
         )
 
     def GetPass(self, request: pb.PassRequest, context: grpc.ServicerContext) -> pb.PassResponse:
-        member = self._state(request.run).members[request.member_id]
-        return pb.PassResponse(**{"pass": self._login.issue(member, request.peer_id, self._admission.caller(context))})
+        state = self._state(request.run)
+        member, invite = state.members[request.member_id], self._admission.caller(context)
+        found = self._login.issue(member, request.peer_id, invite, bool(state.probation(member)))
+        return pb.PassResponse(**{"pass": found})
 
     def Heartbeat(self, request: pb.HeartbeatRequest, context: grpc.ServicerContext) -> pb.HeartbeatResponse:
         self._state(request.run)

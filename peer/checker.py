@@ -9,13 +9,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
+from peer import gradient_check
 from peer.bridge import Bridge
 from peer.exchange.base import Applied
 from peer.feed import Shelf
-from peer.learner import Learner
+from peer.gradient_check import KeptGradient
+from peer.learner import GradientLearner, Learner
 from peer.local_mode import LocalLearner
-from peer.recomputation import Kept, Steps, Subject, examined
+from peer.recomputation import Kept, Load, Steps, Subject, examined
 from peer.spotcheck import Verdict
 from swarm import log
 from swarm.errors import SwarmError, UnreachableError
@@ -28,13 +31,17 @@ _ASK_AGAIN_SECONDS = 1.0
 _OUTCOMES = {True: "passed", False: "failed", None: "given up"}
 
 
+# Does what was kept of a round again.
+Again = Callable[[Subject, Load], Steps]
+
+
 @dataclass
 class Watch:
     """One check. `subject` comes once the member's report is filed; `steps` are under way."""
 
     check: str
     round: int
-    kept: Kept
+    again: Again
     subject: Future[Subject | None]
     steps: Steps | None = None
 
@@ -63,12 +70,11 @@ class Checker:
     def keep(self, learner: Learner, result: Applied) -> None:
         """Before a round's step: keep of it what a check needs, if one waits for that."""
         check, member, since = self._order
-        sent = result.sent.get(member)
-        if check == self._begun or sent is None or learner.round < since or not isinstance(learner, LocalLearner):
+        if check == self._begun or learner.round < since or not (again := kept_of(learner, result, member)):
             return
         self._begun = check
         subject = self._waiting.submit(self._await_subject, check, learner.round)
-        self._watch = Watch(check, learner.round, Kept.of(learner, sent), subject)
+        self._watch = Watch(check, learner.round, again, subject)
         logger.info("round %d of %s is kept for a spot check", learner.round, member)
 
     @property
@@ -76,13 +82,13 @@ class Checker:
         """Whether there is a round to do again."""
         return self._watch is not None and self._watch.subject.done()
 
-    def step(self, learner: Learner) -> None:
+    def step(self) -> None:
         """One step of it. The learner must have begun nothing in its round. Raises CorruptError, ModelError, …"""
         watch = self._watch
-        if watch is None or not isinstance(learner, LocalLearner):
+        if watch is None:
             return
         try:
-            watch.steps = watch.steps or self._begin(watch, learner)
+            watch.steps = watch.steps or self._begin(watch)
             next(watch.steps)
         except StopIteration as end:
             self._end(watch, end.value)
@@ -92,11 +98,11 @@ class Checker:
         if self._watch:
             self._end(self._watch, Verdict(None, why))
 
-    def _begin(self, watch: Watch, learner: LocalLearner) -> Steps:
+    def _begin(self, watch: Watch) -> Steps:
         subject = watch.subject.result()
         if subject is None:
             return _given_up("what was counted for it in that round was not known in time")
-        return examined(learner, watch.kept, subject, self._shelf.load)
+        return watch.again(subject, self._shelf.load)
 
     def _end(self, watch: Watch, verdict: Verdict) -> None:
         logger.info("the spot check of round %d ended: %s", watch.round, verdict)
@@ -119,6 +125,15 @@ class Checker:
                 return None
             time.sleep(_ASK_AGAIN_SECONDS)
         return None
+
+
+def kept_of(learner: Learner, result: Applied, member: str) -> Again | None:
+    """What is to be kept of the round that the learner is about to end; None when nothing of the member's is in it."""
+    if isinstance(learner, LocalLearner) and (sent := result.sent.get(member)):
+        return partial(examined, learner, Kept.of(learner, sent))
+    if isinstance(learner, GradientLearner) and (seen := result.seen.get(member)):
+        return partial(gradient_check.examined, learner, KeptGradient.of(learner, seen))
+    return None
 
 
 def _given_up(why: str) -> Steps:

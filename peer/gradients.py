@@ -50,6 +50,10 @@ class Gradients:
         self._scale = _FIRST_SCALE if placement.half else 1.0
         self._without_overflow = 0
 
+    def apart(self) -> Gradients:
+        """Others of the same parameters, with sums of their own."""
+        return Gradients(self._model, self._parameters, self.placement, self._targets, self.micro_batch, self._say)
+
     def add(self, samples: Samples) -> float:
         """Add the gradients of samples, `micro_batch` of them at once; the sum of their losses.
 

@@ -122,6 +122,25 @@ class Learner(ABC):
         """Meanwhile the model is at the agreed θ, whatever this peer has learned on top of it."""
         yield
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Meanwhile the model may be at any θ."""
+        own = self.place()
+        try:
+            yield
+        finally:
+            self.put(own)
+
+    def place(self) -> dict[str, Tensor]:
+        """A copy of what the model is at."""
+        return {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+
+    @torch.no_grad()
+    def put(self, values: dict[str, Tensor]) -> None:
+        """Have the model at these values."""
+        for name, parameter in self.parameters.items():
+            parameter.copy_(values[name])
+
     def snapshot(self, folder: Path) -> tuple[Path, int, str] | None:
         """Write the agreed state to `folder`, once per round: (file, round, digest). Safe from any thread.
 
@@ -162,6 +181,12 @@ class GradientLearner(Learner):
 
     def discard(self) -> None:
         self.gradients.forget()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """The model holds the agreed θ itself, so nobody may look at it meanwhile."""
+        with self.lock, super().aside():
+            yield
 
     def state(self) -> dict[str, Tensor]:
         model = {f"model/{name}": parameter.detach() for name, parameter in self.parameters.items()}

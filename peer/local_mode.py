@@ -109,25 +109,6 @@ class LocalLearner(Learner):
             self.put({name: torch.from_numpy(values) for name, values in self._theta.items()})
             yield
 
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Meanwhile the model may be at any θ."""
-        own = self.place()
-        try:
-            yield
-        finally:
-            self.put(own)
-
-    def place(self) -> dict[str, Tensor]:
-        """A copy of what the model is at."""
-        return {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
-
-    @torch.no_grad()
-    def put(self, values: dict[str, Tensor]) -> None:
-        """Have the model at these values."""
-        for name, parameter in self.parameters.items():
-            parameter.copy_(values[name])
-
     def start(self) -> Start:
         """Where this round began, with the inner moments of this peer as they are now."""
         tensors = {name: values.detach().clone() for name, values in {**self.state(), **self._inner.state()}.items()}

@@ -45,14 +45,19 @@ class Kept:
 
 def examined(learner: LocalLearner, kept: Kept, subject: Subject, load: Load) -> Steps:
     """Each step leaves the model as it was. The learner must have begun nothing in its round."""
-    if (counted := total(subject.own)) < kept.samples:
-        return Verdict(False, f"it said that it sent an update of {kept.samples} samples, and {counted} were counted")
-    if not subject.control:
-        return Verdict(None, "the data is too small for others to compare with")
+    if unfit := unfit_for(subject, kept.samples):
+        return unfit
     likely = (yield from _likeness(learner, kept, subject, load)) if _small(learner) else None
     own = yield from gains(learner, kept, subject.own, load)
     control = yield from gains(learner, kept, subject.control, load)
     return judged(gain_of(own, control), likely, MARGIN if learner.spec.local.feedback else DENSE_MARGIN)
+
+
+def unfit_for(subject: Subject, samples: int) -> Verdict | None:
+    """What is said without looking at an update of so many samples; None when there is something to look at."""
+    if (counted := total(subject.own)) < samples:
+        return Verdict(False, f"it said that it sent an update of {samples} samples, and {counted} were counted")
+    return None if subject.control else Verdict(None, "the data is too small for others to compare with")
 
 
 def _small(learner: LocalLearner) -> bool:
@@ -108,11 +113,11 @@ def _loss(learner: LocalLearner, values: dict[str, Tensor], samples: Samples) ->
 def _batches(learner: LocalLearner, positions: Sequence[Range], load: Load) -> Iterator[Samples]:
     """The samples of each inner step; of no more steps than a round has."""
     local = learner.spec.local
-    for batch in islice(_cut(positions, local.batch_size), local.steps):
+    for batch in islice(batches(positions, local.batch_size), local.steps):
         yield Samples.cat([load(part) for part in batch])
 
 
-def _cut(positions: Sequence[Range], size: int) -> Iterator[list[Range]]:
+def batches(positions: Sequence[Range], size: int) -> Iterator[list[Range]]:
     """The positions in their order, `size` at once."""
     batch: list[Range] = []
     for part in positions:

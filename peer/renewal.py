@@ -29,6 +29,8 @@ class Renewal:
         self._ask = ask
         self._papers = Papers()
         self._writing = threading.Lock()
+        self._light = False  # whether this peer is on probation, as it heard last
+        self._due = threading.Event()
 
     def begin(self, peer_id: bytes) -> str:
         """Have a pass, and from now on always a fresh one; gives the certificate of the coordinator that signs them.
@@ -45,17 +47,23 @@ class Renewal:
         threading.Thread(target=self._keep_renewing, args=(peer_id,), name="renewal", daemon=True).start()
         return str(answer["certificate"])
 
-    def heard(self, heard_at: float, barred: Iterable[str]) -> None:
-        """The supervisor heard the coordinator. Who is barred is refused at once."""
+    def heard(self, heard_at: float, barred: Iterable[str], light: bool) -> None:
+        """The supervisor heard the coordinator. Who is barred is refused at once; a pass that says of this peer what is
+        so no more is renewed.
+        """
+        if light != self._light:
+            self._light = light
+            self._due.set()
         with self._writing:
             papers = replace(self._papers, heard_at=heard_at, barred=frozenset(barred))
             if papers.is_news(self._papers):
                 self._write(papers)
 
     def _keep_renewing(self, peer_id: bytes) -> None:
-        pause = threading.Event()
         seconds = RENEWAL
-        while not pause.wait(seconds):
+        while True:
+            self._due.wait(seconds)
+            self._due.clear()
             try:
                 self._renew(peer_id)
                 seconds = RENEWAL

@@ -1,6 +1,8 @@
-"""What a spot check says of another member's update in a round of local mode. Pure.
+"""What a spot check says of another member's update. Pure.
 
-A checker takes two measures, each on the member's samples and, as a control, on as many others:
+In gradient mode an update is the mean gradient of its samples at θ and nothing else, so a checker makes the same one
+from the same samples, up to rounding. In local mode it takes two measures, each on the member's samples and, as a
+control, on as many others:
 
 - It does the round again from the same θ. It knows neither the member's inner moments nor what had waited in its error
   feedback, so it gets another update in any case. But what the two recomputations do not have in common comes from the
@@ -28,6 +30,9 @@ LARGEST = 135_000_000  # trained parameters, of which a round is done again
 # where they are of one round alone.
 MARGIN, DENSE_MARGIN = 0.65, 1.5
 # How far each measure strays for updates from other samples: one unit of a score.
+# The least nearness of an honest gradient: what half precision and 8 bits in another order of sums leave is 0.95 and
+# more; half of the samples are at 0.45 and less (docs/results/checks.json).
+NEAR = 0.75
 _BEYOND = 0.12  # of `Likeness.beyond`
 _ERRORS = 2.4  # of `Gain.errors`: more than one, because the update holds what its sender learned in earlier rounds
 
@@ -105,6 +110,32 @@ def gain_of(own: Sequence[float], control: Sequence[float]) -> Gain:
         return Gain(0.0, 0.0, 0.0)
     error = math.sqrt(_variance(own) + _variance(control))
     return Gain(float(np.mean(own)), float(np.mean(control)), error)
+
+
+def nearness(sent: Sequence[Floats], own: Sequence[Floats], control: Sequence[Floats]) -> float | None:
+    """How near parts of a gradient are to those from its own samples: 1 is the same, 0 as far as those from others are,
+    below that farther. None when both are alike, or no numbers. So what all samples have in common says nothing, and
+    part f of the samples is at about 1 − √((1 / f − 1) / 2).
+    """
+    away, apart = _distance(sent, own), _distance(control, own)
+    return 1 - away / apart if 0 < apart < math.inf else None
+
+
+def near(found: Sequence[float | None]) -> Verdict:
+    """What looks at several parts of an update say together: the worst of them counts, for who sends other values where
+    the checker does not look as a rule must not pass.
+    """
+    said = [one for one in found if one is not None]
+    if not said:
+        return Verdict(None, "what was seen of its gradient is the same for all samples")
+    worst = min(said)
+    why = f"its gradient is {worst:.2f} near that of its samples, where those of others are at 0 and the same is at 1"
+    return Verdict(worst >= NEAR, f"{why}; honest is {NEAR:g} and more")
+
+
+def _distance(one: Sequence[Floats], other: Sequence[Floats]) -> float:
+    away = (np.linalg.norm(a.astype(np.float64) - b) for a, b in zip(one, other, strict=True))
+    return math.hypot(*map(float, away))
 
 
 def _variance(gains: Sequence[float]) -> float:

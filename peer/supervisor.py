@@ -189,7 +189,9 @@ class Supervisor:
         )
         self._session.on_away = lambda: bridge.notify("seek")
         hearing = self._session.hearing
-        hearing.on_heard = lambda: bridge.notify("heard", heard_at=hearing.heard_at, barred=hearing.barred)
+        hearing.on_heard = lambda: bridge.notify(
+            "heard", heard_at=hearing.heard_at, barred=hearing.barred, light=bool(self._desk.standing.probation)
+        )
         try:
             self._desk.look_around()  # meanwhile the worker loads its libraries
             bridge.start()

@@ -105,7 +105,7 @@ def _check(peer: Peer, members: int) -> None:
     """One step of another member's round."""
     peer.tell("checking", "this peer does another member's round again, and takes no samples meanwhile", members)
     if peer.checker:
-        peer.checker.step(peer.learner)
+        peer.checker.step()
     peer.busy = time.monotonic()
 
 

@@ -48,6 +48,16 @@ class RunSpec(Section):
     tracking: Tracking = Field(default_factory=Tracking)
     release: Release = Field(default_factory=Release)
 
+    @property
+    def checkable(self) -> bool:
+        """Whether members can do each other's rounds again: they must see what each sent, and know from which θ. Of
+        gradients that is so to a few percent, which random dropout would hide.
+        """
+        if self.training.mode == "local":
+            return not self.local.overlap
+        drops = self.model.adapts and self.lora.dropout > 0
+        return self.exchange.aggregation == "centered_clip" and not drops
+
     def to_toml(self, explained: bool = False) -> str:
         """The spec as TOML with every key written out, so that later defaults do not change a run.
 

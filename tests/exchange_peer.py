@@ -216,10 +216,11 @@ def fetch(walker: Walker, exchange: SwarmExchange) -> None:
     say("fetched", digest=fetched.digest, path=str(fetched.path), gave=gave, seconds=time.perf_counter() - began)
 
 
-def passed_in(folder: Path, authority: Path, identity: Identity) -> dict[str, Any]:
+def passed_in(folder: Path, authority: Path, identity: Identity, probation: bool) -> dict[str, Any]:
     """What a node needs where passes are asked for: `authority` is the folder of the coordinator's certificate."""
     key = NodeKey.made(folder / "node.key")
-    own = pass_for(authority, key.peer_id, member=identity.member_id, public_key=identity.public_key)
+    who = {"member": identity.member_id, "public_key": identity.public_key, "probation": probation}
+    own = pass_for(authority, key.peer_id, **who)
     Papers(own, time.time()).keep(folder / "papers")
     doorkeeper = Doorkeeper(Authority.of("test", (authority / "tls.pem").read_bytes()), folder / "papers")
     return {"identity_path": str(folder / "node.key"), "doorkeeper": doorkeeper}
@@ -238,7 +239,8 @@ def main(walks: type[Walker] = Walker) -> None:
     notary = Notary("test", signer_of(identity), 100 * settings["target"])
     options = ExchangeOptions(rules, settings.get("codec", "none"), local, line, notary=notary, clipped=clipped)
     folder = Path(tempfile.gettempdir())
-    passed = passed_in(folder, Path(settings["authority"]), identity) if "authority" in settings else {}
+    light = settings.get("share") == 0.0
+    passed = passed_in(folder, Path(settings["authority"]), identity, light) if "authority" in settings else {}
     client = settings.get("client_mode", False)
     relay = settings.get("relay", "")
     name = identity.member_id

@@ -203,6 +203,15 @@ def together(members: int, later_than: int = -1) -> Any:
     return lambda event: took_part(event) and event["members"] == members and event["round"] > later_than
 
 
+def weighs(part: str) -> Any:
+    """For `Program.wait_for`: the peer hears that its samples weigh `part` of full ones, and why."""
+
+    def heard(event: Event) -> bool:
+        return event["event"] == "note" and f"weighs {part} of a full one" in event["text"]
+
+    return heard
+
+
 def digests(peers: list[Program]) -> dict[int, set[str]]:
     """What any peer held after each round."""
     held: dict[int, set[str]] = {}

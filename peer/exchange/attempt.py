@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from peer.exchange.rounds import Abort, Apply, Commit, Needs, Ready
+from peer.exchange.rounds import Abort, Apply, Commit, Member, Needs, Ready, voters_of
 from swarm.proto import exchange_pb2 as pb
 
 
@@ -36,7 +37,15 @@ def seat(peer: bytes, word: Ready) -> pb.GroupMember:
         payload=word.payload,
         member=word.member,
         seal=word.seal,
+        light=word.light,
     )
+
+
+def makers_of(group: pb.Group) -> tuple[str, ...]:
+    """Who votes on who makes the next round: those of the group that weigh, or all when nobody does."""
+    light = {member.peer_id for member in group.members if member.light}
+    voters = voters_of([member.peer_id for member in group.members], light)
+    return tuple(member.member for member in group.members if member.peer_id in voters)
 
 
 def ready_of(request: pb.ReadyRequest, now: float, light: bool) -> Ready:
@@ -52,6 +61,11 @@ def ready_of(request: pb.ReadyRequest, now: float, light: bool) -> Ready:
         request.seal,
         light,
     )
+
+
+def on_probation(peer: bytes, members: Collection[Member]) -> bool:
+    """Whether the member says so itself, by its pass."""
+    return any(member.light for member in members if member.peer_id == peer)
 
 
 def unsound(group: pb.Group, own: bytes, payload: str) -> str:

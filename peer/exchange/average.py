@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from peer.codecs import Codec, Floats, Shapes
+from peer.exchange.base import Seen
 from peer.merge import Contribution, merge, understood
 from swarm.proto import exchange_pb2 as pb
 
@@ -38,7 +39,8 @@ class Average:
     `taken` is what of this peer's own update is in it, where that differs from the update; `rates` are the bytes per
     second at which others were seen to send. `lost` is what averaging lost of adapters (`peer.factors.lost`). `refused`
     are the contributions that were left out, by their place; in local mode `sent` are the others, by member.
-    `complaints` are about members that did not do their part, `shares` what each reducer gave this member.
+    `complaints` are about members that did not do their part, `shares` what each reducer gave this member, `seen` what
+    this member saw of each other's update.
     """
 
     mean: dict[str, Tensor] = field(default_factory=dict)
@@ -54,6 +56,7 @@ class Average:
     sent: dict[str, Contribution] = field(default_factory=dict)
     complaints: tuple[pb.Complaint, ...] = ()
     shares: tuple[pb.Share, ...] = ()
+    seen: dict[str, Seen] = field(default_factory=dict)
 
 
 def measure(mean: dict[str, Tensor], bytes_sent: int = 0, bytes_received: int = 0) -> Average:

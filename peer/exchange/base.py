@@ -5,7 +5,7 @@ Two implementations: `swarm.py` (real peers) and `solo.py` (one peer, no network
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -60,12 +60,24 @@ class Update:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What a peer saw of another member's gradient, as it travelled: parts by their place among all (`peer.exchange.
+    parts.cut`), those that it averages and one that was drawn when nobody could change anything any more. `samples` is
+    of how many the member said that it is.
+    """
+
+    samples: int
+    looks: tuple[Mapping[int, bytes], ...]
+
+
+@dataclass(frozen=True)
 class Applied:
     """The round's result, the same bytes for every member of the group: apply it.
 
     `mean` is the group's mean (local mode: the combined update, `peer.combine`), `norm` its global L2 norm as the
     leader measured it. In local mode `taken` is what of this peer's own update is in it, and `lost` is what averaging
-    lost of adapters (`peer.factors.lost`), `sent` what each member sent that is in it.
+    lost of adapters (`peer.factors.lost`), `sent` what each member sent that is in it. In gradient mode's clipped mean
+    `seen` is what this peer saw of what each member sent.
     """
 
     mean: dict[str, Tensor]
@@ -77,6 +89,7 @@ class Applied:
     taken: dict[str, Tensor] = field(default_factory=dict)
     lost: float = 0.0
     sent: dict[str, Contribution] = field(default_factory=dict)
+    seen: dict[str, Seen] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from peer.exchange.groups import Groups
 from peer.exchange.loop import together
 from peer.exchange.node import NETWORK_ERRORS, Node
 from peer.exchange.parts import agrees, cut, decoded, encoded, hash_of, leaf, root, shares
-from peer.exchange.reducer import LostSenderError, Reducer, Work, WrongPartError
+from peer.exchange.reducer import LostSenderError, Reducer, Work, WrongPartError, seen_by
 from peer.seals import Notary
 from swarm import log
 from swarm.errors import SwarmError
@@ -68,6 +68,7 @@ class Meeting:
     spans: dict[bytes, range]  # of each reducer
     reducer: Reducer | None  # this member, if it is one
     made: dict[int, bytes] = field(default_factory=dict)  # the encoded means that came
+    shown: dict[int, dict[bytes, pb.Input]] = field(default_factory=dict)  # what one was made of; verified
     shares: dict[bytes, pb.Share] = field(default_factory=dict)
     complaints: Complaints = field(default_factory=Complaints)
     word: asyncio.Task[pb.Share] | None = None  # this reducer's, for what it made
@@ -339,7 +340,9 @@ class Clipped:
             with suppress(*NETWORK_ERRORS):
                 inputs = await self._inputs(meeting, reducer, part)
                 if len(inputs) >= len(meeting.work.senders):  # less also comes of a connection that is lost
-                    return await asyncio.to_thread(fault_of, meeting, inputs, part)
+                    why = await asyncio.to_thread(fault_of, meeting, inputs, part)
+                    meeting.shown |= {} if why else {part: inputs}
+                    return why
             await asyncio.sleep(_AGAIN_SECONDS)
         return None
 
@@ -364,7 +367,7 @@ class Clipped:
                 logger.warning("a part of %s's update is left out: %s", meeting.member(peer).member, why)
         made = await asyncio.to_thread(self._tensors, meeting, update)
         found = await asyncio.to_thread(measure, made, meeting.bytes_sent, meeting.bytes_received)
-        return replace(found, shares=shares_)
+        return replace(found, shares=shares_, seen=seen_by(meeting.work, meeting.reducer, meeting.shown))
 
     def _tensors(self, meeting: Meeting, update: Update) -> dict[str, torch.Tensor]:
         counts = meeting.work.counts

@@ -165,5 +165,7 @@ def objection(notary: Notary, group: pb.Group, round_: int, digest: str) -> str:
         claim = Claim(round_, digest, seat.payload, seat.samples, seat.member, seat.peer_id, seat.client_mode)
         if why := notary.objection(claim, seat.seal):
             return f"the leader's group is not sound: {seat.member}: {why}"
+        if seat.samples and seat.light == bool(notary.share(seat.seal)):
+            return f"the leader's group is not sound: it says something else than {seat.member}'s leases of its weight"
     weighs = any(seat.samples and notary.share(seat.seal) for seat in group.members)
     return "" if weighs else _NOBODY_WEIGHS

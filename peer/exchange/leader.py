@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from peer.exchange.attempt import Attempt, for_member, outcome_message, ready_of, seat
+from peer.exchange.attempt import Attempt, for_member, on_probation, outcome_message, ready_of, seat
 from peer.exchange.closing import Closing, Said
 from peer.exchange.relays import relay_of
 from peer.exchange.rounds import (
@@ -30,6 +30,7 @@ from peer.exchange.rounds import (
     Wait,
     decide_group,
     decide_outcome,
+    voting,
 )
 from peer.newest import Newest
 from swarm import log
@@ -195,8 +196,8 @@ class Leader:
             self._fall_behind(request.round)
             return pb.Group(verdict=pb.RETRY, why="the round's leader has to catch up first")
         attempt = self._forming = self._forming or Attempt()
-        light = bool(request.samples) and not self._share(request.seal)
-        self._light[peer] = self._clock() + _LIGHT_SECONDS if light else 0.0
+        light = not self._share(request.seal) if request.samples else on_probation(peer, self._members())
+        self._light[peer] = self._clock() + _LIGHT_SECONDS if light and request.samples else 0.0
         attempt.ready[peer] = ready_of(request, self._clock(), light)
         self._note(peer, Said(request.samples, done=True))
         await self._until(attempt.group, lambda: self._try_to_form(attempt))
@@ -235,7 +236,7 @@ class Leader:
         expected = self._live_progress().keys() - attempt.gone
         decision = decide_group(
             expected=expected,
-            active_members=sum(member.active for member in self._members()),
+            active_members=voting(self._members()),
             ready=attempt.ready,
             own=self._own,
             closing=self._rules.closing,
@@ -309,6 +310,7 @@ class Leader:
             needs=attempt.needs,
             commits=attempt.commits,
             gone=attempt.gone,
+            light=[peer for peer in attempt.members if attempt.ready[peer].light],
             own=self._own,
             waited=self._clock() - attempt.formed_at,
             patience=self._rules.patience,

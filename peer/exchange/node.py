@@ -257,8 +257,10 @@ class Node:
         """Read the membership records anew."""
         records = await self._records("members")
         self.roll.note_own(self.id)
+        self.me = replace(self.me, light=self.roll.light(self.id))
         found = [member for key, record in records.items() if (member := _parse(key, record, self.lineage))]
-        members = [member for member in found if self.roll.names(member.peer_id, member.member)]
+        named = [member for member in found if self.roll.names(member.peer_id, member.member)]
+        members = [replace(member, light=self.roll.light(member.peer_id)) for member in named]
         kept = {} if self._heard else self._members
         self._members = {**kept, **{member.peer_id: member for member in members}}
         for key, record in records.items():

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from peer.exchange.base import Seen
 from peer.exchange.parts import HASH, Floats, encoded, hash_of, leaf, mean_of, root
 from swarm.proto import exchange_pb2 as pb
 
@@ -100,6 +101,10 @@ class Reducer:
         parts = self._parts.get(index, {})
         return [pb.Input(peer_id=one, tensor=data, leaves=self._promised[one]) for one, data in parts.items()]
 
+    def sent_by(self, sender: bytes) -> dict[int, bytes]:
+        """The parts of its own that came from there."""
+        return {index: parts[sender] for index, parts in self._parts.items() if sender in parts}
+
     def _look(self, index: int) -> None:
         if all(member.peer_id in self._parts[index] for member in self._work.senders):
             self._full[index].set()
@@ -108,3 +113,13 @@ class Reducer:
         mean, refused = self._work.mean(self._parts[index], index)
         self.refused |= {self._work.senders[place].peer_id: why for place, why in refused.items()}
         return encoded(torch.from_numpy(mean), self._work.codec)
+
+
+def seen_by(work: Work, reducer: Reducer | None, shown: Mapping[int, Mapping[bytes, pb.Input]]) -> dict[str, Seen]:
+    """What a member saw of everybody's update, by member: as a reducer, and of the parts that others showed."""
+    found = {}
+    for sender in work.senders:
+        own = reducer.sent_by(sender.peer_id) if reducer else {}
+        drawn = {part: inputs[sender.peer_id].tensor for part, inputs in shown.items()}
+        found[sender.member] = Seen(sender.samples, tuple(look for look in (own, drawn) if look))
+    return found

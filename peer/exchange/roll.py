@@ -102,6 +102,11 @@ class Roll:
         """What the node's newest pass says, whether it counts or not."""
         return self._doorkeeper.opened(self._passes.get(peer_id, b"")) if self._doorkeeper else None
 
+    def light(self, peer_id: bytes) -> bool:
+        """Whether its member is on probation, as its newest pass says."""
+        pass_ = self.shown(peer_id)
+        return pass_ is not None and pass_.probation
+
     def lent(self, word: bytes) -> pb.Lent | None:
         """What the coordinator's word on a lease says; None when it is none, or nobody looks."""
         return self._doorkeeper.lent(word) if self._doorkeeper else None

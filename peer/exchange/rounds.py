@@ -23,11 +23,24 @@ class Member:
     client_mode: bool = False  # cannot be dialled
     active: bool = True  # holds the agreed state; False while it still fetches it
     member: str = ""  # its id at the coordinator, the same after a restart
+    light: bool = False  # on probation, as its pass says
 
 
 def leader_of(members: Collection[Member]) -> Member | None:
-    """The senior member that others can dial; None when there is none."""
-    return min((m for m in members if m.active and not m.client_mode), default=None)
+    """The senior member that others can dial; one on probation only when there is no other. None when there is none."""
+    able = [m for m in members if m.active and not m.client_mode]
+    return min([m for m in able if not m.light] or able, default=None)
+
+
+def voting(members: Collection[Member]) -> int:
+    """How many live members hold an agreed state and weigh; how many hold one, when none of them does."""
+    active = [member for member in members if member.active]
+    return sum(not member.light for member in active) or len(active)
+
+
+def voters_of(members: Collection[bytes], light: Collection[bytes]) -> list[bytes]:
+    """Whose states and results make a majority: those who weigh, or all when nobody does."""
+    return [member for member in members if member not in light] or list(members)
 
 
 def evaluator_of(members: Collection[bytes], leader: bytes, round_: int) -> bytes:
@@ -49,7 +62,7 @@ class Ready:
     made_by: tuple[str, ...] = ()  # the members whose group made θ of this round; empty when it does not know
     voted: int = 0  # the latest round whose state it may have made
     seal: bytes = b""  # see `peer.seals`
-    light: bool = False  # its samples weigh nothing: it is on probation
+    light: bool = False  # its samples weigh nothing, or it has none and its pass says so: it is on probation
 
 
 @dataclass(frozen=True)
@@ -132,8 +145,8 @@ def decide_group(
     """Whether the round's group can be formed.
 
     `expected` are the live peers that work on this round, `active_members` counts all live members that hold an
-    agreed state. `waited` counts from when somebody was ready in a round that closes: who is ready before that waits
-    for the others' steps.
+    agreed state and vote. `waited` counts from when somebody was ready in a round that closes: who is ready before
+    that waits for the others' steps.
     """
     absent = set(expected) - set(ready)
     missing, grace = len(absent), limits.grace
@@ -168,7 +181,8 @@ def _vote(agreed: Mapping[bytes, Ready], active_members: int, quorum: Quorum) ->
     state of which nobody knows who made it: a checkpoint.
     """
     here = {word.member: peer for peer, word in agreed.items()}
-    voters = set(next((word.made_by for word in agreed.values() if word.made_by), ())) - quorum.left
+    words = sorted(agreed.values(), key=lambda word: word.light)
+    voters = set(next((word.made_by for word in words if word.made_by), ())) - quorum.left
     present = voters & here.keys()
     free = [member for member in present if agreed[here[member]].voted <= quorum.round]
     if 2 * len(free) > len(voters):
@@ -178,8 +192,9 @@ def _vote(agreed: Mapping[bytes, Ready], active_members: int, quorum: Quorum) ->
             f"only {len(present)} of the {len(voters)} members that made the last round are here; "
             "the others may be going on elsewhere, so this part of the swarm waits for them"
         )
-    if not voters and len(agreed) * 2 <= active_members:
-        return Wait(f"only {len(agreed)} of {active_members} members can be reached; more than half must take part")
+    voting_here = len(voters_of(agreed, {peer for peer, word in agreed.items() if word.light}))
+    if not voters and voting_here * 2 <= active_members:
+        return Wait(f"only {voting_here} of {active_members} members can be reached; more than half must take part")
     if quorum.granted == here.keys():
         return Needs(len(agreed), frozenset(agreed))
     why = "asking the coordinator whether another part of the swarm goes on"
@@ -187,8 +202,11 @@ def _vote(agreed: Mapping[bytes, Ready], active_members: int, quorum: Quorum) ->
 
 
 def _split_by_digest(ready: Mapping[bytes, Ready], own: bytes) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """The peers with the most common digest, and the others; a tie goes to the leader's side."""
-    votes = Counter(word.digest for word in ready.values())
+    """The peers with the digest that is most common among those who weigh, and the others; a tie goes to the leader's
+    side.
+    """
+    light = {peer for peer, word in ready.items() if word.light}
+    votes = Counter(ready[peer].digest for peer in voters_of(ready, light))
     most = max(votes.values())
     winner = ready[own].digest if votes[ready[own].digest] == most else votes.most_common(1)[0][0]
     agreed = tuple(sorted(peer for peer, word in ready.items() if word.digest == winner))
@@ -232,8 +250,11 @@ def decide_outcome(
     waited: float,
     patience: float,
     gone: Collection[bytes] = (),
+    light: Collection[bytes] = (),
 ) -> Wait | Apply | Abort:
-    """Whether the group's average is applied, `waited` seconds after it was formed; the `gone` are not awaited."""
+    """Whether the group's average is applied, `waited` seconds after it was formed; the `gone` are not awaited, and the
+    `light` have no say in which average it is while others have.
+    """
     missing = tuple(peer for peer in group if peer not in commits)
     broken = tuple(peer for peer in group if peer in commits and not commits[peer].complete)
     if broken:
@@ -246,13 +267,14 @@ def decide_outcome(
         return Abort(
             missing, f"only {here} of the {needs.count} members without whom nothing may be applied got a result"
         )
-    votes = Counter(commit.digest for commit in commits.values())
-    digest, count = votes.most_common(1)[0]
-    if count * 2 <= len(group):
-        return Abort(missing, f"only {count} of {len(group)} peers hold the same average")
+    voters = voters_of(group, light)
+    votes = Counter(commits[peer].digest for peer in voters if peer in commits)
+    digest, count = votes.most_common(1)[0] if votes else ("", 0)
+    if count * 2 <= len(voters):
+        return Abort(missing, f"only {count} of {len(voters)} peers hold the same average")
     differing = tuple(peer for peer, commit in commits.items() if commit.digest != digest)
     norm = commits[own].norm if own not in differing else _median_norm(commits, digest)
-    return Apply(digest, norm, differing, f"{count} of {len(group)} peers hold the same average")
+    return Apply(digest, norm, differing, f"{count} of {len(voters)} peers hold the same average")
 
 
 def _median_norm(commits: Mapping[bytes, Commit], digest: str) -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from peer.exchange import guard
-from peer.exchange.attempt import for_member, unsound
+from peer.exchange.attempt import for_member, makers_of, unsound
 from peer.exchange.average import Average
 from peer.exchange.ballot import Ballot
 from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, StateSource, Update, View
@@ -248,7 +248,7 @@ class SwarmExchange:
         outcome = await self._vote_and_commit(leader, group, update.round, average)
         if outcome.verdict == pb.GO:
             self._group = group
-            self._made_by = update.round + 1, tuple(member.member for member in group.members)
+            self._made_by = update.round + 1, makers_of(group)
             samples = sum(member.samples for member in group.members)
             return Applied(
                 average.mean,
@@ -260,6 +260,7 @@ class SwarmExchange:
                 average.taken,
                 average.lost,
                 average.sent,
+                average.seen,
             )
         if outcome.verdict == pb.RESYNC:
             return Resync(outcome.why, outcome.differs)

@@ -532,6 +532,7 @@ class Pass(_message.Message):
     INVITE_FIELD_NUMBER: _builtins.int
     ISSUED_AT_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    PROBATION_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     member: _builtins.str
     public_key: _builtins.bytes
@@ -544,6 +545,8 @@ class Pass(_message.Message):
     issued_at: _builtins.float
     """Unix seconds, the coordinator's clock"""
     expires_at: _builtins.float
+    probation: _builtins.bool
+    """what its member is lent now weighs nothing"""
     def __init__(
         self,
         *,
@@ -555,10 +558,11 @@ class Pass(_message.Message):
         invite: _builtins.str = ...,
         issued_at: _builtins.float = ...,
         expires_at: _builtins.float = ...,
+        probation: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "invite", b"invite", "issued_at", b"issued_at", "member", b"member", "peer_id", b"peer_id", "public_key", b"public_key", "role", b"role", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "invite", b"invite", "issued_at", b"issued_at", "member", b"member", "peer_id", b"peer_id", "probation", b"probation", "public_key", b"public_key", "role", b"role", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

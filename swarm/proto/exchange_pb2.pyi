@@ -273,6 +273,7 @@ class GroupMember(_message.Message):
     PAYLOAD_FIELD_NUMBER: _builtins.int
     MEMBER_FIELD_NUMBER: _builtins.int
     SEAL_FIELD_NUMBER: _builtins.int
+    LIGHT_FIELD_NUMBER: _builtins.int
     peer_id: _builtins.bytes
     samples: _builtins.int
     """its weight"""
@@ -282,6 +283,8 @@ class GroupMember(_message.Message):
     member: _builtins.str
     seal: _builtins.bytes
     """as it came in its ReadyRequest"""
+    light: _builtins.bool
+    """on probation: it has no vote on who makes the next round, while others have"""
     def __init__(
         self,
         *,
@@ -291,10 +294,11 @@ class GroupMember(_message.Message):
         payload: _builtins.str = ...,
         member: _builtins.str = ...,
         seal: _builtins.bytes = ...,
+        light: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_mode", b"client_mode", "member", b"member", "payload", b"payload", "peer_id", b"peer_id", "samples", b"samples", "seal", b"seal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_mode", b"client_mode", "light", b"light", "member", b"member", "payload", b"payload", "peer_id", b"peer_id", "samples", b"samples", "seal", b"seal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

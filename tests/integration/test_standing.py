@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from swarm.replay import replay
-from tests.harness import Event, Program
-from tests.swarm_run import SwarmRun, digests, is_invite, local, rounds, swarm_run, together
+from tests.harness import Program
+from tests.swarm_run import SwarmRun, digests, is_invite, local, rounds, swarm_run, together, weighs
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(150), pytest.mark.long]
 
@@ -17,13 +16,6 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(150), pytest.mark.long]
 def shares(run: SwarmRun) -> dict[str, float]:
     with run.client() as client:
         return {member.name: member.share for member in client.status().members}
-
-
-def weighs(part: str) -> Any:
-    def heard(event: Event) -> bool:
-        return event["event"] == "note" and f"weighs {part} of a full one" in event["text"]
-
-    return heard
 
 
 def invited_as(run: SwarmRun, role: str) -> str:

@@ -162,6 +162,21 @@ def test_who_is_on_probation_weighs_nothing_in_the_plain_mean(authority: str) ->
     assert all(event["norm"] < 2 * math.sqrt(SIZE) for event in honest[0].every("applied"))
 
 
+def test_a_crowd_on_probation_neither_leads_nor_says_which_state_is_the_majoritys(authority: str) -> None:
+    common = {"await_others": 4, "rounds": ROUNDS, "linger": 10.0, "target": 40, "authority": authority}
+    with exchange_peers(**common) as peers:
+        crowd = [peers.start(share=0.0, donor=True) for _ in range(3)]  # in another state, and senior
+        others = [peers.start(), peers.start()]
+        for one in others:
+            one.wait_for(lambda event: event["event"] == "applied" and event["round"] == ROUNDS, 60)
+        assert not [event for one in others for event in one.every("synced")]
+        found = digests(others)
+        assert all(len(kinds) == 1 for kinds in found.values()), found
+        for one in crowd:
+            told = one.wait_for(lambda event: event["event"] == "synced" and event["round"] > 0, 20)
+            assert {told["digest"]} == found[told["round"]]
+
+
 def test_where_all_are_on_probation_no_round_is_made_and_that_is_said(authority: str) -> None:
     with exchange_peers(rounds=1, await_others=1, target=20, grace=1.0, share=0.0, authority=authority) as peers:
         both = [peers.start(), peers.start()]

@@ -55,6 +55,27 @@ def test_a_peer_without_samples_gets_the_mean_of_the_others() -> None:
     run(story())
 
 
+def test_everybody_sees_parts_of_what_each_sent() -> None:
+    """Also the leader, which reduces nothing: of the part by which it checks a reducer."""
+
+    async def story() -> None:
+        four = table(4, size=8 * VALUES)
+        four.strangers[2].samples = 0
+        averages = await four.averages(four.group())
+        senders = {one.identity.member_id: one for one in four.strangers if one.samples}
+        looks = [[len(look) for look in next(iter(average.seen.values())).looks] for average in averages]
+        assert looks[0] == [1]
+        assert sorted(looks[1:]) == [[2, 1], [3, 1], [3, 1]], "its share, and one of another's"
+        for average in averages:
+            assert average.seen.keys() == senders.keys()
+            for member, found in average.seen.items():
+                assert found.samples == 8
+                for look in found.looks:
+                    assert all(data == senders[member].way._offer.parts[place] for place, data in look.items())
+
+    run(story())
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e9])
 def test_an_update_that_is_no_honest_one_changes_nothing(value: float) -> None:
     async def story() -> None:

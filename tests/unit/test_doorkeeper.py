@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -112,10 +113,27 @@ def test_a_worker_has_a_pass_before_it_begins_and_hears_who_is_barred(tmp_path: 
     renewal = Renewal(lambda _: answer, tmp_path / "papers")
     assert renewal.begin(b"p") == "PEM"
     assert Papers.kept(tmp_path / "papers") == Papers(b"own", NOW)
-    renewal.heard(NOW + 1, [])
+    renewal.heard(NOW + 1, [], False)
     assert Papers.kept(tmp_path / "papers").heard_at == NOW  # no need to write that again
-    renewal.heard(NOW + 2, ["m"])
+    renewal.heard(NOW + 2, ["m"], False)
     assert Papers.kept(tmp_path / "papers") == Papers(b"own", NOW + 2, frozenset({"m"}))
+
+
+def test_a_pass_is_renewed_once_its_holder_is_on_probation_or_no_more(tmp_path: Path) -> None:
+    asked = threading.Semaphore(0)
+
+    def ask(_: bytes) -> dict[str, Any]:
+        asked.release()
+        return {"own": "", "heard_at": NOW, "barred": [], "certificate": "PEM"}
+
+    renewal = Renewal(ask, tmp_path / "papers")
+    renewal.begin(b"p")
+    assert asked.acquire(timeout=5)
+    for light in (True, False):
+        renewal.heard(NOW, [], light)
+        assert asked.acquire(timeout=5)
+        renewal.heard(NOW, [], light)
+    assert not asked.acquire(timeout=0.2)
 
 
 def test_a_worker_without_a_pass_does_not_begin_and_says_why(tmp_path: Path) -> None:

@@ -107,9 +107,9 @@ def test_a_key_has_32_bytes(desk: Desk) -> None:
 MEMBER = Member("ab", "anna", ANNA.public_key, "1", NOW)
 
 
-def opened(desk: Desk, invite: IssuedInvite) -> pb.Pass:
+def opened(desk: Desk, invite: IssuedInvite, probation: bool = False) -> pb.Pass:
     found = passes.opened(
-        desk.login.issue(MEMBER, b"node", invite), Authority.of("run", desk.certificate.certificate_pem)
+        desk.login.issue(MEMBER, b"node", invite, probation), Authority.of("run", desk.certificate.certificate_pem)
     )
     assert found
     return found
@@ -129,6 +129,10 @@ def test_a_pass_says_who_was_let_in_with_what(desk: Desk) -> None:
     )
 
 
+def test_a_pass_says_that_its_member_is_on_probation(desk: Desk) -> None:
+    assert opened(desk, IssuedInvite("0" * 64, Role.VOLUNTEER, NOW), probation=True).probation
+
+
 def test_a_pass_ends_with_its_invite(desk: Desk) -> None:
     invite = IssuedInvite("c0ffee42" * 8, Role.VOLUNTEER, NOW, expires_at=NOW + 5)
     assert opened(desk, invite).expires_at == NOW + 5
@@ -137,4 +141,4 @@ def test_a_pass_ends_with_its_invite(desk: Desk) -> None:
 @pytest.mark.parametrize("peer_id", [b"", bytes(65)])
 def test_a_pass_is_for_a_node(desk: Desk, peer_id: bytes) -> None:
     with pytest.raises(UsageError, match="peer id"):
-        desk.login.issue(MEMBER, peer_id, IssuedInvite("0" * 64, Role.VOLUNTEER, NOW))
+        desk.login.issue(MEMBER, peer_id, IssuedInvite("0" * 64, Role.VOLUNTEER, NOW), False)

@@ -134,7 +134,7 @@ def test_no_more_is_done_again_than_a_round_has(tmp_path: Path) -> None:
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 30)), min_size=1, max_size=8), st.integers(1, 16))
 def test_positions_are_cut_into_steps_in_their_order(spans: list[tuple[int, int]], size: int) -> None:
     positions = [Range(start, start + count) for start, count in spans]
-    found = list(recomputation._cut(positions, size))
+    found = list(recomputation.batches(positions, size))
     assert [p for batch in found for part in batch for p in range(*part)] == [p for r in positions for p in range(*r)]
     assert [total(batch) for batch in found[:-1]] == [size] * (len(found) - 1)
     assert 0 < total(found[-1]) <= size
@@ -242,7 +242,7 @@ def at_work(own: LocalLearner, one: Checker) -> None:
     if one._watch:
         one._watch.subject.result(10)
     while one.busy:
-        one.step(own)
+        one.step()
 
 
 def test_one_round_is_kept_and_the_answer_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,3 +140,14 @@ def test_nobody_is_a_member_or_says_goodbye_in_anothers_name(swarm: Swarm) -> No
     assert node.left == {"bob": 3}
     swarm.papers(frozenset({"ada"}))
     assert node.members() == [me]
+
+
+def test_who_is_on_probation_is_known_by_its_pass_alone(swarm: Swarm) -> None:
+    ids = {name: b"\x12\x20" + hashlib.sha256(name.encode()).digest() for name in ("ada", "bob")}
+    records: dict[bytes, tuple[object, bytes]] = {
+        peer: ([1.0, False, True, name, 0], pass_for(swarm.folder, peer, member=name, probation=name == "bob"))
+        for name, peer in ids.items()
+    }
+    node = Node(Dht(records), None, "test", Member(0.0, b"me", member="me"), roll=swarm.roll)  # type: ignore[arg-type]
+    asyncio.run(node.refresh())
+    assert {member.member for member in node.members() if member.light} == {"bob"}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from peer.exchange.attempt import makers_of
 from peer.exchange.closing import SampleTarget
 from peer.exchange.rounds import (
     Abort,
@@ -23,7 +24,9 @@ from peer.exchange.rounds import (
     decide_outcome,
     evaluator_of,
     leader_of,
+    voting,
 )
+from swarm.proto import exchange_pb2 as pb
 
 A, B, C, D = b"a", b"b", b"c", b"d"
 
@@ -268,6 +271,50 @@ def test_nothing_is_applied_without_more_than_half_of_the_group(
         agreeing = [peer for peer, word in said.items() if word.digest == decision.digest]
         assert len(agreeing) * 2 > len(members)
         assert all(said[peer].complete for peer in agreeing)
+
+
+def test_those_on_probation_have_no_say_in_which_average_it_is_while_others_have() -> None:
+    said = {A: commit("g"), B: commit("h"), C: commit("h")}
+    decision = outcome(said, light=[B, C])
+    assert decision == Apply("g", 1.0, (B, C), "1 of 1 peers hold the same average")
+    assert isinstance(outcome(said, light=[A]), Apply)
+    without_a = outcome({B: commit("h"), C: commit("h")}, own=B, waited=10.0, light=[B, C])
+    assert without_a == Abort((A,), "only 0 of 1 peers hold the same average")
+    among_themselves = outcome(said, light=[A, B, C])
+    assert isinstance(among_themselves, Apply)
+    assert among_themselves.digest == "h"
+
+
+def test_a_crowd_on_probation_does_not_say_which_state_is_the_majoritys() -> None:
+    crowd = {peer: replace(ready(digest="y"), light=True) for peer in (B, C, D)}
+    words = {A: ready(80), **crowd}
+    decision = group(words, active_members=1)
+    assert isinstance(decision, Form)
+    assert (decision.members, decision.resync) == ((A,), (B, C, D))
+    alone = group(crowd, own=B)
+    assert isinstance(alone, Reopen), "and by themselves they make no round, and say so"
+    assert "without those on probation" in alone.why
+
+
+def test_who_made_the_last_round_is_what_those_who_weigh_say() -> None:
+    made = {A: replace(ready(digest="x"), light=True, made_by=("liar",), member="a")}
+    made |= {peer: replace(ready(), made_by=("b", "c"), member=peer.decode()) for peer in (B, C)}
+    assert isinstance(group(made, own=B, quorum=Quorum(round=1)), Form)
+
+
+def test_nobody_on_probation_leads_while_somebody_else_can() -> None:
+    crowd = [Member(1.0, A, light=True), Member(2.0, B, light=True)]
+    assert leader_of([*crowd, Member(3.0, C)]) == Member(3.0, C)
+    assert leader_of([*crowd, Member(3.0, C, client_mode=True), Member(4.0, D, active=False)]) == crowd[0]
+    assert leader_of(crowd) == crowd[0]
+
+
+def test_those_on_probation_have_no_vote_on_who_makes_the_next_round_while_others_have() -> None:
+    members = [pb.GroupMember(peer_id=peer, member=peer.decode(), light=peer != A) for peer in (A, B, C)]
+    assert makers_of(pb.Group(members=members)) == ("a",)
+    assert makers_of(pb.Group(members=members[1:])) == ("b", "c")
+    assert voting([Member(0.0, A), Member(0.0, B, light=True), Member(0.0, C, light=True)]) == 1
+    assert voting([Member(0.0, A, active=False), Member(0.0, B, light=True), Member(0.0, C, light=True)]) == 2
 
 
 def test_the_senior_reachable_member_leads() -> None:

@@ -1,0 +1,133 @@
+"""Gradient mode's part of bench_checks.py: what members send, and how near a checker finds it to what it should be."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import torch
+
+from benchmarks.arena import Sent, flat, flipped, robust_gradients, tensors
+from benchmarks.attacks import ATTACKS, Scene
+from benchmarks.replicas import Ground
+from coordinator.spotchecks import control
+from peer.codecs import Shapes
+from peer.exchange.average import measure
+from peer.exchange.base import Applied, Seen, Update
+from peer.exchange.butterfly import vectors
+from peer.exchange.parts import cut, encoded, shares
+from peer.gradient_check import KeptGradient, looks
+from peer.learner import GradientLearner
+from peer.recomputation import Subject
+from swarm.ranges import Range
+from swarm.runspec import RunSpec
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a member does: the part of its samples that it looks at, or others; in what it computes, how many at once;
+    and the attack of `benchmarks/attacks.py` that its gradient then goes through.
+    """
+
+    part: float = 1.0
+    elsewhere: bool = False
+    compute: torch.dtype = torch.float32
+    at_once: int = 4
+    attack: str = ""
+
+
+KINDS = {
+    "honest": Kind(at_once=3),
+    "honest, bf16": Kind(compute=torch.bfloat16),
+    "honest, fp16": Kind(compute=torch.float16),
+    "other data": Kind(elsewhere=True),
+    "seven eighths of the samples": Kind(part=7 / 8),
+    "half of the samples": Kind(part=1 / 2),
+    **{name: Kind(attack=name) for name in ("label flip", "sign flip", "copies", "constant direction", "zeros")},
+}
+T = TypeVar("T")
+HONEST = 3  # members that make the run, with the one that checks
+
+
+@dataclass
+class GradientArena:
+    """All hold the same θ, so one learner stands for all. Those of `kinds` are checked in every `every`th round."""
+
+    ground: Ground
+    spec: RunSpec
+    kinds: Sequence[str]
+    size: int  # samples of a member in a round
+    every: int
+    rng: random.Random = field(default_factory=lambda: random.Random(0))
+
+    def scores(self) -> Iterator[tuple[str, float]]:
+        """(kind, the worst look) of every check."""
+        learner = self.ground.learner(self.spec)
+        assert isinstance(learner, GradientLearner)
+        for round_ in range(self.spec.training.rounds):
+            seats = HONEST + len(self.kinds)
+            own = [self._share(round_ * seats + place) for place in range(seats)]
+            honest = [self._gradient(learner, Kind(), mine) for mine in own[:HONEST]]
+            if round_ % self.every == 0:
+                for name, mine in zip(self.kinds, own[HONEST:], strict=True):
+                    yield name, self._score(learner, self._sent(learner, KINDS[name], mine, honest), mine)
+            self._end_round(learner, honest)
+
+    @property
+    def _epoch(self) -> int:
+        return self.ground.samples_per_epoch
+
+    def _share(self, number: int) -> Range:
+        start = number * self.size % (self._epoch - self.size)
+        return Range(start, start + self.size)
+
+    def _gradient(self, learner: GradientLearner, kind: Kind, own: Range) -> Update:
+        gradients = learner.gradients.apart()
+        gradients.placement, gradients.micro_batch = replace(gradients.placement, compute=kind.compute), kind.at_once
+        if kind.elsewhere:
+            own = self._share(self.rng.randrange(self._epoch))
+        samples = self.ground.batches.load(Range(own.start, own.start + round(len(own) * kind.part)))
+        gradients.add(flipped(samples) if kind.attack and ATTACKS[kind.attack].flips else samples)
+        return Update(learner.round, learner.digest, self.size, gradients.mean(len(samples)))
+
+    def _sent(
+        self, learner: GradientLearner, kind: Kind, own: Range, honest: Sequence[Update]
+    ) -> dict[str, torch.Tensor]:
+        mine = self._gradient(learner, kind, own)
+        if not kind.attack:
+            return mine.tensors
+        scene = Scene(flat(mine), [flat(one) for one in honest], [], HONEST + 1, 0)
+        return tensors(ATTACKS[kind.attack].send(scene), _shapes(mine))
+
+    def _score(self, learner: GradientLearner, sent: dict[str, torch.Tensor], own: Range) -> float:
+        """As a reducer sees it, with one part of another's."""
+        codec = self.spec.exchange.compression
+        parts = cut(vectors(sent, codec))
+        mine = shares([part.numel() for part in parts], HONEST)[0]
+        drawn = self.rng.choice([place for place in range(len(parts)) if place not in mine])
+        seen = [{place: encoded(parts[place], codec) for place in look} for look in (mine, [drawn])]
+        kept = KeptGradient.of(learner, Seen(self.size, tuple(seen)))
+        subject = Subject([own], control([own], self._epoch, self.rng))
+        found = result(looks(learner, kept, subject, self.ground.batches.load))
+        return min(one for one in found if one is not None)
+
+    def _end_round(self, learner: GradientLearner, honest: Sequence[Update]) -> None:
+        shapes = _shapes(honest[0])
+        mean, _, _ = robust_gradients([Sent(self.size, flat(one)) for one in honest], shapes)
+        average = measure(tensors(mean, shapes))
+        learner.apply(Applied(average.mean, average.norm, HONEST * self.size, HONEST))
+
+
+def _shapes(update: Update) -> Shapes:
+    return {name: tuple(values.shape) for name, values in update.tensors.items()}
+
+
+def result(steps: Generator[None, None, T]) -> T:
+    """What comes of it when nothing happens in between."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
