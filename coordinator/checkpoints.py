@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from coordinator import decisions as d
-from coordinator import evaluations, trust
+from coordinator import evaluations
 from coordinator import events as e
 from coordinator.records import Checkpoint
-from coordinator.rounds import Poll
 from coordinator.state import State, Step, advanced, doubt
 from coordinator.steering import CheckpointApproved
 from swarm.errors import NotFoundError
@@ -39,15 +38,7 @@ def _objection(state: State, offered: Checkpoint) -> str:
         return f"a newer one, of round {state.latest.round}, is here"
     if offered.size > _GROWTH * state.latest.size + _SLACK:
         return "no state of this run is as large"
-    return doubt(state, offered.round, offered.digest) or _unconfirmed(state, offered)
-
-
-def _unconfirmed(state: State, offered: Checkpoint) -> str:
-    """One of a member on probation is of a state that somebody has who weighs, where somebody does."""
-    by, poll = state.members.get(offered.uploaded_by), state.votes.get(offered.round - 1, Poll())
-    if by is None or offered.digest in poll.named or not trust.outweighed(state, [by]):
-        return ""
-    return "it comes from a member on probation, and nobody else has reported that state"
+    return doubt(state, offered.round, offered.digest)
 
 
 def uploaded(state: State, event: e.CheckpointUploaded) -> Step:

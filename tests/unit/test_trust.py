@@ -12,7 +12,7 @@ from coordinator import events as e
 from coordinator import trust
 from coordinator.invites import hashed
 from coordinator.probation import AFTER_CONDEMNATION, Company
-from coordinator.records import Checkpoint, IssuedInvite, Trust
+from coordinator.records import IssuedInvite, Trust
 from coordinator.state import State
 from coordinator.tick import tick
 from swarm.identity import member_id
@@ -246,21 +246,6 @@ def test_a_crowd_on_probation_does_not_say_which_state_is_the_runs() -> None:
     state = trust.named(state, crowd[0], "a friend", "maintainer", "")[0]
     state = reported(state, crowd[0], "run's")
     assert state.votes[0].counted == 2, "who is trusted meanwhile has a vote"
-
-
-def test_a_checkpoint_of_a_member_on_probation_is_taken_once_somebody_who_weighs_has_that_state() -> None:
-    state, vera = with_members(invited(), 1), member_id(b"v" * 32)
-    validator = invited(Role.VALIDATOR)
-    joins = e.Join(vera, b"v" * 32, "vera", "1", invite=validator.id, session="v")
-    state = tick(state, [e.MakeInvite(validator), joins], NOW, 1)[0]
-    [crowd] = {member.id for member in state.live} - {vera}
-    file = Checkpoint(1, "d1", "s" * 64, 100, 8, NOW, crowd)
-    offer = e.OfferCheckpoint(crowd, file, session=state.members[crowd].session)
-    state = reported(state, crowd, "d1")
-    [refused] = tick(state, [offer], NOW, 1)[1]
-    assert "on probation" in str(refused)
-    state = reported(state, vera, "d1")
-    assert "on probation" not in str(tick(state, [offer], NOW, 1)[1][0])
 
 
 def test_a_crowd_on_probation_is_granted_no_round_while_others_are_there() -> None:
