@@ -62,7 +62,7 @@ def _current(state: State, member: Member) -> Quarantine | None:
 def reported(state: State, round_: int) -> Step:
     """After a report of that round."""
     poll = state.votes.get(round_, Poll())
-    if 2 * poll.diverged <= poll.counted or state.halted:  # of `members` it is not more than half either
+    if 2 * poll.diverged <= len(poll.votes) or state.halted:  # of `members` it is not more than half either
         return state, []
     members = max(poll.summary(round_).members, len(state.live))
     if 2 * poll.diverged <= members:

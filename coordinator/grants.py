@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from coordinator import decisions as d
 from coordinator import events as e
-from coordinator import trust
 from coordinator.records import Member, RoundReport
 from coordinator.returning import go_back
 from coordinator.rounds import Poll
@@ -35,8 +34,6 @@ def _objection(state: State, event: e.AskRound) -> str:
     live = {member.id: member for member in state.live}
     if event.round < state.latest.round or any(_is_beyond(member, event) for member in live.values()):
         return f"the run is in round {state.round}"
-    if trust.outweighed(state, [live[key] for key in event.members & live.keys()]):
-        return "all of them are on probation, and others are not"
     others = [key for key, member in live.items() if member.furthest >= event.round and key not in event.members]
     if event.blind and event.round and len(others) >= len(event.members):
         return f"{len(others)} others hold that state, too, and may be going on"

@@ -174,7 +174,6 @@ class Metrics:
     bytes_sent: int
     bytes_received: int
     finished_at: float
-    light: bool = False  # of a member on probation while others weigh: no vote on what the run's state is
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from immutables import Map
 
@@ -31,56 +31,41 @@ class RoundSummary:
 
 @dataclass(frozen=True)
 class Poll:
-    """The reports of one round by member, how many name each digest, and how many have no finite loss; `light` are
-    those who name a digest and have no vote.
-    """
+    """The reports of one round by member, how many name each digest, and how many have no finite loss."""
 
     votes: Map[str, Metrics] = Map()
     named: Map[str, int] = Map()
     diverged: int = 0
-    light: Map[str, int] = Map()
 
     def plus(self, member: str, vote: Metrics) -> Poll:
         """With a member's vote, in place of an earlier one of its own."""
-        before = self.votes.get(member)
-        poll = self._counting(before, -1) if before is not None else self
-        return replace(poll._counting(vote, 1), votes=self.votes.set(member, vote))
-
-    def _counting(self, vote: Metrics, by: int) -> Poll:
-        if vote.light:
-            return replace(self, light=_changed(self.light, vote.digest, by))
-        diverged = self.diverged + by * (not math.isfinite(vote.loss))
-        return replace(self, named=_changed(self.named, vote.digest, by), diverged=diverged)
-
-    @property
-    def counted(self) -> int:
-        """How many reports are votes."""
-        return sum(self.named.values())
+        named, diverged, before = self.named, self.diverged + (not math.isfinite(vote.loss)), self.votes.get(member)
+        if before is not None:
+            left = named[before.digest] - 1
+            named = named.set(before.digest, left) if left else named.delete(before.digest)
+            diverged -= not math.isfinite(before.loss)
+        return Poll(self.votes.set(member, vote), named.set(vote.digest, named.get(vote.digest, 0) + 1), diverged)
 
     @property
     def majority(self) -> str:
-        """The digest that most votes name, or most reports while there is no vote; of equally many, the lowest, so that
-        the order of arrival decides nothing. Empty before the first report.
+        """The digest that most reports name; of equally many, the lowest, so that the order of arrival decides nothing.
+
+        Empty before the first report.
         """
-        named = self.named or self.light
-        return min(named, key=lambda digest: (-named[digest], digest), default="")
+        return min(self.named, key=lambda digest: (-self.named[digest], digest), default="")
 
     @property
     def minority(self) -> tuple[str, ...]:
         """The members whose digest is not the majority's, in the order of their ids."""
-        if self._agreed:
+        if len(self.named) < 2:
             return ()
         top = self.majority
         return tuple(sorted(member for member, vote in self.votes.items() if vote.digest != top))
 
-    @property
-    def _agreed(self) -> bool:
-        return len({*self.named, *self.light}) < 2
-
     def contradicts(self, digest: str) -> bool:
-        """Whether more than half of the votes agree on a digest other than `digest`."""
+        """Whether more than half of the reports agree on a digest other than `digest`."""
         top = self.majority
-        return top != digest and 2 * self.named.get(top, 0) > self.counted
+        return bool(top) and top != digest and 2 * self.named[top] > len(self.votes)
 
     def outvotes(self, digest: str) -> bool:
         """Whether more than half of those who made the round name one digest, and it is not `digest`."""
@@ -106,7 +91,7 @@ class Poll:
             global_samples=first.global_samples,
             loss=sum(vote.loss * vote.own_samples for vote in every) / max(1, weight),
             digest=first.digest,
-            agreed=self._agreed,
+            agreed=len(self.named) == 1,
             compute_seconds=max(vote.compute_seconds for vote in every),
             exchange_seconds=max(vote.exchange_seconds for vote in every),
             bytes_sent=sum(vote.bytes_sent for vote in every),
@@ -114,8 +99,3 @@ class Poll:
             finished_at=max(vote.finished_at for vote in every),
             votes=self.votes,
         )
-
-
-def _changed(named: Map[str, int], digest: str, by: int) -> Map[str, int]:
-    count = named.get(digest, 0) + by
-    return named.set(digest, count) if count else named.delete(digest)

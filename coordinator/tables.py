@@ -133,7 +133,6 @@ votes = Table(
     Column("bytes_sent", BigInteger, nullable=False),
     Column("bytes_received", BigInteger, nullable=False),
     Column("finished_at", Float(53), nullable=False),
-    Column("light", Boolean, nullable=False, server_default="0"),
 )
 
 checkpoints = Table(

@@ -280,8 +280,7 @@ def _report(state: State, member: Member, event: e.Report) -> Step:
 
 def _file(state: State, member: Member, report: RoundReport) -> tuple[State, d.ReportFiled, list[d.Decision]]:
     """Settle what a report claims; its digest is a vote unless the run has gone back since."""
-    before, light = state.ledger, trust.outweighed(state, [member])
-    report = replace(report, metrics=replace(report.metrics, light=light))
+    before = state.ledger
     ledger, entries, void = _settle(state, member, report)
     voted = bool(report.metrics.digest) and not void and report.round < state.terms.total_rounds
     told = report.round + 1 if voted and _is_of_this_process(state, member, report) else 0

@@ -8,7 +8,6 @@ nobody is banned by it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from math import log
 
@@ -109,12 +108,6 @@ def share(state: State, member: Member) -> float:
     if invite is None or not invite.weight:
         return 1.0
     return min(1.0, invite.weight / max(1, state.company.get(invite.id, Company()).weighing))
-
-
-def outweighed(state: State, members: Iterable[Member]) -> bool:
-    """Whether they are all on probation while somebody is here who is not: then they say nothing of the run's state."""
-    others = any(there.weighing for there in state.company.values())
-    return others and all(state.probation(member) for member in members)
 
 
 def no_lease(state: State, member: Member) -> str:

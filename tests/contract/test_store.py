@@ -23,7 +23,7 @@ from swarm.checks import failed
 from swarm.errors import SwarmError
 from swarm.passes import Role
 from swarm.ranges import Range
-from tests.histories import START, TERMS, History, report
+from tests.histories import START, TERMS, History
 
 Opener = Callable[[], SqlStore]
 
@@ -165,24 +165,6 @@ def test_what_checks_said_of_keys_and_the_limits_of_invites_are_kept(opener: Ope
     assert facts(loaded) == facts(state)
     assert (loaded.trust["anna"].clean, loaded.trust["anna"].made) == (1, 4)
     assert loaded.trust["carl"].trusted_by == "cafe0123"
-
-
-def test_a_report_that_is_no_vote_is_none_after_a_restart(opener: Opener) -> None:
-    store, strict, now = opener(), replace(TERMS, probation_checks=3), 1.7e9
-    state, made = replace(begun(store), terms=strict), []
-    for who, role in (("anna", Role.VOLUNTEER), ("vera", Role.VALIDATOR)):
-        invite = IssuedInvite(who[0] * 64, role, now)
-        joins = e.Join(who, who.encode(), who, "1", invite=invite.id, session=who)
-        state, more = tick(state, [e.MakeInvite(invite), joins], now, 1)
-        made += more
-    for who in ("vera", "anna"):
-        said = e.Report(who, (report(who, 0, (), digest=who),), session=who)
-        state, more = tick(state, [said], now, 1)
-        made += more
-    store.write(made, now)
-    loaded = opener().load(strict)
-    assert loaded.votes[0] == state.votes[0]
-    assert (dict(loaded.votes[0].named), dict(loaded.votes[0].light)) == ({"vera": 1}, {"anna": 1})
 
 
 def test_what_the_maintainer_decided_about_the_run_is_kept(opener: Opener) -> None:

@@ -17,7 +17,7 @@ from coordinator.state import State
 from coordinator.tick import tick
 from swarm.identity import member_id
 from swarm.passes import Role
-from tests.histories import TERMS, fresh, report
+from tests.histories import TERMS, fresh
 
 NOW = 1_700_000_000.0
 ANNA, BEN = (member_id(letter * 32) for letter in (b"a", b"b"))
@@ -218,48 +218,3 @@ def test_the_company_of_an_invite_is_counted_as_it_comes_and_goes(story: list[tu
             here = [member for member in state.live if member.invite == invite.id]
             weighing = sum(not state.probation(member) for member in here)
             assert state.company.get(invite.id, Company()) == Company(len(here), weighing)
-
-
-# ── what the run's state is ──────────────────────────────────────────────────────────────────────
-
-
-def reported(state: State, member: str, digest: str) -> State:
-    said = e.Report(member, (report(member, 0, (), digest),), session=state.members[member].session)
-    return tick(state, [said], NOW, 1)[0]
-
-
-def test_a_crowd_on_probation_does_not_say_which_state_is_the_runs() -> None:
-    state = with_members(invited(), 4)
-    crowd = [member.id for member in state.live]
-    validator = invited(Role.VALIDATOR)
-    vera = e.Join(member_id(b"v" * 32), b"v" * 32, "vera", "1", invite=validator.id, session="v")
-    state = tick(state, [e.MakeInvite(validator), vera], NOW, 1)[0]
-    for member in crowd[:3]:
-        state = reported(state, member, "theirs")
-    poll = state.votes[0]
-    assert poll.majority == "theirs", "for the eye, as long as nobody who weighs said anything"
-    assert not poll.contradicts("another")
-    state = reported(state, vera.member, "run's")
-    poll = state.votes[0]
-    assert (poll.majority, poll.minority) == ("run's", tuple(sorted(crowd[:3])))
-    assert poll.contradicts("theirs")
-    state = trust.named(state, crowd[0], "a friend", "maintainer", "")[0]
-    state = reported(state, crowd[0], "run's")
-    assert state.votes[0].counted == 2, "who is trusted meanwhile has a vote"
-
-
-def test_a_crowd_on_probation_is_granted_no_round_while_others_are_there() -> None:
-    state = with_members(invited(), 4)
-    crowd = frozenset(member.id for member in state.live)
-    asked = e.AskRound(min(crowd), 0, crowd, session=state.members[min(crowd)].session)
-    assert any(isinstance(item, d.RoundGranted) for item in tick(state, [asked], NOW, 1)[1])
-    validator = invited(Role.VALIDATOR)
-    vera = e.Join(member_id(b"v" * 32), b"v" * 32, "vera", "1", invite=validator.id, session="v")
-    state = tick(state, [e.MakeInvite(validator), vera], NOW, 1)[0]
-    [denied] = tick(state, [asked], NOW, 1)[1]
-    assert "on probation" in str(denied)
-
-
-def test_where_nobody_weighs_all_say_it() -> None:
-    state = reported(with_members(invited(), 2), ANNA, "theirs")
-    assert state.votes[0].counted == 1
