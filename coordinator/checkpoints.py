@@ -1,4 +1,8 @@
-"""Which checkpoints the run takes and keeps. Pure."""
+"""Which checkpoints the run takes and keeps. Pure.
+
+A checkpoint is the run's once the members agree on the round that made its state (`coordinator.quorum`). Who makes one
+is often the first to speak of that round, so its file may come before and wait aside; nothing makes room for it yet.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,15 @@ from coordinator import decisions as d
 from coordinator import evaluations
 from coordinator import events as e
 from coordinator.records import Checkpoint
-from coordinator.state import State, Step, advanced, doubt
+from coordinator.rounds import Poll
+from coordinator.state import State, Step, doubt
 from coordinator.steering import CheckpointApproved
 from swarm.errors import NotFoundError
 
 _GROWTH = 8  # the first state has no optimizer's part, and may be in a smaller format
 _SLACK = 64 << 20  # bytes
+_LEFT_BEHIND = 8  # files that wait for words of others although who brought them is gone
+_UNHEARD = "the members do not agree on that round"
 
 
 def offer(state: State, event: e.OfferCheckpoint) -> Step:
@@ -23,11 +30,12 @@ def offer(state: State, event: e.OfferCheckpoint) -> Step:
     why = _objection(state, offered)
     if why:
         return state, [d.CheckpointOffered(offered, why)]
-    others = {key: value for key, value in state.offers.items() if value.uploaded_by != event.member}
-    kept = {offered.sha256, *others, *(it.sha256 for it in state.checkpoints.values())}
-    given_up = [value for key, value in state.offers.items() if key not in kept]
-    dropped = [d.CheckpointDropped(value, f"{event.member} offers another one") for value in given_up]
-    return replace(state, offers={**others, offered.sha256: offered}), [*dropped, d.CheckpointOffered(offered, "")]
+    before = state
+    offers = {key: value for key, value in state.offers.items() if value.uploaded_by != event.member}
+    brought = {key: value for key, value in state.brought.items() if value.uploaded_by != event.member}
+    state = replace(state, offers={**offers, offered.sha256: offered}, brought=brought)
+    dropped = _given_up(before, state, f"{event.member} offers another one")
+    return state, [*dropped, d.CheckpointOffered(offered, "")]
 
 
 def _objection(state: State, offered: Checkpoint) -> str:
@@ -38,7 +46,18 @@ def _objection(state: State, offered: Checkpoint) -> str:
         return f"a newer one, of round {state.latest.round}, is here"
     if offered.size > _GROWTH * state.latest.size + _SLACK:
         return "no state of this run is as large"
-    return doubt(state, offered.round, offered.digest)
+    if any((it.round, it.digest) == (offered.round, offered.digest) for it in state.brought.values()):
+        return "it is already here"
+    return doubt(state, offered.round, offered.digest) or _skipped(state, offered)
+
+
+def _skipped(state: State, offered: Checkpoint) -> str:
+    """Of a round that is over no more words come that could be waited for."""
+    return _UNHEARD if offered.round <= state.round and not _is_agreed(state, offered) else ""
+
+
+def _is_agreed(state: State, offered: Checkpoint) -> bool:
+    return state.votes.get(offered.round - 1, Poll()).agreed == offered.digest
 
 
 def uploaded(state: State, event: e.CheckpointUploaded) -> Step:
@@ -53,14 +72,48 @@ def uploaded(state: State, event: e.CheckpointUploaded) -> Step:
         return state, [d.Refused(what, "It is not used.")]
     if why := _objection(state, offered):  # the answer may be another than when it was offered
         return state, [d.CheckpointOffered(offered, why)]
+    if not _is_agreed(state, offered):
+        return _aside(state, offered)
+    return _accept(state, offered)
+
+
+def _aside(state: State, offered: Checkpoint) -> Step:
+    """Keep it until the others say of that round what they know."""
+    here = {member.id for member in state.live}
+    left = [key for key, it in state.brought.items() if it.uploaded_by not in here]
+    too_many = left[: max(0, len(left) - _LEFT_BEHIND)]
+    kept = {key: value for key, value in state.brought.items() if key not in too_many}
+    after = replace(state, brought={**kept, offered.sha256: offered})
+    return after, _given_up(state, after, "others are newer, and who brought it is gone")
+
+
+def settled(state: State) -> Step:
+    """After the members agreed on a round: what waited for that is the run's, or goes."""
+    made: list[d.Decision] = []
+    for offered in [it for it in state.brought.values() if it.round == state.round and _is_agreed(state, it)]:
+        brought = {key: it for key, it in state.brought.items() if key != offered.sha256}
+        state, more = _accept(replace(state, brought=brought), offered)
+        made += more
+    before = state
+    state = replace(state, brought={key: it for key, it in state.brought.items() if it.round > state.round})
+    return state, [*made, *_given_up(before, state, _UNHEARD)]
+
+
+def _given_up(before: State, after: State, why: str) -> list[d.Decision]:
+    """The files that somebody brought, or began to, and nothing names any more."""
+    named = {*after.offers, *after.brought, *(it.sha256 for it in after.checkpoints.values())}
+    had = {**before.offers, **before.brought}
+    return [d.CheckpointDropped(value, why) for key, value in had.items() if key not in named]
+
+
+def _accept(state: State, offered: Checkpoint) -> Step:
     pinned = {campaign.round for campaign in state.trials.open}
     found = {**state.checkpoints, offered.round: offered}
     kept, dropped = _retained(found, state.terms.keep_checkpoints, pinned)
     ledger = state.ledger.forget_before(newest(kept, state.terms.keep_checkpoints)[0])
     after = replace(state, checkpoints=kept, ledger=ledger)
-    made = [d.CheckpointAccepted(offered), *dropped, *advanced(state, after)]
     after, contradicted = evaluations.checked(after, offered.round)
-    return after, [*made, *contradicted]
+    return after, [d.CheckpointAccepted(offered), *dropped, *contradicted]
 
 
 def _retained(

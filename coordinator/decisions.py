@@ -21,6 +21,7 @@ from coordinator.records import (
     RoundReport,
     Trust,
 )
+from coordinator.rounds import RoundDecision
 from coordinator.steering import SteeringDecision
 from coordinator.trialrecords import TrialDecision
 from coordinator.watches import SpotChecked
@@ -161,8 +162,8 @@ class LeaseExpired:
 class ReportFiled:
     """A report seen for the first time, with what became of every range it names.
 
-    `voted` says that it belongs to the run's history, so that its digest and metrics stand for the round; `holds` is
-    the round of the state that the member's present process holds now.
+    `voted` says that it belongs to the run's history, so that its digest is a word on the round, `agreed` that this is
+    the run's state already; `holds` is the round of the state that the member's present process holds now.
     """
 
     member: str
@@ -170,6 +171,7 @@ class ReportFiled:
     entries: tuple[Entry, ...]
     voted: bool
     holds: int
+    agreed: bool = False
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:
@@ -231,19 +233,6 @@ class RoundAdvanced:
 
     def __str__(self) -> str:
         return f"The run is finished: {self.round} rounds are done." if self.last else ""
-
-
-@dataclass(frozen=True)
-class DigestsDiffer:
-    round: int
-    majority: str
-    others: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return (
-            f"Round {self.round}: {', '.join(self.others)} reported another digest than the majority's "
-            f"{self.majority[:12]} and must take the state from the others."
-        )
 
 
 @dataclass(frozen=True)
@@ -382,7 +371,7 @@ Decision = (
     | RoundGranted
     | RoundDenied
     | RoundAdvanced
-    | DigestsDiffer
+    | RoundDecision
     | CheckpointOffered
     | CheckpointAccepted
     | CheckpointDropped

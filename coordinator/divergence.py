@@ -2,7 +2,8 @@
 
 It has when, of one lineage and in the round that is made or the one before, more than half of the live members had to
 quarantine themselves because of a number that is not finite or a spike of the loss; or when most reports of a round
-have no finite loss; or when the held-out loss of an agreed state is not finite. The first state in doubt is that of the
+have no finite loss; or when two members find that the held-out loss of agreed states is not finite. Who has a voice, and
+that a key has one, is as in `coordinator.quorum`. The first state in doubt is that of the
 earliest round named: only an older checkpoint is good. PaLM (Chowdhery et al. 2022, arXiv 2204.02311, section 5.1)
 did the same by hand at every spike of its loss.
 
@@ -15,16 +16,18 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from coordinator import checkpoints
+from coordinator import checkpoints, quorum
 from coordinator import decisions as d
-from coordinator.records import Checkpoint, Evaluation, Member, Pulse, Quarantine, RollBack, RoundReport
+from coordinator.records import Checkpoint, Doubt, Evaluation, Member, Pulse, Quarantine, RollBack, RoundReport
 from coordinator.returning import expire, go_back
 from coordinator.rounds import Poll
 from coordinator.state import State, Step
 from swarm.faults import DIVERGING
+from swarm.identity import key_of
 
 MOST = 3  # times at the same place
 _NEAR = 8  # rounds beyond a place that are still the same place
+_NAMED = 3  # keys at most on whose word the run went back: so many fit into the tables
 _WINDOW = 1  # rounds: who quarantined itself that long ago still counts
 
 
@@ -43,12 +46,12 @@ def heard(state: State, before: Member) -> Step:
 
 def _back_if_most(state: State) -> Step:
     """A member that is alone may only have a bad machine: its first try again is its own."""
-    live = state.live
-    found = [quarantine for member in live if (quarantine := _current(state, member))]
-    if 2 * len(found) <= len(live) or (len(live) == 1 and found[0].in_a_row < 2):
+    here, _ = quorum.voters(state)
+    found = {member.id: quarantine for member in here if (quarantine := _current(state, member))}
+    if not quorum.most(here, found) or (len(here) == 1 and found[here[0].id].in_a_row < 2):
         return state, []
-    first = min(found, key=lambda quarantine: quarantine.round)
-    return roll_back(state, first.round, f"{len(found)} of {len(live)} members quarantined themselves ({first.why})")
+    first = min(found.values(), key=lambda quarantine: quarantine.round)
+    return roll_back(state, first.round, f"{len(found)} of {len(here)} members quarantined themselves ({first.why})")
 
 
 def _current(state: State, member: Member) -> Quarantine | None:
@@ -62,30 +65,55 @@ def _current(state: State, member: Member) -> Quarantine | None:
 def reported(state: State, round_: int) -> Step:
     """After a report of that round."""
     poll = state.votes.get(round_, Poll())
-    if 2 * poll.diverged <= len(poll.votes) or state.halted:  # of `members` it is not more than half either
+    if not poll.diverged or state.halted:
         return state, []
-    members = max(poll.summary(round_).members, len(state.live))
-    if 2 * poll.diverged <= members:
+    ids = dict.fromkeys([*poll.votes, *(member.id for member in state.live)])
+    here, _ = quorum.weighing(state, [state.members[member] for member in ids])
+    bad = [one.id for one in here if one.id in poll.votes and not math.isfinite(poll.votes[one.id].loss)]
+    if not quorum.most(here, bad):
         return state, []
-    return roll_back(state, round_, f"{poll.diverged} of {members} members reported no finite loss of round {round_}")
+    return roll_back(state, round_, f"{len(bad)} of {len(here)} members reported no finite loss of round {round_}")
 
 
 def evaluated(state: State, found: Evaluation) -> Step:
-    """After an evaluation of a state that the run knows. A member's lone word on it takes the run back only once: its
-    machine may be the one that computes wrongly.
+    """After an evaluation of a state that the run knows. Two keys must doubt it or a later one, with two invites where
+    there are as many, and each is heard once: a machine may compute wrongly. A finite loss meanwhile clears the state.
     """
-    if math.isfinite(found.heldout_loss) or state.halted or found.digest != _agreed(state, found.round):
+    member = state.members.get(found.evaluated_by)
+    if member is None or state.halted or found.digest != _agreed(state, found.round):
         return state, []
-    if any(back.told_by == found.evaluated_by for back in state.rollbacks):
+    if math.isfinite(found.heldout_loss):
+        return _cleared(state, found.round), []
+    doubts = {**state.doubts, member.key: Doubt(found.round, member.id, member.invite)}
+    state = replace(state, doubts=doubts)
+    believed = _believed(state)
+    if not believed:
         return state, []
+    place = min(doubt.round for doubt in believed.values())
     why = f"the held-out loss of round {found.round} is {found.heldout_loss}"
-    return roll_back(state, found.round, why, found.evaluated_by)
+    return roll_back(state, place, why, " ".join(sorted(believed)[:_NAMED]))
+
+
+def _cleared(state: State, round_: int) -> State:
+    doubts = {key: doubt for key, doubt in state.doubts.items() if doubt.round > round_}
+    return replace(state, doubts=doubts) if doubts != state.doubts else state
+
+
+def _believed(state: State) -> dict[str, Doubt]:
+    """The doubts of who is here and has a voice, and was not heard before; none while they are too few."""
+    here, keys = quorum.voters(state)
+    heard_before = {key_of(name) for back in state.rollbacks for name in back.told_by.split()}
+    able = {member.key for member in here} - heard_before
+    found = {key: doubt for key, doubt in state.doubts.items() if key in able}
+    invites = {member.invite for member in here}
+    enough = len(found) >= min(2, keys) and len({doubt.invite for doubt in found.values()}) >= min(2, len(invites))
+    return found if found and enough else {}
 
 
 def _agreed(state: State, round_: int) -> str:
-    """The digest of θ_round_: its checkpoint's, else that of most reports; empty when neither is known."""
+    """The digest of θ_round_: its checkpoint's, else the one that was agreed on; empty when neither is known."""
     checkpoint = state.checkpoints.get(round_)
-    return checkpoint.digest if checkpoint else state.votes.get(round_ - 1, Poll()).majority
+    return checkpoint.digest if checkpoint else state.votes.get(round_ - 1, Poll()).agreed
 
 
 def roll_back(state: State, place: int, why: str, told_by: str = "") -> Step:
@@ -102,7 +130,7 @@ def roll_back(state: State, place: int, why: str, told_by: str = "") -> Step:
     state, expired = _take_back_leases(state)
     state, gone = go_back(replace(state, rollbacks=(*state.rollbacks, back)), target.round, because=why)
     state, dropped = checkpoints.without_later(state, target.round, f"the run went back to before it: {why}")
-    state = state.with_members([replace(member, holds=0) for member in state.live])
+    state = replace(state, doubts={}).with_members([replace(member, holds=0) for member in state.live])
     return state, [*expired, *gone, d.RolledBack(back), *dropped]
 
 
@@ -168,6 +196,6 @@ def differs(state: State, pulse: Pulse) -> str:
     checkpoint = state.checkpoints.get(pulse.round)
     if not pulse.digest or (checkpoint and checkpoint.digest == pulse.digest):
         return ""
-    if state.votes.get(pulse.round - 1, Poll()).outvotes(pulse.digest):
+    if state.votes.get(pulse.round - 1, Poll()).agreed not in ("", pulse.digest):
         return f"most of those who made the state of round {pulse.round} hold another one"
     return f"the run's checkpoint of round {pulse.round} is another state" if checkpoint else ""

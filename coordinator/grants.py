@@ -1,7 +1,8 @@
 """Which part of a swarm makes a round when no part has more than half of those who made the last one. Pure.
 
-One part only: who asks first. It may change in part while it tries, as long as more than half of those stay who are
-members still. When a later round is known, but nobody who lives holds a later state, the run goes back.
+One part only: who asks first, unless more others could make the round. It may change in part while it tries, as long
+as more than half of those stay who are members still. When a later round is known, but nobody who lives holds a later
+state, the run goes back. Only who has a voice counts (`coordinator.quorum.voters`), and each key once.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import replace
 
 from coordinator import decisions as d
 from coordinator import events as e
+from coordinator import quorum
 from coordinator.records import Member, RoundReport
 from coordinator.returning import go_back
 from coordinator.rounds import Poll
@@ -23,7 +25,7 @@ def ask(state: State, event: e.AskRound) -> Step:
     if why := _objection(state, event):
         return state, [d.RoundDenied(event.round, why)]
     made: list[d.Decision] = []
-    if event.round < state.round:
+    if event.round < state.reported:
         state, made = go_back(state, event.round, event.members)
     granted = {**state.grants, event.round: event.members}
     state = replace(state, grants={key: granted[key] for key in sorted(granted)[-KEPT:]})
@@ -31,16 +33,17 @@ def ask(state: State, event: e.AskRound) -> Step:
 
 
 def _objection(state: State, event: e.AskRound) -> str:
-    live = {member.id: member for member in state.live}
-    if event.round < state.latest.round or any(_is_beyond(member, event) for member in live.values()):
+    live, (here, _) = {member.id for member in state.live}, quorum.voters(state)
+    if not state.latest.round <= event.round <= state.reported + 1 or any(_is_beyond(one, event) for one in here):
         return f"the run is in round {state.round}"
-    others = [key for key, member in live.items() if member.furthest >= event.round and key not in event.members]
-    if event.blind and event.round and len(others) >= len(event.members):
+    part = {member.key for member in here if member.id in event.members}
+    others = {member.key for member in here if quorum.could_make(member, event.round)} - part
+    if len(others) > len(part) or (event.blind and event.round and len(others) == len(part)):
         return f"{len(others)} others hold that state, too, and may be going on"
-    before = state.grants.get(event.round, frozenset()) & live.keys()
+    before = state.grants.get(event.round, frozenset()) & live
     if before and 2 * len(before & event.members) <= len(before):
         return "another part of the swarm makes it"
-    makers = state.grants.get(event.round - 1, frozenset()) & live.keys()
+    makers = state.grants.get(event.round - 1, frozenset()) & live
     if makers and not makers & event.members:
         return "another part of the swarm made the round before"
     return ""

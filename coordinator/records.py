@@ -239,10 +239,20 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """A member's word that the held-out loss of θ_round is no number. `invite` is the id of the one it joined with."""
+
+    round: int
+    member: str
+    invite: str
+
+
+@dataclass(frozen=True)
 class RollBack:
     """The run went back by rule, for the `number`th time, and so began the lineage of that number: θ_place was the
     first state in doubt, the checkpoint of round `back_to` the newest that was not. It is the `again`th time at that
-    place. `halted` says that it was stopped instead; `told_by` is the member on whose word alone it happened, if any.
+    place. `halted` says that it was stopped instead; `told_by` are the keys on whose words on a held-out loss it happened, if
+    that was why.
     """
 
     number: int

@@ -20,7 +20,7 @@ def go_back(state: State, to: int, spared: frozenset[str] = frozenset(), because
     hold that state, were lent stays lent to them.
     """
     ledger, undone = state.ledger.go_back(to, spared)
-    made = d.WentBack(ledger.returns[-1], state.round, tuple(undone), because)
+    made = d.WentBack(ledger.returns[-1], state.reported, tuple(undone), because)
     lost = Counter[str]()
     for entry in undone:
         lost[entry.member] += len(entry.range)
@@ -28,8 +28,10 @@ def go_back(state: State, to: int, spared: frozenset[str] = frozenset(), because
     votes = Map({key: poll for key, poll in state.votes.items() if key < to})
     measured = {key: value for key, value in state.evaluations.items() if key <= to}
     granted = {key: value for key, value in state.grants.items() if key < to}
-    state = replace(state, ledger=ledger, votes=votes, offers={}, evaluations=measured, grants=granted)
-    return state.with_members(less), [made]
+    waiting = [d.CheckpointDropped(it, made.why) for it in state.brought.values()]
+    reached = min(state.reached, to)
+    state = replace(state, ledger=ledger, votes=votes, reached=reached, offers={}, brought={}, evaluations=measured)
+    return replace(state, grants=granted).with_members(less), [made, *waiting]
 
 
 def expire(state: State, leases: Iterable[Lease], why: str) -> Step:

@@ -31,28 +31,36 @@ class RoundSummary:
 
 @dataclass(frozen=True)
 class Poll:
-    """The reports of one round by member, how many name each digest, and how many have no finite loss."""
+    """The reports of one round by member, how many name each digest, and how many have no finite loss. `agreed` is the
+    state that is the run's (`coordinator.quorum`), empty until there is one.
+    """
 
     votes: Map[str, Metrics] = Map()
     named: Map[str, int] = Map()
     diverged: int = 0
+    agreed: str = ""
 
     def plus(self, member: str, vote: Metrics) -> Poll:
         """With a member's vote, in place of an earlier one of its own."""
-        named, diverged, before = self.named, self.diverged + (not math.isfinite(vote.loss)), self.votes.get(member)
-        if before is not None:
-            left = named[before.digest] - 1
-            named = named.set(before.digest, left) if left else named.delete(before.digest)
-            diverged -= not math.isfinite(before.loss)
-        return Poll(self.votes.set(member, vote), named.set(vote.digest, named.get(vote.digest, 0) + 1), diverged)
+        others = self.minus(member) if member in self.votes else self
+        named = others.named.set(vote.digest, others.named.get(vote.digest, 0) + 1)
+        diverged = others.diverged + (not math.isfinite(vote.loss))
+        return Poll(others.votes.set(member, vote), named, diverged, self.agreed)
+
+    def minus(self, member: str) -> Poll:
+        """Without the vote of a member that has one."""
+        before, named = self.votes[member], self.named
+        left = named[before.digest] - 1
+        named = named.set(before.digest, left) if left else named.delete(before.digest)
+        diverged = self.diverged - (not math.isfinite(before.loss))
+        return Poll(self.votes.delete(member), named, diverged, self.agreed)
 
     @property
     def majority(self) -> str:
-        """The digest that most reports name; of equally many, the lowest, so that the order of arrival decides nothing.
-
-        Empty before the first report.
+        """The digest that was agreed on, else the one that most reports name; of equally many, the lowest, so that the
+        order of arrival decides nothing. Empty before the first report.
         """
-        return min(self.named, key=lambda digest: (-self.named[digest], digest), default="")
+        return self.agreed or min(self.named, key=lambda digest: (-self.named[digest], digest), default="")
 
     @property
     def minority(self) -> tuple[str, ...]:
@@ -63,16 +71,9 @@ class Poll:
         return tuple(sorted(member for member, vote in self.votes.items() if vote.digest != top))
 
     def contradicts(self, digest: str) -> bool:
-        """Whether more than half of the reports agree on a digest other than `digest`."""
+        """Whether another digest was agreed on or, before one is, more than half of the reports name another one."""
         top = self.majority
-        return bool(top) and top != digest and 2 * self.named[top] > len(self.votes)
-
-    def outvotes(self, digest: str) -> bool:
-        """Whether more than half of those who made the round name one digest, and it is not `digest`."""
-        if not self.contradicts(digest):
-            return False
-        top = self.majority
-        return 2 * self.named[top] > max(vote.group_size for vote in self.votes.values() if vote.digest == top)
+        return bool(top) and top != digest and bool(self.agreed or 2 * self.named[top] > len(self.votes))
 
     @property
     def told(self) -> Metrics:
@@ -99,3 +100,44 @@ class Poll:
             finished_at=max(vote.finished_at for vote in every),
             votes=self.votes,
         )
+
+
+# ── decisions ──────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class DigestsDiffer:
+    round: int
+    majority: str
+    others: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"Round {self.round}: {', '.join(self.others)} reported another digest than the majority's "
+            f"{self.majority[:12]} and must take the state from the others."
+        )
+
+
+@dataclass(frozen=True)
+class RoundAgreed:
+    """The round is the run's, and made the state of that digest."""
+
+    round: int
+    digest: str
+
+    def __str__(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class VoteForgotten:
+    """A member said too much of rounds that nobody else speaks of."""
+
+    round: int
+    member: str
+
+    def __str__(self) -> str:
+        return ""
+
+
+RoundDecision = DigestsDiffer | RoundAgreed | VoteForgotten

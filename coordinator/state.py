@@ -11,7 +11,7 @@ from coordinator import decisions as d
 from coordinator import probation
 from coordinator.ledger import Ledger
 from coordinator.probation import Company
-from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, RollBack, Terms, Trust
+from coordinator.records import Ban, Checkpoint, Doubt, Evaluation, IssuedInvite, Member, RollBack, Terms, Trust
 from coordinator.rounds import Poll
 from coordinator.steering import Steering
 from coordinator.tempo import Tempo
@@ -27,8 +27,10 @@ class State:
     """A run. `checkpoints` and `evaluations` are accepted ones by round, `offers` wanted ones by their SHA-256,
     `invites` all that were made, by id, `bans` and `trust` what was decided of a key and found out about it, `watches`
     whom each checker watches (in no table: a coordinator that starts draws anew), `barred` until when the passes of
-    members that were put out might count, `grants` who may make a round where that was asked, `rollbacks` every going
-    back by rule, `steering` what the maintainer decided about the run, `trials` the campaigns, `record` what
+    members that were put out might count, `grants` who may make a round where that was asked, `reached` how many rounds
+    the members agree on, `brought` checkpoints that are here and wait for that, by their SHA-256 (in no table, as
+    `offers`), `doubts` who found no loss for a state that was agreed on, by their keys (in none either), `rollbacks` every
+    going back by rule, `steering` what the maintainer decided about the run, `trials` the campaigns, `record` what
     everybody may read of them and of findings. `tempo` is that of the live members, `company` counts them by their
     invites; before `due` (Unix seconds) no membership or lease ends alone, before `settled` nothing is lent.
     """
@@ -41,8 +43,10 @@ class State:
     due: float = 0.0
     settled: float = 0.0
     votes: Votes = Map()
+    reached: int = 0
     checkpoints: Mapping[int, Checkpoint] = field(default_factory=dict)
     offers: Mapping[str, Checkpoint] = field(default_factory=dict)
+    brought: Mapping[str, Checkpoint] = field(default_factory=dict)
     evaluations: Mapping[int, Evaluation] = field(default_factory=dict)
     invites: Mapping[str, IssuedInvite] = field(default_factory=dict)
     bans: Mapping[str, Ban] = field(default_factory=dict)
@@ -50,6 +54,7 @@ class State:
     watches: Map[str, Watch] = Map()
     barred: Mapping[str, float] = field(default_factory=dict)
     grants: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    doubts: Mapping[str, Doubt] = field(default_factory=dict)
     rollbacks: tuple[RollBack, ...] = ()
     steering: Steering = field(default_factory=Steering)
     trials: Trials = field(default_factory=Trials)
@@ -57,8 +62,13 @@ class State:
 
     @property
     def round(self) -> int:
-        """Rounds finished so far, as reports and checkpoints say."""
-        return max(max(self.votes, default=-1) + 1, max(self.checkpoints, default=0))
+        """Rounds finished so far, as the members agree and checkpoints say."""
+        return max(self.reached, max(self.checkpoints, default=0))
+
+    @property
+    def reported(self) -> int:
+        """Rounds finished so far, as anybody says."""
+        return max(self.round, max(self.votes, default=-1) + 1)
 
     @property
     def global_samples(self) -> int:

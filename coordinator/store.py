@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,7 +32,8 @@ from coordinator.checkpoints import newest
 from coordinator.grants import KEPT as GRANTS_KEPT
 from coordinator.ledger import END, Entry, Ledger
 from coordinator.records import Checkpoint, Evaluation, Filed, Receipt, Standing, Terms
-from coordinator.rounds import Poll
+from coordinator.quorum import KEPT
+from coordinator.rounds import Poll, RoundAgreed, VoteForgotten
 from coordinator.schema import make_tables
 from coordinator.seal import Seal
 from coordinator.sqlerrors import in_our_words
@@ -146,6 +147,8 @@ class SqlStore:
                 self._put(connection, grants, {"round": round_, "members": json.dumps(sorted(members_))})
             case d.WentBack():
                 self._go_back(connection, decision)
+            case RoundAgreed() | VoteForgotten():
+                self._write_of_votes(connection, decision)
             case d.RolledBack(rollback):
                 self._put(connection, rollbacks, asdict(rollback))
                 if not rollback.halted:
@@ -156,6 +159,14 @@ class SqlStore:
                 trialtables.write(connection, decision, self._run, self._put)
             case _:
                 self._write_of_states(connection, decision)
+
+    def _write_of_votes(self, connection: Connection, decision: RoundAgreed | VoteForgotten) -> None:
+        there = (self._mine(votes), votes.c.round == decision.round)
+        match decision:
+            case RoundAgreed(_, digest):
+                connection.execute(update(votes).where(*there, votes.c.digest == digest).values(agreed=True))
+            case VoteForgotten(_, member):
+                connection.execute(delete(votes).where(*there, votes.c.member == member))
 
     def _write_of_leases(
         self, connection: Connection, decision: d.LeaseGranted | d.LeasesRecalled | d.LeaseExpired | d.LeaseUsed
@@ -203,7 +214,8 @@ class SqlStore:
         credit = {"member": filed.member, "more_counted": counted, "more_rejected": rejected, "held": filed.holds}
         connection.execute(statements.CREDIT, {"run_": self._run, **credit})
         if filed.voted:
-            self._put(connection, votes, {"round": report.round, "member": filed.member, **asdict(report.metrics)})
+            said = {"round": report.round, "member": filed.member, "agreed": filed.agreed}
+            self._put(connection, votes, said | asdict(report.metrics))
 
     def _recall(self, connection: Connection, recalled: d.LeasesRecalled) -> None:
         for lease in recalled.leases:
@@ -260,11 +272,12 @@ class SqlStore:
         with self.reading() as connection:
             kept = {row.round: rows.checkpoint(row) for row in self._all(connection, checkpoints)}
             since = min(newest(kept, terms.keep_checkpoints), default=0)
-            granted = self._all(connection, grants)[-GRANTS_KEPT:]
+            granted, cast = self._all(connection, grants)[-GRANTS_KEPT:], self._votes(connection)
             state = State(
                 terms=terms,
                 ledger=self._load_ledger(connection, terms, since),
-                votes=Map(self._votes(connection)),
+                votes=Map(cast),
+                reached=max((number for number, poll in cast.items() if poll.agreed), default=-1) + 1,
                 checkpoints=kept,
                 evaluations={row.round: rows.evaluation(row) for row in self._all(connection, evaluations)},
                 invites={found.id: found for found in map(rows.invite, self._all(connection, invites))},
@@ -293,13 +306,14 @@ class SqlStore:
         return Ledger(terms.epoch_samples, tuple(free), since=since).restored(found, recent, back)
 
     def _votes(self, connection: Connection) -> dict[int, Poll]:
-        newest = connection.execute(select(func.max(votes.c.round)).where(self._mine(votes))).scalar()
+        newest = connection.execute(select(func.max(votes.c.round)).where(self._mine(votes), votes.c.agreed)).scalar()
         latest = connection.execute(select(func.max(checkpoints.c.round)).where(self._mine(checkpoints))).scalar()
-        first = min(latest or 0, (newest or 0) - 64)
+        first = min(latest or 0, (newest or 0) + 1 - KEPT)
         named = select(votes).where(self._mine(votes), votes.c.round >= first).order_by(votes.c.round, votes.c.member)
         cast: dict[int, Poll] = {}
         for row in connection.execute(named):
-            cast[row.round] = cast.get(row.round, Poll()).plus(row.member, rows.vote(row))
+            poll = cast.get(row.round, Poll()).plus(row.member, rows.vote(row))
+            cast[row.round] = replace(poll, agreed=row.digest if row.agreed else poll.agreed)
         return cast
 
     def receipts(self, keys: Sequence[str]) -> dict[str, tuple[Receipt, ...]]:

@@ -115,7 +115,8 @@ reports = Table(
     Column("round", BigInteger, nullable=False),
 )
 
-# One member's digest and metrics of one finished round.
+# One member's digest and metrics of one finished round; `agreed` when that is the run's state. Of rounds from before
+# that was kept, one member's word was enough.
 votes = Table(
     "votes",
     metadata,
@@ -133,6 +134,7 @@ votes = Table(
     Column("bytes_sent", BigInteger, nullable=False),
     Column("bytes_received", BigInteger, nullable=False),
     Column("finished_at", Float(53), nullable=False),
+    Column("agreed", Boolean, nullable=False, server_default="1"),
 )
 
 checkpoints = Table(

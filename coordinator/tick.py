@@ -18,6 +18,7 @@ from coordinator import (
     grants,
     invites,
     membership,
+    quorum,
     spotchecks,
     trials,
     trust,
@@ -29,24 +30,29 @@ from coordinator.ledger import Entry, Ledger
 from coordinator.recalling import recall, unsettled
 from coordinator.records import Member, RoundReport
 from coordinator.returning import expire, go_back
-from coordinator.rounds import Poll
 from coordinator.seats import seat_for
-from coordinator.state import State, Step, Votes, advanced
+from coordinator.state import State, Step
 from coordinator.steering import Steered, Steering
 from swarm.ranges import total
 
 _UNHEARD = 2.0  # times a member's patience: to find a coordinator that was away, and to say what it forgot
-_ROUNDS_KEPT = 64  # rounds whose votes stay in memory
 
 
 def tick(state: State, events: Iterable[e.Event], now: float, seed: int) -> Step:
     """Apply `events` in their order, then what is due at `now`; `seed` makes lease ids hard to guess."""
     made: list[d.Decision] = []
     for number, event in enumerate(events):
+        before = state
         state, more = _apply(state, event, now, f"{seed}/{number}")
-        made += more
+        state, agreed = quorum.looked(state) if _others_speak(before, state) else (state, [])
+        made += [*more, *agreed]
     state, due = _elapse(state, now)
     return state, [*made, *due]
+
+
+def _others_speak(before: State, after: State) -> bool:
+    """Whether others than before have a voice: fewer may be enough now to agree on a round."""
+    return after.company != before.company or after.bans is not before.bans
 
 
 def _apply(state: State, event: e.Event, now: float, seed: str) -> Step:
@@ -114,8 +120,9 @@ def _apply_of_member(state: State, event: e.MemberEvent, now: float, seed: str) 
     member = state.members[event.member]
     match event:
         case e.Heartbeat():
-            state, made = divergence.heard(_beat(state, member, event, now), member)
-            return spotchecks.assigned(state, member.id, now, seed), made
+            state, agreed = quorum.heard(_beat(state, member, event, now), event.pulse.round - 1)
+            state, made = divergence.heard(state, member)
+            return spotchecks.assigned(state, member.id, now, seed), [*agreed, *made]
         case e.Leave():
             return membership.end(state, member, event.reason)
         case e.TakeLease():
@@ -229,7 +236,8 @@ def _elapse(state: State, now: float) -> Step:
     state, more = expire(state, sorted(overdue, key=lambda lease: lease.number), "its time ran out")
     deadlines = [lease.deadline for lease in state.ledger.leases.values()]
     silences = [member.last_seen + _patience(state, member) for member in state.live]
-    return replace(state, due=min([*deadlines, *silences], default=math.inf)), [*made, *more]
+    state, agreed = quorum.looked(replace(state, due=min([*deadlines, *silences], default=math.inf)))
+    return state, [*made, *more, *agreed]
 
 
 def _patience(state: State, member: Member) -> float:
@@ -255,7 +263,7 @@ def _lease(state: State, member: Member, wish: int, now: float, rng: random.Rand
 def _go_back_if_lost(state: State) -> Step:
     """When somebody begins to train and no member holds the newest state, the run is where its checkpoint is."""
     to = state.latest.round
-    if state.round <= to or any(member.live and member.holds > to for member in state.members.values()):
+    if state.reported <= to or any(member.live and member.holds > to for member in state.members.values()):
         return state, []
     return go_back(state, to)
 
@@ -283,8 +291,10 @@ def _file(state: State, member: Member, report: RoundReport) -> tuple[State, d.R
     before = state.ledger
     ledger, entries, void = _settle(state, member, report)
     voted = bool(report.metrics.digest) and not void and report.round < state.terms.total_rounds
+    voted = voted and not quorum.known(state, member.id, report.round)
     told = report.round + 1 if voted and _is_of_this_process(state, member, report) else 0
-    filed = d.ReportFiled(member.id, report, tuple(entries), voted, max(member.holds, told))
+    agreed = quorum.agreed_on(state, report.round) == report.metrics.digest
+    filed = d.ReportFiled(member.id, report, tuple(entries), voted, max(member.holds, told), agreed)
     used = [d.LeaseUsed(key) for key in before.held.get(member.id, ()) if key not in ledger.leases]
     member = replace(
         member,
@@ -293,7 +303,7 @@ def _file(state: State, member: Member, report: RoundReport) -> tuple[State, d.R
         holds=filed.holds,
     )
     state = replace(state.with_member(member), ledger=ledger)
-    state, more = _vote(state, member.id, report) if voted else (state, [])
+    state, more = quorum.voiced(state, member.id, report) if voted else (state, [])
     return state, filed, [*used, *more]
 
 
@@ -328,23 +338,3 @@ def _settle(state: State, member: Member, report: RoundReport) -> tuple[Ledger, 
 
 def _in_no_state(report: RoundReport) -> str:
     return "" if report.metrics.digest else "the report names no state that they are in"
-
-
-def _vote(state: State, member: str, report: RoundReport) -> Step:
-    before = state.votes.get(report.round, Poll())
-    poll = before.plus(member, report.metrics)
-    made: list[d.Decision] = []
-    changed = poll.majority not in (report.metrics.digest, "") or poll.majority != before.majority
-    if changed and (others := poll.minority) and others != before.minority:
-        made.append(d.DigestsDiffer(report.round, poll.majority, others))
-    votes = state.votes if report.round in state.votes else _recent(state.votes, report.round, state.latest.round)
-    after = replace(state, votes=votes.set(report.round, poll))
-    return after, [*made, *advanced(state, after)]
-
-
-def _recent(votes: Votes, newest: int, latest: int) -> Votes:
-    """The rounds that a checkpoint may still be checked against, and the last ones for people to see."""
-    first = min(latest, max(newest, *votes, 0) - _ROUNDS_KEPT)
-    for key in [key for key in votes if key < first]:
-        votes = votes.delete(key)
-    return votes

@@ -168,16 +168,40 @@ def test_a_run_that_comes_well_beyond_the_place_begins_to_count_anew() -> None:
     assert state.rollbacks[-1].again == 1
 
 
-def test_a_held_out_loss_that_is_no_number_takes_the_run_back_once() -> None:
-    state = trained(5, "a", "b", "c")
-    bad = e.Evaluated("c", Evaluation(5, "d5", math.nan, {}, "c"))
-    state, made = run(state, bad)
-    assert back_of(made) == [4]
-    state, made = run(state, bad)
+def no_loss(who: str, round_: int, loss: float = math.nan) -> e.Evaluated:
+    return e.Evaluated(who, Evaluation(round_, f"d{round_}", loss, {}, who))
+
+
+def test_a_held_out_loss_that_is_no_number_takes_two_words_and_each_is_heard_once() -> None:
+    state = trained(5, "a", "b", "c", "d")
+    state, made = run(state, no_loss("c", 5), no_loss("c", 5))
     assert back_of(made) == []
-    known = Evaluation(4, "d4", math.nan, {}, "c")
-    assert back_of(run(state, e.Evaluated("c", known))[1]) == []
-    assert back_of(run(state, e.Evaluated("a", replace(known, evaluated_by="a")))[1]) == [2]
+    state, made = run(state, no_loss("a", 5))
+    assert back_of(made) == [4]
+    state, made = run(state, no_loss("a", 4), no_loss("c", 4), no_loss("b", 4))
+    assert back_of(made) == []
+    assert back_of(run(state, no_loss("d", 4))[1]) == [2]
+
+
+def test_a_finite_loss_of_the_same_state_clears_the_doubt() -> None:
+    state, made = run(trained(5, "a", "b", "c"), no_loss("c", 5), no_loss("b", 5, 2.0), no_loss("a", 5))
+    assert back_of(made) == []
+
+
+def test_who_is_alone_doubts_alone() -> None:
+    assert back_of(run(trained(5, "a"), no_loss("a", 5))[1]) == [4]
+
+
+def test_the_seats_of_a_key_have_one_voice_in_doubts_and_quarantines() -> None:
+    state, seats = trained(5, "a", "b", "c", "e"), ("e", "e-1", "e-2", "e-3", "e-4")
+    state, _ = run(state, *(e.Join(seat, b"k" * 32, seat, "1") for seat in seats))
+    state, made = run(state, *(no_loss(seat, 5) for seat in seats))
+    assert (back_of(made), state.lineage, state.halted) == ([], 0, "")
+    state, made = run(state, *(ill(state, seat, 5) for seat in seats))
+    assert back_of(made) == []
+    state, made = run(state, ill(state, "a", 5))
+    assert back_of(made) == [], "two of four keys are not more than half"
+    assert back_of(run(state, ill(state, "b", 5))[1]) == [4]
 
 
 def test_a_held_out_loss_of_a_state_that_the_run_does_not_know_says_nothing() -> None:

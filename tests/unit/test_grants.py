@@ -109,4 +109,6 @@ def test_who_was_in_the_group_after_all_counts() -> None:
 def test_the_run_does_not_go_back_behind_one_who_took_part_without_samples() -> None:
     state, _ = run(joined("a", "b"), e.Report("a", (report("k", 0, ()),)))
     state, _ = lease(state, "b", 4)
+    assert (state.round, state.reported) == (0, 1)
+    state, _ = run(state, e.Report("b", (report("k2", 0, ()),)))
     assert state.round == 1

@@ -1,0 +1,159 @@
+"""Which rounds the members agree on: one member's word is not enough where there are others. Pure.
+
+A round is the run's when more than half of its electors name one state. Electors are those who made the last round of
+the run, as peers decide among themselves who makes the next one (dynamic voting, decision 0012): members that are here,
+or that said their word before they left. Where that is one only, or nobody, all who hold that state or a later one are
+electors. Several seats of a key have one voice, and who is on probation has none beside somebody who weighs. Words on
+other rounds are kept until more come, so that a report's time decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+from coordinator import checkpoints
+from coordinator import decisions as d
+from coordinator.records import Member, RoundReport
+from coordinator.rounds import DigestsDiffer, Poll, RoundAgreed, VoteForgotten
+from coordinator.state import State, Step, Votes, advanced
+
+AHEAD = 64  # rounds that are not agreed on, of which a member's newest words are kept
+KEPT = 64  # rounds that are agreed on whose words stay in memory
+_FETCHING = "syncing"  # the phase of a member that holds no state yet
+
+
+def voiced(state: State, member: str, report: RoundReport) -> Step:
+    """With a member's word on a round."""
+    before = state.votes.get(report.round, Poll())
+    poll = before.plus(member, report.metrics)
+    made: list[d.Decision] = []
+    changed = poll.majority not in (report.metrics.digest, "") or poll.majority != before.majority
+    if changed and (others := poll.minority) and others != before.minority:
+        made.append(DigestsDiffer(report.round, poll.majority, others))
+    state = replace(state, votes=state.votes.set(report.round, poll))
+    state, forgotten = _bounded(state, member)
+    state, agreed = heard(state, report.round)
+    return replace(state, votes=recent(state.votes, state.round, state.latest.round)), [*made, *forgotten, *agreed]
+
+
+def known(state: State, member: str, round_: int) -> bool:
+    """Whether the member's word on a round that was agreed on is here: it stands."""
+    poll = state.votes.get(round_, Poll())
+    return bool(poll.agreed) and member in poll.votes
+
+
+def agreed_on(state: State, round_: int) -> str:
+    """The state that the round made; empty while the members do not agree."""
+    return state.votes.get(round_, Poll()).agreed
+
+
+def heard(state: State, round_: int) -> Step:
+    """After something new about one round."""
+    if round_ < state.round or round_ not in state.votes or not (digest := _named(state, round_)):
+        return state, []
+    state, made = _agreed(state, round_, digest)
+    state, more = looked(state)
+    return state, [*made, *more]
+
+
+def looked(state: State) -> Step:
+    """After somebody came, left, or weighs now: each round on which they agree."""
+    made: list[d.Decision] = []
+    for round_ in sorted(number for number in state.votes if number >= state.round):
+        if digest := _named(state, round_):
+            state, more = _agreed(state, round_, digest)
+            made += more
+    return state, made
+
+
+def _agreed(state: State, round_: int, digest: str) -> Step:
+    poll = replace(state.votes[round_], agreed=digest)
+    after = replace(state, votes=state.votes.set(round_, poll), reached=round_ + 1)
+    settled, made = checkpoints.settled(after)
+    return settled, [RoundAgreed(round_, digest), *advanced(state, after), *made]
+
+
+def _named(state: State, round_: int) -> str:
+    """The state that more than half of the round's electors name; empty without one."""
+    poll, said = state.votes[round_], dict[str, list[str]]()
+    electors, weigh = _electors(state, poll)
+    for member in electors:
+        said.setdefault(member.key, []).append(_word(member, round_, poll))
+    named = Counter(_most(words) for words in said.values())
+    digest = _most([word for word, count in named.items() for _ in range(count) if word in poll.named])
+    enough = 2 * named[digest] > len(said) and (weigh or named[digest] > 1)  # never one alone that weighs nothing
+    return digest if digest and enough else ""
+
+
+def _electors(state: State, poll: Poll) -> tuple[list[Member], bool]:
+    """Who decides, and whether they weigh."""
+    last = state.votes.get(state.round - 1, Poll())
+    makers = [member for member, vote in last.votes.items() if last.agreed and vote.digest == last.agreed]
+    holders = [member.id for member in state.live if could_make(member, state.round)]
+    ids = dict.fromkeys([*makers, *holders, *poll.votes])
+    everybody, weigh = weighing(state, [state.members[member] for member in ids if member in state.members])
+    here = [member for member in everybody if member.live or member.id in poll.votes]
+    made = set(makers)
+    among = [member for member in here if member.id in made]
+    return (among if len({member.key for member in among}) > 1 else here), weigh
+
+
+def weighing(state: State, members: Iterable[Member]) -> tuple[list[Member], bool]:
+    """Those whose updates weigh, and that there are such; else all. Who is banned is none of either."""
+    let_in = [member for member in members if member.key not in state.bans]
+    heavy = [member for member in let_in if not state.probation(member)]
+    return (heavy, True) if heavy else (let_in, False)
+
+
+def voters(state: State) -> tuple[list[Member], int]:
+    """Who is here and has a voice, and how many keys they are."""
+    found, _ = weighing(state, state.live)
+    return found, len({member.key for member in found})
+
+
+def most(members: Sequence[Member], chosen: Collection[str]) -> bool:
+    """Whether the chosen, by their ids, have more than half of these members' voices; the seats of a key share one."""
+    seats = Counter(member.key for member in members)
+    return 2 * sum(Fraction(1, seats[member.key]) for member in members if member.id in chosen) > len(seats)
+
+
+def could_make(member: Member, round_: int) -> bool:
+    """Whether it holds θ_round or a later state, as far as it is known, and does not fetch one just now."""
+    return member.furthest >= round_ and member.pulse.phase != _FETCHING
+
+
+def _word(member: Member, round_: int, poll: Poll) -> str:
+    """What it reported, or that it holds the state that the round made."""
+    vote, pulse = poll.votes.get(member.id), member.pulse
+    return vote.digest if vote else pulse.digest if member.live and pulse.round == round_ + 1 else ""
+
+
+def _most(words: Iterable[str]) -> str:
+    """The most frequent one, of equally many the lowest; empty words are none."""
+    counts = Counter(filter(None, words))
+    return min(counts, key=lambda word: (-counts[word], word), default="")
+
+
+# ── what is kept ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _bounded(state: State, member: str) -> Step:
+    """Without the member's oldest word on a round that is not agreed on, when it said too many."""
+    ahead = [number for number, poll in state.votes.items() if number >= state.round and member in poll.votes]
+    if len(ahead) <= AHEAD:
+        return state, []
+    oldest = min(ahead)
+    poll = state.votes[oldest].minus(member)
+    votes = state.votes.set(oldest, poll) if poll.votes else state.votes.delete(oldest)
+    return replace(state, votes=votes), [VoteForgotten(oldest, member)]
+
+
+def recent(votes: Votes, round_: int, latest: int) -> Votes:
+    """Of a run in `round_` those that a checkpoint may still be checked against, and the last ones for people."""
+    first = min(latest, round_ - KEPT)
+    for key in [key for key in votes if key < first]:
+        votes = votes.delete(key)
+    return votes
