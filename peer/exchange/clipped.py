@@ -27,7 +27,7 @@ from peer.exchange.average import Average, Complaints, GoneError, measure
 from peer.exchange.base import Update
 from peer.exchange.butterfly import tensors_from, vectors
 from peer.exchange.groups import Groups
-from peer.exchange.leader import first_gone
+from peer.exchange.living import first_gone
 from peer.exchange.loop import together
 from peer.exchange.node import NETWORK_ERRORS, Node
 from peer.exchange.parts import agrees, cut, decoded, encoded, hash_of, leaf, root, shares

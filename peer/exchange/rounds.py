@@ -18,11 +18,16 @@ from peer.exchange.closing import Closing
 class Member:
     """A live peer as the DHT knows it. Ordered by seniority: who joined first, then by id."""
 
-    joined_at: float  # Unix seconds, by its own clock
+    joined_at: float  # Unix seconds; as its pass says, where there are passes, else by its own clock
     peer_id: bytes
     client_mode: bool = False  # cannot be dialled
     active: bool = True  # holds the agreed state; False while it still fetches it
     member: str = ""  # its id at the coordinator, the same after a restart
+
+    @property
+    def name(self) -> str:
+        """What it is counted by."""
+        return self.member or self.peer_id.hex()
 
 
 def leader_of(members: Collection[Member]) -> Member | None:
@@ -135,6 +140,7 @@ def decide_group(
     agreed state. `waited` counts from when somebody was ready in a round that closes: who is ready before that waits
     for the others' steps.
     """
+    ready = _one_each(ready, own)
     absent = set(expected) - set(ready)
     missing, grace = len(absent), limits.grace
     if missing and waited < grace:
@@ -152,7 +158,7 @@ def decide_group(
     if lack := closing.lacks([0 if ready[peer].light else ready[peer].samples for peer in agreed]):
         without = ", without those on probation" if any(ready[peer].light for peer in agreed) else ""
         return Reopen(f"the ready peers have {lack}{without}; the round goes on", resync)
-    vote = _vote({peer: ready[peer] for peer in agreed}, active_members, quorum)
+    vote = _vote({peer: ready[peer] for peer in agreed}, own, active_members, quorum)
     if not isinstance(vote, Needs):
         return vote
     late = f", without {missing} that were not ready in {grace:.0f} s" if missing else ""
@@ -160,7 +166,21 @@ def decide_group(
     return Form(agreed, resync, f"{len(agreed)} peers with {samples} samples{late}", vote)
 
 
-def _vote(agreed: Mapping[bytes, Ready], active_members: int, quorum: Quorum) -> Needs | Wait | Appeal:
+def _one_each(ready: Mapping[bytes, Ready], own: bytes) -> dict[bytes, Ready]:
+    """Of each member its newest word: one that was started anew has another node. The leader's own stays."""
+    newest = {word.member or peer: peer for peer, word in sorted(ready.items(), key=lambda item: item[1].at)}
+    if own in ready:
+        newest[ready[own].member or own] = own
+    return {peer: word for peer, word in ready.items() if newest[word.member or peer] == peer}
+
+
+def _makers(agreed: Mapping[bytes, Ready], own: bytes) -> tuple[str, ...]:
+    """Who made their state, as most of those say who know; a tie goes to the leader's word."""
+    said = Counter(word.made_by for word in agreed.values() if word.made_by)
+    return max(said, key=lambda made: (said[made], made == agreed[own].made_by, made), default=())
+
+
+def _vote(agreed: Mapping[bytes, Ready], own: bytes, active_members: int, quorum: Quorum) -> Needs | Wait | Appeal:
     """What makes sure that no other part of a cut swarm makes this round too, or why that is not sure.
 
     Dynamic voting (Jajodia and Mutchler 1990, ACM TODS 15(2)): more than half of those who made the last round make the
@@ -168,7 +188,8 @@ def _vote(agreed: Mapping[bytes, Ready], active_members: int, quorum: Quorum) ->
     state of which nobody knows who made it: a checkpoint.
     """
     here = {word.member: peer for peer, word in agreed.items()}
-    voters = set(next((word.made_by for word in agreed.values() if word.made_by), ())) - quorum.left
+    own = own if own in agreed else min(agreed)
+    voters = set(_makers(agreed, own)) - quorum.left
     present = voters & here.keys()
     free = [member for member in present if agreed[here[member]].voted <= quorum.round]
     if 2 * len(free) > len(voters):
@@ -187,8 +208,8 @@ def _vote(agreed: Mapping[bytes, Ready], active_members: int, quorum: Quorum) ->
 
 
 def _split_by_digest(ready: Mapping[bytes, Ready], own: bytes) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """The peers with the most common digest, and the others; a tie goes to the leader's side."""
-    votes = Counter(word.digest for word in ready.values())
+    """The peers with the digest that most members name, and the others; a tie goes to the leader's side."""
+    votes = Counter(digest for digest, _ in {(word.digest, word.member or peer) for peer, word in ready.items()})
     most = max(votes.values())
     winner = ready[own].digest if votes[ready[own].digest] == most else votes.most_common(1)[0][0]
     agreed = tuple(sorted(peer for peer, word in ready.items() if word.digest == winner))
