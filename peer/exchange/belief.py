@@ -49,12 +49,15 @@ class Offered:
 
 def believed(at: Standpoint, words: Mapping[str, int], told: int = 0) -> int:
     """The round in which the run is, at least: by the `words` of members, and by the coordinator's, when some member
-    says so, too.
+    says so, too; -1 when that is not known.
     """
     said = {**words, at.own: at.round}
+    return max(_by_most(at, said), min(told, max(said.values())) if told else -1)
+
+
+def _by_most(at: Standpoint, said: Mapping[str, int]) -> int:
     silent = frozenset() if at.say else {at.own}
-    reached = max(_reached(said, at.members - silent), _reached(said, at.makers - silent))
-    return max(reached, min(told, max(said.values())))
+    return max(_reached(said, at.members - silent), _reached(said, at.makers - silent))
 
 
 def _reached(words: Mapping[str, int], among: Collection[str]) -> int:
@@ -65,7 +68,8 @@ def _reached(words: Mapping[str, int], among: Collection[str]) -> int:
 
 def chosen(offers: Sequence[Offered], at: Standpoint, words: Mapping[str, int], told: Told) -> Offered | None:
     """The offer to take: of what is believed the state that most members hold, and no other one than the coordinator
-    vouches for; None when there is none, or members speak against each other and nobody decides.
+    vouches for; None when there is none, or members speak against each other and nobody decides. A round that follows
+    what is believed may have begun meanwhile, but not on the word of one whom the coordinator's alone supports.
 
     `words` are rounds that members say they are in besides, as those do who left.
     """
@@ -76,11 +80,11 @@ def chosen(offers: Sequence[Offered], at: Standpoint, words: Mapping[str, int], 
     least = believed(at, said, told.round)
     if least < at.round:
         return None
-    nothing_later = at.say and least == at.round
+    exactly = (at.say and least == at.round) or _by_most(at, {**said, at.own: at.round}) < least
     votes = Counter(
         (offer.round, offer.digest, offer.file)
         for offer in {offer.member: offer for offer in fitting}.values()
-        if offer.round == least or (offer.round > least and not nothing_later)
+        if offer.round == least or (offer.round > least and not exactly)
     )
     best = max(((count, -state[0]) for state, count in votes.items()), default=None)
     states = [state for state, count in votes.items() if (count, -state[0]) == best]

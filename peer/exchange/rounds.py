@@ -140,8 +140,8 @@ def decide_group(
     agreed state. `waited` counts from when somebody was ready in a round that closes: who is ready before that waits
     for the others' steps.
     """
-    ready = _one_each(ready, own)
     absent = set(expected) - set(ready)
+    ready = _one_each(ready, own)
     missing, grace = len(absent), limits.grace
     if missing and waited < grace:
         return Wait(f"waiting for {missing} of {len(expected)} peers, at most {grace - waited:.0f} s more")
