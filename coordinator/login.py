@@ -32,6 +32,7 @@ class Login:
     def __init__(self, run: str, certificate: ServerCertificate, clock: Callable[[], float] = time.time) -> None:
         self._run = run
         self._certificate = certificate
+        self._authority = passes.Authority.of(run, certificate.certificate_pem)
         self._clock = clock
         self._open: dict[bytes, tuple[bytes, float]] = {}  # by nonce: for which key, and since when; the oldest first
         self._lock = threading.Lock()
@@ -63,8 +64,12 @@ class Login:
                 _SAME_VERSION,
             )
 
-    def issue(self, member: Member, peer_id: bytes, invite: IssuedInvite, probation: bool) -> bytes:
-        """The member's pass for the node `peer_id`, which ends with its invite. Raises UsageError."""
+    def issue(
+        self, member: Member, peer_id: bytes, invite: IssuedInvite, probation: bool = False, earlier: bytes = b""
+    ) -> bytes:
+        """The member's pass for the node `peer_id`, which ends with its invite. It goes on where the node's `earlier`
+        one has not ended; else the node is new, and the youngest of the run's. Raises UsageError.
+        """
         if not 0 < len(peer_id) <= _LONGEST_PEER_ID:
             raise UsageError("A pass is for one libp2p node, named by its peer id.", _SAME_VERSION)
         now = self._clock()
@@ -78,8 +83,15 @@ class Login:
             issued_at=now,
             expires_at=min(now + passes.LIFETIME, invite.expires_at or math.inf),
             probation=probation,
+            since=self._since(member, peer_id, earlier, now),
         )
         return passes.signed(found, self._certificate)
+
+    def _since(self, member: Member, peer_id: bytes, earlier: bytes, now: float) -> float:
+        """Said by the pass itself, so that it outlives this process, and a move of the run."""
+        before = passes.opened(earlier, self._authority)
+        same = before is not None and (before.member, before.peer_id) == (member.id, peer_id)
+        return before.since if before and same and not passes.expired(before, now, now) else now
 
     def lend(self, lease: Lease, share: float) -> bytes:
         """The word on a lease, each of whose samples weighs so much."""

@@ -38,6 +38,7 @@ class NodePapers:
     def begin(self, node: bytes) -> None:
         """Let the node with that libp2p id in."""
         self._node, self._issued_at = node, 0.0
+        self._hearing = Hearing(Papers.kept(self.file).heard_at)
         self.keep()
 
     def keep(self) -> None:

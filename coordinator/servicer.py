@@ -163,8 +163,8 @@ class Servicer(TrialCalls):
     def GetPass(self, request: pb.PassRequest, context: grpc.ServicerContext) -> pb.PassResponse:
         state = self._state(request.run)
         member, invite = state.members[request.member_id], self._admission.caller(context)
-        found = self._login.issue(member, request.peer_id, invite, bool(state.probation(member)))
-        return pb.PassResponse(**{"pass": found})
+        light = bool(state.probation(member))
+        return pb.PassResponse(**{"pass": self._login.issue(member, request.peer_id, invite, light, request.earlier)})
 
     def Heartbeat(self, request: pb.HeartbeatRequest, context: grpc.ServicerContext) -> pb.HeartbeatResponse:
         self._state(request.run)
@@ -337,7 +337,14 @@ def _evaluations(state: State) -> list[pb.Evaluation]:
 
 def _rounds(state: State) -> list[pb.Round]:
     newest = sorted(state.votes, reverse=True)[:_ROUNDS_SHOWN]
-    return [translate.round_message(state.votes[number].summary(number)) for number in newest]
+    return [_round(state, number) for number in newest]
+
+
+def _round(state: State, number: int) -> pb.Round:
+    poll = state.votes[number]
+    found = translate.round_message(poll.summary(number))
+    found.vouched = 2 * poll.named[poll.majority] > state.tempo.members
+    return found
 
 
 def _of(made: list[d.Decision], kind: type[_D]) -> list[_D]:

@@ -102,6 +102,7 @@ class Desk:
             "setup": self._setup,
             "lease": self._lease,
             "grant": self._grant,
+            "known": self._known,
             "subject": self._subject,
             "checked": self._checked,
             "chunk": self._files.chunk,
@@ -177,6 +178,14 @@ class Desk:
     def _grant(self, number: int, members: list[str], blind: bool) -> bool:
         return self.session.grant(number, members, blind)
 
+    def _known(self) -> dict[str, Any]:
+        """How far the run is, and which digests of its states the coordinator vouches for; nothing while it is away."""
+        if self.session.unreachable_since is not None:
+            return {"number": 0, "digests": {}}
+        status = self._client.status()
+        digests = {round_.round + 1: round_.digest for round_ in status.rounds if round_.vouched}
+        return {"number": status.round, "digests": {**digests, status.latest.round: status.latest.digest}}
+
     def _subject(self, check: str, number: int) -> dict[str, list[tuple[int, int]]]:
         """What a spot check of a round is about: positions, none before they are known."""
         answer = self._client.get_check(self.session.member_id, check, number)
@@ -196,9 +205,10 @@ class Desk:
         sign = signer_of(Identity.of(self._options.data_dir, paths.home()))
         return [part.hex() for part in sign(bytes.fromhex(words))]
 
-    def _pass(self, peer_id: str) -> dict[str, Any]:
+    def _pass(self, peer_id: str, earlier: str) -> dict[str, Any]:
         """For the worker's node, in hex like its id; and what to hold others' passes against (`peer.renewal`)."""
-        own = self._client.get_pass(self.session.member_id, bytes.fromhex(peer_id))
+        own = self._client.get_pass(self.session.member_id, bytes.fromhex(peer_id), bytes.fromhex(earlier))
+        self.session.hearing.note(time.time())
         hearing, authority = self.session.hearing, self._client.certificate.decode()
         said = {"heard_at": hearing.heard_at, "barred": hearing.barred}
         return {"own": own.hex(), "certificate": authority, **said}

@@ -32,8 +32,10 @@ def admits(
 ) -> str:
     """Why the node `peer_id`, which shows this pass of the run's coordinator, is refused; empty when it is let in.
 
-    The coordinator was heard at `heard_at`. Unix seconds.
+    The coordinator was heard at `heard_at`; at 0 it was not heard yet, and nobody is let in. Unix seconds.
     """
+    if heard_at <= 0:
+        return "this node has not heard the run's coordinator yet"
     if pass_ is None:
         return "it has no pass of this run's coordinator"
     if pass_.peer_id != peer_id:

@@ -85,23 +85,39 @@ class Spent:
         self._rounds = Newest[str, dict[int, int]](_REMEMBERED)
 
     def note(self, round_: int, uses: Iterable[Use], opened: Open) -> None:
-        """They went into the round, which all applied."""
-        for use in uses:
-            if lent := opened(use.lent):
-                self._rounds[lent.lease_id] = {**self._rounds.get(lent.lease_id, {}), round_: use.samples}
+        """They all went into the round, which all applied."""
+        for lent, samples in summed(uses, opened):
+            self._rounds[lent.lease_id] = {**self._rounds.get(lent.lease_id, {}), round_: samples}
 
-    def objection(self, round_: int, uses: Iterable[Use], opened: Open) -> str:
-        """Why they cannot go into the round, too; empty when they can. To try a round again is no second use."""
-        for use in uses:
-            if (lent := opened(use.lent)) is None:
-                continue
-            before = sum(count for number, count in self._rounds.get(lent.lease_id, {}).items() if number < round_)
-            if before + use.samples > _size(lent):
+    def objection(self, round_: int, uses: Iterable[Use], opened: Open, beside: Iterable[Use] = ()) -> str:
+        """Why they cannot go into the round, too, with those `beside` them in it; empty when they can. To try a round
+        again is no second use.
+        """
+        others = {lent.lease_id: samples for lent, samples in summed(beside, opened)}
+        for lent, samples in summed(uses, opened):
+            rounds = self._rounds.get(lent.lease_id, {})
+            before = others.get(lent.lease_id, 0) + sum(count for number, count in rounds.items() if number < round_)
+            if before + samples > _size(lent):
                 return (
                     f"the lease {lent.lease_id} is used up: of its {_size(lent)} samples {before} went into earlier "
-                    f"rounds, and it shows {use.samples} again"
+                    f"rounds or are in another update of this one, and it shows {samples} again"
                 )
         return ""
+
+
+def overdrawn(uses: Iterable[Use], opened: Open) -> str:
+    """The first lease of which the updates of one round use more samples together than it has; empty for none. Pure."""
+    return next((lent.lease_id for lent, samples in summed(uses, opened) if samples > _size(lent)), "")
+
+
+def summed(uses: Iterable[Use], opened: Open) -> list[tuple[pb.Lent, int]]:
+    """Each lease with the samples that are used of it. Pure."""
+    words, used = dict[str, pb.Lent](), Counter[str]()
+    for use in uses:
+        if lent := opened(use.lent):
+            words[lent.lease_id] = lent
+            used[lent.lease_id] += use.samples
+    return [(words[lease], samples) for lease, samples in used.items()]
 
 
 def _size(lent: pb.Lent) -> int:

@@ -17,8 +17,9 @@ logger = log.get(__name__)
 
 _AGAIN_SECONDS = 10.0
 
-# A pass for the node with that id: {"own": …, "heard_at": …, "barred": …, "certificate": …}. Raises SwarmError.
-Ask = Callable[[bytes], dict[str, Any]]
+# A pass for the node with that id, which had that one: {"own": …, "heard_at": …, "barred": …, "certificate": …}. Raises
+# SwarmError.
+Ask = Callable[[bytes, bytes], dict[str, Any]]
 
 
 class Renewal:
@@ -72,7 +73,7 @@ class Renewal:
                 seconds = _AGAIN_SECONDS
 
     def _renew(self, peer_id: bytes) -> dict[str, Any]:
-        answer = self._ask(peer_id)
+        answer = self._ask(peer_id, self._papers.own)
         with self._writing:
             own = bytes.fromhex(answer["own"])
             self._write(Papers(own, answer["heard_at"], frozenset(answer["barred"])))

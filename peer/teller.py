@@ -15,6 +15,7 @@ from peer.learner import Learner
 from peer.measuring import Measuring
 from peer.workbench import RoundDone, Work
 from swarm import log
+from swarm.errors import from_os_error
 from swarm.moments import reach
 
 if TYPE_CHECKING:
@@ -111,7 +112,12 @@ class Teller:
         if self.checkpointed == self.learner.round:
             return
         reach("checkpoint")
-        if (made := self.learner.snapshot(folder)) is None:
+        try:
+            made = self.learner.snapshot(folder)
+        except OSError as error:
+            self.bridge.notify("note", text=str(from_os_error(error, "writing the state for a checkpoint")))
+            return
+        if made is None:
             return
         path, round_, digest = made
         self.checkpointed = round_

@@ -48,6 +48,7 @@ logger = log.get(__name__)
 
 TOLD = 3  # exit code: the supervisor was told why
 _AHEAD_ROUNDS = 25  # leased at any time; 20 are promised, and a round may be larger than the last ones
+_TOLD_SECONDS = 3.0  # that a word of the coordinator's is awaited, where others' words may do
 _OTHERS_SECONDS = 20.0  # longer than the coordinator believes in a member that fell silent
 _LINGER_SECONDS = 1.0  # after the last round: others may still ask for its outcome
 
@@ -70,7 +71,7 @@ def main() -> None:
     lifetime.when_told(lambda: _end(1), signal.SIGTERM)  # the supervisor was killed
     lifetime.follow_parent()
     jobs: list[Job] = []
-    renewal = Renewal(lambda peer_id: _ask_pass(bridge, peer_id), Path(tempfile.gettempdir()) / "papers")
+    renewal = Renewal(lambda *asked: _ask_pass(bridge, *asked), Path(tempfile.gettempdir()) / "papers")
     bridge = Bridge(
         socket.socket(fileno=int(sys.argv[1])),
         {
@@ -155,6 +156,7 @@ def _work(bridge: Bridge, orders: Orders, jobs: list[Job], renewal: Renewal) -> 
         job.teller.spans = _trace(tracer, setup, exchange)
     _begin(job, jobs, orders)
     _await_others(bridge, setup, exchange)
+    _draw_level(bridge, job)
     exchange.serve_state(lambda: None if job.peer.finding else job.peer.learner.snapshot(job.peer.state_folder))
     job.feed.start()
     if not job.peer.learner.round:
@@ -176,6 +178,7 @@ def _trace(tracer: type[Spans], setup: Setup, exchange: SwarmExchange) -> Spans:
 def _enter(setup: Setup, bridge: Bridge, orders: Orders, renewal: Renewal, traced: bool) -> SwarmExchange:
     """Start hivemind first: it forks, and must do so before CUDA is touched."""
     from peer.exchange.ballot import Ballot
+    from peer.exchange.belief import Told
     from peer.exchange.closing import closing_of
     from peer.exchange.leader import Rules
     from peer.exchange.node import BRISK, CALM, NodeOptions
@@ -198,12 +201,22 @@ def _enter(setup: Setup, bridge: Bridge, orders: Orders, renewal: Renewal, trace
             logger.info("whether another part of the swarm goes on is not known: %s", error)
             return False
 
+    async def ask() -> Told:
+        """Soon, or not at all: the others are waiting."""
+        try:
+            async with asyncio.timeout(_TOLD_SECONDS):
+                said = await asyncio.to_thread(bridge.call, "known")
+            return Told(said["number"], {int(number): digest for number, digest in said["digests"].items()})
+        except (SwarmError, TimeoutError) as error:
+            logger.info("how far the run is is not known: %s", error)
+            return Told()
+
     line = Line(lambda: orders.upload, lambda count: bridge.notify("moved", count=count))
     local = spec.local if spec.training.mode == "local" else None
     ballot = Ballot.of(Path(setup.folder) / "vote")
     notary = Notary(spec.run.name, partial(_sign, bridge), most_samples(spec))
     clipped = spec.exchange.aggregation == "centered_clip"
-    options = ExchangeOptions(rules, spec.exchange.compression, local, line, arbiter, ballot, notary, clipped)
+    options = ExchangeOptions(rules, spec.exchange.compression, local, line, arbiter, ballot, ask, notary, clipped)
     pace = CALM if local else BRISK
     node = NodeOptions(
         spec.run.name,
@@ -229,8 +242,8 @@ def _let_in(node: NodeOptions, renewal: Renewal) -> NodeOptions:
     return replace(node, identity_path=str(path), doorkeeper=Doorkeeper(authority, renewal.file))
 
 
-def _ask_pass(bridge: Bridge, peer_id: bytes) -> dict[str, Any]:
-    return dict(bridge.call("pass", peer_id=peer_id.hex()))
+def _ask_pass(bridge: Bridge, peer_id: bytes, earlier: bytes) -> dict[str, Any]:
+    return dict(bridge.call("pass", peer_id=peer_id.hex(), earlier=earlier.hex()))
 
 
 def _sign(bridge: Bridge, words: bytes) -> tuple[bytes, bytes]:
@@ -328,6 +341,17 @@ def _await_others(bridge: Bridge, setup: Setup, exchange: SwarmExchange) -> None
     while setup.live_members and not exchange.others() and time.monotonic() < end:
         bridge.notify("phase", phase="syncing", why=f"looking for {setup.live_members} other members")
         time.sleep(0.2)
+
+
+def _draw_level(bridge: Bridge, job: Job) -> None:
+    """Take the others' state when it is a later one, before this peer counts among those who hold the agreed one: many
+    newcomers that are behind would have a say in what that is.
+    """
+    peer = job.peer
+    bridge.notify("phase", phase="syncing", why="looking whether the others have a later state")
+    fetched = job.exchange.fetch_state(peer.learner.round + 1, peer.state_folder) if job.exchange.others() else None
+    if fetched:
+        peer.learner.load(fetched.path)
 
 
 def _leave(job: Job) -> None:

@@ -222,9 +222,9 @@ class CoordinatorClient:
         words = answer(self.invite.run, self.invite.fingerprint, nonce, seat, self.session)
         return nonce, identity.sign(words)
 
-    def get_pass(self, member_id: str, peer_id: bytes) -> bytes:
+    def get_pass(self, member_id: str, peer_id: bytes, earlier: bytes = b"") -> bytes:
         """What this member shows to others (swarm.passes), for its libp2p node `peer_id`. Raises RefusedError."""
-        request = pb.PassRequest(run=self.invite.run, member_id=member_id, peer_id=peer_id)
+        request = pb.PassRequest(run=self.invite.run, member_id=member_id, peer_id=peer_id, earlier=earlier)
         return bytes(getattr(self._call(self._stub.GetPass, request), "pass"))
 
     def heartbeat(self, beat: pb.HeartbeatRequest) -> pb.HeartbeatResponse:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swarm import log, notes
+from swarm.passes import LIFETIME
 
 logger = log.get(__name__)
 
@@ -50,19 +51,23 @@ class Papers:
 class Hearing:
     """What the coordinator last said of passes, and when. One that was away for long is heard by all members again
     within a minute, not at once: until then the passes count that counted while it was away. Unix seconds.
+
+    `before` is when an earlier process heard it last; 0 when that is not known: then those passes count that ended no
+    longer ago than one lives.
     """
 
-    def __init__(self) -> None:
-        self.heard_at = 0.0  # as far as passes are concerned
+    def __init__(self, before: float = 0.0) -> None:
+        self.heard_at = 0.0  # as far as passes are concerned; 0 before it was heard: then none counts
         self.barred: tuple[str, ...] = ()
         self.on_heard: Callable[[], None] = lambda: None
-        self._last = self._before = self._since = 0.0
+        self._last = self._before = before
+        self._since = 0.0
 
-    def note(self, now: float, barred: Iterable[str]) -> None:
-        """It was heard now."""
+    def note(self, now: float, barred: Iterable[str] | None = None) -> None:
+        """It was heard now; what it said of who is barred, if it said that."""
         if not 0 <= now - self._last <= _GAP:
-            self._before, self._since = self._last, now
+            self._before, self._since = self._last or now - LIFETIME, now
         self._last = now
         self.heard_at = now if now - self._since >= _SETTLE else self._before
-        self.barred = tuple(barred)
+        self.barred = self.barred if barred is None else tuple(barred)
         self.on_heard()

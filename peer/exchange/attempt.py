@@ -70,8 +70,9 @@ def on_probation(peer: bytes, members: Collection[Member]) -> bool:
 
 def unsound(group: pb.Group, own: bytes, payload: str) -> str:
     """Why a leader's group is none for this member, which said that it has this payload; empty when it may be one."""
-    members = [member.peer_id for member in group.members]
-    if len(set(members)) != len(members):
+    nodes = [member.peer_id for member in group.members]
+    names = [member.member for member in group.members if member.member]
+    if len(set(nodes)) != len(nodes) or len(set(names)) != len(names):
         return "the leader's group names a member twice"
     if not any(member.peer_id == own and member.payload == payload for member in group.members):
         return "the leader's group is without this peer's update"

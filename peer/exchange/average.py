@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import math
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -15,9 +14,6 @@ from peer.codecs import Codec, Floats, Shapes
 from peer.exchange.base import Seen
 from peer.merge import Contribution, merge, understood
 from swarm.proto import exchange_pb2 as pb
-
-_SILENCE_SECONDS = 1.0  # before those who sent nothing are asked whether they live
-_TICK_SECONDS = 0.05
 
 
 class GoneError(Exception):
@@ -88,18 +84,3 @@ def merged(codec: Codec, found: Sequence[Contribution], shapes: Shapes, clip: fl
 
 def _tensors(values: dict[str, Floats]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(array) for name, array in values.items()}
-
-
-async def first_gone(silent: Callable[[], Collection[bytes]], lives: Callable[[bytes], Awaitable[bool]]) -> bytes:
-    """One of those who are silent that takes no calls any more, asked once a second; nothing as soon as nobody is."""
-    clock = asyncio.get_running_loop().time
-    asked = clock()
-    while silent():
-        await asyncio.sleep(_TICK_SECONDS)
-        if clock() - asked < _SILENCE_SECONDS:
-            continue
-        for peer in silent():
-            if not await lives(peer):
-                return peer
-        asked = clock()
-    return b""

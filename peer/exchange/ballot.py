@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from swarm import notes
 from swarm.errors import from_os_error
 
 UNKNOWN = 1 << 62  # later than every round: a torn note may have named any
+_DIGITS = 18  # of every round that is kept
 
 
 class Ballot:
@@ -23,9 +26,14 @@ class Ballot:
 
     @classmethod
     def of(cls, path: Path) -> Ballot:
-        """The one of the member that works in this folder. Raises OSError."""
+        """The one of the member that works in this folder. The note has the same length for every round and is written
+        in its place: a disk that has become full since takes it all the same. Raises OSError.
+        """
         line = notes.kept(path)
-        return cls(_number(line) if path.exists() else 0, lambda round_: notes.keep(path, str(round_)))
+        round_ = _number(line) if path.exists() else 0
+        if len(line) != _DIGITS and round_ != UNKNOWN:
+            notes.keep(path, _line(round_))
+        return cls(round_, partial(_write, path))
 
     def cast(self, round_: int) -> None:
         """From now on θ_round_ may be made with this member's update. Raises DiskError: then it must not be."""
@@ -40,5 +48,19 @@ class Ballot:
         self.round = round_ - 1
 
 
+def _write(path: Path, round_: int) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        os.pwrite(file, f"{_line(round_)}\n".encode(), 0)
+        os.ftruncate(file, _DIGITS + 1)
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _line(round_: int) -> str:
+    return f"{round_:0{_DIGITS}d}"
+
+
 def _number(line: str) -> int:
-    return int(line) if line.isascii() and line.isdecimal() and len(line) < 19 else UNKNOWN
+    return int(line) if line.isascii() and line.isdecimal() and len(line) <= _DIGITS else UNKNOWN

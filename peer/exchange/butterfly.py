@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from peer.exchange import guard
-from peer.exchange.average import first_gone
+from peer.exchange.living import first_gone
 from peer.exchange.node import Node
 
 guard.prepare()

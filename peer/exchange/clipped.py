@@ -23,10 +23,11 @@ from typing import AsyncIterator  # noqa: UP035 - hivemind knows a stream by typ
 import torch
 
 from peer.exchange import guard
-from peer.exchange.average import Average, Complaints, GoneError, first_gone, measure
+from peer.exchange.average import Average, Complaints, GoneError, measure
 from peer.exchange.base import Update
 from peer.exchange.butterfly import tensors_from, vectors
 from peer.exchange.groups import Groups
+from peer.exchange.living import first_gone
 from peer.exchange.loop import together
 from peer.exchange.node import NETWORK_ERRORS, Node
 from peer.exchange.parts import agrees, cut, decoded, encoded, hash_of, leaf, root, shares

@@ -10,10 +10,11 @@ from peer.exchange.attempt import Attempt
 from peer.exchange.closing import Said
 from peer.exchange.complaints import Bench, Word, judge
 from peer.exchange.leader import Leader
-from peer.leases import Spent
+from peer.leases import Spent, Use, overdrawn
 from peer.newest import Newest
 from peer.seals import Claim, Notary, nonce_of, uses_in
 from swarm import log
+from swarm.identity import key_of
 from swarm.proto import exchange_pb2 as pb
 
 logger = log.get(__name__)
@@ -43,6 +44,7 @@ class _Hearing:
     words: list[Word] = field(default_factory=list)
     shares: dict[bytes, set[str]] = field(default_factory=dict)  # the digests that each reducer signed
     heard: set[bytes] = field(default_factory=set)
+    said: dict[bytes, asyncio.Future[str]] = field(default_factory=dict)  # what each one's first word came to
 
     def seat(self, peer: bytes) -> pb.GroupMember:
         """A member's; an empty one for others."""
@@ -86,7 +88,14 @@ class Court(Leader):
             return "it was sent before"
         if why := self.notary.objection(claim_of(request, peer), request.seal):
             return why
-        return self._spent.objection(self.round, uses_in(request.seal), self.notary.keyring.lent)
+        uses, lent = uses_in(request.seal), self.notary.keyring.lent
+        return self._spent.objection(self.round, uses, lent, self._beside(request.member))
+
+    def _beside(self, member: str) -> list[Use]:
+        """What other seats of its key use in this round: a lease may be of any of them."""
+        ready = self._forming.ready.values() if self._forming else ()
+        seats = [word for word in ready if word.member != member and key_of(word.member) == key_of(member)]
+        return [use for word in seats for use in uses_in(word.seal)]
 
     def _share(self, seal: bytes) -> float:
         return self.notary.share(seal)
@@ -95,13 +104,16 @@ class Court(Leader):
         attempt = self._attempts.get(request.group_id)
         if attempt is not None and peer in attempt.members:
             hearing = self._hearings.setdefault(request.group_id, _Hearing(attempt.group.result(), self.round))
-            if why := await self._hear(hearing, peer, request):
+            if peer not in hearing.said:  # who says it again hears the same: each word costs the leader work
+                hearing.said[peer] = asyncio.ensure_future(self._hear(hearing, peer, request))
+            if why := await asyncio.shield(hearing.said[peer]):
                 request = pb.CommitRequest(group_id=request.group_id, round=request.round, why=why)
         return await super().commit(peer, request)
 
     async def _hear(self, hearing: _Hearing, peer: bytes, request: pb.CommitRequest) -> str:
         """Why the exchange failed, as far as this member can tell; empty when it did not."""
-        for complaint in request.complaints:
+        accused = {complaint.peer_id: complaint for complaint in request.complaints}
+        for complaint in (accused[member.peer_id] for member in hearing.group.members if member.peer_id in accused):
             hearing.words.append(await self._word(hearing, peer, complaint))
         lies = self._compare(hearing, request)
         hearing.heard.add(peer)
@@ -138,8 +150,8 @@ class Court(Leader):
     def _conclude(self, group_id: bytes, attempt: Attempt, outcome: pb.Outcome) -> None:
         hearing = self._hearings.pop(group_id, None)
         if outcome.verdict == pb.GO:
-            for member in attempt.group.result().members:
-                self._spent.note(self.round, uses_in(member.seal), self.notary.keyring.lent)
+            uses = [use for member in attempt.group.result().members for use in uses_in(member.seal)]
+            self._spent.note(self.round, uses, self.notary.keyring.lent)
         if outcome.verdict == pb.RETRY and hearing is not None:
             members = [member.member for member in hearing.group.members]
             for sentence in judge(hearing.words, members, hearing.seat(self._own).member, hearing.round):
@@ -167,5 +179,7 @@ def objection(notary: Notary, group: pb.Group, round_: int, digest: str) -> str:
             return f"the leader's group is not sound: {seat.member}: {why}"
         if seat.samples and seat.light == bool(notary.share(seat.seal)):
             return f"the leader's group is not sound: it says something else than {seat.member}'s leases of its weight"
+    if lease := overdrawn((use for seat in group.members for use in uses_in(seat.seal)), notary.keyring.lent):
+        return f"the leader's group is not sound: it uses more of the lease {lease} than there is"
     weighs = any(seat.samples and notary.share(seat.seal) for seat in group.members)
     return "" if weighs else _NOBODY_WEIGHS

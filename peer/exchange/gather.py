@@ -67,7 +67,8 @@ class Gather:
         shapes = {name: tuple(tensor.shape) for name, tensor in update.tensors.items()}
         members = [member for member in group.members if member.payload]
         manifest = [member.payload for member in members]
-        payloads = Payloads(manifest, payload_size(self._codec, shapes), self._node.line)
+        senders = {member.peer_id: member.payload for member in members}
+        payloads = Payloads(manifest, payload_size(self._codec, shapes), self._node.line, senders)
         if parcel:
             payloads.put(hashlib.sha256(parcel).hexdigest(), parcel)
         self._carrier.join(group.group_id, payloads)
@@ -95,7 +96,7 @@ class Gather:
                 await together(*(self._carry_all(trip, [m for m in senders if m.payload == one]) for one in each))
         except TimeoutError:
             for member in senders:
-                if trip.payloads.arrived(member.payload) != trip.payloads.size:
+                if not trip.payloads.is_whole(member.payload):
                     trip.complaints.add(member.peer_id, f"its update did not arrive within {self._patience:g} s")
         except GoneError as gone:
             return str(gone)
@@ -112,7 +113,7 @@ class Gather:
         if member.peer_id == self._node.id:
             if holders[0] != self._node.id:
                 await self._bring(trip, holders[0], member)
-        elif trip.payloads.arrived(member.payload) == trip.payloads.size:
+        elif trip.payloads.is_whole(member.payload):
             return  # another sent the same
         elif holders[0] != self._node.id:
             await self._fetch(trip, holders, member)
@@ -120,16 +121,17 @@ class Gather:
             await trip.payloads.whole(member.payload)
 
     async def _fetch(self, trip: Trip, holders: list[bytes], member: pb.GroupMember) -> None:
-        """Fetch one; a stream that breaks off goes on where it stopped, from the next who has it."""
+        """Fetch one; a stream that breaks off goes on where that holder stopped, or begins at the next."""
         payloads, sha256, calls = trip.payloads, member.payload, 0
         for holder in cycle(holders):
             stub = self._node.stub(Carrier, holder)
-            request = pb.PayloadRequest(group_id=trip.group.group_id, sha256=sha256, offset=payloads.arrived(sha256))
+            offset = payloads.arrived(sha256, holder)
+            request = pb.PayloadRequest(group_id=trip.group.group_id, sha256=sha256, offset=offset)
             try:
                 async with aclosing(await stub.rpc_payload(request)) as stream:
                     async for part in stream:
                         trip.meter.note(holder, len(part.data), time.monotonic())
-                        await payloads.add(sha256, part.data)
+                        await payloads.add(sha256, part.data, holder)
                         calls = 0
             except NETWORK_ERRORS as error:
                 logger.info("a payload broke off: %r", error)
@@ -140,7 +142,7 @@ class Gather:
                 if holder == holders[-1]:  # the sender itself, or the only one who has it
                     trip.complaints.add(member.peer_id, str(error))
                     return
-            if payloads.arrived(sha256) == payloads.size:
+            if payloads.is_whole(sha256):
                 return
             await asyncio.sleep(_AGAIN_SECONDS)
 
@@ -151,8 +153,9 @@ class Gather:
             try:
                 there = (await stub.rpc_bring(_parts(trip, member.payload, there))).size
             except NETWORK_ERRORS as error:
-                tries += 1
                 logger.info("bringing the payload broke off: %r", error)
+            if there < trip.payloads.size:
+                tries += 1
                 await asyncio.sleep(_AGAIN_SECONDS)
 
     def _merged(self, found: list[Contribution], shapes: dict[str, tuple[int, ...]], parcel: bytes) -> Average:

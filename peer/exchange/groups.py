@@ -32,6 +32,10 @@ class Groups(Generic[Work]):
         if expected := self._expected.pop(group_id, None):
             expected.set_result(work)
 
+    def leave(self, group_id: bytes) -> None:
+        """Let go of what was done for it."""
+        self._works.pop(group_id, None)
+
     def joined(self, group_id: bytes) -> bool:
         return group_id in self._works
 

@@ -5,6 +5,7 @@ There is a rule for each of them, by its name; a handler without one is not put 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ guard.prepare()
 from hivemind.p2p import P2P, P2PContext, ServicerBase  # noqa: E402
 
 _CALLERS = 4096  # whose calls are counted
+_FIRST_SECONDS = 10.0  # until a stream has said what it is about: a silent one is kept no longer
 _GROUP = 1024  # members of one
 _ID, _SHA256, _HEX, _SENTENCE = 64, 32, 64, 1000  # bytes or characters
 
@@ -144,7 +146,18 @@ class Handlers:
     async def _looked_at(
         self, name: str, rule: Rule, stream: AsyncIterator[Any], context: P2PContext
     ) -> AsyncIterator[Any]:
-        async for message in stream:
+        messages = aiter(stream)
+        try:
+            async with asyncio.timeout(_FIRST_SECONDS):
+                first = await anext(messages)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            why = f"it sent nothing for {_FIRST_SECONDS:g} s"
+            raise self._refusals.refuse(context.remote_id.to_bytes(), name, why) from error
+        self._look_at(name, rule, first, context)
+        yield first
+        async for message in messages:
             self._look_at(name, rule, message, context)
             yield message
 

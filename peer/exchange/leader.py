@@ -16,6 +16,8 @@ from typing import Any
 
 from peer.exchange.attempt import Attempt, for_member, on_probation, outcome_message, ready_of, seat
 from peer.exchange.closing import Closing, Said
+from peer.exchange.hearsay import Hearsay
+from peer.exchange.living import SILENCE_SECONDS, always
 from peer.exchange.relays import relay_of
 from peer.exchange.rounds import (
     Abort,
@@ -39,12 +41,12 @@ from swarm.proto import exchange_pb2 as pb
 logger = log.get(__name__)
 
 _KEPT_LIGHT = 4096
+_KEPT_RATES = 4096
 _LIGHT_SECONDS = 60.0  # that a member is believed to be on probation still, when it was
 _KEPT_OUTCOMES = 16  # rounds for which a peer that missed the answer may ask again
 _TICK = 0.05  # seconds between looks at the clock while somebody waits
 _LONGEST_HOLD = 30.0  # seconds
 _APPEAL_SECONDS = 2.0  # before the coordinator is asked again
-_SILENCE_SECONDS = 1.0  # before those for whom a group waits are asked whether they live
 _FASTEST = 1e12  # bytes per second: what is faster, or no number, is a lie
 _INVITATIONS = 5  # rounds that wait for the same peer while it catches up, until it takes part
 
@@ -54,11 +56,6 @@ Arbiter = Callable[[int, Appeal], Awaitable[bool]]
 
 async def nobody_else(_round: int, _appeal: Appeal) -> bool:
     """The arbiter of a swarm without a coordinator."""
-    return True
-
-
-async def always(_peer: bytes) -> bool:
-    """Of a leader that cannot ask."""
     return True
 
 
@@ -83,7 +80,6 @@ class Leader:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.round = 0
-        self.behind_of = 0  # a later round that another peer spoke of
         self.outcomes = Newest[bytes, pb.Outcome](_KEPT_OUTCOMES)
         self.relays: Callable[[], Collection[bytes]] = tuple  # nodes that carry payloads and are no members
         self.left: Callable[[], Mapping[str, int]] = dict  # members that said goodbye, and in which round
@@ -100,7 +96,10 @@ class Leader:
         self._began = clock()
         self._first_done = 0.0  # when the first peer had done all that it may do in this round; 0 is not yet
         self._closing_since = 0.0  # when the round began to close; 0 is not yet
-        self._rates: dict[bytes, float] = {}  # bytes per second that each node was seen to send, newest round
+        self.hearsay = Hearsay(own, members)
+        self._rates = Newest[bytes, float](
+            _KEPT_RATES
+        )  # bytes per second that each node was seen to send, newest round
         self._guests: Counter[bytes] = Counter()  # how often each was waited for while it caught up, in vain so far
         self._hosted: dict[bytes, int] = {}  # the round in which each of them was first waited for
         self._light = Newest[bytes, float](_KEPT_LIGHT)  # whose samples weighed nothing when it was ready, until when
@@ -128,8 +127,7 @@ class Leader:
         self._unheard.discard(peer)
         if message.round < self.round:
             return self._view(pb.BEHIND, f"the swarm is in round {self.round}, this peer in {message.round}")
-        if message.round > self.round:
-            self._fall_behind(message.round)
+        if self._hears_later(peer, message.round):
             return self._view(pb.AHEAD, "the round's leader has to catch up first")
         if not message.catching_up or self._expects(peer):
             self._note(peer, Said(message.samples, message.done))
@@ -154,10 +152,20 @@ class Leader:
         due = self._due()
         return self._view(pb.CLOSING, self._why or due) if due else self._view(pb.OPEN, "")
 
-    def _fall_behind(self, round_: int) -> None:
-        """Others are in a later round: end what is being formed here, so that this peer catches up at once."""
-        self.behind_of = max(self.behind_of, round_)
-        self._dissolve(f"others are in round {round_}")
+    @property
+    def behind_of(self) -> int:
+        """The later round in which the run is, as far as that is believed."""
+        return self.hearsay.believed(self.round)
+
+    def _hears_later(self, peer: bytes, round_: int) -> bool:
+        self.hearsay.note(peer, round_, self.round)
+        self._give_way()
+        return round_ > self.round
+
+    def _give_way(self) -> None:
+        """When the others are in a later round: end what is being formed here, so that this peer catches up at once."""
+        if (later := self.behind_of) > self.round:
+            self._dissolve(f"others are in round {later}")
 
     @property
     def samples(self) -> int:
@@ -192,8 +200,7 @@ class Leader:
         """Answered when the group is formed, or with the reason why this peer is not in it."""
         if request.round < self.round:
             return pb.Group(verdict=pb.RESYNC, why=f"late: round {request.round} ended without this peer")
-        if request.round > self.round:
-            self._fall_behind(request.round)
+        if self._hears_later(peer, request.round):
             return pb.Group(verdict=pb.RETRY, why="the round's leader has to catch up first")
         attempt = self._forming = self._forming or Attempt()
         light = not self._share(request.seal) if request.samples else on_probation(peer, self._members())
@@ -211,7 +218,8 @@ class Leader:
         if attempt is None or peer not in attempt.members:
             return pb.Outcome(verdict=pb.RETRY, why="this group is not known to the leader", open=True)
         if peer not in attempt.commits:
-            attempt.rates.update({rate.peer_id: int(rate.bytes_per_second) for rate in request.rates if _sane(rate)})
+            senders = {*attempt.members, *self.relays()}
+            attempt.rates.update({r.peer_id: int(r.bytes_per_second) for r in request.rates if _sane(r, senders)})
         attempt.last_at = self._clock()
         attempt.commits[peer] = Commit(request.complete, request.digest, request.norm, request.why)
         await self._until(attempt.outcome, lambda: self._try_to_decide(request.group_id, attempt))
@@ -230,6 +238,7 @@ class Leader:
                 await asyncio.wait([future], timeout=_TICK)
 
     def _try_to_form(self, attempt: Attempt) -> None:
+        self._give_way()
         if attempt.group.done():
             return
         self._due()
@@ -253,7 +262,7 @@ class Leader:
             self._reopen(attempt, decision)
         elif self._waited(attempt) > self._rules.patience:
             self._release(decision.why)
-        elif self._waited(attempt) > _SILENCE_SECONDS:
+        elif self._waited(attempt) > SILENCE_SECONDS:
             self._look_for(attempt, expected - attempt.ready.keys())
 
     def _reopen(self, attempt: Attempt, decision: Reopen) -> None:
@@ -300,6 +309,8 @@ class Leader:
         group = attempt.group.result()
         if peer in attempt.resync:
             return pb.Group(verdict=pb.RESYNC, why="this peer's state differs from the majority's", differs=True)
+        if group.verdict == pb.GO and peer not in attempt.members:
+            return pb.Group(verdict=pb.RETRY, why="another process of this member takes part")
         return group
 
     def _try_to_decide(self, group_id: bytes, attempt: Attempt) -> None:
@@ -316,7 +327,7 @@ class Leader:
             patience=self._rules.patience,
         )
         if isinstance(decision, Wait):
-            if self._clock() - attempt.last_at > _SILENCE_SECONDS:
+            if self._clock() - attempt.last_at > SILENCE_SECONDS:
                 self._look_for(attempt, set(attempt.members) - attempt.commits.keys())
             return
         self._say(decision.why)
@@ -337,11 +348,12 @@ class Leader:
         for peer in missing:
             if not await self.lives(peer):
                 attempt.gone.add(peer)
-        await asyncio.sleep(_SILENCE_SECONDS)
+        await asyncio.sleep(SILENCE_SECONDS)
 
     def _conclude(self, group_id: bytes, attempt: Attempt, outcome: pb.Outcome) -> None:
         self._attempts.pop(group_id, None)
-        self._rates.update(attempt.rates)
+        for peer, rate in attempt.rates.items():
+            self._rates[peer] = rate
         self.remember(group_id, outcome)
         attempt.outcome.set_result(outcome)
 
@@ -386,5 +398,5 @@ class Leader:
             self._why = why
 
 
-def _sane(rate: pb.Rate) -> bool:
-    return 0.0 <= rate.bytes_per_second < _FASTEST
+def _sane(rate: pb.Rate, senders: Collection[bytes]) -> bool:
+    return rate.peer_id in senders and 0.0 <= rate.bytes_per_second < _FASTEST

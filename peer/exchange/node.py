@@ -15,7 +15,7 @@ from typing import Any
 from peer.doorkeeper import Doorkeeper
 from peer.exchange import circuit, guard
 from peer.exchange.authorizer import PassAuthorizer
-from peer.exchange.leader import always
+from peer.exchange.living import always
 from peer.exchange.nodekey import NodeKey
 from peer.exchange.records import Readable, Records, key_of, opened
 from peer.exchange.roll import Roll
@@ -156,7 +156,7 @@ class Node:
     """A started DHT, its P2P replica in the caller's event loop, and the membership records of one run.
 
     Every member stores [joined_at, client_mode, active, member, lineage] under its peer id and renews it; a record that
-    is not renewed expires. Only who has a pass counts (`roll`). While no other node takes the own record, this peer is
+    is not renewed expires. Only who has a pass counts (`roll`), and where there are passes they say when it joined. While no other node takes the own record, this peer is
     cut off: that others' records expire here says nothing then, and their members still count, so that a peer without a
     line never takes itself for the whole swarm.
     """
@@ -257,10 +257,9 @@ class Node:
         """Read the membership records anew."""
         records = await self._records("members")
         self.roll.note_own(self.id)
-        self.me = replace(self.me, light=self.roll.light(self.id))
         found = [member for key, record in records.items() if (member := _parse(key, record, self.lineage))]
-        named = [member for member in found if self.roll.names(member.peer_id, member.member)]
-        members = [replace(member, light=self.roll.light(member.peer_id)) for member in named]
+        members = [self._dated(member) for member in found if self.roll.names(member.peer_id, member.member)]
+        self.me = self._dated(self.me)
         kept = {} if self._heard else self._members
         self._members = {**kept, **{member.peer_id: member for member in members}}
         for key, record in records.items():
@@ -270,6 +269,14 @@ class Node:
             self.left.pop(member.member, None)
         if self.place:
             self.place.meet(self._members.keys() - {self.id})
+
+    def _dated(self, member: Member) -> Member:
+        """With what the coordinator says of it, when it came and whether it is on probation: who says it of itself
+        would lead at will.
+        """
+        since = self.roll.since(member.peer_id)
+        known = member if since is None else replace(member, joined_at=since)
+        return replace(known, light=self.roll.light(member.peer_id))
 
     async def _records(self, kind: str) -> dict[Any, object]:
         return await records_of(self.dht, self.run, kind, self.roll)

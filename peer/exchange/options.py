@@ -9,8 +9,10 @@ from peer.exchange.allreduce import AllReduce
 from peer.exchange.ballot import Ballot
 from peer.exchange.carrier import Carrier
 from peer.exchange.clipped import Clipped, Reducing
+from peer.exchange.court import Court
 from peer.exchange.gather import Gather
-from peer.exchange.leader import Arbiter, Rules, nobody_else
+from peer.exchange.hearsay import Ask, nothing_known
+from peer.exchange.leader import Arbiter, Leader, Rules, nobody_else
 from peer.exchange.node import Node
 from peer.exchange.protocol import Servicer
 from peer.exchange.ways import Way, alike
@@ -22,7 +24,7 @@ from swarm.sections import Local
 @dataclass(frozen=True)
 class ExchangeOptions:
     """The spec's part of an exchange: when a round closes; the codec of gradients, or in local mode its section. And
-    the volunteer's line, and who says which part of a cut swarm goes on.
+    the volunteer's line, who says which part of a cut swarm goes on, and what the coordinator knows of the run.
     """
 
     rules: Rules
@@ -31,8 +33,20 @@ class ExchangeOptions:
     line: Line = field(default_factory=Line)
     arbiter: Arbiter = nobody_else
     ballot: Ballot = field(default_factory=Ballot)
+    ask: Ask = nothing_known
     notary: Notary | None = None  # among strangers: seals updates, and looks at others'
     clipped: bool = False  # gradient mode: a robust mean instead of the plain one
+
+
+def leader_at(node: Node, options: ExchangeOptions) -> Leader:
+    """The leader's side of the rounds at this node."""
+    leader = Leader(node.id, options.rules, node.members)
+    if options.notary:
+        leader = court = Court(node.id, options.rules, node.members)
+        court.admit(options.notary)
+    leader.relays, leader.left = (lambda: node.relays), (lambda: node.left)
+    leader.arbiter, leader.hearsay.ask = options.arbiter, options.ask
+    return leader
 
 
 def way_of(node: Node, servicer: Servicer, options: ExchangeOptions) -> tuple[Way, list[Any]]:

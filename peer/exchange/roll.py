@@ -1,4 +1,8 @@
-"""Which nodes have shown a pass, as the run's records say. For one event loop."""
+"""Which nodes have shown a pass, as the run's records say. For one event loop.
+
+A member is one node: that of its newest pass. A process that was started anew has another node than the one before,
+whose record lives on for seconds; and who has many nodes is one member all the same.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,14 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from math import inf
 
 from peer.doorkeeper import Doorkeeper
 from peer.newest import Newest
 from peer.seals import Claim
 from swarm.proto import coordinator_pb2 as pb
 
-_REMEMBERED = 4096  # passes
+_REMEMBERED = 4096  # members
 _PAUSE = 1.0  # seconds between two looks for the sake of unknown callers
 _LOOKS = 2  # the one that goes on may have begun before the caller wrote its record
 _WAITING = 256  # calls of unknown callers that wait for a look
@@ -34,7 +39,9 @@ class Roll:
         self.look: Callable[[], Awaitable[object]] = _nowhere
         self._doorkeeper = doorkeeper
         self._clock = clock
-        self._passes = Newest[bytes, bytes](_REMEMBERED)
+        self._passes = Newest[bytes, bytes](_REMEMBERED)  # by node, one for each member
+        self._nodes = Newest[str, tuple[bytes, float]](_REMEMBERED)  # by member: its node, and when that got its pass
+        self._replaced = Newest[bytes, None](_REMEMBERED)  # nodes whose member has another one by now
         self._waiting: Counter[bytes] = Counter()
         self._looking: asyncio.Task[None] | None = None
         self._looked_at = -_PAUSE
@@ -50,14 +57,35 @@ class Roll:
             self.note(peer_id, self._doorkeeper.papers.own)
 
     def note(self, peer_id: bytes, pass_: bytes) -> None:
-        """A node's newest pass, where they are looked at."""
-        if self._doorkeeper:
-            self._passes[peer_id] = pass_
+        """A node's pass, where they are looked at; of its member's the newest counts."""
+        found = self._doorkeeper.opened(pass_) if self._doorkeeper else None
+        if found is None or found.peer_id != peer_id:
+            return
+        member = found.member or peer_id.hex()  # the coordinator's nodes are nobody's
+        node, issued_at = self._nodes.get(member, (peer_id, -inf))
+        if (found.issued_at, peer_id == node) < (issued_at, True):
+            self._replace(peer_id, node)
+            return
+        self._replace(node, peer_id)
+        self._nodes[member], self._passes[peer_id] = (peer_id, found.issued_at), pass_
+
+    def _replace(self, before: bytes, after: bytes) -> None:
+        self._replaced.pop(after, None)
+        if before != after:
+            self._passes.pop(before, None)
+            self._replaced[before] = None
+
+    def since(self, peer_id: bytes) -> float | None:
+        """When the node came, by the coordinator's clock; None where nobody asks for passes, or it has none."""
+        pass_ = self.shown(peer_id)
+        return pass_.since if pass_ else None
 
     def objection(self, peer_id: bytes) -> str:
         """Why the node does not count now, by what is known of it; empty when it does."""
         if self._doorkeeper is None:
             return ""
+        if peer_id in self._replaced:
+            return "its member has a newer pass, for another node"
         return self._doorkeeper.objection(peer_id, self._passes.get(peer_id, b""))
 
     def names(self, peer_id: bytes, member: str) -> bool:
@@ -67,7 +95,7 @@ class Roll:
 
     async def admit(self, peer_id: bytes) -> str:
         """Why a caller is refused; who is not known is looked for first."""
-        if not self.objection(peer_id) or self._is_barred(peer_id):
+        if not self.objection(peer_id) or self._is_barred(peer_id) or peer_id in self._replaced:
             return self.objection(peer_id)
         if self._waiting[peer_id] >= _WAITING_OF_ONE or self._waiting.total() >= _WAITING:
             return "too many calls of nodes without a pass wait already"

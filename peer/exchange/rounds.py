@@ -18,12 +18,17 @@ from peer.exchange.closing import Closing
 class Member:
     """A live peer as the DHT knows it. Ordered by seniority: who joined first, then by id."""
 
-    joined_at: float  # Unix seconds, by its own clock
+    joined_at: float  # Unix seconds; as its pass says, where there are passes, else by its own clock
     peer_id: bytes
     client_mode: bool = False  # cannot be dialled
     active: bool = True  # holds the agreed state; False while it still fetches it
     member: str = ""  # its id at the coordinator, the same after a restart
     light: bool = False  # on probation, as its pass says
+
+    @property
+    def name(self) -> str:
+        """What it is counted by."""
+        return self.member or self.peer_id.hex()
 
 
 def leader_of(members: Collection[Member]) -> Member | None:
@@ -149,6 +154,7 @@ def decide_group(
     that waits for the others' steps.
     """
     absent = set(expected) - set(ready)
+    ready = _one_each(ready, own)
     missing, grace = len(absent), limits.grace
     if missing and waited < grace:
         return Wait(f"waiting for {missing} of {len(expected)} peers, at most {grace - waited:.0f} s more")
@@ -165,7 +171,7 @@ def decide_group(
     if lack := closing.lacks([0 if ready[peer].light else ready[peer].samples for peer in agreed]):
         without = ", without those on probation" if any(ready[peer].light for peer in agreed) else ""
         return Reopen(f"the ready peers have {lack}{without}; the round goes on", resync)
-    vote = _vote({peer: ready[peer] for peer in agreed}, active_members, quorum)
+    vote = _vote({peer: ready[peer] for peer in agreed}, own, active_members, quorum)
     if not isinstance(vote, Needs):
         return vote
     late = f", without {missing} that were not ready in {grace:.0f} s" if missing else ""
@@ -173,7 +179,26 @@ def decide_group(
     return Form(agreed, resync, f"{len(agreed)} peers with {samples} samples{late}", vote)
 
 
-def _vote(agreed: Mapping[bytes, Ready], active_members: int, quorum: Quorum) -> Needs | Wait | Appeal:
+def _light(words: Mapping[bytes, Ready]) -> set[bytes]:
+    return {peer for peer, word in words.items() if word.light}
+
+
+def _one_each(ready: Mapping[bytes, Ready], own: bytes) -> dict[bytes, Ready]:
+    """Of each member its newest word: one that was started anew has another node. The leader's own stays."""
+    newest = {word.member or peer: peer for peer, word in sorted(ready.items(), key=lambda item: item[1].at)}
+    if own in ready:
+        newest[ready[own].member or own] = own
+    return {peer: word for peer, word in ready.items() if newest[word.member or peer] == peer}
+
+
+def _makers(agreed: Mapping[bytes, Ready], own: bytes) -> tuple[str, ...]:
+    """Who made their state, as most of those say who know and weigh; a tie goes to the leader's word."""
+    known = {peer: word for peer, word in agreed.items() if word.made_by}
+    said = Counter(known[peer].made_by for peer in voters_of(known, _light(known)))
+    return max(said, key=lambda made: (said[made], made == agreed[own].made_by, made), default=())
+
+
+def _vote(agreed: Mapping[bytes, Ready], own: bytes, active_members: int, quorum: Quorum) -> Needs | Wait | Appeal:
     """What makes sure that no other part of a cut swarm makes this round too, or why that is not sure.
 
     Dynamic voting (Jajodia and Mutchler 1990, ACM TODS 15(2)): more than half of those who made the last round make the
@@ -181,8 +206,8 @@ def _vote(agreed: Mapping[bytes, Ready], active_members: int, quorum: Quorum) ->
     state of which nobody knows who made it: a checkpoint.
     """
     here = {word.member: peer for peer, word in agreed.items()}
-    words = sorted(agreed.values(), key=lambda word: word.light)
-    voters = set(next((word.made_by for word in words if word.made_by), ())) - quorum.left
+    own = own if own in agreed else min(agreed)
+    voters = set(_makers(agreed, own)) - quorum.left
     present = voters & here.keys()
     free = [member for member in present if agreed[here[member]].voted <= quorum.round]
     if 2 * len(free) > len(voters):
@@ -192,7 +217,7 @@ def _vote(agreed: Mapping[bytes, Ready], active_members: int, quorum: Quorum) ->
             f"only {len(present)} of the {len(voters)} members that made the last round are here; "
             "the others may be going on elsewhere, so this part of the swarm waits for them"
         )
-    voting_here = len(voters_of(agreed, {peer for peer, word in agreed.items() if word.light}))
+    voting_here = len(voters_of(agreed, _light(agreed)))
     if not voters and voting_here * 2 <= active_members:
         return Wait(f"only {voting_here} of {active_members} members can be reached; more than half must take part")
     if quorum.granted == here.keys():
@@ -202,11 +227,11 @@ def _vote(agreed: Mapping[bytes, Ready], active_members: int, quorum: Quorum) ->
 
 
 def _split_by_digest(ready: Mapping[bytes, Ready], own: bytes) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """The peers with the digest that is most common among those who weigh, and the others; a tie goes to the leader's
-    side.
+    """The peers with the digest that most members name among those who weigh, and the others; a tie goes to the
+    leader's side.
     """
-    light = {peer for peer, word in ready.items() if word.light}
-    votes = Counter(ready[peer].digest for peer in voters_of(ready, light))
+    heard = voters_of(ready, _light(ready))
+    votes = Counter(digest for digest, _ in {(ready[peer].digest, ready[peer].member or peer) for peer in heard})
     most = max(votes.values())
     winner = ready[own].digest if votes[ready[own].digest] == most else votes.most_common(1)[0][0]
     agreed = tuple(sorted(peer for peer, word in ready.items() if word.digest == winner))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
-from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from peer.exchange.base import Fetched
+from peer.exchange.belief import Offered, Standpoint, Told, chosen
 from peer.exchange.delivery import Fetching
 from peer.exchange.node import NETWORK_ERRORS, Node
 from peer.exchange.protocol import Servicer
@@ -26,27 +26,40 @@ from swarm.tensorfile import publish, state_digest
 logger = log.get(__name__)
 
 _OFFER_SECONDS = 30.0  # a donor writes its state to disk first
-_OTHERS_SECONDS = 2.0  # for the other donors, once one has offered: one that is silent must not make all too late
+_OTHERS_SECONDS = 2.0  # for the other donors, once most have answered: one that is silent must not make all too late
 _LOOKS = 3  # a round may end between a donor's offer and our word to the leader
 _PATIENCE_SECONDS = 30.0  # without a chunk: then others may hold a later state
 _LARGEST = 1 << 42  # bytes: far beyond any state
 
+Found = TypeVar("Found")
 
 # Tells the leader which round's state is fetched; False when that round has just ended.
 Announce = Callable[[int], Awaitable[bool]]
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which state is fetched: of the round `at.round` or a later one, from these donors, whose members are named. What
+    is believed of them follows from `at`, from the rounds in which members left, and from what the coordinator knows.
+    """
+
+    donors: Mapping[bytes, str]
+    at: Standpoint
+    left: Mapping[str, int]
+    ask: Callable[[], Awaitable[Told]]
+
+
 async def download(
-    node: Node, states: States, donors: Sequence[bytes], at_least: int, folder: Path, announce: Announce
+    node: Node, states: States, wanted: Wanted, folder: Path, announce: Announce
 ) -> Fetched | None:
-    """The state of the furthest donors, the majority's among them, or None when no donor has round `at_least`.
+    """The state that is wanted, or None when nobody offers one that is believed (`peer.exchange.belief`).
 
     Equal states are equal files, so its chunks come from all who hold it, and what is here when a download breaks off
     is there the next time. Others may have what has arrived. Raises DiskError.
     """
     best = None
     for _ in range(_LOOKS):
-        best = await _furthest(node, states, donors, at_least)
+        best = await _best(node, states, wanted)
         if best is None or await announce(best.round):
             break
     try:
@@ -56,27 +69,37 @@ async def download(
     return Fetched(path, best.round, best.digest, tuple(best.made_by)) if best and path else None
 
 
-async def _furthest(node: Node, states: States, donors: Sequence[bytes], at_least: int) -> pb.Snapshot | None:
-    """The state to fetch: of the latest round, what most donors hold."""
-    answers = await first_offers([_offer(node, donor, at_least) for donor in donors], _OTHERS_SECONDS)
-    offers = [offer for offer in answers if offer.chunks not in states.refused]
-    random.shuffle(offers)
-    votes = Counter((offer.sha256, offer.chunks) for offer in offers)
-    return max(offers, key=lambda offer: (offer.round, votes[offer.sha256, offer.chunks]), default=None)
+async def _best(node: Node, states: States, wanted: Wanted) -> pb.Snapshot | None:
+    """The offer to take."""
+    telling = asyncio.ensure_future(wanted.ask())
+    answers = await first_offers([_named_offer(node, *donor, wanted.at.round) for donor in wanted.donors.items()])
+    offers = {member: offer for member, offer in answers if offer.chunks not in states.refused}
+    said = [
+        Offered(member, offer.round, offer.digest, offer.sha256.encode() + offer.chunks, tuple(offer.made_by))
+        for member, offer in offers.items()
+    ]
+    found = chosen(said, wanted.at, wanted.left, await telling)
+    return offers[found.member] if found else None
 
 
-async def first_offers(asked: Sequence[Coroutine[Any, Any, pb.Snapshot | None]], others: float) -> list[pb.Snapshot]:
-    """The offers that come within `others` seconds after the first one; none when nobody offers anything."""
-    waiting, offers, end = {asyncio.ensure_future(one) for one in asked}, list[pb.Snapshot](), math.inf
+async def _named_offer(node: Node, donor: bytes, member: str, at_least: int) -> tuple[str, pb.Snapshot] | None:
+    offer = await _offer(node, donor, at_least)
+    return (member, offer) if offer else None
+
+
+async def first_offers(asked: Sequence[Coroutine[Any, Any, Found | None]], others: float = _OTHERS_SECONDS) -> list[Found]:
+    """The offers that come within `others` seconds after half of those asked have answered: fewer decide nothing."""
+    waiting, found, end = {asyncio.ensure_future(one) for one in asked}, list[Found](), math.inf
     loop = asyncio.get_running_loop()
     while waiting and loop.time() < end:
-        left = end - loop.time() if offers else None
+        left = end - loop.time() if end < math.inf else None
         done, waiting = await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        offers += [offer for one in done if (offer := one.result()) is not None]
-        end = min(end, loop.time() + others) if offers else end
+        found += [offer for one in done if (offer := one.result()) is not None]
+        if found and 2 * len(waiting) <= len(asked):
+            end = min(end, loop.time() + others)
     for one in waiting:
         one.cancel()
-    return offers
+    return found
 
 
 async def _offer(node: Node, donor: bytes, at_least: int) -> pb.Snapshot | None:

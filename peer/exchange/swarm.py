@@ -23,12 +23,12 @@ from peer.exchange.handlers import Handlers
 from peer.exchange.leader import Leader, Rules
 from peer.exchange.loop import LoopThread
 from peer.exchange.node import NETWORK_ERRORS, NOBODY_THERE, Node, NodeOptions, announce_handover, start_dht
-from peer.exchange.options import ExchangeOptions, way_of
+from peer.exchange.options import ExchangeOptions, leader_at, way_of
 from peer.exchange.protocol import Servicer
 from peer.exchange.reporter import Reporter
 from peer.exchange.roll import Passes
 from peer.exchange.rounds import evaluator_of, leader_of
-from peer.exchange.snapshot import download
+from peer.exchange.snapshot import Wanted, download
 from peer.exchange.ways import Way
 from peer.seals import Notary
 from swarm import log
@@ -73,9 +73,7 @@ class SwarmExchange:
         dht = start_dht(node_options)
         loop = LoopThread()
         node = loop.run(Node.open(dht, node_options), _CALL_SECONDS)
-        leader = _leader(node, options)
-        leader.relays, leader.left = (lambda: node.relays), (lambda: node.left)
-        leader.arbiter = options.arbiter
+        leader = leader_at(node, options)
         servicer = Servicer(leader)
         servicer.line = node.line = options.line
         way, handlers = way_of(node, servicer, options)
@@ -85,13 +83,20 @@ class SwarmExchange:
         exchange.notary = options.notary
         if options.notary and node.roll.checks:
             options.notary.keyring = Passes(node.roll)
-        leader.lives = node.lives = exchange.lives
-        servicer.redirect = exchange.redirect
-        servicer.heard_of, servicer.made_by = node.heard_of, exchange.made_by
+        exchange.listen()
+        node.lives = exchange.lives
         loop.run(exchange._open(servicer, *handlers), _CALL_SECONDS)
         if options.local:
             loop.spawn(node.keep_relays())
         return exchange
+
+    def listen(self) -> None:
+        """From now on others' words are held against what this peer knows."""
+        self._leader.lives = self.lives
+        hearsay = self._leader.hearsay
+        hearsay.makers, hearsay.voted, hearsay.left = self.made_by, (lambda: self._ballot.round), (lambda: self._node.left)
+        self._servicer.redirect = self.redirect
+        self._servicer.heard_of, self._servicer.made_by = self._node.heard_of, self.made_by
 
     async def _open(self, *servicers: Any) -> None:
         if not self._node.me.client_mode:
@@ -354,14 +359,17 @@ class SwarmExchange:
     # ── state and end ────────────────────────────────────────────────────────────────────────
 
     def fetch_state(self, at_least: int, folder: Path) -> Fetched | None:
-        donors = [
-            m.peer_id for m in self._node.members() if m.active and m.peer_id != self._node.id and not m.client_mode
-        ]
-        found = download(self._node, self._servicer.states, donors, at_least, folder, self._announce)
-        fetched = self._loop.run(found, None)
+        fetched = self._loop.run(self._fetch_state(at_least, folder), None)
         if fetched:
             self._made_by = fetched.round, fetched.made_by
         return fetched
+
+    async def _fetch_state(self, at_least: int, folder: Path) -> Fetched | None:
+        donors = {m.peer_id: m.name for m in self._node.members() if m.active and not m.client_mode}
+        donors.pop(self._node.id, None)
+        hearsay = self._leader.hearsay
+        wanted = Wanted(donors, hearsay.standpoint(at_least), self._node.left, hearsay.ask)
+        return await download(self._node, self._servicer.states, wanted, folder, self._announce)
 
     async def _announce(self, round_: int) -> bool:
         """Ask the leader not to end `round_` without us; False when it just ended."""
@@ -386,11 +394,3 @@ class SwarmExchange:
         except (*NETWORK_ERRORS, FutureTimeoutError) as error:
             logger.debug("goodbye was not heard: %r", error)
         guard.leave()
-
-
-def _leader(node: Node, options: ExchangeOptions) -> Leader:
-    if options.notary is None:
-        return Leader(node.id, options.rules, node.members)
-    court = Court(node.id, options.rules, node.members)
-    court.admit(options.notary)
-    return court

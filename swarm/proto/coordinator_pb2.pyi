@@ -485,20 +485,24 @@ class PassRequest(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     MEMBER_ID_FIELD_NUMBER: _builtins.int
     PEER_ID_FIELD_NUMBER: _builtins.int
+    EARLIER_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     member_id: _builtins.str
     peer_id: _builtins.bytes
     """of the node with which it takes part"""
+    earlier: _builtins.bytes
+    """the node's last pass, a SignedPass; empty for a new node"""
     def __init__(
         self,
         *,
         run: _builtins.str = ...,
         member_id: _builtins.str = ...,
         peer_id: _builtins.bytes = ...,
+        earlier: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "peer_id", b"peer_id", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["earlier", b"earlier", "member_id", b"member_id", "peer_id", b"peer_id", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -533,6 +537,7 @@ class Pass(_message.Message):
     ISSUED_AT_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     PROBATION_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     member: _builtins.str
     public_key: _builtins.bytes
@@ -547,6 +552,8 @@ class Pass(_message.Message):
     expires_at: _builtins.float
     probation: _builtins.bool
     """what its member is lent now weighs nothing"""
+    since: _builtins.float
+    """when the node had its first pass of those that followed each other: who leads goes by it"""
     def __init__(
         self,
         *,
@@ -559,10 +566,11 @@ class Pass(_message.Message):
         issued_at: _builtins.float = ...,
         expires_at: _builtins.float = ...,
         probation: _builtins.bool = ...,
+        since: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "invite", b"invite", "issued_at", b"issued_at", "member", b"member", "peer_id", b"peer_id", "probation", b"probation", "public_key", b"public_key", "role", b"role", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "invite", b"invite", "issued_at", b"issued_at", "member", b"member", "peer_id", b"peer_id", "probation", b"probation", "public_key", b"public_key", "role", b"role", "run", b"run", "since", b"since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3797,6 +3805,7 @@ class Round(_message.Message):
     COMPUTE_SECONDS_FIELD_NUMBER: _builtins.int
     EXCHANGE_SECONDS_FIELD_NUMBER: _builtins.int
     FINISHED_AT_FIELD_NUMBER: _builtins.int
+    VOUCHED_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     samples: _builtins.int
     members: _builtins.int
@@ -3809,6 +3818,8 @@ class Round(_message.Message):
     compute_seconds: _builtins.float
     exchange_seconds: _builtins.float
     finished_at: _builtins.float
+    vouched: _builtins.bool
+    """more than half of the members that are live now name this digest"""
     def __init__(
         self,
         *,
@@ -3821,10 +3832,11 @@ class Round(_message.Message):
         compute_seconds: _builtins.float = ...,
         exchange_seconds: _builtins.float = ...,
         finished_at: _builtins.float = ...,
+        vouched: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreed", b"agreed", "compute_seconds", b"compute_seconds", "digest", b"digest", "exchange_seconds", b"exchange_seconds", "finished_at", b"finished_at", "loss", b"loss", "members", b"members", "round", b"round", "samples", b"samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreed", b"agreed", "compute_seconds", b"compute_seconds", "digest", b"digest", "exchange_seconds", b"exchange_seconds", "finished_at", b"finished_at", "loss", b"loss", "members", b"members", "round", b"round", "samples", b"samples", "vouched", b"vouched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -114,9 +114,10 @@ def _brought(message: pb.PayloadPart) -> None:
         carrier = Carrier(room=1 << 20)
         known = hashlib.sha256(b"x" * 64).hexdigest()
         carrier.join(GROUP, Payloads([known], 64))
+        caller = cast(Any, SimpleNamespace(remote_id=PeerID(b"p" * 34)))
         try:
-            await carrier.rpc_bring(streamed(message, message), cast(Any, None))
-            await carrier.rpc_bring(streamed(pb.PayloadPart(group_id=GROUP, sha256=known), message), cast(Any, None))
+            await carrier.rpc_bring(streamed(message, message), caller)
+            await carrier.rpc_bring(streamed(pb.PayloadPart(group_id=GROUP, sha256=known), message), caller)
         except ValueError:
             return  # the sender is told
 

@@ -11,6 +11,7 @@ from coordinator.ledger import Claim, Entry, Lease, Ledger
 from coordinator.records import Checkpoint, Metrics, Pulse, RoundReport, Terms
 from coordinator.state import State
 from coordinator.tick import tick
+from peer.exchange.belief import Told
 from peer.exchange.rounds import Appeal
 from swarm.ranges import Range
 from tests.histories import assert_every_position_in_one_place
@@ -54,6 +55,12 @@ class VirtualCoordinator:
         if yes and appeal.blind:
             self._granted(round_, {member.id for member in self.state.live})
         return yes
+
+    def told(self) -> Told:
+        """As a peer's supervisor reads the status."""
+        polls, live = self.state.votes, self.state.tempo.members
+        vouched = {number + 1: poll.majority for number, poll in polls.items() if 2 * poll.named[poll.majority] > live}
+        return Told(self.state.round, {**vouched, self.state.latest.round: self.state.latest.digest})
 
     def checkpoint(self, member: str, session: str, round_: int, digest: str) -> bool:
         """Offer θ_round_ and bring it; whether it was taken."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from coordinator.ledger import Claim, Lease
 from peer.exchange.average import Average
 from peer.exchange.base import Applied, Phase, Result, Resync, Retry, Update
+from peer.exchange.belief import Offered, Told, chosen
 from peer.exchange.closing import SampleTarget
 from peer.exchange.leader import Leader, Rules
 from peer.exchange.node import BRISK, NETWORK_ERRORS, Node
@@ -136,8 +137,8 @@ class VirtualPeer:
         servicer.peer = self
         way, loop = VirtualWay(self), _Loop()
         self.exchange = SwarmExchange(self.node, servicer, leader, way, rules, world.ballot(self.name), loop)  # type: ignore[arg-type]
-        servicer.redirect, servicer.heard_of = self.exchange.redirect, self.node.heard_of
-        leader.lives = self.exchange.lives
+        self.exchange.listen()
+        leader.hearsay.ask = self._told
         world.network.hosts[self.id] = Host(self.id, servicer)
         reporting = self.exchange._reporter.keep_reporting(lambda: self.node.me.active)
         self._tasks = [
@@ -182,6 +183,7 @@ class VirtualPeer:
         await self.node.declare()
         await self.node.refresh()
         await self._await_others()
+        self.theta = await self._later_state(self.theta.round + 1) or self.theta
         await self.node.activate()
         while not self.leaving:
             await self._step()
@@ -249,8 +251,7 @@ class VirtualPeer:
             return Retry(f"the exchange failed: {error or type(error).__name__}")
 
     async def _catch_up(self) -> None:
-        found = [theta for theta in await self._offers() if theta]
-        best = max(found, key=lambda theta: (theta.round, found.count(theta)), default=None)
+        best = await self._later_state(self.theta.round)
         newest = self.world.checkpoint if self.world.coordinator_reached(self.id) else None
         if best is None or (best.round <= self.theta.round and best.digest == self.theta.digest):
             best = newest if newest and newest.round > self.theta.round else None
@@ -262,21 +263,39 @@ class VirtualPeer:
         self.theta, self.batches, self.claims = best, [], []
         self.exchange._made_by = best.round, best.made_by
 
+    async def _later_state(self, at_least: int) -> Theta | None:
+        """As `peer.exchange.snapshot` chooses it."""
+        stand = self.exchange._leader.hearsay.standpoint(at_least)
+        offers = await self._offers(at_least)
+        best = chosen(offers, stand, self.node.left, await self._told())
+        if best is None:
+            return None
+        if not stand.say:
+            self.exchange._made_by = best.round, best.made_by
+        return Theta(best.round, best.digest, best.made_by)
+
+    async def _told(self) -> Told:
+        if not self.world.coordinator_reached(self.id):
+            return Told()
+        return self.world.coordinator.told()
+
     async def _ask_coordinator(self, round_: int, appeal: Appeal) -> bool:
         await self.world.network.travel(self.id, COORDINATOR)
         return self.world.coordinator_reached(self.id) and self.world.coordinator.grant(
             self.name, self.session, round_, appeal
         )
 
-    async def _offers(self) -> list[Theta | None]:
-        donors = [m.peer_id for m in self.node.members() if m.active and m.peer_id != self.id]
-        return list(await asyncio.gather(*(self._offer(donor) for donor in donors)))
+    async def _offers(self, at_least: int) -> list[Offered]:
+        donors = [m for m in self.node.members() if m.active and m.peer_id != self.id]
+        found = await asyncio.gather(*(self._offer(donor, at_least) for donor in donors))
+        return [offer for offer in found if offer]
 
-    async def _offer(self, donor: bytes) -> Theta | None:
+    async def _offer(self, donor: Member, at_least: int) -> Offered | None:
         try:
-            return await self.node.stub(Servicer, donor).rpc_state(self.theta.round)  # type: ignore[no-any-return]
+            theta: Theta | None = await self.node.stub(Servicer, donor.peer_id).rpc_state(at_least)
         except NETWORK_ERRORS:
             return None
+        return Offered(donor.name, theta.round, theta.digest, b"", theta.made_by) if theta else None
 
 
 def _batches(lease: Lease) -> Iterator[Claim]:

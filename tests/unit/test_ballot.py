@@ -26,6 +26,18 @@ def test_a_torn_note_may_have_named_any_round(tmp_path: Path) -> None:
         assert Ballot.of(note).round == UNKNOWN
 
 
+def test_a_full_disk_takes_a_vote_all_the_same(tmp_path: Path) -> None:
+    """The note is written in its place: no block is needed that a full disk does not have."""
+    note = tmp_path / "vote"
+    note.write_text("7\n")  # as it was kept before
+    ballot = Ballot.of(note)
+    before = note.stat()
+    ballot.cast(123_456_789)
+    after = note.stat()
+    assert (after.st_ino, after.st_size, after.st_blocks) == (before.st_ino, before.st_size, before.st_blocks)
+    assert Ballot.of(note).round == 123_456_789
+
+
 def test_what_cannot_be_kept_is_not_voted() -> None:
     def full(_round: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -17,7 +17,7 @@ from peer.renewal import Renewal
 from swarm.errors import UnreachableError
 from swarm.identity import server_certificate
 from swarm.papers import Hearing, Papers
-from swarm.passes import NODE, Authority
+from swarm.passes import LIFETIME, NODE, Authority
 from swarm.proto import coordinator_pb2 as pb
 from tests.let_in import pass_for
 
@@ -28,7 +28,7 @@ PASS = pb.Pass(run="test", member="m", peer_id=b"p", role="volunteer", issued_at
 @given(
     peer=st.sampled_from([b"p", b"q"]),
     late=st.floats(-100, 5000),
-    heard=st.floats(-100, 5000),
+    heard=st.one_of(st.floats(-100, 5000), st.just(-NOW)),
     barred=st.sets(st.sampled_from(["m", "n"])),
     role=st.sampled_from([*sorted(ANYBODY), "", "stranger"]),
 )
@@ -36,7 +36,7 @@ def test_who_is_let_in(peer: bytes, late: float, heard: float, barred: set[str],
     shown = pb.Pass()
     shown.CopyFrom(PASS)
     shown.role = role
-    fine = peer == b"p" and "m" not in barred and role in MEMBERS and min(late, heard) <= 960
+    fine = peer == b"p" and "m" not in barred and role in MEMBERS and min(late, heard) <= 960 and heard != -NOW
     assert (admits(shown, peer, NOW + late, NOW + heard, barred) == "") is fine
     assert admits(None, peer, NOW + late, NOW + heard, barred)
 
@@ -74,6 +74,7 @@ def test_another_pass_lets_nobody_in(tmp_path: Path, facts: dict[str, Any], why:
 
 
 def test_nobody_is_let_in_with_another_coordinators_pass_or_none(tmp_path: Path) -> None:
+    Papers(b"", NOW).keep(tmp_path / "papers")
     forged = pass_for(tmp_path / "other", b"p", member="m")
     assert "no pass" in doorkeeper(tmp_path).objection(b"p", forged)
     assert "no pass" in doorkeeper(tmp_path).objection(b"p", b"")
@@ -91,7 +92,7 @@ def test_who_hears_the_coordinator_all_the_time_knows_the_time_after_a_minute(pa
     for pause in [0.0, *pauses]:
         now += pause
         hearing.note(now, ["m"])
-        assert hearing.heard_at == (now if now - NOW >= 60.0 else 0.0)
+        assert hearing.heard_at == (now if now - NOW >= 60.0 else NOW - LIFETIME)
     assert hearing.barred == ("m",)
 
 
@@ -108,9 +109,40 @@ def test_after_an_absence_everybody_has_a_minute_to_renew_its_pass() -> None:
     assert hearing.heard_at == back + 60
 
 
+def test_a_pass_that_ended_long_ago_counts_in_no_process_that_has_just_started() -> None:
+    """In its first minute a process let in whoever had ever had a pass, also who was banned since."""
+    ended = pb.Pass(run="test", member="m", peer_id=b"p", role="volunteer", expires_at=NOW - 30 * 86400)
+    hearing = Hearing()
+    assert "not heard" in admits(PASS, b"p", NOW, hearing.heard_at, ())
+    hearing.note(NOW)
+    assert "expired" in admits(ended, b"p", NOW, hearing.heard_at, ())
+    assert admits(PASS, b"p", NOW, hearing.heard_at, ()) == ""
+
+
+def test_a_coordinator_that_starts_again_knows_when_it_was_there_last(tmp_path: Path) -> None:
+    """After hours nobody's pass is valid, and everybody needs the node to hear of the others."""
+    Papers(b"own", NOW - 7200).keep(tmp_path / "papers")
+    papers = NodePapers("test", server_certificate(tmp_path), tuple, tmp_path / "papers", lambda: NOW)
+    papers.begin(b"node")
+    assert Papers.kept(papers.file).heard_at == NOW - 7200
+
+
+def test_each_pass_of_a_node_is_asked_for_with_the_one_before(tmp_path: Path) -> None:
+    asked: list[bytes] = []
+
+    def ask(_: bytes, earlier: bytes) -> dict[str, Any]:
+        asked.append(earlier)
+        return {"own": b"own".hex(), "heard_at": NOW, "barred": [], "certificate": "PEM"}
+
+    renewal = Renewal(ask, tmp_path / "papers")
+    renewal.begin(b"p")
+    renewal._renew(b"p")
+    assert asked == [b"", b"own"]
+
+
 def test_a_worker_has_a_pass_before_it_begins_and_hears_who_is_barred(tmp_path: Path) -> None:
     answer = {"own": b"own".hex(), "heard_at": NOW, "barred": [], "certificate": "PEM"}
-    renewal = Renewal(lambda _: answer, tmp_path / "papers")
+    renewal = Renewal(lambda *_: answer, tmp_path / "papers")
     assert renewal.begin(b"p") == "PEM"
     assert Papers.kept(tmp_path / "papers") == Papers(b"own", NOW)
     renewal.heard(NOW + 1, [], False)
@@ -137,7 +169,7 @@ def test_a_pass_is_renewed_once_its_holder_is_on_probation_or_no_more(tmp_path: 
 
 
 def test_a_worker_without_a_pass_does_not_begin_and_says_why(tmp_path: Path) -> None:
-    def away(_: bytes) -> dict[str, Any]:
+    def away(*_: bytes) -> dict[str, Any]:
         raise UnreachableError("Nobody answers.", "Wait.")
 
     with pytest.raises(UnreachableError, match=r"could not be entered.*Nobody answers"):

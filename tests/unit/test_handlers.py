@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from peer.exchange import handlers
 from peer.exchange.handlers import RULES, Bucket, Handlers, Rule, oversize
 from peer.exchange.refusals import RefusedCallError
 from peer.exchange.roll import Roll
@@ -127,8 +128,8 @@ def test_a_stream_ends_at_the_first_message_that_is_too_large() -> None:
     carrier = Carrier()
 
     async def bring() -> None:
-        handlers = await put_up(carrier, Roll())
-        await handlers["rpc_bring"](parts(pb.PayloadPart(), pb.PayloadPart(data=bytes(2 << 20))), CALLER)
+        put = await put_up(carrier, Roll())
+        await put["rpc_bring"](parts(pb.PayloadPart(), pb.PayloadPart(data=bytes(2 << 20))), CALLER)
 
     with pytest.raises(RefusedCallError, match="more than"):
         asyncio.run(bring())
@@ -139,14 +140,31 @@ def test_who_calls_too_often_is_refused_for_a_while() -> None:
     carrier = Carrier()
 
     async def flood() -> None:
-        handlers = await put_up(carrier, Roll())
+        put = await put_up(carrier, Roll())
         for _ in range(1000):
-            async for _ in handlers["rpc_payload"](pb.PayloadRequest(), CALLER):
+            async for _ in put["rpc_payload"](pb.PayloadRequest(), CALLER):
                 pass
 
     with pytest.raises(RefusedCallError, match="too often"):
         asyncio.run(flood())
     assert carrier.given == RULES["Carrier.rpc_payload"].at_once
+
+
+def test_a_stream_that_says_nothing_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handlers, "_FIRST_SECONDS", 0.05)
+    carrier = Carrier()
+
+    async def silent() -> AsyncIterator[pb.PayloadPart]:
+        await asyncio.sleep(3600)
+        yield pb.PayloadPart()
+
+    async def bring() -> None:
+        put = await put_up(carrier, Roll())
+        await asyncio.wait_for(put["rpc_bring"](silent(), CALLER), 5.0)
+
+    with pytest.raises(RefusedCallError, match="it sent nothing"):
+        asyncio.run(bring())
+    assert not carrier.given
 
 
 class Closed:

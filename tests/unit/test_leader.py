@@ -5,25 +5,32 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
+from peer.exchange.belief import Told
 from peer.exchange.closing import SampleTarget, StepWindow
 from peer.exchange.leader import Leader, Rules
 from peer.exchange.rounds import Member
 from swarm.proto import exchange_pb2 as pb
 
+Answer = TypeVar("Answer")
 OWN, OTHER, THIRD = b"own", b"other", b"third"
 
 
 def test_who_forms_a_group_and_hears_of_a_later_round_is_told_at_once() -> None:
     async def play() -> pb.Group:
-        members = [Member(1.0, OWN), Member(2.0, OTHER)]
-        leader = Leader(OWN, Rules(SampleTarget(8), grace=60.0, patience=60.0), lambda: members)
+        members = [Member(float(number), peer) for number, peer in enumerate((OWN, OTHER, THIRD))]
+        leader = Leader(OWN, Rules(SampleTarget(80), grace=60.0, patience=60.0), lambda: members)
+        leader.progress(OTHER, pb.Progress(round=0))
         forming = asyncio.ensure_future(leader.ready(OWN, pb.ReadyRequest(round=0, samples=8, digest="same")))
         await asyncio.sleep(0.1)
         assert not forming.done()
-        assert leader.progress(OTHER, pb.Progress(round=3)).phase == pb.AHEAD
+        assert leader.progress(OTHER, pb.Progress(round=4)).phase == pb.AHEAD
+        await asyncio.sleep(0.1)
+        assert not forming.done(), "one member's word"
+        assert leader.progress(THIRD, pb.Progress(round=3)).phase == pb.AHEAD
         return await asyncio.wait_for(forming, 1.0)
 
     group = asyncio.run(play())
@@ -58,6 +65,32 @@ def test_the_round_waits_for_who_catches_up_but_not_for_ever(monkeypatch: pytest
     assert 60 <= waited[0] < 62, "the first time as long as an exchange may take"
     assert all(5 <= seconds < 7 for seconds in waited[1:5])
     assert all(seconds < 5 for seconds in waited[5:])
+
+
+@pytest.mark.parametrize(("told", "later"), [(0, 0), (2, 2), (9, 4)])
+def test_one_word_counts_when_the_coordinator_says_so_too(told: int, later: int) -> None:
+    async def play() -> int:
+        members = [Member(float(number), peer) for number, peer in enumerate((OWN, OTHER, THIRD))]
+        leader = Leader(OWN, Rules(SampleTarget(8), grace=60.0, patience=60.0), lambda: members)
+        leader.hearsay.ask = lambda: _said(Told(told))
+        leader.progress(OTHER, pb.Progress(round=4))
+        await asyncio.sleep(0.01)
+        return leader.behind_of
+
+    assert asyncio.run(play()) == later
+
+
+def test_who_gave_its_vote_for_the_next_round_does_not_speak_against_it() -> None:
+    members = [Member(1.0, OWN), Member(2.0, OTHER)]
+    leader = Leader(OWN, Rules(SampleTarget(8), grace=60.0, patience=60.0), lambda: members)
+
+    async def play() -> int:
+        leader.progress(OTHER, pb.Progress(round=1))
+        return leader.behind_of
+
+    assert asyncio.run(play()) == 0
+    leader.hearsay.voted = lambda: 1
+    assert asyncio.run(play()) == 1
 
 
 def leading(*peers: bytes, grace: float, clock: Callable[[], float] = lambda: 1.0) -> Leader:
@@ -104,7 +137,7 @@ def test_a_group_does_not_wait_for_a_member_whose_machine_takes_no_calls() -> No
     assert [member.peer_id for member in asyncio.run(play()).members] == [OTHER, OWN]
 
 
-async def _said(answer: bool) -> bool:
+async def _said(answer: Answer) -> Answer:
     return answer
 
 

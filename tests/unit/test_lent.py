@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.leases import MOST, LeasedRange, Spent, Use, objection, share, uses_of
+from peer.leases import MOST, LeasedRange, Spent, Use, objection, overdrawn, share, uses_of
 from peer.seals import Claim, Notary, signer_of
 from swarm import lent
 from swarm.identity import Identity, server_certificate
@@ -174,6 +174,17 @@ class Lends:
 
     def lent(self, data: bytes, /) -> pb.Lent | None:
         return said(data)
+
+
+def test_a_lease_counts_once_within_a_round_whoever_of_its_key_shows_it() -> None:
+    """Seats of one key may show each other's leases: one of them backed as many updates as there were seats."""
+    spent, half, whole = Spent(), [Use(word("1-x", 8), 4)], [Use(word("1-x", 8), 8)]
+    assert spent.objection(3, half, said, half) == ""
+    assert "another update of this one" in spent.objection(3, whole, said, half)
+    assert overdrawn([*whole, *half], said) == "1-x"
+    assert overdrawn([*half, *half], said) == ""
+    spent.note(3, [*half, *half], said)
+    assert "8 went into earlier" in spent.objection(4, half, said)
 
 
 def test_a_seal_binds_the_leases_that_it_shows() -> None:

@@ -126,11 +126,28 @@ def test_a_pass_says_who_was_let_in_with_what(desk: Desk) -> None:
         invite="c0ffee42",
         issued_at=NOW,
         expires_at=NOW + passes.LIFETIME,
+        since=NOW,
     )
 
 
 def test_a_pass_says_that_its_member_is_on_probation(desk: Desk) -> None:
     assert opened(desk, IssuedInvite("0" * 64, Role.VOLUNTEER, NOW), probation=True).probation
+
+
+def test_a_node_is_as_old_as_its_first_pass_and_nobody_can_make_it_older(desk: Desk) -> None:
+    """Who leads goes by it: a member that was started anew has a new node, and others are senior to it."""
+    invite = IssuedInvite("c0ffee42" * 8, Role.VOLUNTEER, 0.0)
+
+    def since(after: float, peer_id: bytes, earlier: bytes) -> float:
+        desk.now = NOW + after
+        issued = desk.login.issue(MEMBER, peer_id, invite, earlier=earlier)
+        return passes.opened(issued, desk.login._authority).since  # type: ignore[union-attr]
+
+    desk.now = NOW
+    first = desk.login.issue(MEMBER, b"node", invite)
+    assert since(300, b"node", first) == NOW
+    assert since(300, b"node", b"") == since(300, b"other", first) == since(300, b"node", first[:-1]) == NOW + 300
+    assert since(passes.LIFETIME + 61, b"node", first) == NOW + passes.LIFETIME + 61
 
 
 def test_a_pass_ends_with_its_invite(desk: Desk) -> None:

@@ -330,6 +330,38 @@ def test_the_members_take_turns_to_evaluate_but_the_leader_only_alone() -> None:
     assert evaluator_of([A], A, 7) == A
 
 
+def test_a_member_that_is_there_twice_is_one_voice_its_newest() -> None:
+    """One seat has passes for as many nodes as it likes; one that was started anew has another node, too."""
+    honest = {bytes([n]): Ready(64, "good", False, 0.0, member=f"h{n}") for n in range(4)}
+    nodes = {bytes([100 + n]): Ready(0, "evil", False, float(n), member="e") for n in range(7)}
+    decision = formed({**honest, **nodes})
+    assert isinstance(decision, Form)
+    assert decision.members == tuple(honest)
+    assert decision.resync == (bytes([106]),)
+
+
+def test_who_made_a_state_is_what_most_say_and_not_one_of_them() -> None:
+    """Whoever came first in the order of ids named the only member that the next round needed."""
+    made = ("h1", "h2", "h3")
+    ready = {bytes([n]): Ready(64, "good", False, 0.0, member=f"h{n}", made_by=made) for n in (1, 2)}
+    evil = {b"\0": Ready(64, "good", False, 0.0, member="e", made_by=("e",))}
+    decision = formed({**evil, **ready}, own=b"\1")
+    assert isinstance(decision, Form)
+    assert decision.needs == Needs(2, frozenset(ready))
+
+
+def formed(ready: dict[bytes, Ready], own: bytes = b"\0") -> object:
+    return decide_group(
+        expected=ready.keys(),
+        active_members=len({word.member for word in ready.values()}),
+        ready=ready,
+        own=own,
+        closing=SampleTarget(1),
+        waited=0.0,
+        limits=Limits(5.0, 15.0),
+    )
+
+
 def test_samples_on_probation_end_no_round() -> None:
     words = {A: ready(), B: replace(ready(samples=400), light=True)}
     assert group(words) == Reopen(

@@ -8,8 +8,10 @@ from typing import cast
 
 import pytest
 
+from peer.exchange.belief import Standpoint
+from peer.exchange.hearsay import nothing_known
 from peer.exchange.node import Node
-from peer.exchange.snapshot import download
+from peer.exchange.snapshot import Wanted, download
 from peer.exchange.states import CHUNK, OpenState, States
 from peer.held import Shelf
 from swarm.chunks import Manifest, chunked
@@ -41,7 +43,8 @@ def test_an_offer_of_a_size_that_no_state_has_is_refused_by_name(
     """In one chunk, so that the offer itself is small."""
     offer = pb.Snapshot(available=True, round=4, sha256="0" * 64, size=size, chunk_size=size, chunks=bytes(32))
     states = States(Shelf())
-    assert asyncio.run(download(cast(Node, Donor(offer)), states, [b"liar"], 0, tmp_path, heard)) is None
+    wanted = Wanted({b"liar": "liar"}, Standpoint("own", 0, frozenset({"liar"}), say=False), {}, nothing_known)
+    assert asyncio.run(download(cast(Node, Donor(offer)), states, wanted, tmp_path, heard)) is None
     assert states.refused == {offer.chunks}
     assert f"the state of round 4 is said to be of {size} bytes" in caplog.text
     assert not list(tmp_path.iterdir())

@@ -263,7 +263,7 @@ def test_a_relay_has_no_room_for_a_million_tiny_payloads() -> None:
     async def bring() -> None:
         carrier = Carrier(room=1 << 30)
         first = xpb.PayloadPart(group_id=b"g", sha256="0", manifest=map(str, range(5000)), size=1)
-        taken = asyncio.ensure_future(carrier._group_of(first))
+        taken = asyncio.ensure_future(carrier._group_of(first, b"p"))
         await asyncio.sleep(0)
         assert not carrier._groups.joined(b"g")
         taken.cancel()
@@ -274,7 +274,12 @@ def test_a_relay_has_no_room_for_a_million_tiny_payloads() -> None:
 @pytest.mark.parametrize("speed", [float("nan"), float("inf"), -1.0, 1e300])
 def test_a_speed_that_is_none_is_not_counted(speed: float) -> None:
     """int() raised, and the member's result was lost."""
-    assert not _sane(xpb.Rate(peer_id=b"p", bytes_per_second=speed))
+    assert not _sane(xpb.Rate(peer_id=b"p", bytes_per_second=speed), {b"p"})
+
+
+def test_only_speeds_of_who_sends_in_the_group_are_kept() -> None:
+    assert _sane(xpb.Rate(peer_id=b"p", bytes_per_second=1.0), {b"p"})
+    assert not _sane(xpb.Rate(peer_id=b"made up", bytes_per_second=1.0), {b"p"})
 
 
 def test_a_group_that_is_none_for_this_peer_is_not_taken_part_in() -> None:
@@ -287,4 +292,6 @@ def test_a_group_that_is_none_for_this_peer_is_not_taken_part_in() -> None:
     assert "without" in attempt.unsound(group(b"b"), b"a", "x")
     assert "without" in attempt.unsound(group(b"a", b"b"), b"a", "another payload")
     assert "twice" in attempt.unsound(group(b"a", b"b", b"b"), b"a", "x")
+    named = [xpb.GroupMember(peer_id=peer, payload="x", member="one") for peer in (b"a", b"b")]
+    assert "twice" in attempt.unsound(xpb.Group(members=named), b"a", "x")
     assert "nobody" in attempt.unsound(group(b"a", client_mode=True), b"a", "x")

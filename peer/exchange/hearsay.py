@@ -1,0 +1,66 @@
+"""Later rounds that members speak of, as a peer hears of them, and what it believes of that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+
+from peer.exchange.belief import Standpoint, Told, believed
+from peer.exchange.rounds import Member
+
+_PAUSE = 2.0  # seconds before the coordinator is asked again
+
+# What the coordinator says of the run now; an empty word when it cannot be asked.
+Ask = Callable[[], Awaitable[Told]]
+
+
+async def nothing_known() -> Told:
+    """Of a swarm without a coordinator."""
+    return Told()
+
+
+class Hearsay:
+    """For one event loop. `members` are all live ones, the node `own` among them."""
+
+    def __init__(self, own: bytes, members: Callable[[], Collection[Member]]) -> None:
+        self.makers: Callable[[int], Collection[str]] = lambda _: ()  # who made θ of that round
+        self.voted: Callable[[], int] = lambda: 0  # the latest round whose state this member may have made
+        self.left: Callable[[], Mapping[str, int]] = dict  # members that said goodbye, and in which round
+        self.ask: Ask = nothing_known
+        self._own = own
+        self._members = members
+        self._words: dict[bytes, int] = {}  # later rounds than the own one, by node
+        self._told = 0
+        self._asking: asyncio.Task[None] | None = None
+
+    def note(self, peer: bytes, round_: int, own: int) -> None:
+        """That node is in this round, while the own peer is in `own`."""
+        self._words.pop(peer, None)
+        if round_ > own:
+            self._words[peer] = round_
+
+    def believed(self, own: int) -> int:
+        """The round in which the run is, for a peer that is in `own`; nobody else decides it by a word."""
+        if not self._words:
+            return 0
+        known = {member.peer_id: member.name for member in self._members()}
+        self._words = {peer: round_ for peer, round_ in self._words.items() if peer in known and round_ > own}
+        if not self._words:
+            return 0
+        words = {known[peer]: round_ for peer, round_ in self._words.items()}
+        found = believed(self.standpoint(own), {**self.left(), **words}, self._told)
+        if found <= own and (self._asking is None or self._asking.done()):
+            self._asking = asyncio.ensure_future(self._inquire())
+        return found
+
+    async def _inquire(self) -> None:
+        self._told = (await self.ask()).round
+        await asyncio.sleep(_PAUSE)
+
+    def standpoint(self, round_: int) -> Standpoint:
+        """That of a peer in `round_`."""
+        members = {member.peer_id: member for member in self._members()}
+        own = members.get(self._own, Member(0.0, self._own, active=False))
+        holding = frozenset(member.name for member in members.values() if member.active)
+        say = own.active and self.voted() <= round_
+        return Standpoint(own.name, round_, holding, frozenset(self.makers(round_)), say)
