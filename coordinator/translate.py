@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 
 from google.protobuf.message import Message
@@ -33,6 +34,7 @@ from swarm.ranges import LAST, Range
 from swarm.tensorfile import is_sha256
 from swarm.texts import MOST, PROMPT_BYTES, TEXT_BYTES, fits, line
 
+_METRIC = re.compile(r"[\w.-]{1,64}")  # as the run spec names them
 _HEAVIEST = 1e6  # members that count in full
 _OUTCOMES = {"passed": True, "failed": False, "given up": None}
 MOST_LENT = 1 << 32  # positions at once
@@ -195,11 +197,11 @@ def checkpoint_message(checkpoint: Checkpoint, measured: Evaluation | None) -> p
 
 def evaluation(member: str, message: pb.Evaluation) -> Evaluation:
     """Raises UsageError."""
-    named = all(0 < len(name) <= 64 for name in message.metrics)
+    named = all(map(_METRIC.fullmatch, message.metrics))
     if not is_sha256(message.digest) or not named or len(message.metrics) > 64:
         raise UsageError(
-            "An evaluation needs the state's digest (64 hex digits), and at most 64 metrics with short names.",
-            "Give the metrics shorter names, or fewer of them.",
+            "An evaluation needs the state's digest (64 hex digits), and at most 64 metrics with plain names.",
+            "Give the metrics names of at most 64 letters, digits, dots and hyphens, or give fewer of them.",
         )
     samples, measured = tuple(map(_sample, _few(message.samples))), dict(message.metrics)
     return Evaluation(message.round, message.digest, message.heldout_loss, measured, member, samples)

@@ -95,8 +95,7 @@ def _public(invite: str, state: str) -> Record:
     from swarm.trials.record import read, release_facts
 
     with known.connect(TrialClient, known.invite(invite)) as client:
-        evaluations, findings = release_facts(read(client.record()), state)
-    return Record(evaluations, findings)
+        return Record(*release_facts(read(client.record()), state))
 
 
 def _signers(named: list[Path] | None) -> list[Signer]:
