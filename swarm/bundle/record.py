@@ -20,7 +20,7 @@ Item = TypeVar("Item", bound=Section)
 
 @dataclass(frozen=True)
 class Record:
-    """`evaluations`: what the maintainer measured, or two volunteers alike. `looked`: somebody searched for findings."""
+    """`evaluations`: what the maintainer measured, or two volunteers alike. `looked`: for findings."""
 
     evaluations: Sequence[Evaluation]
     findings: Sequence[Finding]
