@@ -41,8 +41,8 @@ class Blobs:
         """Take the bytes of a member's upload from `offset` on; True when the blob is whole, verified and in place.
 
         Others' uploads of the same blob neither wait for it nor go on where it broke off: it may never end, or bring
-        other bytes. Raises UsageError when `offset` leaves a gap, CorruptError when the bytes have another SHA-256 (they
-        are thrown away), DiskError.
+        other bytes. Raises UsageError when `offset` leaves a gap, CorruptError when the bytes have another SHA-256
+        (they are thrown away), DiskError.
         """
         part = self._part(sha256, by)
         with self._upload(part.name):

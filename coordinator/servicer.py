@@ -142,7 +142,7 @@ class Servicer(TrialCalls):
             member,
             request.public_key,
             name,
-            request.version[:32],
+            line(request.version, 32),
             request.round,
             credit,
             invite=self._admission.caller(context).id,
@@ -190,7 +190,7 @@ class Servicer(TrialCalls):
 
     def Leave(self, request: pb.LeaveRequest, context: grpc.ServicerContext) -> pb.LeaveResponse:
         self._state(request.run)
-        self._engine.apply(e.Leave(request.member_id, request.reason[:200], session_of(context)))
+        self._engine.apply(e.Leave(request.member_id, line(request.reason, 200), session_of(context)))
         return pb.LeaveResponse()
 
     def DialBack(self, request: pb.DialBackRequest, context: grpc.ServicerContext) -> pb.DialBackResponse:

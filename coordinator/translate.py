@@ -32,8 +32,9 @@ from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import LAST, Range
 from swarm.tensorfile import is_sha256
-from swarm.texts import MOST, PROMPT_BYTES, TEXT_BYTES, fits, line
+from swarm.texts import MOST, PROMPT_BYTES, TEXT_BYTES, fits, line, lines
 
+_LONGEST_WHY = 200  # letters
 _METRIC = re.compile(r"[\w.-]{1,64}")  # as the run spec names them
 _HEAVIEST = 1e6  # members that count in full
 _OUTCOMES = {"passed": True, "failed": False, "given up": None}
@@ -49,11 +50,6 @@ def require_bounded(message: Message) -> None:
                 require_bounded(one)
             elif isinstance(one, int) and one > LAST:
                 raise UsageError(f"{one} is no number that a peer sends.", "Use the same version of garage-swarm.")
-
-
-def lines(text: str) -> str:
-    """`text` without what a terminal would obey; its lines stay."""
-    return "\n".join("".join(letter if letter.isprintable() else " " for letter in part) for part in text.split("\n"))
 
 
 def invite_message(invite: IssuedInvite, members: int) -> pb.InviteRecord:
@@ -142,7 +138,7 @@ def round_report(member: str, message: pb.RoundReport) -> RoundReport:
         round=message.round,
         counted=counted,
         dropped=tuple(map(_claim, message.dropped)),
-        dropped_why=message.dropped_why,
+        dropped_why=line(message.dropped_why, _LONGEST_WHY),
         lineage=message.lineage,
         metrics=Metrics(
             digest=message.digest,

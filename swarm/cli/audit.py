@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from swarm.cli.options import AsJson, DataDir
+from swarm.cli.output import say
 
 _NAME_ONE = "Name one, as swarm runs lists them; or its folder with --data-dir."
 
@@ -33,7 +34,7 @@ def audit(
         echo_json(found)
         return
     for item in found:
-        typer.echo(_sentence(item))
+        say(_sentence(item))
 
 
 def _sentence(item: dict[str, Any]) -> str:

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from swarm.texts import lines, shown
+
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from swarm.checks import Check
 
+_CONTROL = re.compile(r"[\x7f-\x9f]")  # which JSON lets through
 _MARKS = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "failed": ("failed ", "red")}
 
 
 def echo_json(value: object) -> None:
-    """Print `value`, which may hold protobuf messages, as JSON."""
-    typer.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    """Print `value`, which may hold protobuf messages, as JSON, with nothing that a terminal would obey."""
+    written = json.dumps(plain(value), indent=2, ensure_ascii=False)
+    typer.echo(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", written))
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print lines in which others' words may be: no terminal obeys them."""
+    typer.echo(lines(text), err=err)
+
+
+def add_row(table: Table, *cells: str, style: str = "") -> None:
+    """A row in which others' words may be: they are neither markup nor obeyed by a terminal."""
+    from rich.text import Text
+
+    table.add_row(*(Text(shown(cell)) for cell in cells), style=style)
 
 
 def show_checks(checks: Sequence[Check], err: bool = False) -> None:
@@ -24,9 +43,9 @@ def show_checks(checks: Sequence[Check], err: bool = False) -> None:
     width = max((len(check.name) for check in checks), default=0)
     for check in checks:
         mark, colour = _MARKS[check.level]
-        typer.echo(f"{typer.style(mark, fg=colour)}  {check.name.ljust(width)}  {check.says}", err=err)
+        typer.echo(f"{typer.style(mark, fg=colour)}  {shown(check.name).ljust(width)}  {lines(check.says)}", err=err)
         if check.remedy:
-            typer.echo(f"{' ' * (width + 11)}{check.remedy}", err=err)
+            typer.echo(f"{' ' * (width + 11)}{lines(check.remedy)}", err=err)
 
 
 def plain(value: Any) -> Any:

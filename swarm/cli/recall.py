@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swarm.cli.bundles import BundleFolder
+from swarm.cli.output import say
 from swarm.cli.signer import Key, own_key
 from swarm.errors import UsageError, from_os_error
 
@@ -42,8 +43,8 @@ def recall(
     except OSError as error:
         raise from_os_error(error, "writing the notice") from error
     where = f"{said.recall.rstrip('/')}/{found.digest}.json" if said.recall else ""
-    typer.echo(f"{target}: {said.name} {said.version} is recalled.")
-    typer.echo(f"{f'Put it at {where}' if where else _NOWHERE}. {_LIMITS}", err=True)
+    say(f"{target}: {said.name} {said.version} is recalled.")
+    say(f"{f'Put it at {where}' if where else _NOWHERE}. {_LIMITS}", err=True)
 
 
 _NOWHERE = "The bundle names no address for notices (release.recall), so no client will look for it: tell people"

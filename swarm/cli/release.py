@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swarm.cli.options import AsJson
+from swarm.cli.output import say
 
 if TYPE_CHECKING:
     from swarm.bundle.gate import Missing
@@ -63,7 +64,7 @@ def release(
     if as_json:
         echo_json({"bundle": str(target), "digest": found.digest, "signers": sorted(found.signers)})
     else:
-        typer.echo(f"{target}: {found.bundle.name} {found.bundle.version}, digest {found.digest}")
+        say(f"{target}: {found.bundle.name} {found.bundle.version}, digest {found.digest}")
 
 
 def _policy(exported: Exported, version: str, caps: Path | None) -> Policy:
@@ -118,4 +119,4 @@ def _tell(lacking: list[Missing], as_json: bool) -> None:
     if lacking:
         raise refusal(lacking)
     if not as_json:
-        typer.echo("Everything is there.")
+        say("Everything is there.")

@@ -10,6 +10,7 @@ import typer
 
 from swarm.cli.bundles import BundleFolder, Signers
 from swarm.cli.options import AsJson
+from swarm.cli.output import say
 from swarm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,14 +38,14 @@ def verify(
     found = examined(bundle)
     if trust:
         _trust(found, paths.home(), yes)
-    accept(found, signer or (), run, say=lambda text: typer.echo(text, err=True))
+    accept(found, signer or (), run, say=lambda text: say(text, err=True))
     if as_json:
         facts = {"name": found.bundle.name, "version": found.bundle.version, "digest": found.digest}
         echo_json(facts | {"run": found.bundle.lineage.fingerprint, "signers": sorted(found.signers)})
         return
     said = found.bundle
     signed = f"whole and signed by {', '.join(sorted(found.signers))}"
-    typer.echo(f"{bundle}: {said.name} {said.version} of the run {said.lineage.run} is {signed}.")
+    say(f"{bundle}: {said.name} {said.version} of the run {said.lineage.run} is {signed}.")
 
 
 def _trust(found: Examined, home: Path, yes: bool) -> None:
@@ -59,9 +60,9 @@ def _trust(found: Examined, home: Path, yes: bool) -> None:
     if agreed == before:
         return
     if before:
-        typer.echo(f"ATTENTION: until now this run's signers were {_whom(before)}.", err=True)
-    typer.echo(f"The run {line.run} ({line.fingerprint}) is released by {_whom(agreed)}.", err=True)
-    typer.echo(f"{', '.join(sorted(found.signers))} signed. Compare that with what its maintainers say.", err=True)
+        say(f"ATTENTION: until now this run's signers were {_whom(before)}.", err=True)
+    say(f"The run {line.run} ({line.fingerprint}) is released by {_whom(agreed)}.", err=True)
+    say(f"{', '.join(sorted(found.signers))} signed. Compare that with what its maintainers say.", err=True)
     if not yes:
         _ask()
     remember(home, found.bundle, agreed)

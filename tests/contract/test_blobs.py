@@ -66,7 +66,9 @@ def test_only_a_sha256_names_a_file(blobs: Blobs, name: str) -> None:
 def test_two_uploads_of_the_same_blob_at_once(blobs: Blobs) -> None:
     ended: list[bool] = []
     threads = [
-        threading.Thread(target=lambda by: ended.append(blobs.receive(NAME, len(DATA), 0, pieces(DATA, 100), by)), args=by)
+        threading.Thread(
+            target=lambda by: ended.append(blobs.receive(NAME, len(DATA), 0, pieces(DATA, 100), by)), args=by
+        )
         for by in "aabbcd"
     ]
     for thread in threads:

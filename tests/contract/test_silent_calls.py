@@ -87,9 +87,8 @@ def test_a_stranger_who_sends_nothing_holds_no_thread(coordinator: Coordinator, 
 
 
 def test_nothing_that_waits_for_ever_is_served_beside(coordinator: Coordinator) -> None:
-    with silent(coordinator.invite, coordinator.invite.token) as caller:
-        with pytest.raises(grpc.RpcError) as caught:
-            next(caller.asks("/grpc.health.v1.Health/Watch", b""))
+    with silent(coordinator.invite, coordinator.invite.token) as caller, pytest.raises(grpc.RpcError) as caught:
+        next(caller.asks("/grpc.health.v1.Health/Watch", b""))
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
@@ -106,7 +105,8 @@ def test_one_invite_cannot_hold_all_threads_by_sending_nothing(coordinator: Coor
 def test_what_stays_silent_is_ended(coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "SECONDS", 1.0)
     who = Identity.from_seed(b"a" * 32)
-    with CoordinatorClient.connect(coordinator.invite) as client, silent(coordinator.invite, client.invite.token) as one:
+    found = coordinator.invite
+    with CoordinatorClient.connect(found) as client, silent(found, found.token) as one:
         client.join(who, "anna")
         calls = [
             one.opens(f"{SERVICE}GetStatus"),
@@ -125,10 +125,9 @@ def test_an_answer_that_nobody_takes_is_ended(coordinator: Coordinator, monkeypa
         time.sleep(0.5)
         assert seconds(honest.status) < PROMPT
         time.sleep(2.5)
-        for call in calls:
+        for call in calls:  # of each something had been sent before it was ended
             with pytest.raises(grpc.RpcError):
-                for _ in call:
-                    """What had been sent before it was ended."""
+                list(call)
 
 
 def test_no_message_is_parsed_before_its_caller_is_known(
