@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import urllib.request
 from collections.abc import Mapping
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
+from urllib3.connectionpool import ConnectionPool
 from urllib3.exceptions import (
     HTTPError,
     MaxRetryError,
@@ -38,14 +40,20 @@ class _Patience(urllib3.Retry):
     """Follows redirects, but for one that leads out of TLS."""
 
     def increment(
-        self, method: str | None = None, url: str | None = None, response: Answer | None = None, *args: Any, **more: Any
-    ) -> urllib3.Retry:
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: Answer | None = None,
+        error: Exception | None = None,
+        _pool: ConnectionPool | None = None,
+        _stacktrace: TracebackType | None = None,
+    ) -> Self:
         onward = response.get_redirect_location() if response is not None else None
         if onward and url and url.startswith("https://") and not urljoin(url, onward).startswith("https://"):
             raise UnreachableError(
                 f"{urlsplit(url).netloc} sends us on to an address without TLS.", "Ask who runs the registry."
             )
-        return super().increment(method, url, response, *args, **more)
+        return super().increment(method, url, response, error, _pool, _stacktrace)
 
 
 _PATIENCE = _Patience(connect=0, read=0, redirect=5, status=0, other=0, raise_on_redirect=True)

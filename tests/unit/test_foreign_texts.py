@@ -48,7 +48,7 @@ def on_terminal(what: RenderableType) -> str:
 def test_status(name: str) -> None:
     member = pb.Member(member_id="m", name=name, live=True, phase=name, why=name, device=name, share=1)
     measured = pb.Evaluation(round=1, metrics={name: 1.0}, evaluated_by="m", samples=[pb.TextSample(text=name)])
-    words = dict.fromkeys(("run", "title", "halted", "stuck", "paused"), name)
+    words: dict[str, Any] = dict.fromkeys(("run", "title", "halted", "stuck", "paused"), name)
     status = pb.Status(members=[member], decisions=[name], evaluations=[measured], **words)
     status.members.add(member_id="n", name=name, why=name)
     harmless(on_terminal(status_view(status, 0.0)), name[:10])
