@@ -20,13 +20,13 @@ from typing import Any
 
 from coordinator import decisions as d
 from swarm.errors import OverloadError, RefusedError, SwarmError
-from swarm.ration import Ration
+from swarm.ration import Ration, caller_of
 from swarm.texts import line
 
 FILE = "audit.jsonl"
 _BYTES = 4 << 20  # of one file
 _OLDER = 4  # files kept beside it
-_EACH, _ALL = 10, 60  # refusals in a minute that are written: of one address, and of all
+_EACH, _ALL = 10, 60  # refusals in a minute that are written: of one home, and of all
 _LONGEST = 300  # letters of what callers say
 
 # What is said of a call that changed who may take part: whom or what it was about, and why.
@@ -72,7 +72,7 @@ class Audit:
         """A caller was turned away; other errors are none of this log's."""
         if not isinstance(error, RefusedError | OverloadError):
             return
-        if not (self._of_each.permits(address) and self._of_all.permits("")):
+        if not (self._of_each.permits(caller_of(address)) and self._of_all.permits("")):
             with self._lock:
                 self._left_out += 1
             return

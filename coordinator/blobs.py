@@ -1,7 +1,11 @@
-"""Files named by the SHA-256 of their bytes, with uploads that resume. Nothing is there until all of it is."""
+"""Files named by the SHA-256 of their bytes, with uploads that resume. Nothing is there until all of it is.
+
+Of an upload `<sha256>.<whose>.part` is there: each member has one of its own.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -12,7 +16,7 @@ from swarm import stamps
 from swarm.errors import CorruptError, NotFoundError, UsageError, from_os_error
 from swarm.tensorfile import is_sha256, publish, sha256_file
 
-CHUNK = 256 << 10  # bytes
+CHUNK = 64 << 10  # bytes: also a slow line takes one within `patience.SECONDS`
 
 
 class Blobs:
@@ -29,24 +33,26 @@ class Blobs:
             raise UsageError("A file is asked for by its SHA-256, 64 hexadecimal digits.", "Use the same version.")
         return self._folder / sha256
 
-    def arrived(self, sha256: str) -> int:
-        """How many bytes of an upload are here."""
-        part = self._part(sha256)
-        return part.stat().st_size if part.exists() else 0
+    def arrived(self, sha256: str, by: str) -> int:
+        """How many bytes of that member's upload are here."""
+        return _size(self._part(sha256, by))
 
-    def receive(self, sha256: str, size: int, offset: int, chunks: Iterable[bytes]) -> bool:
-        """Take the bytes of an upload from `offset` on; True when the blob is whole, verified and in place.
+    def receive(self, sha256: str, size: int, offset: int, chunks: Iterable[bytes], by: str) -> bool:
+        """Take the bytes of a member's upload from `offset` on; True when the blob is whole, verified and in place.
 
-        A second upload of the same blob waits for the first. Raises UsageError when `offset` leaves a gap,
-        CorruptError when the bytes have another SHA-256 (they are thrown away), DiskError.
+        Others' uploads of the same blob neither wait for it nor go on where it broke off: it may never end, or bring
+        other bytes. Raises UsageError when `offset` leaves a gap, CorruptError when the bytes have another SHA-256
+        (they are thrown away), DiskError.
         """
-        with self._upload(sha256):
-            if self.path(sha256).exists():
-                return True
+        part = self._part(sha256, by)
+        with self._upload(part.name):
             try:
-                self._append(sha256, size, offset, chunks)
-                return self.arrived(sha256) == size and self._publish(sha256)
+                if not self.path(sha256).exists():
+                    _append(part, size, offset, chunks)
+                return self.path(sha256).exists() or (_size(part) == size and self._publish(part, sha256))
             except OSError as error:
+                if self.path(sha256).exists():  # another's upload was faster, and took our part away
+                    return True
                 raise from_os_error(error, "keeping an uploaded file") from error
 
     def read(self, sha256: str, size: int, offset: int) -> Iterator[bytes]:
@@ -83,35 +89,44 @@ class Blobs:
     def delete(self, sha256: str) -> None:
         """Forget a blob, and what had arrived of it."""
         self.path(sha256).unlink(missing_ok=True)
-        self._part(sha256).unlink(missing_ok=True)
+        self._forget_parts(sha256)
 
-    def _upload(self, sha256: str) -> threading.Lock:
-        """The lock of one blob's uploads; forgotten when nobody uploads it any more."""
+    def _upload(self, name: str) -> threading.Lock:
+        """The lock of one upload; forgotten when it has ended."""
         with self._lock:
-            return self._uploads.setdefault(sha256, threading.Lock())
+            return self._uploads.setdefault(name, threading.Lock())
 
-    def _part(self, sha256: str) -> Path:
-        return self.path(sha256).with_suffix(".part")
+    def _part(self, sha256: str, by: str) -> Path:
+        return self.path(sha256).with_suffix(f".{hashlib.sha256(by.encode()).hexdigest()[:16]}.part")
 
-    def _append(self, sha256: str, size: int, offset: int, chunks: Iterable[bytes]) -> None:
-        with self._part(sha256).open("ab") as file:
-            here = file.seek(0, os.SEEK_END)
-            if offset > here:
-                raise UsageError(f"The upload goes on at byte {offset}, but only {here} are here.", "Offer it again.")
-            file.truncate(offset)
-            file.seek(offset)
-            for chunk in chunks:
-                file.write(chunk[: max(0, size - file.tell())])
-            file.flush()
-            os.fsync(file.fileno())
+    def _forget_parts(self, sha256: str) -> None:
+        for part in self._folder.glob(f"{sha256}.*part"):
+            part.unlink(missing_ok=True)
 
-    def _publish(self, sha256: str) -> bool:
-        part = self._part(sha256)
+    def _publish(self, part: Path, sha256: str) -> bool:
         if sha256_file(part) != sha256:
             part.unlink()
             raise CorruptError("What arrived is not the file that was offered; it was thrown away.", "Send it again.")
         publish(part, self.path(sha256))
+        self._forget_parts(sha256)
         return True
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _append(part: Path, size: int, offset: int, chunks: Iterable[bytes]) -> None:
+    with part.open("ab") as file:
+        here = file.seek(0, os.SEEK_END)
+        if offset > here:
+            raise UsageError(f"The upload goes on at byte {offset}, but only {here} are here.", "Offer it again.")
+        file.truncate(offset)
+        file.seek(offset)
+        for chunk in chunks:
+            file.write(chunk[: max(0, size - file.tell())])
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _torn(path: Path, why: str) -> CorruptError:

@@ -40,10 +40,10 @@ class Calls(grpc.ServerInterceptor, Collector):
         return self._handlers.setdefault(details.method, self._around(details.method.rpartition("/")[2], handler))
 
     def _around(self, name: str, handler: Any) -> Any:
+        """The gate lets all messages come as streams."""
         if handler.response_streaming:
-            return handler._replace(unary_stream=self._stream(name, handler.unary_stream))
-        kind = "stream_unary" if handler.request_streaming else "unary_unary"
-        return handler._replace(**{kind: self._answer(name, getattr(handler, kind))})
+            return handler._replace(stream_stream=self._stream(name, handler.stream_stream))
+        return handler._replace(stream_unary=self._answer(name, handler.stream_unary))
 
     def _answer(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def measured(request: Any, context: grpc.ServicerContext) -> Any:

@@ -94,6 +94,9 @@ RULES = {
     "HandOver": Rule(Caller.MAINTAINER, RARE, always=True),
 }
 
+HEALTH = {"Check": Rule(Caller.INVITED, always=True)}  # of grpc.health.v1; its other methods are not served
+ALL = RULES | HEALTH
+
 
 def require_complete(rules: Collection[str]) -> None:
     """Raises RuntimeError, naming them, when methods have no rule or rules no method."""
@@ -114,13 +117,13 @@ class Oversized:
 
 def decoder(name: str, decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     """`decode` for the messages of that call, which looks at their size before it takes memory for them."""
-    most = RULES[name].most_bytes
+    most = ALL[name].most_bytes
     return lambda data: decode(data) if len(data) <= most else Oversized(len(data))
 
 
 def require_size(name: str, message: Any) -> None:
     """Raises UsageError when a message of the call `name` is larger than any that a peer sends."""
-    rule = RULES[name]
+    rule = ALL[name]
     if over := excess(message, rule.most_bytes, rule.lists):
         what = f"{over.found} {over.field or 'bytes'}"
         raise UsageError(f"A call {name} with {what} is refused: at most {over.most} are taken.", "Send less at once.")

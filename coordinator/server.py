@@ -26,12 +26,13 @@ from coordinator.bootstrap import Addresses, Bootstrap, addresses
 from coordinator.calls import Calls
 from coordinator.chronicle import Chronicle
 from coordinator.engine import Engine
-from coordinator.gate import Gate
+from coordinator.gate import THREADS, Gate
 from coordinator.handover import FILE, Lead, require_lead
 from coordinator.history import History
 from coordinator.logbook import Logbook
 from coordinator.metrics import RunMetrics
 from coordinator.nodepass import NodePapers
+from coordinator.patience import Patience
 from coordinator.records import Checkpoint, Terms
 from coordinator.rules import LARGEST
 from coordinator.servicer import Servicer
@@ -53,9 +54,9 @@ from swarm.tensorfile import atomic_write, state_digest
 
 logger = log.get(__name__)
 
-_THREADS = 64
 _CALLS = 1024  # at the same time, those that wait for a thread too; more are refused
 _TICK_SECONDS = 1.0
+_LOOK_SECONDS = 0.5  # at the calls that say nothing
 _ABSENCE_SECONDS = 5.0  # without a tick: this process did not run, or the clock was set
 _STOP_SECONDS = 2.0
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -179,6 +180,7 @@ class Coordinator:
         chronicle.listeners += [logbook.keep, tracking.round]
         engine.listeners.append(tracking.decided)
         gate = Gate(engine, admission, lead, audit)
+        threading.Thread(target=self._keep_patience, args=(gate.patience,), name="patience", daemon=True).start()
         self._serve(servicer, *self._measuring(engine, tracking), gate)
         if settings.page:
             self._show(settings.page, engine, logbook, Maintaining(settings.spec.run.name, gate, servicer))
@@ -219,7 +221,7 @@ class Coordinator:
 
     def _serve(self, servicer: Servicer, *interceptors: grpc.ServerInterceptor) -> None:
         server = grpc.server(
-            ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc"),
+            ThreadPoolExecutor(THREADS, thread_name_prefix="grpc"),
             interceptors=list(interceptors),
             maximum_concurrent_rpcs=_CALLS,
             options=_OPTIONS,
@@ -270,6 +272,10 @@ class Coordinator:
                     told = replace(told, open=False)
             except (SwarmError, OSError) as error:
                 logger.error("%s", error)
+
+    def _keep_patience(self, patience: Patience) -> None:
+        while not self._ended.wait(_LOOK_SECONDS):
+            patience.look()
 
     def _last_look(self, ticks: threading.Thread, engine: Engine, chronicle: Chronicle) -> None:
         """Tell the newest round, too: nothing more is heard of it."""

@@ -142,7 +142,7 @@ class Servicer(TrialCalls):
             member,
             request.public_key,
             name,
-            request.version[:32],
+            line(request.version, 32),
             request.round,
             credit,
             invite=self._admission.caller(context).id,
@@ -192,7 +192,7 @@ class Servicer(TrialCalls):
 
     def Leave(self, request: pb.LeaveRequest, context: grpc.ServicerContext) -> pb.LeaveResponse:
         self._state(request.run)
-        self._engine.apply(e.Leave(request.member_id, request.reason[:200], session_of(context)))
+        self._engine.apply(e.Leave(request.member_id, line(request.reason, 200), session_of(context)))
         return pb.LeaveResponse()
 
     def DialBack(self, request: pb.DialBackRequest, context: grpc.ServicerContext) -> pb.DialBackResponse:
@@ -291,7 +291,7 @@ class Servicer(TrialCalls):
         self._engine.blobs.path(offered.sha256)
         made = self._engine.apply(e.OfferCheckpoint(request.member_id, offered, session_of(context)))
         why = next(item.why for item in _of(made, d.CheckpointOffered))
-        offset = 0 if why else self._engine.blobs.arrived(offered.sha256)
+        offset = 0 if why else self._engine.blobs.arrived(offered.sha256, request.member_id)
         return pb.OfferCheckpointResponse(wanted=not why, offset=offset, why=why)
 
     def Upload(self, request: Iterator[pb.UploadChunk], context: grpc.ServicerContext) -> pb.UploadResponse:
@@ -302,11 +302,11 @@ class Servicer(TrialCalls):
                 return pb.UploadResponse(complete=True)  # another member was faster
             raise NotFoundError("This file was not asked for.", "Offer the checkpoint again.")
         chunks = (chunk.data for chunk in chain([first], request))
-        whole = self._engine.blobs.receive(offered.sha256, offered.size, first.offset, chunks)
+        whole = self._engine.blobs.receive(offered.sha256, offered.size, first.offset, chunks, first.member_id)
         if whole and first.sha256 in self._engine.state.offers:
             self._engine.uploaded(offered)
         return pb.UploadResponse(
-            size=offered.size if whole else self._engine.blobs.arrived(first.sha256), complete=whole
+            size=offered.size if whole else self._engine.blobs.arrived(first.sha256, first.member_id), complete=whole
         )
 
     def Download(self, request: pb.DownloadRequest, context: grpc.ServicerContext) -> Iterator[pb.Chunk]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 
 from google.protobuf.message import Message
@@ -31,8 +32,10 @@ from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import LAST, Range
 from swarm.tensorfile import is_sha256
-from swarm.texts import MOST, PROMPT_BYTES, TEXT_BYTES, fits, line
+from swarm.texts import MOST, PROMPT_BYTES, TEXT_BYTES, fits, line, lines
 
+_LONGEST_WHY = 200  # letters
+_METRIC = re.compile(r"[\w.-]{1,64}")  # as the run spec names them
 _HEAVIEST = 1e6  # members that count in full
 _OUTCOMES = {"passed": True, "failed": False, "given up": None}
 MOST_LENT = 1 << 32  # positions at once
@@ -47,11 +50,6 @@ def require_bounded(message: Message) -> None:
                 require_bounded(one)
             elif isinstance(one, int) and one > LAST:
                 raise UsageError(f"{one} is no number that a peer sends.", "Use the same version of garage-swarm.")
-
-
-def lines(text: str) -> str:
-    """`text` without what a terminal would obey; its lines stay."""
-    return "\n".join("".join(letter if letter.isprintable() else " " for letter in part) for part in text.split("\n"))
 
 
 def invite_message(invite: IssuedInvite, members: int) -> pb.InviteRecord:
@@ -140,7 +138,7 @@ def round_report(member: str, message: pb.RoundReport) -> RoundReport:
         round=message.round,
         counted=counted,
         dropped=tuple(map(_claim, message.dropped)),
-        dropped_why=message.dropped_why,
+        dropped_why=line(message.dropped_why, _LONGEST_WHY),
         lineage=message.lineage,
         metrics=Metrics(
             digest=message.digest,
@@ -195,11 +193,11 @@ def checkpoint_message(checkpoint: Checkpoint, measured: Evaluation | None) -> p
 
 def evaluation(member: str, message: pb.Evaluation) -> Evaluation:
     """Raises UsageError."""
-    named = all(0 < len(name) <= 64 for name in message.metrics)
+    named = all(map(_METRIC.fullmatch, message.metrics))
     if not is_sha256(message.digest) or not named or len(message.metrics) > 64:
         raise UsageError(
-            "An evaluation needs the state's digest (64 hex digits), and at most 64 metrics with short names.",
-            "Give the metrics shorter names, or fewer of them.",
+            "An evaluation needs the state's digest (64 hex digits), and at most 64 metrics with plain names.",
+            "Give the metrics names of at most 64 letters, digits, dots and hyphens, or give fewer of them.",
         )
     samples, measured = tuple(map(_sample, _few(message.samples))), dict(message.metrics)
     return Evaluation(message.round, message.digest, message.heldout_loss, measured, member, samples)

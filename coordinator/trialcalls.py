@@ -7,7 +7,7 @@ import time
 import grpc
 
 from coordinator import events as e
-from coordinator import findings, translate, trialtables
+from coordinator import findings, trialtables
 from coordinator.admission import session_of
 from coordinator.artefacts import Artefacts
 from coordinator.login import Login
@@ -18,7 +18,7 @@ from swarm.errors import DataError, NotFoundError, UsageError
 from swarm.identity import ServerCertificate, member_id
 from swarm.passes import Role
 from swarm.proto import coordinator_pb2 as pb
-from swarm.texts import line
+from swarm.texts import line, lines
 from swarm.trials import probes, receipts
 from swarm.trials.answers import Item
 from swarm.trials.chain import Entry
@@ -95,7 +95,7 @@ class TrialCalls(MaintainerCalls):
             title=line(request.title, findings.LONGEST_TITLE),
             severity=request.severity,
             category=line(request.category, findings.LONGEST_CATEGORY),
-            reproduction=translate.lines(request.reproduction),
+            reproduction=lines(request.reproduction),
             disclose=request.disclose,
             invite=self._admission.caller(context).id,
         )

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from swarm.texts import lines, shown
+
 _ROOT = "garage-swarm"
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _FILE_BYTES = 5_000_000
@@ -37,7 +39,7 @@ def setup(file: Path | None = None, level: int = logging.INFO, **facts: str | in
     logging.raiseExceptions = False  # a log on a full disk must not fill the screen
     root = logging.getLogger(_ROOT)
     handler = _handler(file)
-    handler.setFormatter(_Json() if os.environ.get("SWARM_LOG_FORMAT") == "json" else logging.Formatter(_FORMAT))
+    handler.setFormatter(_Json() if os.environ.get("SWARM_LOG_FORMAT") == "json" else _Text(_FORMAT))
     for old in root.handlers[:]:
         root.removeHandler(old)
         old.close()
@@ -55,6 +57,16 @@ def about(**facts: str | int) -> None:
     _about.update(facts)
 
 
+class _Text(logging.Formatter):
+    """A record holds what strangers say: it stays one line, and no terminal that shows the log obeys it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802, logging's name
+        return shown(super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        return lines(super().format(record))
+
+
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         told: dict[str, str | int] = {
@@ -66,7 +78,7 @@ class _Json(logging.Formatter):
         told |= {key: value for key in _ABOUT if (value := getattr(record, key, _about.get(key))) is not None}
         if record.exc_info:
             told["exception"] = self.formatException(record.exc_info)
-        return json.dumps(told, ensure_ascii=False, default=str)
+        return shown(json.dumps(told, ensure_ascii=False, default=str))
 
 
 def _handler(file: Path | None) -> logging.Handler:

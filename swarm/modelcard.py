@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from swarm.markdown import escaped
+from swarm.markdown import in_line
 from swarm.proto import coordinator_pb2 as pb
 from swarm.runspec import RunSpec
 from swarm.sections import is_folder
@@ -134,7 +134,7 @@ def data(release: Release) -> Iterable[tuple[str, str]]:
 def _evaluations(release: Release) -> Iterable[tuple[str, str]]:
     for found in release.status.evaluations:
         if found.round <= release.checkpoint.round:
-            own = "".join(f", {name} {value:.4g}" for name, value in sorted(found.metrics.items()))
+            own = "".join(f", {in_line(name)} {value:.4g}" for name, value in sorted(found.metrics.items()))
             yield f"Round {found.round}", f"held-out loss {found.heldout_loss:.4f} nats per token{own}"
 
 
@@ -155,7 +155,7 @@ def unnamed(members: Iterable[pb.Member]) -> list[int]:
 def _contributors(release: Release) -> Iterable[tuple[str, str]]:
     """The others as one number."""
     for name, samples in credited(release.status.members):
-        yield escaped(name), f"{samples:,} samples"
+        yield in_line(name), f"{samples:,} samples"
     if others := unnamed(release.status.members):
         yield f"{len(others)} more", f"{sum(others):,} samples"
 
@@ -163,7 +163,7 @@ def _contributors(release: Release) -> Iterable[tuple[str, str]]:
 def _digests(release: Release) -> Iterable[tuple[str, str]]:
     yield f"State of round {release.checkpoint.round}", f"`{release.checkpoint.digest}`"
     for blob in (*release.run.base, release.run.heldout):
-        yield escaped(blob.name), f"SHA-256 `{blob.sha256}`"
+        yield in_line(blob.name), f"SHA-256 `{blob.sha256}`"
     yield "Training samples", f"{len(release.run.shards)} shards; SHA-256 of each in `garage-swarm.json`"
 
 

@@ -17,6 +17,14 @@ def home_of(host: str) -> str:
     return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
 
 
+def caller_of(host: str) -> str:
+    """As `home_of`; what is no address, as a proxy may say, is a caller of its own."""
+    try:
+        return home_of(host)
+    except ValueError:
+        return host
+
+
 class Ration:
     """`tries` of each caller within `window` seconds. Threads may share it; `clock` gives seconds."""
 

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from swarm.proto import coordinator_pb2 as pb
 
-_CHUNK = 256 << 10  # bytes
+_CHUNK = 64 << 10  # bytes: at 0.05 Mbit/s one takes ten seconds, for which a coordinator waits
 _PROBE = bytes(16 << 10)  # sent to measure a line
 
 

@@ -22,6 +22,11 @@ def shown(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
+def lines(text: str) -> str:
+    """`text` without what a terminal would obey; its lines stay."""
+    return "\n".join(map(shown, text.split("\n")))
+
+
 def line(text: str, limit: int) -> str:
     """`text` as one line of at most `limit` letters, without what a terminal would obey."""
     return " ".join(shown(text).split())[:limit].rstrip()

@@ -9,8 +9,10 @@ from swarm.errors import OverloadError, ProtocolError, RefusedError, SwarmError,
 from swarm.identity import SERVER_NAME
 from swarm.invite import Invite
 from swarm.proto import coordinator_pb2 as pb
+from swarm.texts import line
 
 _MAX_MESSAGE = 64 << 20  # bytes
+_LONGEST = 1000  # letters of an error
 
 
 def channel(invite: Invite, pem: str) -> grpc.Channel:
@@ -31,7 +33,7 @@ def translated(error: grpc.RpcError, invite: Invite) -> SwarmError:
     for key, value in error.trailing_metadata() or ():
         if key == "swarm-error-bin":
             return _detailed(bytes(value), invite)
-    return _from_status(error.code(), error.details() or "", invite)
+    return _from_status(error.code(), line(error.details() or "", _LONGEST), invite)
 
 
 def _detailed(data: bytes, invite: Invite) -> SwarmError:
@@ -40,7 +42,7 @@ def _detailed(data: bytes, invite: Invite) -> SwarmError:
     except DecodeError:
         what = f"The coordinator at {invite.address} refused the call, and why cannot be read."
         return ProtocolError(what, "Use the same version of garage-swarm on both sides.")
-    return from_code(detail.code, detail.what, detail.remedy)
+    return from_code(detail.code, line(detail.what, _LONGEST), line(detail.remedy, _LONGEST))
 
 
 def _from_status(status: grpc.StatusCode, details: str, invite: Invite) -> SwarmError:

@@ -67,7 +67,9 @@ def wanted(
 ) -> release.Wanted:
     """A release of an exported model as version 1.0."""
     choice = making.Policy("1.0", caps or Caps(), {}, (), ())
-    return release.wanted(making.exported(model), record.Record(None, findings), choice, output)
+    return release.wanted(
+        making.exported(model), record.Record([], findings or [], findings is not None), choice, output
+    )
 
 
 def released(folder: Path, *signers: Signer, **rules: Any) -> Examined:

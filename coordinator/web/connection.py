@@ -13,11 +13,11 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from swarm.ration import Ration
+from swarm.ration import Ration, caller_of
 
 MOST = 512  # connections at the same time, event streams among them
 _A_SECOND = 200  # new ones, of everybody
-_OF_ONE = 600  # new ones in a minute, of one address; of this machine's own, where a proxy may stand, as many as come
+_OF_ONE = 600  # new ones in a minute, of one home; of this machine's own, where a proxy may stand, as many as come
 _SECONDS = 10.0  # for a request to arrive, and for its answer to be taken once it is complete
 _SAYS = "The page has as many readers as it serves at a time. Training is not concerned. Please try again in a minute."
 _BUSY = (
@@ -38,7 +38,7 @@ class Entrance:
         """Whether one more may come while so many are there."""
         if present > MOST or not self._of_all.permits(""):
             return False
-        return address in _LOCAL or self._of_one.permits(address)
+        return address in _LOCAL or self._of_one.permits(caller_of(address))
 
 
 class Connection(H11Protocol):

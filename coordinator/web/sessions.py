@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from swarm.errors import LoginError, OverloadError, RefusedError
-from swarm.ration import Ration
+from swarm.ration import Ration, caller_of
 
 LIFE = 8 * 3600.0  # seconds
 _MOST = 64  # of more, the oldest end
-_OF_ONE, _OF_ALL = 5, 30  # tries in a minute
+_TRIES = 5  # in a minute, of one home. There is no limit for all: a token of 128 bits cannot be guessed, and whoever
+# used up such a limit would keep the maintainers out.
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -33,13 +34,13 @@ class Sessions:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._open: dict[str, Session] = {}
-        self._of_one, self._of_all = Ration(_OF_ONE, 60.0, clock), Ration(_OF_ALL, 60.0, clock)
+        self._tries = Ration(_TRIES, 60.0, clock)
         self._lock = threading.Lock()
 
     def require_patience(self, address: str) -> None:
-        """Raises OverloadError when there were too many tries, of this address or of all."""
-        if not (self._of_one.permits(address) and self._of_all.permits("")):
-            raise OverloadError("Too many tries to log in came within a minute.", "Wait a minute.")
+        """Raises OverloadError when there were too many tries of this home."""
+        if not self._tries.permits(caller_of(address)):
+            raise OverloadError("Too many tries to log in came from this address within a minute.", "Wait a minute.")
 
     def begin(self, token: str) -> tuple[str, Session]:
         """For a token that was found to be a maintainer's: the cookie's secret, and the session."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from swarm.bundle.caps import Caps, Plugin
 from swarm.bundle.manifest import Evaluation, Finding, Lineage, Signing
-from swarm.markdown import escaped
+from swarm.markdown import escaped, in_line
 
 
 def added(
@@ -48,11 +48,11 @@ def _verify(lineage: Lineage, signing: Signing) -> list[str]:
 
 def _evaluation(item: Evaluation) -> str:
     answers = f", {item.answers} independent answers" if item.answers > 1 else ""
-    return f"**{escaped(item.suite)}**: {escaped(item.metric)} {item.value:.4g} ({item.samples:,} samples{answers})"
+    return f"**{in_line(item.suite)}**: {in_line(item.metric)} {item.value:.4g} ({item.samples:,} samples{answers})"
 
 
 def _finding(item: Finding) -> str:
-    return f"**{escaped(item.id)}** ({item.severity}, {item.state}): {escaped(item.title)}"
+    return f"**{in_line(item.id)}** ({item.severity}, {item.state}): {in_line(item.title)}"
 
 
 def _caps(caps: Caps) -> Iterable[str]:

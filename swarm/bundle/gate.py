@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from swarm.bundle import licences
 from swarm.bundle.manifest import Evaluation, Finding
 from swarm.errors import UnreadyError
-from swarm.releasing import Release, figure
+from swarm.releasing import Figure, Release, figure
 from swarm.trials.names import SEVERITIES
 
 
@@ -26,8 +26,8 @@ class Missing:
 
 @dataclass(frozen=True)
 class Facts:
-    """What there is. `base` is None for a model that began from nothing; evaluations and findings are None when there
-    is no record of them, which is not the same as an empty one.
+    """What there is. `base` is None for a model that began from nothing; `claimed` is one member's word, which nobody
+    computed again; findings are None when nobody has looked for any, which is not the same as none.
     """
 
     model: str
@@ -36,12 +36,13 @@ class Facts:
     evaluations: Sequence[Evaluation]
     findings: Sequence[Finding] | None
     signers: frozenset[str]
+    claimed: Sequence[Evaluation] = ()
 
 
 def missing(rules: Release, facts: Facts) -> list[Missing]:
     """The whole list; empty when nothing is. Raises UsageError without the extra `release`."""
     return [
-        *_evaluations(rules, facts.evaluations),
+        *_evaluations(rules, facts),
         *_findings(rules, facts.findings),
         *_licences(rules, facts),
         *_signatures(rules, facts.signers),
@@ -58,16 +59,26 @@ def refusal(lacking: Iterable[Missing], remedy: str = "") -> UnreadyError:
     )
 
 
-def _evaluations(rules: Release, found: Sequence[Evaluation]) -> Iterator[Missing]:
+def _evaluations(rules: Release, facts: Facts) -> Iterator[Missing]:
     for wanted in map(figure, rules.evaluations):
-        values = [item.value for item in found if (item.suite, item.metric) == (wanted.suite, wanted.metric)]
-        if not values:
+        values = _values(wanted, facts.evaluations)
+        if not values and (said := _values(wanted, facts.claimed)):
+            yield Missing(
+                f"{wanted.suite}:{wanted.metric} is {said[0]:g} by one member's word, which nobody computed again; "
+                f"the spec wants {wanted}.",
+                _EVALUATE,
+            )
+        elif not values:
             yield Missing(f"There is no evaluation {wanted.suite}:{wanted.metric}; the spec wants {wanted}.", _EVALUATE)
         elif bad := ", ".join(f"{value:g}" for value in values if not wanted.holds(value)):
             yield Missing(
                 f"{wanted.suite}:{wanted.metric} is {bad}; the spec wants {wanted}.",
                 "Train on, or release an earlier checkpoint that reaches it (swarm export --round).",
             )
+
+
+def _values(wanted: Figure, found: Iterable[Evaluation]) -> list[float]:
+    return [item.value for item in found if (item.suite, item.metric) == (wanted.suite, wanted.metric)]
 
 
 def _findings(rules: Release, found: Sequence[Finding] | None) -> Iterator[Missing]:
@@ -126,7 +137,10 @@ def _signatures(rules: Release, signers: frozenset[str]) -> Iterator[Missing]:
         )
 
 
-_EVALUATE = "Measure it: swarm evaluate."
+_EVALUATE = (
+    "Let two volunteers measure it (swarm evaluate --spread, then swarm release --invite), or measure it yourself "
+    "(swarm evaluate) and write it into evaluations.jsonl."
+)
 _CLEAR = (
     "Give the model another licence, or take other data or another base. This is a small table and no legal advice: "
     "when you have examined it yourselves, name that licence in release.cleared."

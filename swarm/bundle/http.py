@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Mapping
-from typing import Any
-from urllib.parse import urlsplit
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urljoin, urlsplit
 
 import urllib3
+from urllib3.connectionpool import ConnectionPool
 from urllib3.exceptions import (
     HTTPError,
     MaxRetryError,
@@ -28,12 +30,34 @@ from swarm.errors import (
 )
 
 _TIMES = urllib3.Timeout(connect=10.0, read=60.0)  # seconds; a registry may look through what it got before it answers
-_PATIENCE = urllib3.Retry(connect=0, read=0, redirect=5, status=0, other=0, raise_on_redirect=True)
 _PIECE = 1 << 20  # bytes that are given to the socket at once
 _SAID = 300  # letters of a registry's own words that are shown
 _MESSAGE = 64 << 10  # bytes of an error's body that are read
 
 Answer = urllib3.BaseHTTPResponse
+
+
+class _Patience(urllib3.Retry):
+    """Follows redirects, but for one that leads out of TLS."""
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: Answer | None = None,
+        error: Exception | None = None,
+        _pool: ConnectionPool | None = None,
+        _stacktrace: TracebackType | None = None,
+    ) -> Self:
+        onward = response.get_redirect_location() if response is not None else None
+        if onward and url and url.startswith("https://") and not urljoin(url, onward).startswith("https://"):
+            raise UnreachableError(
+                f"{urlsplit(url).netloc} sends us on to an address without TLS.", "Ask who runs the registry."
+            )
+        return super().increment(method, url, response, error, _pool, _stacktrace)
+
+
+_PATIENCE = _Patience(connect=0, read=0, redirect=5, status=0, other=0, raise_on_redirect=True)
 
 
 def pool(address: str, connections: int) -> urllib3.PoolManager:
@@ -45,17 +69,31 @@ def pool(address: str, connections: int) -> urllib3.PoolManager:
     return urllib3.PoolManager(maxsize=connections, blocksize=_PIECE)
 
 
-def ask(pool: urllib3.PoolManager, method: str, url: str, headers: Mapping[str, str], body: Any = None) -> Answer:
-    """The answer, of which nothing but the head was read. Redirects are followed, without our login to other hosts.
+def ask(
+    pool: urllib3.PoolManager,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: Any = None,
+    *,
+    follow: bool = True,
+) -> Answer:
+    """The answer, of which nothing but the head was read. `follow` redirects, without our login to other hosts.
 
     Raises UnreachableError, which says why.
     """
+    given: dict[str, Any] = {"body": body, "headers": dict(headers), "timeout": _TIMES, "retries": _PATIENCE}
     try:
-        return pool.request(
-            method, url, body=body, headers=dict(headers), preload_content=False, timeout=_TIMES, retries=_PATIENCE
-        )
+        return pool.request(method, url, preload_content=False, redirect=follow, **given)
     except (HTTPError, OSError) as error:
         raise unreachable(error, urlsplit(url).netloc) from error
+
+
+def answered_at(answer: Answer, url: str) -> str:
+    """The address that answered what was asked of `url`: the last redirect's."""
+    for step in answer.retries.history if answer.retries else ():
+        url = urljoin(url, step.redirect_location or "")
+    return url
 
 
 def content(answer: Answer, largest: int) -> bytes:

@@ -20,25 +20,26 @@ Item = TypeVar("Item", bound=Section)
 
 @dataclass(frozen=True)
 class Record:
-    """None: there is no such record."""
+    """`evaluations`: what the maintainer measured, or two volunteers alike. `looked`: for findings."""
 
-    evaluations: Sequence[Evaluation] | None
-    findings: Sequence[Finding] | None
+    evaluations: Sequence[Evaluation]
+    findings: Sequence[Finding]
+    looked: bool
 
     def joined(self, other: Record) -> Record:
         """What both say together."""
-        return Record(_both(self.evaluations, other.evaluations), _both(self.findings, other.findings))
-
-
-def _both(one: Sequence[Item] | None, other: Sequence[Item] | None) -> Sequence[Item] | None:
-    return other if one is None else one if other is None else [*one, *other]
+        findings = [*self.findings, *other.findings]
+        return Record([*self.evaluations, *other.evaluations], findings, self.looked or other.looked)
 
 
 def read(folder: Path, state: str) -> Record:
     """The record in `folder`. A line may say in `state_digest` which checkpoint it is about: those about
-    others than `state` are left out. Raises CorruptError that names file and line, DiskError.
+    others than `state` are left out. Who keeps a file of findings has looked. Raises CorruptError that names file and
+    line, DiskError.
     """
-    return Record(_items(folder / EVALUATIONS, Evaluation, state), _items(folder / FINDINGS, Finding, state))
+    evaluations = _items(folder / EVALUATIONS, Evaluation, state)
+    findings = _items(folder / FINDINGS, Finding, state)
+    return Record(evaluations or [], findings or [], findings is not None)
 
 
 def _items(path: Path, kind: type[Item], state: str) -> list[Item] | None:

@@ -151,12 +151,14 @@ class Registry:
         return answer
 
     def _ask(self, method: str, url: str, headers: dict[str, str] | None = None, body: Body | None = None) -> Answer:
-        """Ask; where the registry challenges us, answer that and ask once more."""
+        """Ask; where the registry itself challenges us, answer that and ask once more. Another host may not: it would
+        name the place to which our password goes.
+        """
         for last in (False, True):
             ours = self._authorization if _origin(url) == self._base else {}  # our login is for nobody else
             given = body() if body else (b"" if method in ("POST", "PUT", "PATCH") else None)
             answer = http.ask(self._pool, method, url, {**(headers or {}), **ours}, given)
-            if last or answer.status != 401:
+            if last or answer.status != 401 or _origin(http.answered_at(answer, url)) != self._base:
                 break
             answer.close()
             self._authorize(Challenge.of(answer.headers.get("WWW-Authenticate", "")))
@@ -167,7 +169,7 @@ class Registry:
             self._authorization = self._login.basic()
         elif challenge.scheme == "bearer" and self._is_safe(challenge.realm):
             method, url, headers, body = challenge.token_request(self._login, self._scope)
-            answer = http.ask(self._pool, method, url, headers, body or None)
+            answer = http.ask(self._pool, method, url, headers, body or None, follow=False)
             http.require(answer, self._reference.host, "log in", 200)
             found = logins.token(http.content(answer, _ANSWER), self._reference.host)
             self._authorization = {"Authorization": f"Bearer {found}"}

@@ -16,11 +16,11 @@ from swarm.tensorfile import sync
 
 @dataclass(frozen=True)
 class Wanted:
-    """What shall be released, where, and by the record in which folder."""
+    """What shall be released, where, and by which record; `policy` holds what the run's members say, too."""
 
     model: making.Exported
     policy: making.Policy
-    findings_known: bool
+    record: record.Record
     output: Path
 
     @property
@@ -30,9 +30,9 @@ class Wanted:
 
 def wanted(model: making.Exported, said: record.Record, choice: making.Policy, output: Path) -> Wanted:
     """The choice, with what the run itself and the record say of the model."""
-    evaluations = [*model.origin.evaluations, *(said.evaluations or [])]
-    policy = making.Policy(choice.version, choice.caps, choice.plugins, evaluations, said.findings or [])
-    return Wanted(model, policy, said.findings is not None, output)
+    evaluations = [*model.origin.evaluations, *said.evaluations]
+    policy = making.Policy(choice.version, choice.caps, choice.plugins, evaluations, said.findings)
+    return Wanted(model, policy, said, output)
 
 
 def lacking(wanted: Wanted, signers: Sequence[Signer]) -> list[gate.Missing]:
@@ -96,8 +96,9 @@ def _lacking(wanted: Wanted, signers: frozenset[str]) -> list[gate.Missing]:
         model=spec.run.license,
         data=spec.data.license,
         base=base.license if base is not None else None,
-        evaluations=wanted.policy.evaluations,
-        findings=wanted.policy.findings if wanted.findings_known else None,
+        evaluations=wanted.record.evaluations,
+        claimed=wanted.model.origin.evaluations,
+        findings=wanted.record.findings if wanted.record.looked else None,
         signers=signers,
     )
     return gate.missing(spec.release, facts)

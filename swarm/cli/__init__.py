@@ -49,7 +49,7 @@ from swarm.cli import (
     status,
     verify,
 )
-from swarm.cli.output import echo_note
+from swarm.cli.output import say
 from swarm.errors import SwarmError, UsageError, from_os_error
 from swarm.version import __version__
 
@@ -139,7 +139,7 @@ def main() -> None:
             raise
         failure = _in_our_words(error)
         separator = "\n" if "\n" in failure.what else " "
-        echo_note(f"swarm: {failure.what}{separator}{failure.remedy}".rstrip())
+        say(f"swarm: {failure.what}{separator}{failure.remedy}".rstrip(), err=True)
         sys.exit(failure.exit_code)
 
 

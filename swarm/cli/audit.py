@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from swarm.cli.options import AsJson, DataDir, RunHere
+from swarm.cli.output import say
 
 
 def audit(
@@ -26,7 +27,7 @@ def audit(
         echo_json(found)
         return
     for item in found:
-        typer.echo(_sentence(item))
+        say(_sentence(item))
 
 
 def _sentence(item: dict[str, Any]) -> str:

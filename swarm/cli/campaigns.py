@@ -8,6 +8,7 @@ import typer
 
 from swarm.cli.maintain import RunName, maintaining
 from swarm.cli.options import AsJson, DataDir, InviteOrOnly
+from swarm.cli.output import say
 from swarm.errors import UsageError
 from swarm.trials.names import SPREAD, TOLERANCE, UNIT_ITEMS, UNIT_SECONDS
 
@@ -40,8 +41,8 @@ def begin(run: str, kind: str, suite: str, round_: int | None, as_json: bool) ->
         echo_json(found)
         return
     of = f"{found.items} items of {suite} on the checkpoint of round {wish.round}"
-    typer.echo(f"{found.id}: {of}, in {_units(found)} units")
-    typer.echo("volunteers compute them with: swarm join INVITE --work trials")
+    say(f"{found.id}: {of}, in {_units(found)} units")
+    say("volunteers compute them with: swarm join INVITE --work trials")
 
 
 @app.command("list")
@@ -58,11 +59,11 @@ def list_(invite: InviteOrOnly = "", as_json: AsJson = False) -> None:
         echo_json({"open": going, "ended": [_as_json(one) for one in ended]})
         return
     for campaign in going:
-        typer.echo(_going(campaign))
+        say(_going(campaign))
     for one in ended:
-        typer.echo("\n".join(_lines(one)))
+        say("\n".join(_lines(one)))
     if not (going or ended):
-        typer.echo("This run had no campaigns.")
+        say("This run had no campaigns.")
 
 
 @app.command("stop")
@@ -75,7 +76,7 @@ def stop(
     """End a campaign before its last unit; its figures are those of the units that are settled."""
     with maintaining(run, data_dir) as client:
         client.stop_campaign(id_, why)
-    typer.echo(f"{id_} ended")
+    say(f"{id_} ended")
 
 
 @app.command("receipts")
@@ -93,9 +94,9 @@ def receipts(invite: InviteOrOnly = "", data_dir: DataDir = None, as_json: AsJso
         return
     for one in found:
         what = f"unit {one.unit} of {one.campaign} ({one.suite}, round {one.round})"
-        typer.echo(f"{one.number:>5}  {what}: {'counted' if one.counted else f'not counted, {one.why}'}")
+        say(f"{one.number:>5}  {what}: {'counted' if one.counted else f'not counted, {one.why}'}")
     items = sum(one.items for one in found if one.counted)
-    typer.echo(f"{sum(one.counted for one in found)} of {len(found)} units counted, with {items} items")
+    say(f"{sum(one.counted for one in found)} of {len(found)} units counted, with {items} items")
 
 
 def _going(campaign: pb.Campaign) -> str:

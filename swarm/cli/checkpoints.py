@@ -11,6 +11,7 @@ import typer
 
 from swarm.cli.maintain import RunName, maintaining
 from swarm.cli.options import AsJson, DataDir, InviteOrOnly
+from swarm.cli.output import say
 from swarm.errors import CorruptError, NotFoundError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def get(
         with _progress_bar(target.name, wanted.size) as progress:
             client.download(wanted.sha256, wanted.size, target, progress)
     _check_digest(target, wanted.digest)
-    typer.echo(f"{target}: round {wanted.round}, digest {wanted.digest[:16]}")
+    say(f"{target}: round {wanted.round}, digest {wanted.digest[:16]}")
 
 
 @app.command("approve")
@@ -74,7 +75,7 @@ def approve(
     with maintaining(run, data_dir) as client:
         found = client.approve(round_, why, revoke)
     said = "approved no more" if revoke else f"approved by {found.approved_by}, and is kept"
-    typer.echo(f"the checkpoint of round {found.round} ({found.digest[:16]}) is {said}")
+    say(f"the checkpoint of round {found.round} ({found.digest[:16]}) is {said}")
 
 
 def chosen(checkpoints: list[pb.Checkpoint], round_: int | None) -> pb.Checkpoint:
@@ -102,7 +103,7 @@ def _print(checkpoints: list[pb.Checkpoint]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from swarm.cli.output import metrics
+    from swarm.cli.output import add_row, metrics
     from swarm.units import size
 
     names = ("Round", "Digest", "Size", "Held-out loss", "Metrics", "Made", "Approved")
@@ -111,7 +112,7 @@ def _print(checkpoints: list[pb.Checkpoint]) -> None:
         loss = f"{item.heldout_loss:.3f}" if item.has_heldout_loss else ""
         made = f"{datetime.fromtimestamp(item.created_at).astimezone():%Y-%m-%d %H:%M}" if item.created_at else ""
         measured = loss, metrics(item.metrics)
-        table.add_row(str(item.round), item.digest[:16], size(item.size), *measured, made, _approved(item))
+        add_row(table, str(item.round), item.digest[:16], size(item.size), *measured, made, _approved(item))
     Console().print(table)
 
 

@@ -10,6 +10,7 @@ import typer
 
 from swarm import control, paths
 from swarm.cli.options import AsJson, DataDir
+from swarm.cli.output import say
 from swarm.errors import NotFoundError, SwarmError, UsageError
 
 RunName = Annotated[
@@ -66,7 +67,7 @@ def _tell_all(request: dict[str, Any], run: str, data_dir: Path | None, as_json:
         echo_json(answers)
         return
     for name, says in answers.items():
-        typer.echo(f"{name}: {says}")
+        say(f"{name}: {says}")
 
 
 def _folders(run: str, data_dir: Path | None) -> list[Path]:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swarm.cli.options import AsJson
+from swarm.cli.output import say
 from swarm.errors import InviteError, NotFoundError, UsageError
+from swarm.texts import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,10 +35,10 @@ def discover(
         echo_json({"runs": [_plain(found) for found in result.found], "interfaces": _looked(result.choices)})
     elif result.found:
         for number, found in enumerate(result.found, 1):
-            typer.echo(f"{number}. {line(found)}")
-        typer.echo("swarm join --nearby offers them.")
+            say(f"{number}. {line(found)}")
+        say("swarm join --nearby offers them.")
     else:
-        typer.echo(nothing_found(result.choices))
+        say(nothing_found(result.choices))
 
 
 def choose(yes: bool) -> Invite:
@@ -46,7 +48,7 @@ def choose(yes: bool) -> Invite:
     """
     from swarm.discovery import answering, search
 
-    typer.echo(f"Looking for runs on the local network, {_SECONDS:g} s …", err=True)
+    say(f"Looking for runs on the local network, {_SECONDS:g} s …", err=True)
     result = search(_SECONDS)
     if not result.found:
         raise NotFoundError(nothing_found(result.choices), "Or ask the run's maintainer for an invite.")
@@ -89,7 +91,7 @@ def _ask(found: Sequence[Found]) -> Found:
             f"There is no terminal to ask at which of these runs to join:\n{listed}",
             "Give an invite: swarm join 'INVITE'; or --yes, which takes the only open one.",
         )
-    typer.echo(listed, err=True)
+    say(listed, err=True)
     number = int(typer.prompt("Which one?", type=int, default=1, err=True))
     if not 1 <= number <= len(found):
         raise UsageError(f"There is no run {number} in the list.", f"Say a number from 1 to {len(found)}.")
@@ -100,7 +102,7 @@ def asked_invite(found: Found) -> Invite:
     """An invite that the volunteer pastes, for the run that was found. Raises InviteError."""
     from swarm.invite import Invite
 
-    invite = Invite.of(typer.prompt(f"{found.run} needs an invite; paste it here", err=True).strip())
+    invite = Invite.of(typer.prompt(f"{shown(found.run)} needs an invite; paste it here", err=True).strip())
     if invite.fingerprint != found.fingerprint:
         raise InviteError(
             f"This invite is for another coordinator than the one that announces {found.run} here.",

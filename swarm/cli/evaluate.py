@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swarm.cli.options import AsJson, BaseFolder, Device
+from swarm.cli.output import say
 from swarm.errors import UsageError
 from swarm.trials.names import EVALUATE, HELDOUT
 
@@ -65,7 +66,7 @@ def evaluate(
         for suite in wanted:
             begin(checkpoint, EVALUATE, suite, round_, as_json)
         return
-    subject = trialing.named(checkpoint, round_, base, lambda text: typer.echo(text, err=True))
+    subject = trialing.named(checkpoint, round_, base, lambda text: say(text, err=True))
     subject = replace(subject, heldout=heldout or subject.heldout)
     found = [
         row for suite in wanted for row in _measured(subject, suite, trialing.Machine(device, threads), tasks, limit)
@@ -73,7 +74,7 @@ def evaluate(
     if as_json:
         echo_json({"checkpoint": subject.name, "state": subject.state, "evaluations": found})
     else:
-        typer.echo("\n".join([subject.name, *trialing.rows(found)]))
+        say("\n".join([subject.name, *trialing.rows(found)]))
 
 
 def _measured(subject: Subject, suite: str, machine: Machine, tasks: Path | None, limit: int) -> list[dict[str, Any]]:

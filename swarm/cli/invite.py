@@ -94,9 +94,11 @@ def revoke(
 def _table(found: list[pb.InviteRecord], now: float) -> Table:
     from rich.table import Table
 
+    from swarm.cli.output import add_row
+
     table = Table("Id", "Role", "State", "Members", "Note", box=None, padding=(0, 2, 0, 0))
     for item in found:
-        table.add_row(item.id, item.role, _state(item, now), _members(item), item.note)
+        add_row(table, item.id, item.role, _state(item, now), _members(item), item.note)
     return table
 
 

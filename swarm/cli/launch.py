@@ -17,6 +17,7 @@ import typer
 
 from swarm import lifetime
 from swarm.cli.options import AsJson, DataDir, Metrics
+from swarm.cli.output import say
 from swarm.cli.share import share
 from swarm.errors import HandedOverError, PortInUseError, SwarmError
 
@@ -217,7 +218,7 @@ def _coordinate(settings: Settings, open_on_lan: bool) -> None:
         rundir.remember(settings.data_dir, settings.spec, coordinator.invite, coordinator.own_invite)
         _greet(coordinator, settings)
         with announced(coordinator.invite, settings.host, open_on_lan) as announcement:
-            typer.echo(_announced(announcement, open_on_lan))
+            say(_announced(announcement, open_on_lan))
             _follow(coordinator, announcement)
     finally:
         for number in lifetime.ending_signals():
@@ -226,17 +227,17 @@ def _coordinate(settings: Settings, open_on_lan: bool) -> None:
 
 
 def _greet(coordinator: Coordinator, settings: Settings) -> None:
-    typer.echo(f"{settings.spec.run.name} is running; its files are in {settings.data_dir}. Ctrl-C stops it.")
-    typer.echo(_reach(settings.advertise_host, coordinator.invite.port))
+    say(f"{settings.spec.run.name} is running; its files are in {settings.data_dir}. Ctrl-C stops it.")
+    say(_reach(settings.advertise_host, coordinator.invite.port))
     if coordinator.metrics:
-        typer.echo(f"Its metrics are at {coordinator.metrics}")
-    typer.echo("Share this invite; volunteers run: swarm join 'INVITE'. Others: swarm invite new\n")
+        say(f"Its metrics are at {coordinator.metrics}")
+    say("Share this invite; volunteers run: swarm join 'INVITE'. Others: swarm invite new\n")
     share(coordinator.invite)
     typer.echo()
     if page := settings.page:
         from swarm.invite import address_of
 
-        typer.echo(f"The run's page: http://{address_of(reachable_host(page.host), coordinator.page_port)}")
+        say(f"The run's page: http://{address_of(reachable_host(page.host), coordinator.page_port)}")
 
 
 def _reach(host: str, port: int) -> str:
@@ -271,13 +272,13 @@ def _follow(coordinator: Coordinator, announcement: Announcement | None) -> None
 
     with CoordinatorClient.connect(coordinator.own_invite) as client, suppress(HandedOverError):
         seen = client.status(brief=True)
-        typer.echo(f"At round {seen.round} of {seen.total_rounds}.")
+        say(f"At round {seen.round} of {seen.total_rounds}.")
         while True:
             time.sleep(_EVERY_SECONDS)
             coordinator.require_lead()
             now = _status(client) or seen
             for line in news(seen, now):
-                typer.echo(line)
+                say(line)
             if announcement:
                 announcement.news(now.round, now.finished)
             seen = now
@@ -289,8 +290,8 @@ def _point_elsewhere(coordinator: Coordinator) -> None:
     try:
         coordinator.require_lead()
     except HandedOverError as error:
-        typer.echo(error.what)
-        typer.echo("This process only says so to those who come here; Ctrl-C ends it.")
+        say(error.what)
+        say("This process only says so to those who come here; Ctrl-C ends it.")
     while True:
         time.sleep(_EVERY_SECONDS)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swarm.cli.options import AsJson, InviteOrOnly
+from swarm.cli.output import say
 from swarm.errors import UsageError
 from swarm.ranges import Layout, Range, merge, total
 
@@ -104,7 +105,7 @@ def root_(
     with known.connect(CoordinatorClient, known.invite(invite)) as client:
         before = client.status(brief=True).round if round_ is None else round_
         entries = client.ledger(0, before) if before else []
-    typer.echo("\n".join(lines_of(entries)) if lines else f"{root(entries)}  {before}")
+    say("\n".join(lines_of(entries)) if lines else f"{root(entries)}  {before}")
 
 
 def _window(round_: int | None, first: int, last: int | None) -> tuple[int, int | None]:
@@ -160,15 +161,16 @@ def _say(lines: list[Line], names: Names, layout: Layout | None, as_json: bool) 
     elif lines:
         Console().print(_table(lines, names, layout))
     else:
-        typer.echo("No samples in these rounds yet.")
+        say("No samples in these rounds yet.")
 
 
 def _table(lines: list[Line], names: Names, layout: Layout | None) -> Table:
-    from swarm.cli.output import count
+    from swarm.cli.output import add_row, count
 
     table = _columns("Round", "Samples", "Outcome", "Shard:rows" if layout else "Positions", "Member", "Why")
     for line in lines:
-        table.add_row(
+        add_row(
+            table,
             str(line.round),
             count(line.samples),
             line.state,
@@ -221,20 +223,20 @@ def _print_replay(found: Replay, names: Names, rows: dict[int, dict[int, list[Ra
         if table.row_count:
             console.print(table)
     for line in _row_lines(rows):
-        typer.echo(line)
-    typer.echo(found.verdict)
+        say(line)
+    say(found.verdict)
 
 
 def _tables(found: Replay, names: Names) -> Iterator[Table]:
-    from swarm.cli.output import count
+    from swarm.cli.output import add_row, count
 
     epochs = _columns("Epoch", "Counted once", "Still open", "Counted twice", "Lent in vain")
     for epoch in found.epochs:
         sums = (epoch.counted - epoch.twice, epoch.leased + epoch.free, epoch.twice, epoch.again)
-        epochs.add_row(str(epoch.number), *map(count, sums))
+        add_row(epochs, str(epoch.number), *map(count, sums))
     members = _columns("Member", "Counted", "Expired", "Rejected", "Leased")
     for member, says in found.members.items():
-        members.add_row(_who(member, names), *(count(says[state]) for state in (*_STATES, "leased")))
+        add_row(members, _who(member, names), *(count(says[state]) for state in (*_STATES, "leased")))
     yield from (epochs, members)
 
 

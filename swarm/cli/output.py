@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import textwrap
@@ -11,24 +12,40 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from swarm.texts import lines, shown
+
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from swarm.checks import Check
 
+_CONTROL = re.compile(r"[\x7f-\x9f]")  # which JSON lets through
 _MARKS = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "failed": ("failed ", "red")}
 
 
 def echo_json(value: object) -> None:
-    """Print `value`, which may hold protobuf messages, as JSON."""
-    typer.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    """Print `value`, which may hold protobuf messages, as JSON, with nothing that a terminal would obey."""
+    written = json.dumps(plain(value), indent=2, ensure_ascii=False)
+    typer.echo(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", written))
 
 
-def echo_note(text: str) -> None:
-    """Say it on stderr. On a terminal no word is broken at a line's end; elsewhere, as in a log, lines stay whole."""
-    if sys.stderr.isatty():
+def say(text: str, err: bool = False) -> None:
+    """Print lines in which others' words may be: no terminal obeys them. What goes to stderr on a terminal is broken
+    between words; elsewhere, as in a log, lines stay whole.
+    """
+    text = lines(text)
+    if err and sys.stderr.isatty():
         at_words = textwrap.TextWrapper(shutil.get_terminal_size().columns, break_long_words=False)
         at_words.break_on_hyphens = False  # a command's options stay in one piece
         text = "\n".join(map(at_words.fill, text.split("\n")))
-    typer.echo(text, err=True)
+    typer.echo(text, err=err)
+
+
+def add_row(table: Table, *cells: str, style: str = "") -> None:
+    """A row in which others' words may be: they are neither markup nor obeyed by a terminal."""
+    from rich.text import Text
+
+    table.add_row(*(Text(shown(cell)) for cell in cells), style=style)
 
 
 def show_checks(checks: Sequence[Check], err: bool = False) -> None:
@@ -36,9 +53,9 @@ def show_checks(checks: Sequence[Check], err: bool = False) -> None:
     width = max((len(check.name) for check in checks), default=0)
     for check in checks:
         mark, colour = _MARKS[check.level]
-        typer.echo(f"{typer.style(mark, fg=colour)}  {check.name.ljust(width)}  {check.says}", err=err)
+        typer.echo(f"{typer.style(mark, fg=colour)}  {shown(check.name).ljust(width)}  {lines(check.says)}", err=err)
         if check.remedy:
-            typer.echo(f"{' ' * (width + 11)}{check.remedy}", err=err)
+            typer.echo(f"{' ' * (width + 11)}{lines(check.remedy)}", err=err)
 
 
 def plain(value: Any) -> Any:

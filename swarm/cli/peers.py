@@ -9,6 +9,7 @@ import typer
 
 from swarm.cli.maintain import RunName, maintaining
 from swarm.cli.options import AsJson, DataDir
+from swarm.cli.output import say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,14 +45,14 @@ def ban(
     """Put a member out, in all seats of its key, and let it in no more. What it contributed stays counted."""
     with maintaining(run, data_dir) as client:
         made = client.ban(member, why)
-    typer.echo(f"{made.name} ({made.key}) is banned; its members end within seconds")
+    say(f"{made.name} ({made.key}) is banned; its members end within seconds")
 
 
 def unban(member: MemberName, run: RunName = "", data_dir: DataDir = None) -> None:
     """Let a banned member in again."""
     with maintaining(run, data_dir) as client:
         lifted = client.unban(member)
-    typer.echo(f"{lifted.name} ({lifted.key}) may join again")
+    say(f"{lifted.name} ({lifted.key}) may join again")
 
 
 def trust(
@@ -65,16 +66,16 @@ def trust(
     with maintaining(run, data_dir) as client:
         found = client.trust(member, why, revoke)
     if revoke:
-        typer.echo(f"{member} ({found.key}) is trusted no more than others")
+        say(f"{member} ({found.key}) is trusted no more than others")
     else:
-        typer.echo(f"{member} ({found.key}) is trusted: what it is lent from now on weighs in full")
+        say(f"{member} ({found.key}) is trusted: what it is lent from now on weighs in full")
 
 
 def _table(found: list[pb.PeerRecord], now: float) -> Table:
     """A member's name and id stay whole: with them it is banned."""
     from rich.table import Table
 
-    from swarm.cli.output import count, member_short
+    from swarm.cli.output import add_row, count, member_short
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("Member", "Since", "Rounds", "Counted"):
@@ -83,7 +84,7 @@ def _table(found: list[pb.PeerRecord], now: float) -> Table:
         table.add_column(name, overflow="fold")
     for item in found:
         who, done = member_short(item.name, item.member_id), (count(item.rounds), count(item.counted_samples))
-        table.add_row(who, _since(item, now), *done, _rejected(item), _state(item, now), _trust(item), _invite(item))
+        add_row(table, who, _since(item, now), *done, _rejected(item), _state(item, now), _trust(item), _invite(item))
     return table
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from swarm.cli.options import PlainHttp
+from swarm.cli.output import say
 from swarm.errors import UsageError
 
 
@@ -36,4 +37,4 @@ def pull(
     files, sha256 = described(registry)
     with shown("pulling", sum({file.sha256: file.size for file in files}.values())) as journey:
         bundle = fetch(registry, files, target, journey)
-    typer.echo(f"{target}: {bundle.name} {bundle.version}, sha256:{sha256}. swarm verify says who signed it.")
+    say(f"{target}: {bundle.name} {bundle.version}, sha256:{sha256}. swarm verify says who signed it.")

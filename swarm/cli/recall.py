@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swarm.cli.bundles import BundleFolder
+from swarm.cli.output import say
 from swarm.cli.signer import Key, own_key
 from swarm.errors import UsageError, from_os_error
 
@@ -31,7 +32,6 @@ def recall(
     from swarm.bundle.lineage import moment
     from swarm.bundle.recall import Notice, signed
     from swarm.bundle.verify import examined
-    from swarm.cli.output import echo_note
 
     found, signer = examined(bundle), keys.load(key or own_key())
     _require_known(found, signer)
@@ -43,8 +43,8 @@ def recall(
     except OSError as error:
         raise from_os_error(error, "writing the notice") from error
     where = f"{said.recall.rstrip('/')}/{found.digest}.json"
-    typer.echo(f"{target}: {said.name} {said.version} is recalled.")
-    echo_note(f"{f'Put it at {where}. {_THERE}' if said.recall else _NOWHERE} {_LIMITS}")
+    say(f"{target}: {said.name} {said.version} is recalled.")
+    say(f"{f'Put it at {where}. {_THERE}' if said.recall else _NOWHERE} {_LIMITS}", err=True)
 
 
 _THERE = "Who runs the bundle with garage-swarm and can reach that address is refused within an hour."

@@ -10,6 +10,7 @@ import typer
 
 from swarm import paths
 from swarm.cli.options import AsJson
+from swarm.cli.output import say
 from swarm.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def show(source: Source, as_json: AsJson = False) -> None:
     elif lines:
         _print(lines)
     else:
-        typer.echo("No round that this machine took part in has been answered yet.")
+        say("No round that this machine took part in has been answered yet.")
 
 
 @app.command("verify")
@@ -125,22 +126,22 @@ def _print(lines: list[Line]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from swarm.cli.output import count
+    from swarm.cli.output import add_row, count
 
     table = Table("Round", "Counted", "Not counted", "Digest", "Why not", box=None, padding=(0, 2, 0, 0))
     for line in lines:
-        table.add_row(str(line.round), count(line.counted), count(line.rejected), line.digest[:16], line.why)
+        add_row(table, str(line.round), count(line.counted), count(line.rejected), line.digest[:16], line.why)
     Console().print(table)
     total, lost = sum(line.counted for line in lines), sum(line.rejected for line in lines)
-    typer.echo(f"{count(total)} samples counted in {count(len(lines))} rounds, {count(lost)} did not.")
+    say(f"{count(total)} samples counted in {count(len(lines))} rounds, {count(lost)} did not.")
 
 
 def _say(verdict: dict[str, Any], known: bool) -> None:
     from swarm.cli.output import count
 
-    typer.echo(
+    say(
         f"{verdict['file']}: {count(verdict['receipts'])} receipts are genuine; "
         f"{count(verdict['counted'])} samples counted, {count(verdict['rejected'])} did not."
     )
     if not known:
-        typer.echo(f"Signed by the coordinator with the fingerprint {verdict['fingerprint']}: --invite compares it.")
+        say(f"Signed by the coordinator with the fingerprint {verdict['fingerprint']}: --invite compares it.")

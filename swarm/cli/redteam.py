@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from swarm.cli.evaluate import CheckpointText, RoundOfRun, Spread, Threads
 from swarm.cli.maintain import RunName, maintaining
 from swarm.cli.options import AsJson, BaseFolder, DataDir, Device, InviteOrOnly, InviteText
+from swarm.cli.output import say
 from swarm.errors import UsageError
 from swarm.trials.names import GARAGE, REDTEAM
 
@@ -69,7 +70,7 @@ def run(
         for suite in wanted:
             begin(checkpoint, REDTEAM, suite, round_, as_json)
         return
-    subject = trialing.named(checkpoint, round_, base, lambda text: typer.echo(text, err=True))
+    subject = trialing.named(checkpoint, round_, base, lambda text: say(text, err=True))
     machine = trialing.Machine(device, threads)
     found = [_provoked(subject, suite, machine, probe) for suite in wanted]
     found += [_memorised(subject, machine, memorised)] if memorised else []
@@ -77,7 +78,7 @@ def run(
     if as_json:
         echo_json({"checkpoint": subject.name, "state": subject.state, "evaluations": rows, "failed": answers})
     else:
-        typer.echo("\n".join([subject.name, *trialing.rows(rows), *_said(answers)]))
+        say("\n".join([subject.name, *trialing.rows(rows), *_said(answers)]))
 
 
 def _provoked(
@@ -153,7 +154,7 @@ def probes_(as_json: AsJson = False) -> None:
         echo_json({"digest": probes.digest(), "probes": [one.model_dump() for one in probes.own()]})
         return
     for one in probes.own():
-        typer.echo(f"{one.id:24} {one.severity:9} {one.prompt.splitlines()[0][:80]}")
+        say(f"{one.id:24} {one.severity:9} {one.prompt.splitlines()[0][:80]}")
 
 
 @app.command("report")
@@ -177,7 +178,7 @@ def report(
     text = reproduction.read_text(encoding="utf-8", errors="replace")
     with known.connect(TrialClient, known.invite(invite)) as client:
         found = client.report_finding(title, severity, category, text, _day(disclose))
-    typer.echo(f"{found} is in the public record of {client.invite.run}")
+    say(f"{found} is in the public record of {client.invite.run}")
 
 
 @app.command("findings")
@@ -194,9 +195,9 @@ def findings(invite: InviteOrOnly = "", as_json: AsJson = False) -> None:
         echo_json([_as_json(one) for one in found])
         return
     for one in found:
-        typer.echo("\n".join(_lines(one)))
+        say("\n".join(_lines(one)))
     if not found:
-        typer.echo("Nobody reported anything.")
+        say("Nobody reported anything.")
 
 
 @app.command("resolve")
@@ -210,7 +211,7 @@ def resolve(
     """Say how it is with a finding, as the run's maintainer: another entry of the record."""
     with maintaining(run_, data_dir) as client:
         client.resolve_finding(id_, state, note)
-    typer.echo(f"{id_} is {state} now")
+    say(f"{id_} is {state} now")
 
 
 def _day(text: str) -> float:

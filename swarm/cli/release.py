@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swarm.cli.options import AsJson
+from swarm.cli.output import say
 
 if TYPE_CHECKING:
     from swarm.bundle.gate import Missing
@@ -63,7 +64,7 @@ def release(
     if as_json:
         echo_json({"bundle": str(target), "digest": found.digest, "signers": sorted(found.signers)})
     else:
-        typer.echo(f"{target}: {found.bundle.name} {found.bundle.version}, digest {found.digest}")
+        say(f"{target}: {found.bundle.name} {found.bundle.version}, digest {found.digest}")
 
 
 def _policy(exported: Exported, version: str, caps: Path | None) -> Policy:
@@ -95,8 +96,7 @@ def _public(invite: str, state: str) -> Record:
     from swarm.trials.record import read, release_facts
 
     with known.connect(TrialClient, known.invite(invite)) as client:
-        evaluations, findings = release_facts(read(client.record()), state)
-    return Record(evaluations, findings)
+        return Record(*release_facts(read(client.record()), state))
 
 
 def _signers(named: list[Path] | None) -> list[Signer]:
@@ -119,4 +119,4 @@ def _tell(lacking: list[Missing], as_json: bool) -> None:
     if lacking:
         raise refusal(lacking)
     if not as_json:
-        typer.echo("Everything is there.")
+        say("Everything is there.")

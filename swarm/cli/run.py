@@ -8,6 +8,7 @@ import typer
 
 from swarm.cli.maintain import RunName, maintaining
 from swarm.cli.options import DataDir
+from swarm.cli.output import say
 
 app = typer.Typer(name="run", help="Let a run pause, go on, or end; for its maintainer.", no_args_is_help=True)
 
@@ -19,7 +20,7 @@ def pause(why: Why = "", run: RunName = "", data_dir: DataDir = None) -> None:
     """Lend no more samples. What is lent is trained on and counts; members stay and wait until the run goes on."""
     with maintaining(run, data_dir) as client:
         found = client.steer("paused", why)
-    typer.echo(f"{client.invite.run} is paused, in round {found.round}; `swarm run resume` lets it go on")
+    say(f"{client.invite.run} is paused, in round {found.round}; `swarm run resume` lets it go on")
 
 
 @app.command("resume")
@@ -27,7 +28,7 @@ def resume(why: Why = "", run: RunName = "", data_dir: DataDir = None) -> None:
     """Let a paused run go on; also one that was finished before its last round, for members that join again."""
     with maintaining(run, data_dir) as client:
         found = client.steer("on", why)
-    typer.echo(f"{client.invite.run} goes on, in round {found.round}")
+    say(f"{client.invite.run} goes on, in round {found.round}")
 
 
 @app.command("finish")
@@ -35,4 +36,4 @@ def finish(why: Why = "", run: RunName = "", data_dir: DataDir = None) -> None:
     """End a run before its last round: members hand over the newest state and leave, within two minutes."""
     with maintaining(run, data_dir) as client:
         found = client.steer("finished", why)
-    typer.echo(f"{client.invite.run} ends after round {found.round}; `swarm checkpoints list` shows its last state")
+    say(f"{client.invite.run} ends after round {found.round}; `swarm checkpoints list` shows its last state")

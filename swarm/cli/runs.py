@@ -90,8 +90,10 @@ def _print(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from swarm.cli.output import add_row
+
     columns = [key for key in rows[0] if key != "title"]
     table = Table(*(key.replace("_", " ").capitalize() for key in columns), box=None, padding=(0, 2, 0, 0))
     for row in rows:
-        table.add_row(*("" if row[key] is None else str(row[key]) for key in columns))
+        add_row(table, *("" if row[key] is None else str(row[key]) for key in columns))
     Console().print(table)

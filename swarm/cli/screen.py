@@ -12,6 +12,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from swarm.cli.output import say
 from swarm.cli.view import Event, View, line_of, render, render_all
 
 Show = Callable[[Event], None]
@@ -62,4 +63,4 @@ class _LineScreen:
             said = f"{event['phase']}: {event['why']}" if event.get("why") else str(event["phase"])
             line, self._last[seat] = ("" if said == self._last.get(seat) else said), said
         if line:
-            typer.echo(f"{seat}  {line}" if seat else line)
+            say(f"{seat}  {line}" if seat else line)

@@ -8,8 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from swarm.cli.output import count, duration, member_short, metrics, rate
+from swarm.cli.output import add_row, count, duration, member_short, metrics, rate
 from swarm.proto import coordinator_pb2 as pb
+from swarm.texts import shown
 
 _ROUNDS = 8
 _DECISIONS = 6
@@ -30,21 +31,21 @@ def status_view(status: pb.Status, now: float) -> RenderableType:
 
 def _head(status: pb.Status) -> Text:
     state = "finished" if status.finished else _progress(status)
-    head = Text(status.run, style="bold")
-    head.append(f"  {status.title}\n" if status.title else "\n", style="not bold")
+    head = Text(shown(status.run), style="bold")
+    head.append(f"  {shown(status.title)}\n" if status.title else "\n", style="not bold")
     if status.halted:
-        head.append(f"stopped: {status.halted}\n", style="bold red")
+        head.append(f"stopped: {shown(status.halted)}\n", style="bold red")
     if status.stuck:
-        head.append(f"stands still: {status.stuck}\n", style="bold red")
+        head.append(f"stands still: {shown(status.stuck)}\n", style="bold red")
     if steered := status.paused or status.ended:
-        head.append(f"{steered}\n", style="bold yellow")
+        head.append(f"{shown(steered)}\n", style="bold yellow")
     head.append(f"{state}\n", style="not bold")
     samples = f"{count(status.global_samples)} samples, epoch {status.epoch}"
     head.append(f"{samples} ({status.epoch_fraction:.0%} done), {rate(status.samples_per_second)}", style="not bold")
     if status.HasField("latest"):
         head.append(f", checkpoint of round {status.latest.round}", style="not bold")
     if status.evaluations:
-        head.append(f"\n{_measured(status.evaluations)}", style="not bold")
+        head.append(f"\n{shown(_measured(status.evaluations))}", style="not bold")
     return head.append("\n")
 
 
@@ -64,14 +65,14 @@ def _texts(status: pb.Status) -> list[Text]:
     names = {member.member_id: member.name for member in status.members}
     by = member_short(names.get(newest.evaluated_by, "?"), newest.evaluated_by)
     return [
-        Text(f"What it writes at round {count(newest.round)}, says {by}", style="bold"),
+        Text(f"What it writes at round {count(newest.round)}, says {shown(by)}", style="bold"),
         *map(_text, newest.samples),
     ]
 
 
 def _text(sample: pb.TextSample) -> Text:
     """On one line, the prompt apart from what the model wrote."""
-    prompt, text = (" ".join(part.split()) for part in (sample.prompt, sample.text))
+    prompt, text = (" ".join(shown(part).split()) for part in (sample.prompt, sample.text))
     gap = " " * (sample.prompt[-1:].isspace() or sample.text[:1].isspace())
     more = "…" * (len(text) > _LETTERS)
     return Text.assemble(f"· {prompt}", (f"{gap}{text[:_LETTERS]}{more}", "dim"))
@@ -95,7 +96,7 @@ def _members(status: pb.Status, now: float) -> RenderableType:
     if any(member.live and member.device for member in status.members):
         table.add_column("Device", max_width=16, overflow="ellipsis", no_wrap=True)
     for member in sorted(status.members, key=lambda member: (not member.live, member.name)):
-        table.add_row(*_member(member, status.round, now)[: len(table.columns)], style="" if member.live else "dim")
+        add_row(table, *_member(member, status.round, now)[: len(table.columns)], style="" if member.live else "dim")
     return table
 
 
@@ -131,7 +132,8 @@ def _rounds(rounds: Sequence[pb.Round]) -> Table:
     table.add_column("Digest")
     for done in rounds[:_ROUNDS]:
         agreed = "agreed" if done.agreed else "DISAGREED"
-        table.add_row(
+        add_row(
+            table,
             str(done.round),
             f"{done.loss:.3f}",
             count(done.samples),
@@ -146,7 +148,7 @@ def _rounds(rounds: Sequence[pb.Round]) -> Table:
 def _decisions(decisions: Sequence[str]) -> Table:
     table = Table.grid(padding=(0, 1))
     for decision in decisions[:_DECISIONS]:
-        table.add_row("·", decision, style="dim")
+        add_row(table, "·", decision, style="dim")
     return table
 
 

@@ -36,13 +36,14 @@ def new(
 ) -> None:
     """Make a key: the private file for you alone, and beside it the public one, .pub, for everybody."""
     from swarm.bundle import keys
-    from swarm.cli.output import echo_note
+    from swarm.cli.output import say
 
     signer = keys.new(out or own_key())
     typer.echo(f"{signer.public.fingerprint}  {signer.path}")
-    echo_note(
+    say(
         f"Put the fingerprint into release.signers of the run spec, and publish {signer.path.with_suffix('.pub')}. "
-        "Keep a copy of the private key offline: who has it can release in your name."
+        "Keep a copy of the private key offline: who has it can release in your name.",
+        err=True,
     )
 
 

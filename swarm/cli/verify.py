@@ -10,6 +10,7 @@ import typer
 
 from swarm.cli.bundles import BundleFolder, Signers
 from swarm.cli.options import AsJson
+from swarm.cli.output import say
 from swarm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,19 +32,19 @@ def verify(
     """Check every file, the signatures, who signed, and whether it was recalled. Loads nothing as a model."""
     from swarm import paths
     from swarm.bundle.verify import accept, examined
-    from swarm.cli.output import echo_json, echo_note
+    from swarm.cli.output import echo_json
 
     found = examined(bundle)
     if trust:
         _trust(found, paths.home(), yes)
-    accept(found, signer or (), run, say=echo_note)
+    accept(found, signer or (), run, say=lambda text: say(text, err=True))
     if as_json:
         facts = {"name": found.bundle.name, "version": found.bundle.version, "digest": found.digest}
         echo_json(facts | {"run": found.bundle.lineage.fingerprint, "signers": sorted(found.signers)})
         return
     said = found.bundle
     signed = f"whole and signed by {', '.join(sorted(found.signers))}"
-    typer.echo(f"{bundle}: {said.name} {said.version} of the run {said.lineage.run} is {signed}.")
+    say(f"{bundle}: {said.name} {said.version} of the run {said.lineage.run} is {signed}.")
 
 
 def _trust(found: Examined, home: Path, yes: bool) -> None:
@@ -52,16 +53,15 @@ def _trust(found: Examined, home: Path, yes: bool) -> None:
     """
     from swarm.bundle.trust import Trust, proposed, remember, remembered
     from swarm.bundle.verify import judge
-    from swarm.cli.output import echo_note
 
     agreed, before, line = proposed(found.bundle, found.signers), remembered(home, found.bundle), found.bundle.lineage
     judge(found, Trust(frozenset(agreed.signers), agreed.needed))
     if agreed == before:
         return
     if before:
-        echo_note(f"ATTENTION: until now this run's signers were {before.whom()}.")
-    echo_note(f"The run {line.run} ({line.fingerprint}) is released by {agreed.whom()}.")
-    echo_note(f"{', '.join(sorted(found.signers))} signed. Compare that with what its maintainers say.")
+        say(f"ATTENTION: until now this run's signers were {before.whom()}.", err=True)
+    say(f"The run {line.run} ({line.fingerprint}) is released by {agreed.whom()}.", err=True)
+    say(f"{', '.join(sorted(found.signers))} signed. Compare that with what its maintainers say.", err=True)
     if not yes:
         _ask()
     remember(home, found.bundle, agreed)

@@ -18,7 +18,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from swarm.cli.output import count, duration, members, metrics, rate
+from swarm.cli.output import add_row, count, duration, members, metrics, rate
+from swarm.texts import shown
 from swarm.units import size
 
 Event = dict[str, Any]
@@ -127,7 +128,7 @@ def render_all(views: Mapping[str, View], now: float = 0.0) -> RenderableType:
     """The live screen of a peer with several GPUs, by their names."""
     parts: list[RenderableType] = []
     for seat, view in views.items():
-        parts += [Text(seat, style="bold underline"), render(view, now), Text()]
+        parts += [Text(shown(seat), style="bold underline"), render(view, now), Text()]
     return Group(*parts)
 
 
@@ -138,8 +139,8 @@ def render(view: View, now: float = 0.0) -> RenderableType:
     table.add_column()
     for name, value in _rows(view, now):
         if value:
-            table.add_row(name, value)
-    return Group(table, Text(), *(Text(line, style="dim") for line in view.history))
+            add_row(table, name, value)
+    return Group(table, Text(), *(Text(shown(line), style="dim") for line in view.history))
 
 
 def _rows(view: View, now: float) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from swarm.proto import coordinator_pb2 as pb
 from swarm.trials.chain import parsed
 from swarm.trials.names import REDTEAM
 
+_ANSWERS = 2  # that did not know of each other; one is its member's word
 _LATEST = 253_402_300_799  # the last second of the year 9999
 
 
@@ -55,14 +56,19 @@ class Read:
     findings: tuple[Known, ...]
 
 
-def release_facts(told: Read, state: str) -> tuple[tuple[Evaluation, ...], tuple[Finding, ...] | None]:
-    """What a release gate asks: the newest figures of each suite for the checkpoint with that state digest, and all
-    findings; None when nobody has looked for any in that state, which is not the same as none.
+def release_facts(told: Read, state: str) -> tuple[tuple[Evaluation, ...], tuple[Finding, ...], bool]:
+    """What a release gate asks: the newest figures of each suite for the checkpoint with that state digest, as far as
+    two computed them; all findings; and whether somebody has looked for any in that state. A finding does not say so:
+    anybody can report one, about any state.
     """
-    newest = {campaign.suite: campaign for campaign in told.campaigns if campaign.state == state}
-    figures = tuple(figure for _, campaign in sorted(newest.items()) for figure in campaign.figures)
-    looked = bool(told.findings) or any(campaign.kind == REDTEAM for campaign in newest.values())
-    return figures, tuple(known.finding for known in told.findings) if looked else None
+    newest = {it.suite: it for it in told.campaigns if it.state == state and _agreed(it)}
+    figures = tuple(figure for _, campaign in sorted(newest.items()) for figure in _agreed(campaign))
+    looked = any(campaign.kind == REDTEAM for campaign in newest.values())
+    return figures, tuple(known.finding for known in told.findings), looked
+
+
+def _agreed(campaign: Ended) -> list[Evaluation]:
+    return [figure for figure in campaign.figures if figure.answers >= _ANSWERS]
 
 
 def read(entries: Iterable[pb.RecordEntry]) -> Read:

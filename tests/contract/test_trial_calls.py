@@ -78,9 +78,9 @@ def test_a_campaign_from_its_start_to_its_figures(
     assert work(client, "anna", lost=3) == 2
     assert work(client, "carl", share=0.0) == 2
     assert work(client, "ben", lost=3) == 2
-    figures, none = release_facts(read(client.record()), begun.digest)
+    figures, none, looked = release_facts(read(client.record()), begun.digest)
     assert {one.metric: (one.value, one.samples, one.answers) for one in figures}["resisted"] == (55 / 56, 56, 2)
-    assert not none
+    assert (none, looked) == ((), True)
     [campaign] = read(client.record()).campaigns
     assert campaign.failed == (probes.own()[3].id,)
     told = {name: client.take_unit(KEYS[name]) for name in ("anna", "ben", "carl")}
@@ -143,7 +143,7 @@ def test_a_finding_is_public_at_once_and_how_only_on_its_day(client: TrialClient
     maintainer.resolve_finding("F1", "fixed", "since round 9")
     [known] = read(client.record()).findings
     assert (known.finding.state, known.notes) == ("fixed", ("fixed: since round 9",))
-    assert release_facts(read(client.record()), "")[1] == (known.finding,)
+    assert release_facts(read(client.record()), "")[1:] == ((known.finding,), False), "who reports one has not looked"
 
 
 def test_a_finding_has_bounds(client: TrialClient, maintainer: MaintainerClient) -> None:

@@ -41,7 +41,9 @@ def test_a_run_becomes_a_bundle_that_anybody_can_verify(tmp_path: Path) -> None:
         for folder in (model, again):
             ended(run.command("export", run.invite, "--output", str(folder)))
         assert contents(model) == contents(again)
-        made = ["release", str(model), "--output", str(bundle), "--version", "1.0"]
+        made = ["release", str(model), "--output", str(bundle), "--version", "1.0", "--record", str(tmp_path / "own")]
+        ended(run.command(*made, "--key", str(anna.path)), 29)  # a member's word for its loss is none
+        measured(model, tmp_path / "own")
         ended(run.command(*made), 29)
         ended(run.command(*made, "--key", str(anna.path)))
         root_is_the_ledgers(run, bundle)
@@ -50,6 +52,13 @@ def test_a_run_becomes_a_bundle_that_anybody_can_verify(tmp_path: Path) -> None:
     assert found.evaluations[0].suite == "heldout"
     ids = AutoTokenizer.from_pretrained(bundle)("Law and", return_tensors="pt")
     assert LlamaForCausalLM.from_pretrained(bundle)(**ids).logits.isfinite().all()
+
+
+def measured(model: Path, record: Path) -> None:
+    """What a maintainer would write down after `swarm evaluate`: here what the member said, which is right."""
+    found = lineage.Origin.model_validate_json((model / lineage.FILE).read_bytes()).evaluations
+    record.mkdir()
+    (record / "evaluations.jsonl").write_text("".join(f"{item.model_dump_json()}\n" for item in found))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

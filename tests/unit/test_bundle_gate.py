@@ -47,6 +47,10 @@ def test_when_everything_is_there_nothing_is_missing() -> None:
     [
         ({"evaluations": []}, "no evaluation arc:acc"),
         ({"evaluations": [Evaluation(suite="arc", metric="acc", value=0.3, samples=1)]}, "arc:acc is 0.3"),
+        (
+            {"evaluations": [], "claimed": [Evaluation(suite="arc", metric="acc", value=0.9, samples=10)]},
+            "arc:acc is 0.9 by one member's word",
+        ),
         ({"findings": None}, "no record of findings"),
         ({"findings": [finding()]}, "F1 (high) is open: tells secrets"),
         ({"findings": [finding("critical")]}, "F1 (critical)"),

@@ -70,7 +70,7 @@ def test_the_card_says_caps_findings_and_how_to_verify(tmp_path: Path) -> None:
     model = bundles.export(tmp_path / "model", bundles.spec(anna := bundles.signer(tmp_path)))
     found = Finding(id="F1", title="says <b>no</b>", severity="low", state="mitigated")
     choice = making.Policy("1.0", caps, programs, (), ())
-    wanted = release.wanted(making.exported(model), record.Record(None, [found]), choice, tmp_path / "bundle")
+    wanted = release.wanted(making.exported(model), record.Record([], [found], True), choice, tmp_path / "bundle")
     release.release(wanted, [anna])
     card = (tmp_path / "bundle" / "README.md").read_text()
     for words in (
@@ -225,7 +225,7 @@ def test_without_what_the_gate_wants_there_is_not_even_a_draft(tmp_path: Path) -
     anna = bundles.signer(tmp_path)
     rules = bundles.spec(anna, evaluations=["heldout:loss <= 1"])
     wanted = bundles.wanted(bundles.export(tmp_path / "model", rules), tmp_path / "bundle")
-    with pytest.raises(UnreadyError, match="heldout:loss is 2"):
+    with pytest.raises(UnreadyError, match="heldout:loss is 2 by one member's word"):
         release.release(wanted, [anna])
     assert not wanted.draft.exists()
 
@@ -293,9 +293,9 @@ def test_what_a_coordinator_cannot_mean_is_refused(said: dict[str, Any]) -> None
 
 
 def test_no_record_is_not_an_empty_one(tmp_path: Path) -> None:
-    assert record.read(tmp_path, "s") == record.Record(None, None)
+    assert record.read(tmp_path, "s") == record.Record([], [], False)
     (tmp_path / record.FINDINGS).write_text("\n")
-    assert record.read(tmp_path, "s") == record.Record(None, [])
+    assert record.read(tmp_path, "s") == record.Record([], [], True)
 
 
 def test_what_is_about_another_checkpoint_is_left_out(tmp_path: Path) -> None:

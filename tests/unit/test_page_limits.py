@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from coordinator.web import events, limits
-from coordinator.web.connection import MOST, Entrance
+from coordinator.web.connection import _OF_ONE, MOST, Entrance
 from coordinator.web.events import Events
 from coordinator.web.limits import Limits
 from coordinator.web.sessions import LIFE, Sessions, insecure
@@ -116,6 +116,28 @@ def test_tries_to_log_in_are_few() -> None:
         sessions.require_patience("192.0.2.1")
     clock.now = 61.0
     sessions.require_patience("192.0.2.1")
+
+
+def test_nobody_keeps_others_from_logging_in_and_a_home_is_one_caller() -> None:
+    sessions = Sessions(Clock())
+    for number in range(1000):
+        sessions.require_patience(f"2001:db8:{number:x}::1")
+    sessions.require_patience("198.51.100.7")
+    for number in range(1, 5):
+        sessions.require_patience(f"2001:db8:1::{number:x}:1")
+    with pytest.raises(OverloadError):
+        sessions.require_patience("2001:db8:1::ffff")
+
+
+def test_a_home_with_many_addresses_is_one_reader() -> None:
+    clock = Clock()
+    entrance = Entrance(clock)
+    admitted = 0
+    for number in range(_OF_ONE + 50):
+        clock.now += 0.01
+        admitted += entrance.admits(f"2001:db8::{number:x}", 1)
+    assert admitted == _OF_ONE
+    assert entrance.admits("2001:db8:0:1::1", 1)
 
 
 @pytest.mark.parametrize(
