@@ -1,7 +1,7 @@
 """What lying members do to a run: sixteen replicas in one process, three and seven of which attack.
 
-python benchmarks/bench_attacks.py [--quick] [--only ATTACK …] [--mode MODE …] [--way WAY …] [--seeds 1]
-    [--cache FOLDER]
+python benchmarks/bench_attacks.py [--quick] [--only ATTACK …] [--mode MODE …] [--way WAY …] [--count 3|7 …]
+    [--seeds 1] [--cache FOLDER]
 
 A Llama of 65 thousand parameters learns the built-in text in gradient mode (60 rounds) and in local mode (sparse
 updates, 16 rounds of 8 steps). Screening and aggregation are those of the peers; beside each the plain mean. Three
@@ -54,7 +54,7 @@ NOBODY = "nobody"
 GAMES = (Game("gradient", rounds=60, size=16, rate=8e-3), Game("local", rounds=16, steps=8))
 QUICK = (Game("gradient", rounds=4), Game("local", rounds=2, steps=2))
 QUICK_ATTACKS = ("sign flip", "NaN")
-MODES, WAYS = ("gradient", "local"), ("robust", "mean")
+MODES, WAYS, COUNTS = ("gradient", "local"), ("robust", "mean"), (3, 7)
 POINTS = 4  # of a curve
 _LOST = 1000  # percent
 
@@ -79,7 +79,7 @@ def runs(asked: argparse.Namespace) -> Iterator[Run]:
     """All of them, the attack-free first."""
     for mode, way, seed in product(asked.mode, asked.way, range(asked.seeds)):
         yield Run(mode, NOBODY, 0, way, seed)
-    for attack, mode, attackers in product(asked.only, asked.mode, (3, 7)):
+    for attack, mode, attackers in product(asked.only, asked.mode, asked.count):
         if mode in ATTACKS[attack].modes:
             for way, seed in product(asked.way, range(asked.seeds)):
                 yield Run(mode, attack, attackers, way, seed)
@@ -176,7 +176,7 @@ def table(mode: str, rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Ite
     yield "|---|---|---|---|---|"
     for attack in ATTACKS:
         if found := rows.get(attack):
-            cells = [_cell(found.get(f"{count} {way}"), way) for count in (3, 7) for way in WAYS]
+            cells = [_cell(found.get(f"{count} {way}"), way) for count in COUNTS for way in WAYS]
             yield f"| {' | '.join([attack, *cells])} |"
 
 
@@ -215,6 +215,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=ATTACKS, default=list(ATTACKS), metavar="ATTACK")
     parser.add_argument("--mode", nargs="+", choices=MODES, default=MODES)
     parser.add_argument("--way", nargs="+", choices=WAYS, default=WAYS)
+    parser.add_argument("--count", nargs="+", type=int, choices=COUNTS, default=COUNTS, help="of attackers")
     parser.add_argument("--seeds", type=int, default=1, help="that each is played with")
     parser.add_argument("--cache", type=Path, help="a folder that keeps finished runs")
     asked = parser.parse_args()

@@ -61,8 +61,8 @@ def attacks(found: Mapping[str, Mapping[str, Mapping[str, Any]]], path: Path) ->
         names = [name for name in attacks_of if name != "nobody"]
         for pane, attackers in zip(column, (3, 7), strict=True):
             for shift, way in ((-0.2, "robust"), (0.2, "mean")):
-                rows = [attacks_of[name][f"{attackers} {way}"] for name in names]
-                gaps = [row["gap_percent"] for row in rows]
+                rows = [attacks_of[name].get(f"{attackers} {way}", {}) for name in names]
+                gaps = [row["gap_percent"] if row else 0.0 for row in rows]
                 shown = [_OFF if gap is None or gap > _OFF else gap for gap in gaps]
                 errors = [row.get("gap_error_percent", 0.0) for row in rows]
                 label = f"{way}{' (plain)' * (way == 'mean')}"

@@ -7,7 +7,7 @@ to a server's own update; here nobody has one that is above the others'.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from math import sqrt
 from statistics import median
 
@@ -21,34 +21,56 @@ _NORMAL = 1.4826  # standard deviations to a median deviation
 _OF_MEDIAN = 1.2533  # of the median of many is more than that of their mean: π/2, as a variance
 _LEAST = 0.5  # times the median agreement; who has less weighs less
 
+Cosines = list[list[float]]
 
-def trust(products: Rows, values: int) -> tuple[list[float], dict[int, str]]:
+
+def trust(products: Rows, values: int, weighing: Sequence[bool]) -> tuple[list[float], dict[int, str]]:
     """What each update weighs, 0 to 1, and who is refused, why, by the inner products [n, n] of updates of so many
-    values. Who agrees less than half as much as usual, and apart from how all stray, weighs less.
+    values. Who agrees less than half as much as usual, and apart from how all stray, weighs less. Each is compared with
+    those that weigh anything.
     """
-    if len(products) < FEWEST:
-        return [1.0] * len(products), {}
+    left = [peer for peer, weighs in enumerate(weighing) if weighs]
+    if len(left) < FEWEST:
+        return [float(weighs) for weighs in weighing], {}
     cosines = _cosines(products)
-    chance = _OF_MEDIAN / sqrt(values * (len(products) - 1))  # how far agreements stray that mean nothing
-    refused = _opposed(cosines, chance)
-    by = _agreements(cosines, [peer for peer in range(len(cosines)) if peer not in refused])
+    chance = _OF_MEDIAN / sqrt(values * (len(left) - 1))  # how far agreements stray that mean nothing
+    refused = _opposed(cosines, left, chance)
+    left = [peer for peer in left if peer not in refused]
+    light = [peer for peer, weighs in enumerate(weighing) if not weighs]
+    refused |= {peer: why for peer in light if (why := _objection(cosines, peer, left, chance))}
+    by = {peer: _agreement(cosines, peer, left) for peer in left}
     usual, stray = _spread(by.values(), chance)
     enough = min(_LEAST * usual, usual - _ASIDE * stray)
     weights = {peer: min(1.0, max(0.0, value / enough)) if enough > 0 else 1.0 for peer, value in by.items()}
-    return [weights.get(peer, 0.0) for peer in range(len(cosines))], refused
+    return [weights.get(peer, 0.0) for peer in range(len(weighing))], refused
 
 
-def _opposed(cosines: list[list[float]], chance: float) -> dict[int, str]:
-    """Who surely points away from the others. The worst first, and a minority at most."""
-    left, found = list(range(len(cosines))), dict[int, str]()
-    while 2 * (len(found) + 1) < len(cosines):
-        by = _agreements(cosines, left)
-        worst = min(left, key=by.__getitem__)
-        if by[worst] >= -_SURE * max(chance, _doubt([cosines[worst][other] for other in left if other != worst])):
+def _opposed(cosines: Cosines, peers: Sequence[int], chance: float) -> dict[int, str]:
+    """Who of these points away from the others. The worst first, and a minority at most."""
+    left, found = list(peers), dict[int, str]()
+    while 2 * (len(found) + 1) < len(peers):
+        worst = min(left, key=lambda peer: _agreement(cosines, peer, left))
+        why = _objection(cosines, worst, left, chance)
+        if not why:
             break
-        found[worst] = f"it points away from the others: the median of its cosines to them is {by[worst]:.2f}"
+        found[worst] = why
         left.remove(worst)
     return found
+
+
+def _objection(cosines: Cosines, peer: int, others: Sequence[int], chance: float) -> str:
+    agreement = _agreement(cosines, peer, others)
+    if agreement >= -_SURE * max(chance, _doubt(_to_others(cosines, peer, others))):
+        return ""
+    return f"it points away from the others: the median of its cosines to them is {agreement:.2f}"
+
+
+def _agreement(cosines: Cosines, peer: int, others: Sequence[int]) -> float:
+    return median(_to_others(cosines, peer, others))
+
+
+def _to_others(cosines: Cosines, peer: int, others: Sequence[int]) -> list[float]:
+    return [cosines[peer][other] for other in others if other != peer]
 
 
 def _doubt(cosines: list[float]) -> float:
@@ -58,18 +80,14 @@ def _doubt(cosines: list[float]) -> float:
     return _OF_MEDIAN * _NORMAL * below / sqrt(len(cosines))
 
 
-def _agreements(cosines: list[list[float]], left: Collection[int]) -> dict[int, float]:
-    return {one: median(cosines[one][other] for other in left if other != one) for one in left}
-
-
 def _spread(values: Collection[float], chance: float) -> tuple[float, float]:
     """The median, and the standard deviation as if they were normal but for a minority; that is `chance` at least."""
     usual = median(values)
     return usual, max(chance, _NORMAL * median(abs(value - usual) for value in values))
 
 
-def _cosines(products: Rows) -> list[list[float]]:
+def _cosines(products: Rows) -> Cosines:
     norms = np.sqrt(products.diagonal())
     sizes = norms[:, None] * norms
-    found: list[list[float]] = np.divide(products, sizes, out=np.zeros_like(products), where=sizes > 0).tolist()
+    found: Cosines = np.divide(products, sizes, out=np.zeros_like(products), where=sizes > 0).tolist()
     return found

@@ -2,10 +2,9 @@
 
 Karimireddy, He and Jaggi 2021, "Learning from History for Byzantine Robust Optimization" (arXiv 2012.10333), with the
 start and the radius of one round alone, because whoever joins late knows no history: from the coordinates' median, each
-step goes to v + Σ w_i (x_i − v) · min(1, (τ / |x_i − v|)²), where τ is the median of the distances |x_i − v|. The
-square, which is not theirs, lets go of what lies far away. Applied part by part of the vector, as in Gorbunov et al.
-2021, "Secure Distributed Training at Scale" (arXiv 2106.11257). Before that, who points away from the others is left
-out, and who hardly agrees with them weighs less (`peer.agreement`).
+step goes to v + Σ w_i (x_i − v) · min(1, τ / |x_i − v|), where τ is the median of the distances |x_i − v|. Applied part
+by part of the vector, as in Gorbunov et al. 2021, "Secure Distributed Training at Scale" (arXiv 2106.11257). Before
+that, who points away from the others is left out, and who hardly agrees with them weighs less (`peer.agreement`).
 
 Of one or two peers it is the weighted mean.
 """
@@ -33,14 +32,15 @@ def robust_mean(
     sample weighs its peer's share, 0 to 1; who has none is looked at and left out.
     """
     shares = shares or [1.0] * len(rows)
-    refused = by_norm(row_norms(rows).tolist(), noisy=samples, weighing=[share > 0 for share in shares])
-    kept = [peer for peer in range(len(rows)) if shares[peer] and peer not in refused]
-    trusted, against = trust(products(rows[kept]), rows.shape[1])
-    refused |= {kept[place]: why for place, why in against.items()}
-    heavy = {peer: weight for peer, weight in zip(kept, trusted, strict=True) if weight}
+    weighing = [share > 0 for share in shares]
+    refused = by_norm(row_norms(rows).tolist(), noisy=samples, weighing=weighing)
+    left = [peer for peer in range(len(rows)) if peer not in refused]
+    trusted, against = trust(products(rows[left]), rows.shape[1], [weighing[peer] for peer in left])
+    refused |= {left[place]: why for place, why in against.items()}
+    heavy = {peer: shares[peer] * weight for peer, weight in zip(left, trusted, strict=True) if weight}
     if not heavy:
         return np.zeros(rows.shape[1], np.float32), refused
-    parts = weights([samples[peer] for peer in heavy], [shares[peer] * weight for peer, weight in heavy.items()])
+    parts = weights([samples[peer] for peer in heavy], list(heavy.values()))
     good = rows[list(heavy)] if len(heavy) < len(rows) else rows
     return centered_clip(good, parts).astype(np.float32), refused
 
@@ -56,7 +56,7 @@ def centered_clip(rows: Rows, shares: Sequence[float]) -> Rows:
         distances = row_norms(away).tolist()
         radius = median(distances)
         for row, distance, share in zip(away, distances, shares, strict=True):
-            scale = radius * radius / (distance * distance) if distance > radius else 1.0
+            scale = radius / distance if distance > radius else 1.0
             center += np.multiply(row, share * scale, out=part)
     return center
 

@@ -83,9 +83,10 @@ class Census:
         if any(count for count, weighs in zip(self._sent, self._weighing, strict=True) if weighs):
             found |= {peer: "it holds nothing but zeros" for peer, count in enumerate(self._sent) if not count}
         found = {**(self._by_overlap(found) if self._sparse else {}), **found}
-        left = [peer for peer, weighs in enumerate(self._weighing) if weighs and peer not in found]
+        left = [peer for peer in range(len(self._sent)) if peer not in found]
         values = max(1, min((self._sent[peer] for peer in left), default=1))
-        trusted, opposed = trust(self._products[np.ix_(left, left)], values)
+        weighing = [self._weighing[peer] for peer in left]
+        trusted, opposed = trust(self._products[np.ix_(left, left)], values, weighing)
         weights = dict(zip(left, trusted, strict=True))
         against = {left[place]: why for place, why in opposed.items()}
         return [weights.get(peer, 0.0) for peer in range(len(self._sent))], found | against

@@ -22,7 +22,7 @@ def drawn(peers: int, noise: float, seed: int = 0) -> np.ndarray:
 
 
 def judged(rows: np.ndarray) -> tuple[list[float], set[int]]:
-    weights, refused = trust(products(rows), rows.shape[1])
+    weights, refused = trust(products(rows), rows.shape[1], [True] * len(rows))
     return weights, set(refused)
 
 
@@ -41,7 +41,7 @@ def test_the_bits_are_those_of_every_machine() -> None:
     own = (np.arange(5 * 1000, dtype=np.float64).reshape(5, 1000) * 0.37) % 11 - 5
     common = (np.arange(1000) * 0.73) % 7 - 3
     found = products(own + np.array([1.0, 1.0, 1.0, 1.0, 0.65])[:, None] * common)
-    weights, refused = trust(found, 1000)
+    weights, refused = trust(found, 1000, [True] * 5)
     assert not refused
     assert 0.0 < weights[4] < 1.0
     assert hashlib.sha256(found.tobytes() + np.array(weights).tobytes()).hexdigest()[:16] == "66187b2778e39537"
@@ -90,3 +90,10 @@ def test_one_or_two_have_no_majority(peers: int) -> None:
 def test_zeros_weigh_nothing_beside_others_and_everything_among_themselves() -> None:
     assert judged(np.concatenate([drawn(4, 1.0), np.zeros((1, VALUES))])) == ([1.0] * 4 + [0.0], set())
     assert judged(np.zeros((4, VALUES))) == ([1.0] * 4, set())
+
+
+def test_who_weighs_nothing_is_looked_at_and_is_no_measure_however_many_they_are() -> None:
+    rows = np.concatenate([-drawn(13, 1.0)[4:], drawn(4, 1.0)])
+    weights, refused = trust(products(rows), VALUES, [False] * 9 + [True] * 4)
+    assert weights == [0.0] * 9 + [1.0] * 4
+    assert set(refused) == set(range(9))

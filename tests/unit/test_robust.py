@@ -30,7 +30,7 @@ def test_the_bits_are_those_of_every_machine() -> None:
     """Each operation is one of IEEE 754's on each element; a change of this digest is a change of the protocol."""
     values = (np.arange(7 * 1000, dtype=np.float64).reshape(7, 1000) * 0.37) % 11 - 5
     mean, _ = robust_mean(values.astype(np.float32).astype(np.float64), [3, 8, 8, 8, 9, 10, 40])
-    assert hashlib.sha256(mean.tobytes()).hexdigest()[:16] == "a1ddfacdfa71fea4"
+    assert hashlib.sha256(mean.tobytes()).hexdigest()[:16] == "997484674a08532b"
 
 
 @pytest.mark.parametrize("peers", [1, 2])
@@ -40,7 +40,7 @@ def test_one_or_two_peers_give_the_weighted_mean(peers: int) -> None:
     assert centered_clip(values, weights(samples)) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize(("noise", "bias"), [(0.1, 0.02), (1.0, 0.02), (4.0, 0.02), (10.0, 0.4)])
+@pytest.mark.parametrize(("noise", "bias"), [(0.1, 0.01), (1.0, 0.01), (4.0, 0.01), (10.0, 0.4)])
 def test_honest_peers_get_nearly_their_mean(noise: float, bias: float) -> None:
     """The bias, against the mean's own distance from the truth that it estimates. Where they have next to nothing in
     common one of them is left out by chance.
@@ -54,14 +54,14 @@ def test_honest_peers_get_nearly_their_mean(noise: float, bias: float) -> None:
 
 
 def test_peers_of_very_different_speed_get_nearly_their_mean_too() -> None:
-    """From 1 to 16 samples: the noise of those with few is clipped, which costs two hundredths of accuracy."""
+    """From 1 to 16 samples: the noise of those with few is clipped, which costs a hundredth of accuracy."""
     draw, samples = np.random.default_rng(5), np.array([1, 2, 4, 8, 8, 16, 16, 16])
     truth = draw.standard_normal(2000)
     values = truth + 4 * draw.standard_normal((8, 2000)) / np.sqrt(samples)[:, None]
     found, refused = robust_mean(values, samples.tolist())
     assert refused == {}
     exact = np.linalg.norm(np.average(values, axis=0, weights=samples) - truth)
-    assert np.linalg.norm(found - truth) < 1.03 * exact
+    assert np.linalg.norm(found - truth) < 1.02 * exact
 
 
 @pytest.mark.parametrize("liars", [3, 7])
@@ -72,7 +72,7 @@ def test_a_minority_moves_it_no_further_than_honest_peers_stray(liars: int) -> N
         found, _ = robust_mean(np.concatenate([honest, lie]), [8] * 16)
         assert np.linalg.norm(found - honest.mean(axis=0)) < 0.01 * strays
         found = centered_clip(np.concatenate([honest, lie]), [1 / 16] * 16)  # of those that get past the rest
-        assert np.linalg.norm(found - honest.mean(axis=0)) < {3: 0.25, 7: 1.07}[liars] * strays
+        assert np.linalg.norm(found - honest.mean(axis=0)) < {3: 0.25, 7: 1.06}[liars] * strays
 
 
 def test_a_large_or_endless_update_is_refused_and_the_rest_is_as_without_it() -> None:
