@@ -248,7 +248,7 @@ class Supervisor:
         if failure is not None and not self._desk.listening:
             raise failure
         what = failure.what if failure else crashes.how(code)
-        pause = self._crashes.note(what, time.time(), self._desk.standing.rounds)
+        pause = self._crashes.note(what, time.monotonic(), self._desk.standing.rounds)
         self._desk.note(f"{what}; starting it again in {pause:.0f} s")
         self._stopping.wait(pause)
         self._session.renew("the training process ended unexpectedly")
