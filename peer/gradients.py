@@ -6,7 +6,7 @@ memory in the middle of it nor an overflow in half precision spoils what was acc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +117,7 @@ class Gradients:
             self._shrink_scale()
             loss, found = self._compute(samples)
         with torch.no_grad():
-            for name, gradient in zip(self._parameters, found, strict=True):
+            for name, gradient in zip(self._parameters, _apart(found), strict=True):
                 self._keep(name, gradient.float().div_(self._scale) if self.placement.half else gradient.float())
         self._grow_scale()
         return float(loss)
@@ -149,6 +149,19 @@ class Gradients:
         if self.placement.half and self._without_overflow >= _GROW_AFTER:
             self._without_overflow = 0
             self._scale = min(2 * self._scale, _FIRST_SCALE)
+
+
+def _apart(found: Iterable[Tensor]) -> list[Tensor]:
+    """Each in memory of its own, to be changed in place: of a + b autograd gives one tensor for both, of a sum one
+    number for all elements. All at once, before the first is changed.
+    """
+    seen: set[int] = set()
+    apart = []
+    for gradient in found:
+        shared = gradient.data_ptr() in seen or 0 in gradient.stride()
+        seen.add(gradient.data_ptr())
+        apart.append(gradient.clone(memory_format=torch.contiguous_format) if shared else gradient)
+    return apart
 
 
 def too_large(placement: Placement) -> ModelError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -75,6 +76,29 @@ def test_the_mean_does_not_depend_on_the_micro_batch(micro_batch: int) -> None:
     loss = found.add(samples(8))
     torch.testing.assert_close(loss, float(loss_sum(model, samples(8), LENGTH).detach()), rtol=1e-5, atol=0)
     torch.testing.assert_close(found.mean(8), plain(model, samples(8)))
+
+
+class Sums(nn.Module):
+    """Two parameters that are added, and one that counts for all tokens alike: their gradients share memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        drawn = torch.Generator().manual_seed(0)
+        self.first = nn.Parameter(torch.randn(257, generator=drawn))
+        self.second = nn.Parameter(torch.randn(257, generator=drawn))
+        self.tilt = nn.Parameter(torch.ones(257))
+
+    def forward(self, input_ids: Tensor, **_: Any) -> Any:
+        logits = self.first + self.second + self.tilt.sum() * torch.arange(257) / 257
+        return SimpleNamespace(logits=logits.expand(*input_ids.shape, 257))
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("fp16", 0.01)])
+def test_parameters_whose_gradients_share_memory_get_each_its_own(precision: str, tolerance: float) -> None:
+    model = Sums()
+    found = gradients(model, 2, precision)
+    found.add(samples(8))
+    torch.testing.assert_close(found.mean(8), plain(model, samples(8)), rtol=tolerance, atol=tolerance)
 
 
 def test_a_round_begins_without_gradients() -> None:
