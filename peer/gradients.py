@@ -77,6 +77,15 @@ class Gradients:
             for name, p in self._parameters.items()
         }
 
+    def take(self, samples: int) -> dict[str, Tensor]:
+        """The same as `mean`, and begin anew. In the memory of the sums: a mean beside them needs as much again."""
+        scale = 1.0 / max(samples, 1)
+        taken, self._sums = self._sums, {}
+        return {
+            name: taken[name].mul_(scale) if name in taken else torch.zeros_like(p, requires_grad=False)
+            for name, p in self._parameters.items()
+        }
+
     def begin(self) -> None:
         """Forget what was added."""
         self._sums = {}
@@ -87,14 +96,20 @@ class Gradients:
         trim()
 
     def rehearse(self, samples: Samples) -> None:
-        """Compute as `add` does and keep nothing. Raises MemoryError when it does not fit."""
+        """Compute as `add` does in the middle of a round, beside the sums of what came before, and keep nothing.
+
+        Raises MemoryError when it does not fit.
+        """
         try:
+            self._sums = self.mean(0)
             self._compute(samples)
             synchronize(self.placement.device)
         except Exception as error:
             if not out_of_memory(error):
                 raise
             raise MemoryError from None
+        finally:
+            self.begin()
 
     def _add_or_halve(self, samples: Samples) -> float | None:
         """The loss; None when memory ran out and the micro-batch was halved."""

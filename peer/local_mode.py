@@ -148,14 +148,13 @@ class LocalLearner(Learner):
     def _inner_step(self) -> None:
         training = self.spec.training
         resting = self._alternation.resting(self.round)
-        mean = {name: mean for name, mean in self.gradients.mean(self._pending).items() if name not in resting}
+        mean = {name: mean for name, mean in self.gradients.take(self._pending).items() if name not in resting}
         norm = math.sqrt(sum(float(gradient.double().square().sum()) for gradient in mean.values()))
         scale = training.clip_norm / norm if 0 < training.clip_norm < norm else 1.0
         self._inner_steps += 1
         self._inner.step(mean, self._inner_steps, learning_rate(training, self.global_samples), scale)
         self._steps += 1
         self._pending = 0
-        self.gradients.begin()  # the next step needs the same memory
 
     def _local(self) -> dict[str, NDArray[np.float32]]:
         return {name: _host(parameter) for name, parameter in self.parameters.items()}

@@ -203,3 +203,23 @@ def test_torch_really_says_that_memory_ran_out_as_we_understand_it() -> None:
 def test_another_error_is_not_taken_for_a_lack_of_memory() -> None:
     assert not out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert not out_of_memory(ValueError("out of memory"))
+
+
+def test_what_is_rehearsed_needs_as_much_memory_as_the_middle_of_a_round() -> None:
+    """Sums of a round lie beside the gradients of its next micro-batch."""
+    found = gradients(network())
+    held: list[int] = []
+    found._compute = lambda samples: held.append(sum(map(torch.numel, found._sums.values())))  # type: ignore
+    found.rehearse(samples(2))
+    assert held == [sum(map(torch.numel, network().parameters()))]
+    assert not found._sums, "and nothing is kept of it"
+
+
+def test_a_step_takes_the_sums_in_their_own_memory_and_begins_anew() -> None:
+    found = gradients(network())
+    found.add(samples(3))
+    mean, places = found.mean(3), {name: tensor.data_ptr() for name, tensor in found._sums.items()}
+    taken = found.take(3)
+    assert {name: tensor.data_ptr() for name, tensor in taken.items()} == places
+    assert all(torch.equal(taken[name], mean[name]) for name in mean)
+    assert all(not tensor.any() for tensor in found.take(0).values())
