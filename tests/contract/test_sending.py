@@ -110,12 +110,12 @@ def test_a_torn_outbox_is_said_and_heartbeats_go_on(server: Busy, session: Sessi
 def test_a_fault_of_the_program_is_said_and_heartbeats_go_on(server: Busy, session: Session) -> None:
     said: list[str] = []
     session.on_trouble = said.append
-    session.hearing.on_heard = lambda: [][0]
+    session.hearing.on_heard = lambda: {}[0]
     session.start()
     until(lambda: bool(said), 10)
     before = server.count(pb.HeartbeatRequest)
     until(lambda: server.count(pb.HeartbeatRequest) > before + 5, 10)
-    assert said[0] == "A heartbeat failed: IndexError('list index out of range'). The next one follows."
+    assert said[0] == "A heartbeat failed: KeyError(0). The next one follows."
 
 
 @dataclass
