@@ -135,6 +135,16 @@ class Forgetful(Busy):
         return pb.LeaveResponse()
 
 
+def test_nothing_is_sent_after_the_goodbye(server: Busy, session: Session) -> None:
+    session.start()
+    until(lambda: server.count(pb.HeartbeatRequest) > 1, 10)
+    session.leave("it was enough")
+    session.sender.report(pb.RoundReport(round=1))
+    until(lambda: not any(thread.name == "sender" for thread in threading.enumerate()), 10)
+    assert server.count(pb.ReportRoundsRequest) == 0
+    assert not session.sender.flush(0.1), "it is kept for the next join"
+
+
 class TestGoodbye:
     @pytest.fixture
     def server(self) -> Iterator[Forgetful]:
