@@ -90,7 +90,7 @@ class Sums(nn.Module):
 
     def forward(self, input_ids: Tensor, **_: Any) -> Any:
         logits = self.first + self.second + self.tilt.sum() * torch.arange(257) / 257
-        return SimpleNamespace(logits=logits.expand(*input_ids.shape, 257))
+        return SimpleNamespace(logits=logits.repeat(*input_ids.shape, 1))
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("fp16", 0.01)])
