@@ -14,7 +14,7 @@ from peer.device import Placement, use_threads
 from peer.gradients import Gradients, too_large
 from peer.learner import Learner
 from peer.memory import trim
-from peer.model import loss_sum, trainable
+from peer.model import trainable
 from peer.modes import learner_of
 from peer.setup import Setup
 from peer.trained import trained_model
@@ -33,9 +33,12 @@ def assemble(setup: Setup, placement: Placement, say: Say) -> tuple[Learner, nn.
     spec = setup.spec
     model = trained_model(spec, Path(setup.model_folder), placement)
     parameters = trainable(model)
-    forward = _compiled(model, placement, spec, say) if setup.compiled else model
     targets, most = setup.layout["targets_per_sample"], spec.training.micro_batch_size
-    gradients = Gradients(forward, parameters, placement, targets, most, say)
+
+    def of(forward: nn.Module) -> Gradients:
+        return Gradients(forward, parameters, placement, targets, most, say)
+
+    gradients = compiled(model, of, spec, say) if setup.compiled else of(model)
     learner = learner_of(spec, parameters, gradients)
     learner.load(Path(setup.checkpoint))
     trial = tried(gradients, spec, placement)
@@ -61,13 +64,17 @@ def any_samples(count: int, spec: RunSpec) -> Samples:
     return Samples(tokens, torch.ones_like(tokens, dtype=torch.int16) if spec.data.whole else None)
 
 
-def _compiled(model: nn.Module, placement: Placement, spec: RunSpec, say: Say) -> nn.Module:
-    """The model compiled, or itself when that does not work on this machine."""
-    compiled = cast(nn.Module, torch.compile(model))
+def compiled(model: nn.Module, of: Callable[[nn.Module], Gradients], spec: RunSpec, say: Say) -> Gradients:
+    """With the model compiled, or as it is when this machine cannot compute a gradient with the compiled one."""
+    gradients = of(cast(nn.Module, torch.compile(model)))
     say("compiling the model; this takes a minute or more")
     try:
-        loss_sum(compiled, any_samples(1, spec).to(placement.device), 1.0)
+        gradients.rehearse(any_samples(1, spec))
+    except MemoryError:
+        say("the compiled model does not fit into memory; training without torch.compile")
     except RuntimeError as error:
-        say(f"torch.compile does not work here; training without it: {str(error).strip().splitlines()[0]}")
-        return model
-    return compiled
+        why = str(error).strip().partition("\n")[0]
+        say(f"torch.compile does not work here; training without it: {why}")
+    else:
+        return gradients
+    return of(model)

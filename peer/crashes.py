@@ -15,7 +15,6 @@ from swarm.version import __version__
 
 _MOST = 5  # crashes
 _WINDOW = 600.0  # seconds in which they must fall
-_LONGEST_PAUSE = 60.0  # seconds
 _KEPT = 5  # reports
 _TAIL = 8000  # characters of what the worker said
 _PACKAGES = ("torch", "hivemind", "transformers", "peft", "bitsandbytes", "numpy")
@@ -29,10 +28,10 @@ def how(code: int) -> str:
 
 def pause_after(crashes: Sequence[float], now: float) -> float | None:
     """Seconds until the next try, twice as long after each crash of the last ten minutes; None when there were enough.
-    `crashes` are times up to `now`, Unix seconds.
+    `crashes` are times up to `now`, seconds of a clock that nobody sets.
     """
     recent = sum(now - moment < _WINDOW for moment in crashes)
-    return None if recent >= _MOST else min(2.0 ** (recent - 1), _LONGEST_PAUSE)
+    return None if recent >= _MOST else 2.0 ** (recent - 1)
 
 
 class Crashes:
@@ -46,12 +45,13 @@ class Crashes:
     def note(self, what: str, now: float, rounds: int) -> float:
         """Keep a report; seconds until the next try. Raises WorkerCrashError when it crashed again and again.
 
-        `rounds` is how many were done so far: crashes before the last of them count no more.
+        `now` is as in `pause_after`; `rounds` is how many were done so far: crashes before the last of them count no
+        more.
         """
         if rounds > self._rounds:
             self._rounds, self._times = rounds, []
         self._times.append(now)
-        report = self._keep(what, now)
+        report = self._keep(what)
         pause = pause_after(self._times, now)
         if pause is None:
             raise WorkerCrashError(
@@ -61,10 +61,10 @@ class Crashes:
             )
         return pause
 
-    def _keep(self, what: str, now: float) -> Path:
+    def _keep(self, what: str) -> Path:
         folder = self._folder / "crashes"
         folder.mkdir(exist_ok=True)
-        path = folder / f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H-%M-%S.%f}.txt"
+        path = folder / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S.%f}.txt"
         path.write_text("\n".join([what, _versions(), "", self._said()]))
         for old in sorted(folder.glob("*.txt"))[:-_KEPT]:
             old.unlink(missing_ok=True)

@@ -47,6 +47,7 @@ class Feed:
         self._wish = wish
         self._leases: deque[LeasedRange] = deque()
         self._coming: LeasedRange | None = None  # leased, its samples are not here yet
+        self._failed: Exception | None = None  # what ended the thread
         self._lock = threading.Lock()
         self._low = threading.Event()
         self._ended = threading.Event()
@@ -57,7 +58,12 @@ class Feed:
         threading.Thread(target=self._keep_leased, name="feed", daemon=True).start()
 
     def take(self, count: int) -> Batch | None:
-        """The next batch of at most `count` samples, or None when nothing is leased."""
+        """The next batch of at most `count` samples, or None when nothing is leased.
+
+        Raises RuntimeError once nothing is asked for any more, because that failed.
+        """
+        if self._failed:
+            raise RuntimeError("what asks for leases ended") from self._failed
         source = self._next(count)
         if self.left() < self._wish():
             self._low.set()
@@ -94,6 +100,12 @@ class Feed:
             return replace(lease, range=Range(start, middle))
 
     def _keep_leased(self) -> None:
+        try:
+            self._ask_on()
+        except Exception as error:  # training would wait for ever: it hears of it instead
+            self._failed = error
+
+    def _ask_on(self) -> None:
         while not self._ended.is_set():
             self._low.wait()
             self._low.clear()

@@ -6,7 +6,7 @@ memory in the middle of it nor an overflow in half precision spoils what was acc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +81,15 @@ class Gradients:
             for name, p in self._parameters.items()
         }
 
+    def take(self, samples: int) -> dict[str, Tensor]:
+        """The same as `mean`, and begin anew. In the memory of the sums: a mean beside them needs as much again."""
+        scale = 1.0 / max(samples, 1)
+        taken, self._sums = self._sums, {}
+        return {
+            name: taken[name].mul_(scale) if name in taken else torch.zeros_like(p, requires_grad=False)
+            for name, p in self._parameters.items()
+        }
+
     def begin(self) -> None:
         """Forget what was added."""
         self._sums = {}
@@ -91,14 +100,20 @@ class Gradients:
         trim()
 
     def rehearse(self, samples: Samples) -> None:
-        """Compute as `add` does and keep nothing. Raises MemoryError when it does not fit."""
+        """Compute as `add` does in the middle of a round, beside the sums of what came before, and keep nothing.
+
+        Raises MemoryError when it does not fit.
+        """
         try:
+            self._sums = self.mean(0)
             self._compute(samples)
             synchronize(self.placement.device)
         except Exception as error:
             if not out_of_memory(error):
                 raise
             raise MemoryError from None
+        finally:
+            self.begin()
 
     def _add_or_halve(self, samples: Samples) -> float | None:
         """The loss; None when memory ran out and the micro-batch was halved."""
@@ -121,7 +136,7 @@ class Gradients:
             self._shrink_scale()
             loss, found = self._compute(samples)
         with torch.no_grad():
-            for name, gradient in zip(self._parameters, found, strict=True):
+            for name, gradient in zip(self._parameters, _apart(found), strict=True):
                 self._keep(name, gradient.float().div_(self._scale) if self.placement.half else gradient.float())
         self._grow_scale()
         return float(loss)
@@ -153,6 +168,19 @@ class Gradients:
         if self.placement.half and self._without_overflow >= _GROW_AFTER:
             self._without_overflow = 0
             self._scale = min(2 * self._scale, _FIRST_SCALE)
+
+
+def _apart(found: Iterable[Tensor]) -> list[Tensor]:
+    """Each in memory of its own, to be changed in place: of a + b autograd gives one tensor for both, of a sum one
+    number for all elements. All at once, before the first is changed.
+    """
+    seen: set[int] = set()
+    apart = []
+    for gradient in found:
+        shared = gradient.data_ptr() in seen or 0 in gradient.stride()
+        seen.add(gradient.data_ptr())
+        apart.append(gradient.clone(memory_format=torch.contiguous_format) if shared else gradient)
+    return apart
 
 
 def too_large(placement: Placement) -> ModelError:

@@ -26,7 +26,6 @@ _LEAST = 0.5  # of the median
 
 MOST = 5  # quarantines
 _WITHIN = 10  # rounds in which they must fall to be too many
-_LONGEST_PAUSE = 30.0  # seconds
 
 _SHARE = 0.01  # of the time may go into looking whether the state in memory is still what it was
 
@@ -70,7 +69,7 @@ def look_due(since: float, took: float) -> bool:
 
 def pause_after(in_a_row: int) -> float:
     """Seconds to wait in quarantine: time for the others, and for the coordinator's word that the run goes back."""
-    return float(min(2.0 ** (in_a_row - 1), _LONGEST_PAUSE))
+    return float(2.0 ** (in_a_row - 1))
 
 
 class Health:

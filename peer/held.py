@@ -132,7 +132,6 @@ class Shelf:
     def __init__(self) -> None:
         self._files: dict[str, Held] = {}
         self._streams: dict[object, float] = {}
-        self.given = 0  # bytes
 
     def put(self, held: Held) -> None:
         self._files[held.manifest.sha256] = held

@@ -13,7 +13,7 @@ arXiv 2502.12996).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -129,14 +129,13 @@ class LocalLearner(Learner):
     def _inner_step(self) -> None:
         training = self.spec.training
         resting = self._alternation.resting(self.round)
-        mean = {name: mean for name, mean in self.gradients.mean(self._pending).items() if name not in resting}
-        norm = math.sqrt(sum(float(gradient.double().square().sum()) for gradient in mean.values()))
+        mean = {name: mean for name, mean in self.gradients.take(self._pending).items() if name not in resting}
+        norm = _norm(mean.values())
         scale = training.clip_norm / norm if 0 < training.clip_norm < norm else 1.0
         self._inner_steps += 1
         self._inner.step(mean, self._inner_steps, learning_rate(training, self.global_samples), scale)
         self._steps += 1
         self._pending = 0
-        self.gradients.begin()  # the next step needs the same memory
 
     def _local(self) -> dict[str, NDArray[np.float32]]:
         return {name: _host(parameter) for name, parameter in self.parameters.items()}
@@ -188,6 +187,17 @@ class LocalLearner(Learner):
         for name, parameter in self.parameters.items():
             moved = torch.from_numpy(self._theta[name] - self._departed[name])
             parameter.add_(moved.to(parameter.device))
+
+
+def _norm(tensors: Iterable[Tensor]) -> float:
+    """The L2 norm of all of them, which lie on one device; a GPU is waited for once."""
+    squares = [tensor.to(_widest(tensor.device)).square().sum() for tensor in tensors]
+    return math.sqrt(sum(torch.stack(squares).tolist()))
+
+
+def _widest(device: torch.device) -> torch.dtype:
+    """In which sums are made: MPS has no fp64."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _host(parameter: nn.Parameter) -> NDArray[np.float32]:

@@ -20,6 +20,7 @@ from swarm.errors import ModelError
 from swarm.runspec import RunSpec
 from swarm.sections import is_folder
 
+_CPU = torch.device("cpu")
 _NOT_LEARNED = -100  # as a target; no token has this id
 
 # Llama models by the name after "preset:"; the vocabulary comes from the tokenizer.
@@ -56,7 +57,7 @@ def initial_model(spec: RunSpec, tokenizer_folder: Path, base: Path) -> nn.Modul
     weights (safetensors only, never code). Folders are relative to `base`. Raises ModelError.
     """
     tokenizer = load_tokenizer(tokenizer_folder)
-    with _seeded(spec.run.seed):
+    with seeded(spec.run.seed):
         model = _preset(spec, tokenizer) if spec.model.source.startswith("preset:") else _existing(spec, base)
     require_room(spec, model, len(tokenizer))
     return model
@@ -65,7 +66,7 @@ def initial_model(spec: RunSpec, tokenizer_folder: Path, base: Path) -> nn.Modul
 def load_model(folder: Path, attention: str = "sdpa") -> nn.Module:
     """The model that `folder` describes, fp32, in training mode. Its weights mean nothing: they come from a state
     file. Raises ModelError."""
-    with _seeded(0):
+    with seeded(0):
         config = built(
             folder, lambda: AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         )
@@ -169,9 +170,10 @@ class Drawing:
 def continued(model: nn.Module, tokenizer: Any, prompt: str, drawing: Drawing, seed: int) -> str:
     """How the model goes on from `prompt`."""
     ids = tokenizer(prompt, return_tensors="pt")["input_ids"] if prompt else [[tokenizer.eos_token_id]]
-    ids = torch.as_tensor(ids, device=next(model.parameters()).device)
+    device = next(model.parameters()).device
+    ids = torch.as_tensor(ids, device=device)
     generate: Callable[..., Tensor] = model.generate  # type: ignore[assignment]
-    with _seeded(seed), _evaluating(model):
+    with seeded(seed, device), _evaluating(model):
         drawn = generate(
             ids,
             attention_mask=torch.ones_like(ids),
@@ -291,10 +293,17 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Draw from `seed` inside, and leave the process's own random numbers as they were."""
-    with torch.random.fork_rng(devices=[]):  # no word to CUDA: hivemind forks before it is touched
-        torch.manual_seed(seed)
+def seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
+    """Draw from `seed` inside, on the CPU and on `device`, and leave the process's own random numbers as they were
+    (but MPS's, which cannot be kept). No word to other GPUs: hivemind forks before CUDA is touched.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        elif device.type == "mps":
+            torch.mps.manual_seed(seed)
         yield
 
 

@@ -176,7 +176,8 @@ def _in_our_words() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise DiskError(
-            f"The disk is full or fails, or its file was altered; what the coordinator has not heard yet could not be written: {error}.",
+            "The disk is full or fails, or its file was altered; what the coordinator has not heard yet could not be "
+            f"written: {error}.",
             "Free some space; it is kept in memory meanwhile, and nothing that was acknowledged is lost.",
         ) from error
 

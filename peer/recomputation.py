@@ -79,12 +79,12 @@ def moved(
         twin = learner.twin(start)
         here = twin.place()
     for samples in _batches(learner, positions, load):
+        yield  # before, not behind: a last batch that is not full waits for its step in gradients that both share
         with learner.aside():
             twin.put(here)
             for part in samples.split(learner.gradients.micro_batch):
                 twin.learn(part)
             here = twin.place()
-        yield
     with learner.aside():
         twin.put(here)
         return {name: values.numpy() for name, values in twin.update(0).tensors.items()}

@@ -146,7 +146,7 @@ class Sender:
 
     def _may_speak(self) -> bool:
         """To a restored coordinator once all could say what they hold, and what others gave back is free."""
-        if time.monotonic() < self._quiet_until:
+        if self._ended.is_set() or time.monotonic() < self._quiet_until:
             return False
         if self._again:
             self._recall()

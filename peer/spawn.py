@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from swarm.errors import UsageError, from_os_error
 
 logger = log.get(__name__)
 
+_LAST_WORDS_SECONDS = 2.0
 _OURS = ("peer.worker", "p2pd")
 
 
@@ -36,6 +38,11 @@ class Worker:
     def ended(self) -> int | None:
         """The exit code, or None while it runs."""
         return self.process.poll()
+
+    def abort(self) -> None:
+        """End one that hangs. What each of its threads was doing is in its output, if it can still say so."""
+        self.process.send_signal(signal.SIGABRT)
+        self.end(_LAST_WORDS_SECONDS)
 
     def end(self, seconds: float) -> None:
         """Wait for it at most so long, then kill it with everything it started; remove its folder."""

@@ -20,9 +20,10 @@ from peer.outbox import Outbox
 from peer.seats import JoinOptions, Seat
 from peer.sending import Sender
 from peer.session import Session, Who, halted
+from peer.silence import Silence, listening
 from peer.throttle import Throttle
 from peer.worker import TOLD
-from swarm import log, notes, paths, receipts
+from swarm import log, notes, paths, receipts, runspec
 from swarm.client import CoordinatorClient
 from swarm.errors import UnreachableError
 from swarm.handover import Handover
@@ -66,6 +67,7 @@ class Supervisor:
         self._desk = Desk(options, client, files, seat)
         self._session: Session
         self._followed: Handover | None = None
+        self._hung = ""  # why the last worker was ended, if it hung
 
     def run(self) -> None:
         """Blocks until the run is finished or `stopping` is set."""
@@ -181,7 +183,8 @@ class Supervisor:
         """The worker's exit code, and whether a pause ended it."""
         self._desk.say({"event": "status", "phase": "starting", "why": "loading torch and hivemind"})
         worker = spawn.start_worker(self._seat.folder, self._desk.threads)
-        bridge = Bridge(worker.line, self._desk.handlers(), on_closed=lambda: None)
+        self._hung, silence = "", Silence(runspec.loads(self._desk.run.spec_toml))
+        bridge = Bridge(worker.line, listening(silence, self._desk.handlers()), on_closed=lambda: None)
         self._session.on_lost = lambda: bridge.notify("leases_lost")
         self._session.on_differs = lambda digest, why: bridge.notify("differs", digest=digest, why=why)
         self._session.on_check = lambda check: bridge.notify(
@@ -195,12 +198,12 @@ class Supervisor:
         try:
             self._desk.look_around()  # meanwhile the worker loads its libraries
             bridge.start()
-            return self._watch(worker, bridge)
+            return self._watch(worker, bridge, silence)
         finally:
             worker.end(0.0)
             bridge.close()
 
-    def _watch(self, worker: spawn.Worker, bridge: Bridge) -> tuple[int, bool]:
+    def _watch(self, worker: spawn.Worker, bridge: Bridge, silence: Silence) -> tuple[int, bool]:
         throttle = Throttle(self._options.door, bridge, self._desk.say, self._seat.device)
         draining = 0.0  # since when, on the monotonic clock
         while (code := worker.ended()) is None:
@@ -220,6 +223,9 @@ class Supervisor:
                 self._desk.note(f"{why}; after this round, in {_DRAIN_SECONDS / 60:.0f} minutes at the latest")
             if draining and time.monotonic() - draining > _DRAIN_SECONDS:
                 return self._end(worker, bridge), True
+            if why := silence.look(time.monotonic()):
+                self._hung = why
+                worker.abort()
         return code, bool(draining)
 
     def _reason_to_pause(self) -> str:
@@ -249,8 +255,8 @@ class Supervisor:
             raise failure
         if failure is not None and not self._desk.listening:
             raise failure
-        what = failure.what if failure else crashes.how(code)
-        pause = self._crashes.note(what, time.time(), self._desk.standing.rounds)
+        what = failure.what if failure else self._hung or crashes.how(code)
+        pause = self._crashes.note(what, time.monotonic(), self._desk.standing.rounds)
         self._desk.note(f"{what}; starting it again in {pause:.0f} s")
         self._stopping.wait(pause)
         self._session.renew("the training process ended unexpectedly")

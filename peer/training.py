@@ -147,7 +147,7 @@ def _learn(peer: Peer, batch: Batch, members: int) -> None:
         quarantine(peer, found)
         return
     peer.tell("training", "", members)
-    peer.orders.rest(seconds)
+    peer.orders.rest(seconds, lambda: peer.tell("training", "", members))
 
 
 def _end_round(peer: Peer, members: int) -> None:

@@ -22,20 +22,22 @@ class Trial:
 def find_micro_batch(
     rehearse: Callable[[int], None], most: int, clock: Callable[[], float] = time.perf_counter
 ) -> Trial:
-    """Try 1, 2, 4, … up to `most` samples, within about 20 seconds; the smallest of the fastest that fit is taken.
+    """Try 1, 2, 4, … up to `most` samples, until those tries took about 20 seconds; the smallest of the fastest that
+    fit is taken. Each size is computed once before, which does not count: that loads, tunes or compiles its kernels.
 
     `rehearse(n)` computes n samples. Raises MemoryError, as it does, when not even one sample fits.
     """
-    rehearse(1)  # the first computation also loads and tunes kernels
-    rates = {1: 1 / _seconds(rehearse, 1, clock)}
-    end = clock() + _SECONDS
+    took = _seconds(rehearse, 1, clock)
+    rates = {1: 1 / took}
     for size in _sizes(most):
-        if clock() > end:
+        if took > _SECONDS:
             return _chosen(rates, "there was no time to try more")
         try:
-            rates[size] = size / _seconds(rehearse, size, clock)
+            seconds = _seconds(rehearse, size, clock)
         except MemoryError:
             return _chosen(rates, f"{size} do not fit into memory")
+        rates[size] = size / seconds
+        took += seconds
     return _chosen(rates, f"the run allows {most}")
 
 
@@ -51,6 +53,7 @@ def _chosen(rates: dict[int, float], why: str) -> Trial:
 
 
 def _seconds(rehearse: Callable[[int], None], size: int, clock: Callable[[], float]) -> float:
+    rehearse(size)
     began = clock()
     rehearse(size)
     return max(clock() - began, 1e-9)

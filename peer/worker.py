@@ -92,12 +92,19 @@ def main() -> None:
     try:
         _work(bridge, orders, jobs, renewal)
     except SwarmError as error:
-        bridge.call("failed", code=error.code, what=error.what, remedy=error.remedy)
-        _end(TOLD)
+        _give_up(bridge, error)
     except BaseException:
         logger.exception("the worker failed")
         _end(1)
     _end(0)
+
+
+def _give_up(bridge: Bridge, error: SwarmError) -> None:
+    """Say why, and end also when nobody hears it: hivemind's threads would keep this process alive for ever."""
+    try:
+        bridge.call("failed", code=error.code, what=error.what, remedy=error.remedy)
+    finally:
+        _end(TOLD)
 
 
 def _end(code: int) -> None:

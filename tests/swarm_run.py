@@ -195,7 +195,7 @@ def rounds(program: Program) -> list[Event]:
 
 def after_round(number: int) -> Any:
     """For `Program.wait_for`: the peer finished round `number` or a later one."""
-    return lambda event: event.get("event") == "round" and event["round"] >= number
+    return lambda event: took_part(event) and event["round"] >= number
 
 
 def together(members: int, later_than: int = -1) -> Any:

@@ -12,9 +12,10 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """Runs from the start to the end of the process."""
+    """Runs from the start to the end of the process. `broken` is what ended a task that should never end."""
 
     def __init__(self) -> None:
+        self.broken: BaseException | None = None
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         threading.Thread(target=self._loop.run_forever, name="swarm-network", daemon=True).start()
@@ -29,12 +30,20 @@ class LoopThread:
             raise
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Start a task from within the loop and keep it alive."""
+        """Start a task from within the loop that goes on for ever, and keep it alive."""
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self.broken = error
 
     def call_soon(self, call: Any) -> None:
+        """Raises RuntimeError when a task ended that should not: who waits for what it brings would wait for ever."""
+        if self.broken:
+            raise RuntimeError("a part of the network's talk ended") from self.broken
         self._loop.call_soon_threadsafe(call)
 
     def later(self, seconds: float, call: Any) -> None:

@@ -254,7 +254,6 @@ class Apply:
 
     digest: str
     norm: float
-    resync: tuple[bytes, ...]
     why: str
 
 
@@ -299,7 +298,7 @@ def decide_outcome(
         return Abort(missing, f"only {count} of {len(voters)} peers hold the same average")
     differing = tuple(peer for peer, commit in commits.items() if commit.digest != digest)
     norm = commits[own].norm if own not in differing else _median_norm(commits, digest)
-    return Apply(digest, norm, differing, f"{count} of {len(voters)} peers hold the same average")
+    return Apply(digest, norm, f"{count} of {len(voters)} peers hold the same average")
 
 
 def _median_norm(commits: Mapping[bytes, Commit], digest: str) -> float:

@@ -229,10 +229,14 @@ class SwarmExchange:
     # ── the end of a round ───────────────────────────────────────────────────────────────────────
 
     def exchange(self, update: Update) -> Result:
-        limit = self._rules.grace + 3 * self._rules.patience + 2 * _CALL_SECONDS
+        return self._loop.run(self.attempt(update), None)
+
+    async def attempt(self, update: Update) -> Result:
+        """The exchange, within the loop."""
         try:
-            return self._loop.run(self._exchange(update), limit)
-        except (*NETWORK_ERRORS, FutureTimeoutError, UnreachableError) as error:
+            async with asyncio.timeout(self._rules.grace + 3 * self._rules.patience + 2 * _CALL_SECONDS):
+                return await self._exchange(update)
+        except (*NETWORK_ERRORS, UnreachableError) as error:
             return Retry(f"the exchange failed: {error or type(error).__name__}")
 
     async def _exchange(self, update: Update) -> Result:

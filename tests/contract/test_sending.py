@@ -110,12 +110,12 @@ def test_a_torn_outbox_is_said_and_heartbeats_go_on(server: Busy, session: Sessi
 def test_a_fault_of_the_program_is_said_and_heartbeats_go_on(server: Busy, session: Session) -> None:
     said: list[str] = []
     session.on_trouble = said.append
-    session.hearing.on_heard = lambda: [][0]
+    session.hearing.on_heard = lambda: {}[0]
     session.start()
     until(lambda: bool(said), 10)
     before = server.count(pb.HeartbeatRequest)
     until(lambda: server.count(pb.HeartbeatRequest) > before + 5, 10)
-    assert said[0] == "A heartbeat failed: IndexError('list index out of range'). The next one follows."
+    assert said[0] == "A heartbeat failed: KeyError(0). The next one follows."
 
 
 @dataclass
@@ -133,6 +133,16 @@ class Forgetful(Busy):
         self._note(request, context)
         self.gone.set()
         return pb.LeaveResponse()
+
+
+def test_nothing_is_sent_after_the_goodbye(server: Busy, session: Session) -> None:
+    session.start()
+    until(lambda: server.count(pb.HeartbeatRequest) > 1, 10)
+    session.leave("it was enough")
+    session.sender.report(pb.RoundReport(round=1))
+    until(lambda: not any(thread.name == "sender" for thread in threading.enumerate()), 10)
+    assert server.count(pb.ReportRoundsRequest) == 0
+    assert not session.sender.flush(0.1), "it is kept for the next join"
 
 
 class TestGoodbye:

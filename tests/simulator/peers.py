@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterator
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from coordinator.ledger import Claim, Lease
 from peer.exchange.average import Average
-from peer.exchange.base import Applied, Phase, Result, Resync, Retry, Update
+from peer.exchange.base import Applied, Phase, Resync, Update
 from peer.exchange.belief import Offered, Told, chosen
 from peer.exchange.closing import SampleTarget
 from peer.exchange.leader import Leader, Rules
@@ -218,7 +217,7 @@ class VirtualPeer:
 
     async def _end_round(self) -> None:
         update = Update(self.theta.round, self.theta.digest, len(self.batches) * BATCH_SAMPLES, {})
-        result = await self._exchanged(update)
+        result = await self.exchange.attempt(update)
         if isinstance(result, Applied):
             after = self.theta.after(self.exchange._group)
             self._unheard.append((after, self.claims))
@@ -242,13 +241,6 @@ class VirtualPeer:
                 self.name, self.session, theta.round, theta.digest
             ):
                 world.checkpointed(theta)
-
-    async def _exchanged(self, update: Update) -> Result:
-        try:
-            async with asyncio.timeout(GRACE + 3 * PATIENCE + 10):
-                return await self.exchange._exchange(update)
-        except (*NETWORK_ERRORS, FutureTimeoutError) as error:
-            return Retry(f"the exchange failed: {error or type(error).__name__}")
 
     async def _catch_up(self) -> None:
         best = await self._later_state(self.theta.round)

@@ -13,7 +13,7 @@ from peer.codecs.selection import BLOCK, largest_on, largest_on_host
 from peer.device import hardware, place
 from peer.gradients import Gradients
 from peer.memory import out_of_memory, release
-from peer.model import trainable
+from peer.model import seeded, trainable
 from peer.optimizer import AdamW
 from peer.trained import blank_adapted, trained_model
 from tests.tiny_base import make_base
@@ -81,3 +81,15 @@ def test_the_codec_chooses_the_same_values_there() -> None:
     blocks = np.random.default_rng(0).standard_normal((5000, BLOCK)).astype(np.float32)
     chosen = [np.sort(way(blocks, 64), axis=1) for way in (largest_on_host, largest_on("cuda:0"))]
     assert np.array_equal(*chosen)
+
+
+def test_a_text_leaves_the_gpus_random_numbers_as_they_were() -> None:
+    before = torch.cuda.get_rng_state()
+    with seeded(1, torch.device("cuda", torch.cuda.current_device())):
+        first = torch.rand(3, device="cuda")
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+    with seeded(1):
+        torch.rand(3)
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+    with seeded(1, torch.device("cuda", torch.cuda.current_device())):
+        assert torch.equal(torch.rand(3, device="cuda"), first)

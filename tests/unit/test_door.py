@@ -205,6 +205,13 @@ def test_crashes_with_rounds_between_them_do_not_end_the_join(tmp_path: Path) ->
     assert [crashes.note("again", 200.0 + number, rounds=11) for number in range(3)] == [2, 4, 8]
 
 
+def test_a_clock_that_is_set_back_changes_nothing_but_a_reports_name(tmp_path: Path) -> None:
+    """Crashes would lie in the future, and count for ever."""
+    Crashes(tmp_path).note("again", 5.0, rounds=0)
+    [report] = (tmp_path / "crashes").iterdir()
+    assert report.name.startswith(f"{datetime.now(UTC):%Y-%m-%d}")
+
+
 @given(st.floats(0.1, 1), st.floats(50, 500), st.floats(1, 500), st.floats(0.05, 1))
 def test_the_duty_is_never_above_what_is_wanted(wanted: float, cap: float, watts: float, duty: float) -> None:
     found = duty_for(wanted, cap, watts, duty)

@@ -14,6 +14,7 @@ from peer.feed import Feed
 from peer.leases import Leased, LeasedRange
 from swarm.errors import UnreachableError
 from swarm.ranges import Range
+from tests.victims import until
 
 
 class Positions:
@@ -22,8 +23,11 @@ class Positions:
     def __init__(self) -> None:
         self.away = threading.Event()
         self.here: set[int] = set()
+        self.fault: Exception | None = None
 
     def fetch(self, positions: Range) -> None:
+        if self.fault:
+            raise self.fault
         if self.away.is_set():
             raise UnreachableError("The coordinator does not answer.")
         self.here.update(range(*positions))
@@ -80,16 +84,11 @@ def test_says_why_there_is_nothing_and_goes_on_when_the_coordinator_is_back() ->
     coordinator.down.set()
     feed = Feed(coordinator.lease, Positions(), lambda: 10)
     feed.start()
-    end = time.monotonic() + 2
-    while "does not answer" not in feed.why and time.monotonic() < end:
-        time.sleep(0.01)
+    until(lambda: "does not answer" in feed.why, 5)
     assert feed.take(4) is None
     assert feed.why == "nothing to train on: The coordinator does not answer."
     coordinator.down.clear()
-    end = time.monotonic() + 3
-    while feed.take(4) is None and time.monotonic() < end:
-        time.sleep(0.01)
-    assert time.monotonic() < end
+    until(lambda: feed.take(4) is not None, 5)
     feed.close()
 
 
@@ -97,9 +96,7 @@ def test_leases_that_were_taken_back_are_not_trained_on() -> None:
     coordinator = Coordinator(100, 100)
     feed = Feed(coordinator.lease, Positions(), lambda: 100)
     feed.start()
-    end = time.monotonic() + 2
-    while feed.left() == 0 and time.monotonic() < end:
-        time.sleep(0.01)
+    until(lambda: feed.left() > 0, 5)
     assert feed.take(4)
     feed.forget()
     assert feed.left() == 0
@@ -111,10 +108,26 @@ def test_samples_are_here_before_they_are_handed_out_and_a_lease_waits_for_them(
     shelf.away.set()
     feed = Feed(coordinator.lease, shelf, lambda: 8)
     feed.start()
-    time.sleep(0.1)
+    until(lambda: "does not answer" in feed.why, 5)
     assert feed.take(4) is None
     assert feed.why == "nothing to train on: The coordinator does not answer."
     shelf.away.clear()
-    time.sleep(1.2)
+    until(lambda: feed.left() == 8, 5)
     assert drain(feed, 3) == list(range(8))
     feed.close()
+
+
+def test_training_hears_that_nothing_will_come_any_more() -> None:
+    """It would wait for ever; its process is started again instead."""
+    shelf = Positions()
+    shelf.fault = ZeroDivisionError("division by zero")
+    feed = Feed(Coordinator(4, 8).lease, shelf, lambda: 8)
+    feed.start()
+
+    def heard() -> bool:
+        try:
+            return feed.take(4) is not None
+        except RuntimeError as error:
+            return error.__cause__ is shelf.fault
+
+    until(heard, 5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -75,6 +76,29 @@ def test_the_mean_does_not_depend_on_the_micro_batch(micro_batch: int) -> None:
     loss = found.add(samples(8))
     torch.testing.assert_close(loss, float(loss_sum(model, samples(8), LENGTH).detach()), rtol=1e-5, atol=0)
     torch.testing.assert_close(found.mean(8), plain(model, samples(8)))
+
+
+class Sums(nn.Module):
+    """Two parameters that are added, and one that counts for all tokens alike: their gradients share memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        drawn = torch.Generator().manual_seed(0)
+        self.first = nn.Parameter(torch.randn(257, generator=drawn))
+        self.second = nn.Parameter(torch.randn(257, generator=drawn))
+        self.tilt = nn.Parameter(torch.ones(257))
+
+    def forward(self, input_ids: Tensor, **_: Any) -> Any:
+        logits = self.first + self.second + self.tilt.sum() * torch.arange(257) / 257
+        return SimpleNamespace(logits=logits.repeat(*input_ids.shape, 1))
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("fp16", 0.01)])
+def test_parameters_whose_gradients_share_memory_get_each_its_own(precision: str, tolerance: float) -> None:
+    model = Sums()
+    found = gradients(model, 2, precision)
+    found.add(samples(8))
+    torch.testing.assert_close(found.mean(8), plain(model, samples(8)), rtol=tolerance, atol=tolerance)
 
 
 def test_a_round_begins_without_gradients() -> None:
@@ -179,3 +203,23 @@ def test_torch_really_says_that_memory_ran_out_as_we_understand_it() -> None:
 def test_another_error_is_not_taken_for_a_lack_of_memory() -> None:
     assert not out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert not out_of_memory(ValueError("out of memory"))
+
+
+def test_what_is_rehearsed_needs_as_much_memory_as_the_middle_of_a_round() -> None:
+    """Sums of a round lie beside the gradients of its next micro-batch."""
+    found = gradients(network())
+    held: list[int] = []
+    found._compute = lambda samples: held.append(sum(map(torch.numel, found._sums.values())))  # type: ignore
+    found.rehearse(samples(2))
+    assert held == [sum(map(torch.numel, network().parameters()))]
+    assert not found._sums, "and nothing is kept of it"
+
+
+def test_a_step_takes_the_sums_in_their_own_memory_and_begins_anew() -> None:
+    found = gradients(network())
+    found.add(samples(3))
+    mean, places = found.mean(3), {name: tensor.data_ptr() for name, tensor in found._sums.items()}
+    taken = found.take(3)
+    assert {name: tensor.data_ptr() for name, tensor in taken.items()} == places
+    assert all(torch.equal(taken[name], mean[name]) for name in mean)
+    assert all(not tensor.any() for tensor in found.take(0).values())

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from peer import local_mode
 from peer.checkpoint import state_digest, write_state
 from peer.data import Samples
 from peer.exchange.average import measure
@@ -267,3 +268,10 @@ def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
     write_state(path, other, {"round": "1", "global_samples": "1", "digest": state_digest(other)})
     with pytest.raises(CorruptError):
         one.load(path)
+
+
+def test_gradients_are_measured_on_devices_without_fp64_too() -> None:
+    tensors = [torch.full((3,), 2.0), torch.full((2, 2), -1.0)]
+    assert local_mode._norm(tensors) == 4.0
+    assert local_mode._widest(torch.device("mps")) is torch.float32
+    assert local_mode._widest(torch.device("cuda")) is torch.float64

@@ -26,6 +26,7 @@ from peer.model import (
     load_model,
     load_tokenizer,
     loss_sum,
+    seeded,
     trainable,
 )
 from peer.tokenizer import byte_level, make_tokenizer
@@ -225,3 +226,14 @@ def test_a_hub_out_of_reach_is_said_within_seconds(folder: Path, monkeypatch: py
     begin = time.monotonic()
     assert "out of reach" in refusal(spec("org/name", revision="0" * 40), folder, folder)
     assert time.monotonic() - begin < 10
+
+
+def test_what_is_drawn_from_a_seed_leaves_the_other_random_numbers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No GPU is spoken to: hivemind forks before one is touched."""
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda _: pytest.fail("GPUs are seeded"))
+    before = torch.get_rng_state()
+    with seeded(1):
+        drawn = torch.rand(3)
+    assert torch.equal(torch.get_rng_state(), before)
+    with seeded(1):
+        assert torch.equal(torch.rand(3), drawn)

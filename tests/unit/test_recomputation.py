@@ -124,6 +124,22 @@ def test_the_checkers_own_rounds_go_on_between_the_steps(tmp_path: Path) -> None
     assert own.round == steps
 
 
+def test_a_last_step_that_is_not_full_is_done_again_whatever_the_checker_does_between(tmp_path: Path) -> None:
+    """Its own rounds forget gradients, and both compute with the same ones."""
+    own, member, other = (learner(tmp_path, SPARSE) for _ in range(3))
+    half = 3 * own.spec.local.batch_size // 2
+    learn(member, OWN[0].start, half)
+    start, positions = own.start(), [Range(OWN[0].start, OWN[0].start + half)]
+
+    def go_on() -> None:
+        learn(other, 0, SIZE)
+        exchange([own, other], [0, SIZE])
+
+    moved = verdict(recomputation.moved(own, start, positions, load), go_on)[0]  # type: ignore[arg-type]
+    for name, tensor in member.update(half).tensors.items():
+        assert np.array_equal(moved[name], tensor.numpy()), name  # type: ignore[index]
+
+
 def test_no_more_is_done_again_than_a_round_has(tmp_path: Path) -> None:
     own = learner(tmp_path, SPARSE)
     kept = Kept.of(own, sent_by(learner(tmp_path, SPARSE)))

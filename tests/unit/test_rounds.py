@@ -219,7 +219,7 @@ def outcome(commits: dict[bytes, Commit], **changes: object):
 
 def test_applies_when_all_hold_the_same_average() -> None:
     decision = outcome({A: commit(norm=2.0), B: commit(norm=2.1), C: commit()})
-    assert decision == Apply("g", 2.0, (), "3 of 3 peers hold the same average")
+    assert decision == Apply("g", 2.0, "3 of 3 peers hold the same average")
 
 
 def test_one_broken_exchange_aborts_for_all_with_its_reason() -> None:
@@ -250,7 +250,7 @@ def test_no_majority_for_one_average_aborts() -> None:
 def test_who_holds_another_average_fetches_the_state() -> None:
     decision = outcome({A: commit("g"), B: commit("g"), C: commit("h")})
     assert isinstance(decision, Apply)
-    assert decision.resync == (C,)
+    assert (decision.digest, decision.why) == ("g", "2 of 3 peers hold the same average")
 
 
 @given(

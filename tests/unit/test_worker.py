@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any, cast
 
 import pytest
 
 from peer import worker
+from peer.bridge import Bridge
 from peer.orders import Orders
+from swarm.errors import ModelError, UnreachableError
 
 
 class Exchange:
@@ -30,3 +33,15 @@ def test_the_swarm_hears_of_a_hand_over_whenever_the_worker_did(early: bool) -> 
     if not early:
         worker._announce(jobs, orders, "led elsewhere")
     assert exchange.told == ["led elsewhere"]
+
+
+def test_a_worker_that_fails_ends_although_its_supervisor_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(worker, "_end", ended.append)
+    ours, theirs = socket.socketpair()
+    bridge = Bridge(ours, {}, lambda: None)
+    theirs.close()
+    with pytest.raises(UnreachableError):  # where the process does not end at once
+        worker._give_up(bridge, ModelError("The model is none.", "Look."))
+    assert ended == [worker.TOLD]
+    bridge.close()
