@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from coordinator import copies
 from swarm import extras, notes
-from swarm.errors import UsageError
+from swarm.errors import CorruptError, UsageError
 
 NOTE = "store"
 _DRIVER = "postgresql+psycopg"
@@ -22,11 +22,13 @@ _AS = "Say --store postgresql://USER@HOST/DATABASE, or the same in $SWARM_STORE,
 
 def require(folder: Path, given: str) -> str:
     """The URL to open; empty for the file in the folder. Raises UsageError when the run's tables are elsewhere or there
-    is no such store, OSError.
+    is no such store, CorruptError for a torn note, OSError.
     """
     url = _parsed(given) if given else None
     name = url._replace(password=None).render_as_string() if url else ""
     kept = notes.kept(folder / NOTE)
+    if not kept and (folder / NOTE).exists():
+        raise CorruptError(f"{folder / NOTE} is torn: it does not say where the run's tables are.", f"Delete it. {_AS}")
     if kept != name and (kept or (folder / copies.FILE).exists()):
         raise UsageError(
             f"The tables of this run are in {kept or copies.FILE}, not in {name or copies.FILE}.",

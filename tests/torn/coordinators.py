@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from coordinator import decisions as d
-from coordinator import handover
+from coordinator import handover, tables_at
 from coordinator.artefacts import read_artefacts
 from coordinator.blobs import Blobs
 from coordinator.server import _token
@@ -189,9 +189,14 @@ def _hand_over(folder: Path) -> None:
     handover.close(folder, handover.Last("run", 3, "d" * 64), ("192.0.2.2", 7700), 1000.0)
 
 
+def _store(at: Path) -> str:
+    return tables_at.require(at, "postgresql://ada@db.example.org/runs")
+
+
 KINDS = [
     Kind("certificate", "tls.pem", server_certificate, server_certificate, Must.REFUSED),
     Kind("hand-over", "handed-over", _hand_over, lambda at: handover.closed_to(at, "run"), Must.REFUSED),
+    Kind("store", tables_at.NOTE, _store, _store, Must.REFUSED),
     Kind("token", "token", _token, _token, Must.REFUSED),
     Kind(
         "spec of the run",

@@ -125,6 +125,7 @@ WRITERS = {
     "coordinator/seal.py": "seal of the database",
     "coordinator/server.py": "token",
     "coordinator/store.py": "database",
+    "coordinator/tables_at.py": "store",
     "peer/artefacts.py": "artefacts, blob of a preparation; the model's folder is made anew by each preparation",
     "peer/base.py": "shard or base",
     "peer/blocks.py": "block of documents",
