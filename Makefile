@@ -20,11 +20,12 @@ $(BIN)/swarm: pyproject.toml constraints.txt
 demo: $(BIN)/swarm ## a whole swarm on this machine: train a tiny model together, in under three minutes
 	@$(BIN)/swarm demo
 
+# Three at a time also on two cores: a test of processes waits as often as it computes.
 test: ## all tests but the long ones, in an environment made anew
 	@scripts/debian_packages.sh
 	@echo "Installing into $(TEST_VENV), from nothing …"
 	@scripts/make_env.sh $(TEST_VENV) dev,hub,postgresql
-	@$(TEST_VENV)/bin/python -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
+	@$(TEST_VENV)/bin/python -m pytest -m "not long" -n 3 --dist loadfile --no-loadscope-reorder
 
 test-long: $(BIN)/swarm ## the tests that take minutes
 	@$(BIN)/python -m pytest -m long --timeout 900
