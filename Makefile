@@ -25,10 +25,11 @@ $(TEST_VENV)/bin/swarm:
 	@echo "Installing into $(TEST_VENV), from nothing …"
 	@scripts/make_env.sh $(TEST_VENV) dev,hub,postgresql
 
+# Three at a time also on two cores: a test of processes waits as often as it computes.
 test: ## all tests but the long ones, in an environment made anew
 	@rm -rf $(TEST_VENV)
 	@$(MAKE) --no-print-directory $(TEST_VENV)/bin/swarm
-	@$(TEST_VENV)/bin/python -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
+	@$(TEST_VENV)/bin/python -m pytest -m "not long" -n 3 --dist loadfile --no-loadscope-reorder
 
 test-long: $(BIN)/swarm ## the tests that take minutes
 	@$(BIN)/python -m pytest -m long --timeout 900

@@ -167,9 +167,9 @@ def measured(trials: Trials) -> dict[str, Any]:
 def main() -> None:
     """Measure and record."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="three units each; writes nothing")
+    parser.add_argument("--quick", action="store_true", help="two units each; writes nothing")
     quick = parser.parse_args().quick
-    letters, units = (100_000, 3) if quick else (400_000, 6)
+    letters, units = (100_000, 2) if quick else (400_000, 6)
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as name,
         swarm_run(Path(name), rounds=100, letters=letters) as run,
