@@ -222,7 +222,7 @@ def of_updates(codec: str, quick: bool) -> dict[str, Any]:
 
 def of_gradients(codec: str, quick: bool) -> dict[str, Any]:
     """The figures of gradient mode."""
-    game = Game("gradient", rounds=4 if quick else 48, size=16)
+    game = Game("gradient", rounds=4 if quick else 40, size=16)
     kinds = (*QUICK_KINDS, "half of the samples") if quick else tuple(GRADIENT_KINDS)
     with tempfile.TemporaryDirectory() as temporary:
         spec = game.spec(Path(temporary), HONEST)
