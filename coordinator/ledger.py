@@ -174,7 +174,7 @@ class Ledger:
         return self._count(lease, held, late, [item for item in entries if item.state == "counted"]), entries
 
     def drop(self, member: str, round_: int, claim: Claim, why: str) -> tuple[Ledger, list[Entry]]:
-        """Free what of `claim` its lease still holds; list what was ever in it as rejected for the member's own reason."""
+        """Free what of `claim` its lease still holds; list what was ever in it as rejected for the member's reason."""
         lease = self.find(member, claim.lease)
         inside = claim.range.overlap(lease.range) if lease else Range(0, 0)
         if lease is None or not inside:

@@ -72,7 +72,9 @@ def test_scattered_claims_take_no_longer_than_they_are_many() -> None:
 
 def test_batches_side_by_side_are_one_part_of_their_lease() -> None:
     state, lease = begun()
-    _, made = run(state, told(pb.RoundReport(round=0, digest=DIGEST, counted=parts(lease, range(0, 80_000, 8), size=8))))
+    _, made = run(
+        state, told(pb.RoundReport(round=0, digest=DIGEST, counted=parts(lease, range(0, 80_000, 8), size=8)))
+    )
     assert entries(made) == [(Range(0, 80_000), "counted")]
 
 
