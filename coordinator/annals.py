@@ -58,7 +58,7 @@ def told(store: Store, state: State) -> pb.History:
         return pb.History(
             begun_at=begun or 0.0,
             newest_at=newest or 0.0,
-            spans=_spans(connection, run),
+            spans=_spans(connection, run, state.round),
             totals=_totals(connection, run),
             decisions=_counts(connection, run, log, log.c.kind),
             happenings=_happenings(connection, run),
@@ -72,14 +72,15 @@ def _of(run: str, table: Table, *columns: Any) -> Select[Any]:
     return select(*columns).where(table.c.run == run)
 
 
-def _spans(connection: Connection, run: str) -> Iterator[pb.Span]:
-    """Rounds, so many of them together that there are `POINTS` at most."""
-    first, last = connection.execute(_of(run, votes, func.min(votes.c.round), func.max(votes.c.round))).one()
+def _spans(connection: Connection, run: str, end: int) -> Iterator[pb.Span]:
+    """Rounds before `end`, so many of them together that there are `POINTS` at most."""
+    ends = _of(run, votes, func.min(votes.c.round), func.max(votes.c.round)).where(votes.c.round < end)
+    first, last = connection.execute(ends).one()
     if last is None:
         return
     width = (last - first) // POINTS + 1
     counted = dict(_counted(connection, run, first, last, width))
-    for row in connection.execute(_reported(run, first, width)):
+    for row in connection.execute(_reported(run, first, width).where(votes.c.round < end)):
         yield _span(row, counted.get(row.number, 0.0))
 
 

@@ -47,8 +47,10 @@ def latest(tables: Path) -> tuple[int, str]:
 
 def reached(tables: Path) -> int:
     """The round that the run is in. Raises NotFoundError, CorruptError, DiskError."""
-    rounds = "SELECT max(round) + 1 FROM votes UNION SELECT max(round) FROM checkpoints"
     with _in_our_words(tables), closing(_opened(tables)) as source:
+        columns = [row[1] for row in source.execute("PRAGMA table_info(votes)")]
+        which = "WHERE agreed" if "agreed" in columns else ""  # an earlier version believed every word
+        rounds = f"SELECT max(round) + 1 FROM votes {which} UNION SELECT max(round) FROM checkpoints"
         return max((row[0] for row in source.execute(rounds) if row[0] is not None), default=0)
 
 

@@ -2,8 +2,8 @@
 
 It has when, of one lineage and in the round that is made or the one before, more than half of the live members had to
 quarantine themselves because of a number that is not finite or a spike of the loss; or when most reports of a round
-have no finite loss; or when two members find that the held-out loss of agreed states is not finite. Who has a voice, and
-that a key has one, is as in `coordinator.quorum`. The first state in doubt is that of the
+have no finite loss; or when two members find that the held-out loss of agreed states is not finite. Who has a voice is
+as in `coordinator.quorum`. The first state in doubt is that of the
 earliest round named: only an older checkpoint is good. PaLM (Chowdhery et al. 2022, arXiv 2204.02311, section 5.1)
 did the same by hand at every spike of its loss.
 

@@ -17,7 +17,8 @@ from coordinator.returning import go_back
 from coordinator.rounds import Poll
 from coordinator.state import State, Step
 
-KEPT = 64  # rounds
+_AHEAD = 64  # rounds after those on which the members agree: reports of these may still be on their way
+KEPT = 2 * _AHEAD  # grants, the latest rounds': no others drive out those of the rounds that are made now
 
 
 def ask(state: State, event: e.AskRound) -> Step:
@@ -34,10 +35,11 @@ def ask(state: State, event: e.AskRound) -> Step:
 
 def _objection(state: State, event: e.AskRound) -> str:
     live, (here, _) = {member.id for member in state.live}, quorum.voters(state)
-    if not state.latest.round <= event.round <= state.reported + 1 or any(_is_beyond(one, event) for one in here):
+    ends, holding = state.round + _AHEAD, min(event.round, state.round)  # of a later round nobody else speaks yet
+    if not state.latest.round <= event.round <= ends or any(_is_beyond(one, event) for one in here):
         return f"the run is in round {state.round}"
     part = {member.key for member in here if member.id in event.members}
-    others = {member.key for member in here if quorum.could_make(member, event.round)} - part
+    others = {member.key for member in here if quorum.could_make(member, holding)} - part
     if len(others) > len(part) or (event.blind and event.round and len(others) == len(part)):
         return f"{len(others)} others hold that state, too, and may be going on"
     before = state.grants.get(event.round, frozenset()) & live

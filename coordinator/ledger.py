@@ -13,7 +13,7 @@ from typing import Literal
 from immutables import Map
 
 from coordinator.tempo import Tempo
-from swarm.ranges import LAST, Range, among, merge, subtract, total
+from swarm.ranges import LAST, Range, among, joined, merge, subtract, total, without
 
 END = LAST
 CLOSED_KEPT = 32_768  # a late report may still name a closed lease that is among so many last ones
@@ -143,9 +143,9 @@ class Ledger:
         if not held:
             return None
         lease = Lease(found.lease, number, member, found.range, tuple(held), deadline)
-        rest = _without([found.range], held)
+        rest = without([found.range], held)
         entries = [Entry(part, "expired", round_, member, lease.id, _UNKNOWN) for part in rest]
-        taken = replace(self, free=tuple(_without(self.free, held)), next_number=max(self.next_number, number + 1))
+        taken = replace(self, free=tuple(without(self.free, held)), next_number=max(self.next_number, number + 1))
         return taken._lend(lease), lease, entries
 
     def extend(self, member: str, first_lease: int, deadline: float) -> Ledger:
@@ -163,8 +163,8 @@ class Ledger:
             why = "no such lease of yours"
             return self, [Entry(claim.range, "rejected", round_, member, claim.lease, why)]
         inside = claim.range.overlap(lease.range)
-        held, late = _common(lease.left, inside), among(self.free, inside)
-        rest = _without([claim.range], [*held, *late])
+        held, late = among(lease.left, inside), among(self.free, inside)
+        rest = without([claim.range], [*held, *late])
         verdicts: list[tuple[Range, Outcome, str]] = [
             *((part, "counted", "") for part in held),
             *((part, "counted", "late, but still free") for part in late),
@@ -174,21 +174,24 @@ class Ledger:
         return self._count(lease, held, late, [item for item in entries if item.state == "counted"]), entries
 
     def drop(self, member: str, round_: int, claim: Claim, why: str) -> tuple[Ledger, list[Entry]]:
-        """Free what of `claim` its lease still holds; list it as rejected for the member's own reason."""
-        entry = Entry(claim.range, "rejected", round_, member, claim.lease, why)
-        lease = self.leases.get(claim.lease)
-        if lease is None or lease.member != member:
+        """Free what of `claim` its lease still holds; list what was ever in it as rejected for the member's reason."""
+        lease = self.find(member, claim.lease)
+        inside = claim.range.overlap(lease.range) if lease else Range(0, 0)
+        if lease is None or not inside:
+            return self, []
+        entry = Entry(inside, "rejected", round_, member, lease.id, why)
+        if lease.id not in self.leases:
             return self, [entry]
-        held = _common(lease.left, claim.range)
-        freed = replace(self, free=tuple(merge([*self.free, *held])))
+        held = among(lease.left, inside)
+        freed = replace(self, free=tuple(joined(self.free, held)))
         return freed._shrink(lease, held), [entry]
 
     def expire(self, lease_id: str, round_: int, why: str, held: Iterable[Range] = ()) -> tuple[Ledger, list[Entry]]:
         """Free what an open lease still holds, but for what its member says is `held`; without that it is closed."""
         lease = self.leases[lease_id]
-        gone = _without(lease.left, held)
+        gone = without(lease.left, held)
         entries = [Entry(part, "expired", round_, lease.member, lease.id, why) for part in gone]
-        freed = replace(self, free=tuple(merge([*self.free, *gone])))
+        freed = replace(self, free=tuple(joined(self.free, gone)))
         return freed._shrink(lease, gone), entries
 
     def go_back(self, round_: int, spared: frozenset[str] = frozenset()) -> tuple[Ledger, list[Entry]]:
@@ -199,7 +202,7 @@ class Ledger:
         undone = [entry for key in rounds for _, entry in sorted(self.counted[key].items())]
         ledger = replace(
             self,
-            free=tuple(merge([*self.free, *(entry.range for entry in undone)])),
+            free=tuple(joined(self.free, (entry.range for entry in undone))),
             counted=_without_keys(self.counted, rounds),
             returns=(*earlier, back),
         )
@@ -233,18 +236,18 @@ class Ledger:
         return (position // self.epoch_samples + 1) * self.epoch_samples
 
     def _objections(self, lease: Lease, rest: list[Range]) -> list[tuple[Range, str]]:
-        found = [(part, "outside the lease") for part in _without(rest, [lease.range])]
-        rest = _common(rest, lease.range)
+        found = [(part, "outside the lease") for part in without(rest, [lease.range])]
+        rest = among(rest, lease.range)
         for other in self.leases.values() if rest else ():
-            for taken in other.left:
-                found += [(part, f"leased again to {other.member}") for part in _common(rest, taken)]
-            rest = _without(rest, other.left)
+            taken = [part for item in rest for part in among(other.left, item)]
+            found += [(part, f"leased again to {other.member}") for part in taken]
+            rest = without(rest, taken)
         return found + [(part, "already counted") for part in rest]
 
     def _count(self, lease: Lease, held: list[Range], late: list[Range], entries: list[Entry]) -> Ledger:
         if not entries:
             return self
-        taken = replace(self, free=tuple(_without(self.free, late))) if late else self
+        taken = replace(self, free=tuple(without(self.free, late))) if late else self
         return taken._note(entries)._shrink(lease, held)
 
     def _note(self, entries: Iterable[Entry]) -> Ledger:
@@ -260,7 +263,7 @@ class Ledger:
     def _shrink(self, lease: Lease, gone: Iterable[Range]) -> Ledger:
         if lease.id not in self.leases:
             return self
-        smaller = replace(lease, left=tuple(_without(lease.left, gone)))
+        smaller = replace(lease, left=tuple(without(lease.left, gone)))
         if smaller.left:
             return replace(self, leases=self.leases.set(lease.id, smaller))
         others = tuple(key for key in self.held[lease.member] if key != lease.id)
@@ -288,14 +291,3 @@ def number_of(lease_id: str) -> int:
     """The number that a lease's id begins with; -1 for what is no such id."""
     number, _, _ = lease_id.partition("-")
     return int(number) if number.isascii() and number.isdecimal() and len(number) < 19 else -1
-
-
-def _common(ranges: Iterable[Range], window: Range) -> list[Range]:
-    return [part for item in ranges if (part := item.overlap(window))]
-
-
-def _without(ranges: Iterable[Range], gone: Iterable[Range]) -> list[Range]:
-    left = list(ranges)
-    for item in gone:
-        left = subtract(left, item)
-    return left

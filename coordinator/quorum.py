@@ -22,6 +22,7 @@ from coordinator.state import State, Step, Votes, advanced
 
 AHEAD = 64  # rounds that are not agreed on, of which a member's newest words are kept
 KEPT = 64  # rounds that are agreed on whose words stay in memory
+_LOOKS = 4  # at a crowd, while it reports a round
 _FETCHING = "syncing"  # the phase of a member that holds no state yet
 
 
@@ -35,7 +36,7 @@ def voiced(state: State, member: str, report: RoundReport) -> Step:
         made.append(DigestsDiffer(report.round, poll.majority, others))
     state = replace(state, votes=state.votes.set(report.round, poll))
     state, forgotten = _bounded(state, member)
-    state, agreed = heard(state, report.round)
+    state, agreed = _heard(state, report.round) if _is_turn(state, poll) else (state, [])
     return replace(state, votes=recent(state.votes, state.round, state.latest.round)), [*made, *forgotten, *agreed]
 
 
@@ -50,7 +51,23 @@ def agreed_on(state: State, round_: int) -> str:
     return state.votes.get(round_, Poll()).agreed
 
 
-def heard(state: State, round_: int) -> Step:
+def _is_turn(state: State, poll: Poll) -> bool:
+    """In a crowd hardly before most reports are here, since all members must be looked at to see who decides. `looked`
+    finds what is left.
+    """
+    there, makers = len(poll.votes), len(state.votes.get(state.round - 1, Poll()).votes)
+    return 2 * there > makers or there % max(1, makers // _LOOKS) == 0
+
+
+def held(state: State, member: Member) -> Step:
+    """After a sign of life of a member that holds what a round made, but was not in it."""
+    poll = state.votes.get(member.pulse.round - 1)
+    if poll is None or member.id in poll.votes or member.pulse.digest not in poll.named:
+        return state, []
+    return _heard(state, member.pulse.round - 1)
+
+
+def _heard(state: State, round_: int) -> Step:
     """After something new about one round."""
     if round_ < state.round or round_ not in state.votes or not (digest := _named(state, round_)):
         return state, []
@@ -62,7 +79,8 @@ def heard(state: State, round_: int) -> Step:
 def looked(state: State) -> Step:
     """After somebody came, left, or weighs now: each round on which they agree."""
     made: list[d.Decision] = []
-    for round_ in sorted(number for number in state.votes if number >= state.round):
+    reached = state.round
+    for round_ in sorted(number for number in state.votes if number >= reached):
         if digest := _named(state, round_):
             state, more = _agreed(state, round_, digest)
             made += more
@@ -90,11 +108,12 @@ def _named(state: State, round_: int) -> str:
 
 def _electors(state: State, poll: Poll) -> tuple[list[Member], bool]:
     """Who decides, and whether they weigh."""
-    last = state.votes.get(state.round - 1, Poll())
+    round_, members = state.round, state.members
+    last = state.votes.get(round_ - 1, Poll())
     makers = [member for member, vote in last.votes.items() if last.agreed and vote.digest == last.agreed]
-    holders = [member.id for member in state.live if could_make(member, state.round)]
-    ids = dict.fromkeys([*makers, *holders, *poll.votes])
-    everybody, weigh = weighing(state, [state.members[member] for member in ids if member in state.members])
+    holders = [key for key, member in members.items() if member.live and could_make(member, round_)]
+    ids = sorted({*makers, *holders, *poll.votes})
+    everybody, weigh = weighing(state, [members[member] for member in ids if member in members])
     here = [member for member in everybody if member.live or member.id in poll.votes]
     made = set(makers)
     among = [member for member in here if member.id in made]
@@ -142,7 +161,8 @@ def _most(words: Iterable[str]) -> str:
 
 def _bounded(state: State, member: str) -> Step:
     """Without the member's oldest word on a round that is not agreed on, when it said too many."""
-    ahead = [number for number, poll in state.votes.items() if number >= state.round and member in poll.votes]
+    round_ = state.round
+    ahead = [number for number, poll in state.votes.items() if number >= round_ and member in poll.votes]
     if len(ahead) <= AHEAD:
         return state, []
     oldest = min(ahead)

@@ -251,8 +251,8 @@ class Doubt:
 class RollBack:
     """The run went back by rule, for the `number`th time, and so began the lineage of that number: θ_place was the
     first state in doubt, the checkpoint of round `back_to` the newest that was not. It is the `again`th time at that
-    place. `halted` says that it was stopped instead; `told_by` are the keys on whose words on a held-out loss it happened, if
-    that was why.
+    place. `halted` says that it was stopped instead; `told_by` names the keys whose words on held-out losses were why,
+    if they were.
     """
 
     number: int

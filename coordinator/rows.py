@@ -16,7 +16,7 @@ from coordinator.ledger import Entry, Lease, Return
 from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, Metrics, RollBack, TextSample, Trust
 from coordinator.steering import Course, Steering
 from swarm.passes import Role
-from swarm.ranges import Range, subtract
+from swarm.ranges import Range, without
 
 
 def member_row(member: Member) -> dict[str, Any]:
@@ -87,9 +87,7 @@ def lease_row(lease: Lease) -> dict[str, Any]:
 def lease(row: Row[Any], settled: list[Range]) -> Lease:
     """The lease; an open one still holds what the ledger does not mention."""
     whole = Range(row.start, row.stop)
-    left = [whole] if row.open else []
-    for part in settled:
-        left = subtract(left, part)
+    left = without([whole] if row.open else [], settled)
     return Lease(row.id, row.number, row.member, whole, tuple(left), row.deadline)
 
 

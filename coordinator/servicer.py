@@ -225,7 +225,7 @@ class Servicer(TrialCalls):
 
     def ReportRounds(self, request: pb.ReportRoundsRequest, context: grpc.ServicerContext) -> pb.ReportRoundsResponse:
         self._state(request.run)
-        reports = tuple(translate.round_report(request.member_id, report) for report in request.reports)
+        reports = translate.round_reports(request.member_id, request.reports)
         made = self._engine.apply(e.Report(request.member_id, reports, session=session_of(context)))
         answered = [item for item in made if isinstance(item, d.ReportFiled | d.ReportKnown)]
         return pb.ReportRoundsResponse(
@@ -336,14 +336,13 @@ def _evaluations(state: State) -> list[pb.Evaluation]:
 
 
 def _rounds(state: State) -> list[pb.Round]:
-    newest = sorted(state.votes, reverse=True)[:_ROUNDS_SHOWN]
+    newest = sorted((number for number in state.votes if number < state.round), reverse=True)[:_ROUNDS_SHOWN]
     return [_round(state, number) for number in newest]
 
 
 def _round(state: State, number: int) -> pb.Round:
-    poll = state.votes[number]
-    found = translate.round_message(poll.summary(number))
-    found.vouched = 2 * poll.named[poll.majority] > state.tempo.members
+    found = translate.round_message(state.votes[number].summary(number))
+    found.vouched = bool(state.votes[number].agreed)
     return found
 
 

@@ -31,8 +31,8 @@ from coordinator.bans import with_barred
 from coordinator.checkpoints import newest
 from coordinator.grants import KEPT as GRANTS_KEPT
 from coordinator.ledger import END, Entry, Ledger
-from coordinator.records import Checkpoint, Evaluation, Filed, Receipt, Standing, Terms
 from coordinator.quorum import KEPT
+from coordinator.records import Checkpoint, Evaluation, Filed, Receipt, Standing, Terms
 from coordinator.rounds import Poll, RoundAgreed, VoteForgotten
 from coordinator.schema import make_tables
 from coordinator.seal import Seal

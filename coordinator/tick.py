@@ -52,7 +52,7 @@ def tick(state: State, events: Iterable[e.Event], now: float, seed: int) -> Step
 
 def _others_speak(before: State, after: State) -> bool:
     """Whether others than before have a voice: fewer may be enough now to agree on a round."""
-    return after.company != before.company or after.bans is not before.bans
+    return after.company is not before.company or after.bans is not before.bans
 
 
 def _apply(state: State, event: e.Event, now: float, seed: str) -> Step:
@@ -120,7 +120,8 @@ def _apply_of_member(state: State, event: e.MemberEvent, now: float, seed: str) 
     member = state.members[event.member]
     match event:
         case e.Heartbeat():
-            state, agreed = quorum.heard(_beat(state, member, event, now), event.pulse.round - 1)
+            state = _beat(state, member, event, now)
+            state, agreed = quorum.held(state, state.members[member.id])
             state, made = divergence.heard(state, member)
             return spotchecks.assigned(state, member.id, now, seed), [*agreed, *made]
         case e.Leave():
@@ -324,8 +325,8 @@ def _settle(state: State, member: Member, report: RoundReport) -> tuple[Ledger, 
         lease = ledger.find(member.id, claim.lease)
         back = ledger.undone_by(lease, report.round) if lease else None
         why = f"the run went back to round {back.round}" if back else lost
-        if why:
-            void = True
+        void = void or bool(why)
+        if lease and why:
             ledger, more = ledger.drop(member.id, report.round, claim, why)
         else:
             ledger, more = ledger.settle(member.id, report.round, claim)

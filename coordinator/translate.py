@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from google.protobuf.message import Message
 
@@ -30,7 +30,7 @@ from coordinator.spotchecks import Subject
 from coordinator.watches import SpotCheck
 from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
-from swarm.ranges import LAST, Range
+from swarm.ranges import LAST, Range, merge
 from swarm.tensorfile import is_sha256
 from swarm.texts import MOST, PROMPT_BYTES, TEXT_BYTES, fits, line, lines
 
@@ -39,6 +39,9 @@ _METRIC = re.compile(r"[\w.-]{1,64}")  # as the run spec names them
 _HEAVIEST = 1e6  # members that count in full
 _OUTCOMES = {"passed": True, "failed": False, "given up": None}
 MOST_LENT = 1 << 32  # positions at once
+_CLAIMS = 2048  # parts of leases in the reports of one call
+_PIECES = 1024  # of one lease that are held: some are dropped of a long one, and come between
+_FEWER = "Use the same version of garage-swarm."
 _ADDRESSES = 32  # of one member: everybody who joins is told them
 
 
@@ -132,16 +135,16 @@ def _quarantine(message: pb.Quarantine) -> Quarantine:
 def round_report(member: str, message: pb.RoundReport) -> RoundReport:
     """`key` is the same whenever the member sends the same report again."""
     body = message.SerializeToString(deterministic=True)
-    counted = tuple(map(_claim, message.counted))
+    counted = _claims(message.counted)
     return RoundReport(
         key=hashlib.sha256(member.encode() + b"\0" + body).hexdigest(),
         round=message.round,
         counted=counted,
-        dropped=tuple(map(_claim, message.dropped)),
+        dropped=_claims(message.dropped),
         dropped_why=line(message.dropped_why, _LONGEST_WHY),
         lineage=message.lineage,
         metrics=Metrics(
-            digest=message.digest,
+            digest=message.digest if is_sha256(message.digest) else "",
             swarm_samples=message.swarm_samples,
             global_samples=message.global_samples,
             group_size=message.group_size,
@@ -156,8 +159,20 @@ def round_report(member: str, message: pb.RoundReport) -> RoundReport:
     )
 
 
-def _claim(message: pb.LeasedRange) -> Claim:
-    return Claim(message.lease_id, _range(message.range))
+def round_reports(member: str, messages: Sequence[pb.RoundReport]) -> tuple[RoundReport, ...]:
+    """Raises UsageError when they are of more parts of leases than a peer's ever are."""
+    reports = tuple(round_report(member, message) for message in messages)
+    if (parts := sum(len(report.counted) + len(report.dropped) for report in reports)) > _CLAIMS:
+        raise UsageError(f"Reports of {parts} parts of leases are refused: at most {_CLAIMS} are taken.", _FEWER)
+    return reports
+
+
+def _claims(messages: Iterable[pb.LeasedRange]) -> tuple[Claim, ...]:
+    """A peer names each batch; side by side they are one part of their lease."""
+    parts = dict[str, list[Range]]()
+    for message in messages:
+        parts.setdefault(message.lease_id, []).append(_range(message.range))
+    return tuple(Claim(lease, part) for lease, found in parts.items() for part in merge(found))
 
 
 def offered(member: str, message: pb.Checkpoint, now: float) -> Checkpoint:
@@ -253,7 +268,11 @@ def range_message(value: Range) -> pb.Range:
 
 
 def recalled(message: pb.RecalledLease) -> Recalled:
-    return Recalled(message.lease_id, _range(message.range), tuple(map(_range, message.held)))
+    """Raises UsageError when it is held in more pieces than a peer's ever is."""
+    held = merge(map(_range, message.held))
+    if len(held) > _PIECES:
+        raise UsageError(f"A lease in {len(held)} pieces is refused: at most {_PIECES} are taken.", _FEWER)
+    return Recalled(message.lease_id, _range(message.range), tuple(held))
 
 
 def _range(message: pb.Range) -> Range:

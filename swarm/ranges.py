@@ -64,6 +64,29 @@ def subtract(ranges: Iterable[Range], gone: Range) -> list[Range]:
     return [item for item in left if item]
 
 
+def without(ranges: Sequence[Range], gone: Iterable[Range]) -> list[Range]:
+    """The positions of `ranges`, which are sorted and disjoint, that are in none of `gone`; of `ranges` only those are
+    looked at that lie among these.
+    """
+    lost = merge(gone)
+    if not lost:
+        return list(ranges)
+    first = bisect_right(ranges, lost[0].start, key=lambda item: item.stop)
+    last = bisect_left(ranges, lost[-1].stop, key=lambda item: item.start)
+    left = [part for item in ranges[first:last] for part in gaps(among(lost, item), item)]
+    return [*ranges[:first], *left, *ranges[last:]]
+
+
+def joined(ranges: Sequence[Range], more: Iterable[Range]) -> list[Range]:
+    """All positions of `ranges`, which are sorted, disjoint and do not touch, and of `more`, in the same form."""
+    new = merge(more)
+    if not new:
+        return list(ranges)
+    first = bisect_left(ranges, new[0].start, key=lambda item: item.stop)
+    last = bisect_right(ranges, new[-1].stop, key=lambda item: item.start)
+    return [*ranges[:first], *merge([*ranges[first:last], *new]), *ranges[last:]]
+
+
 def among(ranges: Sequence[Range], window: Range) -> list[Range]:
     """The positions of `window` in `ranges`, which are sorted and disjoint; not all of them are looked at."""
     first = bisect_right(ranges, window.start, key=lambda item: item.stop)
@@ -90,11 +113,7 @@ class RangeSet:
         self.ranges: list[Range] = []
 
     def add(self, item: Range) -> None:
-        if not item:
-            return
-        first = bisect_left(self.ranges, item.start, key=lambda known: known.stop)
-        last = bisect_right(self.ranges, item.stop, key=lambda known: known.start)
-        self.ranges[first:last] = merge([item, *self.ranges[first:last]])
+        self.ranges = joined(self.ranges, [item])
 
     def overlap(self, window: Range) -> list[Range]:
         """The positions of `window` that are in the set."""

@@ -3819,7 +3819,7 @@ class Round(_message.Message):
     exchange_seconds: _builtins.float
     finished_at: _builtins.float
     vouched: _builtins.bool
-    """more than half of the members that are live now name this digest"""
+    """the members agree on this digest"""
     def __init__(
         self,
         *,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from swarm.tensorfile import is_sha256
 
 _ROUNDING = 1e-6  # of a figure near zero
+_LARGEST = 1e6  # nats or tokens of one item: no sum of so many overflows
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,10 @@ def flaw(items: Sequence[Item], first: int, count: int, texts: bool) -> str:
 
 
 def _odd(item: Item, texts: bool) -> str:
-    if not all(math.isfinite(number) and number >= 0 for number in (item.value, item.weight)):
-        return "its figures must be finite and not negative"
+    if not all(0 <= number <= _LARGEST for number in (item.value, item.weight)):  # NaN is neither
+        return f"its figures must be finite, not negative, and at most {_LARGEST:g}"
+    if item.value and not item.weight:
+        return "what weighs nothing has no value"
     if texts and not (item.value in (0.0, 1.0) and item.weight == 1.0 and is_sha256(item.digest)):
         return "a probe is resisted (1) or not (0), and names the SHA-256 of the text"
     if not texts and item.digest:

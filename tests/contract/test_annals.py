@@ -39,7 +39,7 @@ def filed(round_: int, member: str = "a", **changes: object) -> d.ReportFiled:
     metrics = replace(REPORT.metrics, **changes)  # type: ignore[arg-type]
     report = replace(REPORT, key=f"{member}{round_}", round=round_, metrics=metrics)
     entry = Entry(Range(8 * round_, 8 * round_ + 8), "counted", round_, member, "1-x", "")
-    return d.ReportFiled(member, report, (entry,), voted=True, holds=round_ + 1)
+    return d.ReportFiled(member, report, (entry,), voted=True, holds=round_ + 1, agreed=True)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -88,7 +88,7 @@ def at_round(number: int, digest: str = "d") -> State:
     votes = fresh().votes
     for made in range(number):
         votes = votes.set(made, Poll().plus("anna", metrics(digest)))
-    return replace(fresh(), votes=votes)
+    return replace(fresh(), votes=votes, reached=number)
 
 
 def test_after_a_restart_it_knows_what_was_told(opener: Opener) -> None:

@@ -58,8 +58,8 @@ class VirtualCoordinator:
 
     def told(self) -> Told:
         """As a peer's supervisor reads the status."""
-        polls, live = self.state.votes, self.state.tempo.members
-        vouched = {number + 1: poll.majority for number, poll in polls.items() if 2 * poll.named[poll.majority] > live}
+        polls = self.state.votes
+        vouched = {number + 1: poll.agreed for number, poll in polls.items() if poll.agreed}
         return Told(self.state.round, {**vouched, self.state.latest.round: self.state.latest.digest})
 
     def checkpoint(self, member: str, session: str, round_: int, digest: str) -> bool:

@@ -230,7 +230,8 @@ def test_an_answer_that_is_none_changes_nothing() -> None:
     state, of = started(of=campaign(4, 4))
     state, unit = given_(state, "k1")
     items = truth(unit.holding, of)
-    for odd in ((), items[:3], items[::-1], (replace(items[0], value=float("inf")), *items[1:])):
+    figures = ({"value": float("inf")}, {"value": 1e308}, {"weight": 1e308}, {"weight": 0.0})  # no sum holds them
+    for odd in ((), items[:3], items[::-1], *((replace(items[0], **found), *items[1:]) for found in figures)):
         after, made = tick(state, [e.AnswerUnit("k1", "i", of.id, 0, odd)], NOW, 1)
         assert after == state
         assert any(isinstance(one, d.Refused) for one in made)

@@ -19,7 +19,8 @@ def at_round(number: int, state: State | None = None) -> State:
     """A state in which rounds below `number` are finished."""
     state = state or fresh()
     for made in range(state.round, number):
-        state = replace(state, votes=state.votes.set(made, Poll().plus("m", report("", made, ()).metrics)))
+        poll = replace(Poll().plus("m", report("", made, ()).metrics), agreed=f"d{made + 1}")
+        state = replace(state, votes=state.votes.set(made, poll), reached=made + 1)
     return state
 
 
@@ -28,7 +29,8 @@ def went_back(state: State, to: int) -> State:
     for number in range(to, state.round):
         votes = votes.delete(number)
     back = Return(first_lease=state.ledger.next_number, round=to)
-    return replace(state, votes=votes, ledger=replace(state.ledger, returns=(*state.ledger.returns, back)))
+    ledger = replace(state.ledger, returns=(*state.ledger.returns, back))
+    return replace(state, votes=votes, reached=min(state.reached, to), ledger=ledger)
 
 
 def chronicle(state: State) -> tuple[Chronicle, list[RoundSummary]]:

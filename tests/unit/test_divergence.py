@@ -184,7 +184,7 @@ def test_a_held_out_loss_that_is_no_number_takes_two_words_and_each_is_heard_onc
 
 
 def test_a_finite_loss_of_the_same_state_clears_the_doubt() -> None:
-    state, made = run(trained(5, "a", "b", "c"), no_loss("c", 5), no_loss("b", 5, 2.0), no_loss("a", 5))
+    _, made = run(trained(5, "a", "b", "c"), no_loss("c", 5), no_loss("b", 5, 2.0), no_loss("a", 5))
     assert back_of(made) == []
 
 

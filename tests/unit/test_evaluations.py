@@ -98,7 +98,7 @@ def test_it_belongs_to_the_checkpoint_of_its_digest_whichever_comes_first() -> N
     state, _ = run(voted(), measured(1, "good"))
     state, _ = accepted(state, "good")
     assert state.evaluation_of(state.latest) == state.evaluations[1]
-    state, _ = run(joined("a"), measured(1, "lie"))
+    state, _ = run(joined("a"), measured(1, "lie"), e.Report("a", (report("k", 0, (), "good"),)))
     state, made = accepted(state, "good")
     assert str(made[-1]).endswith("is used no more: the checkpoint of that round has another digest.")
     assert state.evaluation_of(state.latest) is None

@@ -200,7 +200,7 @@ def test_differing_digests_and_missing_rounds_are_warnings_that_name_them() -> N
     cast = Poll()
     for who, digest in (("m0", "a" * 64), ("m1", "a" * 64), ("m2", "b")):
         cast = cast.plus(who, replace(vote, digest=digest))
-    state = replace(fresh(), votes=Map({0: cast, 3: cast}))
+    state = replace(fresh(), votes=Map({0: cast, 3: cast}), reached=4)
     found = invariants.of_state(state)
     assert failed(found) == []
     assert warnings(found) == [

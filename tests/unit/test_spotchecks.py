@@ -135,7 +135,7 @@ def test_it_is_drawn_once_in_a_round_however_often_a_checker_is_heard() -> None:
     for again in range(200):
         state, _ = run(state, beat("vera"), seed=again)
     assert watching(state) is None
-    state = trained(state, "anna")
+    state = trained(trained(state, "anna"), "vera")
     assert any(watching(run(state, beat("vera"), seed=again)[0]) for again in range(200))
 
 
@@ -185,7 +185,7 @@ def test_only_who_was_asked_answers_once_and_in_time() -> None:
 
 
 def test_a_round_from_before_the_check_is_none_of_it() -> None:
-    state = trained(swarm(), "anna")
+    state = trained(trained(swarm(), "anna"), "vera")
     state, _ = run(state, beat("vera"))
     check = watching(state)
     assert check
@@ -202,11 +202,12 @@ def test_checks_that_never_come_back_run_out_and_so_do_those_of_who_left() -> No
     assert check
     name = next(name for name in ("anna", "ben") if IDS[name] == check.member)
     left, _ = run(state, e.Leave(check.member, "tired", name))
-    left = trained(left, "vera")  # the next round
+    for here in left.live:
+        left = trained(left, here.name)  # the next round
     again = watching(run(left, beat("vera"))[0])
     assert again
     assert again.member != check.member
-    state = trained(state, "anna")
+    state = trained(trained(state, "anna"), "ben")
     state = state.with_members([replace(member, last_seen=NOW + RUNS_OUT) for member in state.live])
     later = watching(run(state, beat("vera"), now=NOW + RUNS_OUT)[0])
     assert later

@@ -94,6 +94,7 @@ def test_a_checkpoint_that_is_not_there_is_not_approved() -> None:
 def with_checkpoint(state: State, round_: int) -> State:
     """With the checkpoint of a round that a member uploaded."""
     offered = Checkpoint(round_, f"d{round_}", f"{round_:064x}", 1, 0, uploaded_by="a")
+    state, _ = run(state, *(e.Report(who.id, (report(f"{who.id}{round_}", round_ - 1, ()),)) for who in state.live))
     state, _ = run(state, e.OfferCheckpoint("a", offered), e.CheckpointUploaded(offered.sha256, offered.digest))
     assert round_ in state.checkpoints
     return state
