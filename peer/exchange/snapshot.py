@@ -49,9 +49,7 @@ class Wanted:
     ask: Callable[[], Awaitable[Told]]
 
 
-async def download(
-    node: Node, states: States, wanted: Wanted, folder: Path, announce: Announce
-) -> Fetched | None:
+async def download(node: Node, states: States, wanted: Wanted, folder: Path, announce: Announce) -> Fetched | None:
     """The state that is wanted, or None when nobody offers one that is believed (`peer.exchange.belief`).
 
     Equal states are equal files, so its chunks come from all who hold it, and what is here when a download breaks off
@@ -87,7 +85,9 @@ async def _named_offer(node: Node, donor: bytes, member: str, at_least: int) -> 
     return (member, offer) if offer else None
 
 
-async def first_offers(asked: Sequence[Coroutine[Any, Any, Found | None]], others: float = _OTHERS_SECONDS) -> list[Found]:
+async def first_offers(
+    asked: Sequence[Coroutine[Any, Any, Found | None]], others: float = _OTHERS_SECONDS
+) -> list[Found]:
     """The offers that come within `others` seconds after half of those asked have answered: fewer decide nothing."""
     waiting, found, end = {asyncio.ensure_future(one) for one in asked}, list[Found](), math.inf
     loop = asyncio.get_running_loop()

@@ -94,7 +94,8 @@ class SwarmExchange:
         """From now on others' words are held against what this peer knows."""
         self._leader.lives = self.lives
         hearsay = self._leader.hearsay
-        hearsay.makers, hearsay.voted, hearsay.left = self.made_by, (lambda: self._ballot.round), (lambda: self._node.left)
+        hearsay.makers, hearsay.left = self.made_by, (lambda: self._node.left)
+        hearsay.voted = lambda: self._ballot.round
         self._servicer.redirect = self.redirect
         self._servicer.heard_of, self._servicer.made_by = self._node.heard_of, self.made_by
 
