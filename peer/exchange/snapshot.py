@@ -95,7 +95,7 @@ async def first_offers(
         left = end - loop.time() if end < math.inf else None
         done, waiting = await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         found += [offer for one in done if (offer := one.result()) is not None]
-        if found and 2 * len(waiting) <= len(asked):
+        if 2 * len(waiting) <= len(asked):
             end = min(end, loop.time() + others)
     for one in waiting:
         one.cancel()
