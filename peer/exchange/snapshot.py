@@ -40,12 +40,11 @@ Announce = Callable[[int], Awaitable[bool]]
 @dataclass(frozen=True)
 class Wanted:
     """Which state is fetched: of the round `at.round` or a later one, from these donors, whose members are named. What
-    is believed of them follows from `at`, from the rounds in which members left, and from what the coordinator knows.
+    is believed of them follows from `at`, and from what the coordinator knows.
     """
 
     donors: Mapping[bytes, str]
     at: Standpoint
-    left: Mapping[str, int]
     ask: Callable[[], Awaitable[Told]]
 
 
@@ -76,7 +75,7 @@ async def _best(node: Node, states: States, wanted: Wanted) -> pb.Snapshot | Non
         Offered(member, offer.round, offer.digest, offer.sha256.encode() + offer.chunks, tuple(offer.made_by))
         for member, offer in offers.items()
     ]
-    found = chosen(said, wanted.at, wanted.left, await telling)
+    found = chosen(said, wanted.at, await telling)
     return offers[found.member] if found else None
 
 

@@ -368,7 +368,7 @@ class SwarmExchange:
         donors = {m.peer_id: m.name for m in self._node.members() if m.active and not m.client_mode}
         donors.pop(self._node.id, None)
         hearsay = self._leader.hearsay
-        wanted = Wanted(donors, hearsay.standpoint(at_least), self._node.left, hearsay.ask)
+        wanted = Wanted(donors, hearsay.standpoint(at_least), hearsay.ask)
         return await download(self._node, self._servicer.states, wanted, folder, self._announce)
 
     async def _announce(self, round_: int) -> bool:

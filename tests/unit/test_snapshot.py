@@ -44,7 +44,7 @@ def test_an_offer_of_a_size_that_no_state_has_is_refused_by_name(
     """In one chunk, so that the offer itself is small."""
     offer = pb.Snapshot(available=True, round=4, sha256="0" * 64, size=size, chunk_size=size, chunks=bytes(32))
     states = States(Shelf())
-    wanted = Wanted({b"liar": "liar"}, Standpoint("own", 0, frozenset({"liar"}), say=False), {}, nothing_known)
+    wanted = Wanted({b"liar": "liar"}, Standpoint("own", 0, frozenset({"liar"}), say=False), nothing_known)
     assert asyncio.run(download(cast(Node, Donor(offer)), states, wanted, tmp_path, heard)) is None
     assert states.refused == {offer.chunks}
     assert f"the state of round 4 is said to be of {size} bytes" in caplog.text
@@ -63,7 +63,7 @@ def test_the_state_of_one_that_names_a_later_round_is_not_taken(monkeypatch: pyt
         return evil if donor == b"evil" else good
 
     monkeypatch.setattr(snapshot, "_offer", offer)
-    wanted = Wanted(donors, Standpoint("own", 0, frozenset(donors.values()), say=False), {}, nothing_known)
+    wanted = Wanted(donors, Standpoint("own", 0, frozenset(donors.values()), say=False), nothing_known)
     assert asyncio.run(snapshot._best(cast(Node, None), States(Shelf()), wanted)) == good
 
 
