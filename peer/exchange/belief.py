@@ -75,20 +75,28 @@ def _reached(words: Mapping[str, int], among: Collection[str]) -> int:
 
 def chosen(offers: Sequence[Offered], at: Standpoint, told: Told) -> Offered | None:
     """The offer to take: of the latest state that more than half of the members hold, or of those who made the own one,
-    or that the coordinator vouches for; else of the round that it names, when nobody speaks against it. None without
-    one: while a round ends the members are in two, and a moment later in one again.
+    or that the coordinator vouches for, or that is the only one of the round that it names. None without one: while a
+    round ends the members are in two, and a moment later in one again.
     """
     holders: dict[State, dict[str, Offered]] = {}
     for offer in offers:
         if offer.round >= at.round and told.digests.get(offer.round, offer.digest) == offer.digest:
             holders.setdefault((offer.round, offer.digest, offer.file), {})[offer.member] = offer
-    trusted = [state for state, same in holders.items() if state[0] in told.digests or _most(same, at)]
-    if not trusted and told.round:
-        named = min(told.round, max((state[0] for state in holders), default=-1))
-        trusted = [state for state in holders if state[0] == named]
-    latest = max((state[0] for state in trusted), default=-1)
-    states = [state for state in trusted if state[0] == latest]
-    return _told_by_most(list(holders[states[0]].values())) if len(states) == 1 else None
+    sure = [state for state, same in holders.items() if state[0] in told.digests or _most(same, at)]
+    named = _named(holders, told)
+    best = max([*sure, *named], key=lambda state: (state[0], len(holders[state])), default=None)
+    return _told_by_most(list(holders[best].values())) if best else None
+
+
+def _named(states: Collection[State], told: Told) -> list[State]:
+    """The state of the round that the coordinator names, if there is one and no other; where it names a later one than
+    anybody, of the latest.
+    """
+    if not (states and told.round):
+        return []
+    named = min(told.round, max(round_ for round_, _, _ in states))
+    found = [state for state in states if state[0] == named]
+    return found if len(found) == 1 else []
 
 
 def _most(members: Collection[str], at: Standpoint) -> bool:

@@ -54,6 +54,14 @@ def test_of_two_the_coordinator_says_who_is_right() -> None:
     assert chosen([other], alone, Told(6)) == other
 
 
+def test_a_round_that_the_coordinator_granted_to_a_part_is_taken_from_that_part() -> None:
+    """Of two halves one made it; the others went on offering each other the state before, which all had reported."""
+    half = [Offered(f"h{n}", 5, "good", b"good") for n in range(3)]
+    granted = [Offered(f"g{n}", 6, "next", b"next") for n in range(2)]
+    found = chosen([*half, *granted], at(5, "h0", "h1", "h2", "g0", "g1"), Told(6, {5: "good"}))
+    assert found in granted
+
+
 def test_more_than_half_of_those_who_made_the_own_state_make_the_next_one() -> None:
     """Newcomers that are as far as this peer do not outvote them."""
     later = [Offered(f"h{n}", 7, "next", b"next") for n in range(3)]
