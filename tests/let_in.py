@@ -17,7 +17,8 @@ def pass_for(authority: Path, peer_id: bytes, **facts: Any) -> bytes:
     the folder, which is made there.
     """
     now = time.time()
-    usual = {"run": "test", "role": "volunteer", "invite": "i", "issued_at": now, "expires_at": now + LIFETIME}
+    usual = {"run": "test", "role": "volunteer", "invite": "i", "since": now}
+    usual |= {"issued_at": now, "expires_at": now + LIFETIME}
     return signed(pb.Pass(**{**usual, "peer_id": peer_id, **facts}), server_certificate(authority))
 
 

@@ -47,6 +47,9 @@ class Offered:
     made_by: tuple[str, ...] = ()
 
 
+State = tuple[int, str, bytes]  # round, digest and file
+
+
 def believed(at: Standpoint, words: Mapping[str, int], told: int = 0) -> int:
     """The round in which the run is, at least: by the `words` of members, and by the coordinator's, when some member
     says so, too; -1 when that is not known.
@@ -56,8 +59,12 @@ def believed(at: Standpoint, words: Mapping[str, int], told: int = 0) -> int:
 
 
 def _by_most(at: Standpoint, said: Mapping[str, int]) -> int:
+    return max(_reached(said, among) for among in _electorates(at))
+
+
+def _electorates(at: Standpoint) -> tuple[frozenset[str], frozenset[str]]:
     silent = frozenset() if at.say else {at.own}
-    return max(_reached(said, at.members - silent), _reached(said, at.makers - silent))
+    return at.members - silent, at.makers - silent
 
 
 def _reached(words: Mapping[str, int], among: Collection[str]) -> int:
@@ -66,30 +73,38 @@ def _reached(words: Mapping[str, int], among: Collection[str]) -> int:
     return rounds[len(rounds) // 2] if rounds else -1
 
 
-def chosen(offers: Sequence[Offered], at: Standpoint, words: Mapping[str, int], told: Told) -> Offered | None:
-    """The offer to take: of what is believed the state that most members hold, and no other one than the coordinator
-    vouches for; None when there is none, or members speak against each other and nobody decides. A round that follows
-    what is believed may have begun meanwhile, but not on the word of one whom the coordinator's alone supports.
-
-    `words` are rounds that members say they are in besides, as those do who left.
+def chosen(offers: Sequence[Offered], at: Standpoint, told: Told) -> Offered | None:
+    """The offer to take: of the latest state that more than half of the members hold, or of those who made the own one,
+    or that the coordinator vouches for, or that is the only one of the round that it names. None without one: while a
+    round ends the members are in two, and a moment later in one again.
     """
-    fitting = [offer for offer in offers if told.digests.get(offer.round, offer.digest) == offer.digest]
-    if not fitting:
-        return None
-    said = {**words, **{offer.member: offer.round for offer in fitting}}
-    least = believed(at, said, told.round)
-    if least < at.round:
-        return None
-    exactly = (at.say and least == at.round) or _by_most(at, {**said, at.own: at.round}) < least
-    votes = Counter(
-        (offer.round, offer.digest, offer.file)
-        for offer in {offer.member: offer for offer in fitting}.values()
-        if offer.round == least or (offer.round > least and not exactly)
-    )
-    best = max(((count, -state[0]) for state, count in votes.items()), default=None)
-    states = [state for state, count in votes.items() if (count, -state[0]) == best]
-    if len(states) != 1:
-        return None
-    same = [offer for offer in fitting if (offer.round, offer.digest, offer.file) == states[0]]
+    holders: dict[State, dict[str, Offered]] = {}
+    for offer in offers:
+        if offer.round >= at.round and told.digests.get(offer.round, offer.digest) == offer.digest:
+            holders.setdefault((offer.round, offer.digest, offer.file), {})[offer.member] = offer
+    sure = [state for state, same in holders.items() if state[0] in told.digests or _most(same, at)]
+    named = _named(holders, told)
+    best = max([*sure, *named], key=lambda state: (state[0], len(holders[state])), default=None)
+    return _told_by_most(list(holders[best].values())) if best else None
+
+
+def _named(states: Collection[State], told: Told) -> list[State]:
+    """The state of the round that the coordinator names, if there is one and no other; where it names a later one than
+    anybody, of the latest.
+    """
+    if not (states and told.round):
+        return []
+    named = min(told.round, max(round_ for round_, _, _ in states))
+    found = [state for state in states if state[0] == named]
+    return found if len(found) == 1 else []
+
+
+def _most(members: Collection[str], at: Standpoint) -> bool:
+    """Whether these are more than half of the members that hold a state, or of those who made the own one."""
+    return any(2 * len(among & set(members)) > len(among) for among in _electorates(at))
+
+
+def _told_by_most(same: Sequence[Offered]) -> Offered:
+    """Of offers of one state one that names the makers whom most name."""
     makers = Counter(offer.made_by for offer in same if offer.made_by)
     return max(same, key=lambda offer: (makers[offer.made_by], offer.made_by, offer.member))

@@ -40,8 +40,7 @@ from swarm.proto import exchange_pb2 as pb
 
 logger = log.get(__name__)
 
-_KEPT_LIGHT = 4096
-_KEPT_RATES = 4096
+_KEPT_LIGHT = _KEPT_RATES = 4096
 _LIGHT_SECONDS = 60.0  # that a member is believed to be on probation still, when it was
 _KEPT_OUTCOMES = 16  # rounds for which a peer that missed the answer may ask again
 _TICK = 0.05  # seconds between looks at the clock while somebody waits
@@ -97,9 +96,7 @@ class Leader:
         self._first_done = 0.0  # when the first peer had done all that it may do in this round; 0 is not yet
         self._closing_since = 0.0  # when the round began to close; 0 is not yet
         self.hearsay = Hearsay(own, members)
-        self._rates = Newest[bytes, float](
-            _KEPT_RATES
-        )  # bytes per second that each node was seen to send, newest round
+        self._rates = Newest[bytes, float](_KEPT_RATES)  # bytes per second that each was seen to send, newest round
         self._guests: Counter[bytes] = Counter()  # how often each was waited for while it caught up, in vain so far
         self._hosted: dict[bytes, int] = {}  # the round in which each of them was first waited for
         self._light = Newest[bytes, float](_KEPT_LIGHT)  # whose samples weighed nothing when it was ready, until when

@@ -156,9 +156,9 @@ class Node:
     """A started DHT, its P2P replica in the caller's event loop, and the membership records of one run.
 
     Every member stores [joined_at, client_mode, active, member, lineage] under its peer id and renews it; a record that
-    is not renewed expires. Only who has a pass counts (`roll`), and where there are passes they say when it joined. While no other node takes the own record, this peer is
-    cut off: that others' records expire here says nothing then, and their members still count, so that a peer without a
-    line never takes itself for the whole swarm.
+    is not renewed expires. Only who has a pass counts (`roll`), and where there are passes they say when it joined.
+    While no other node takes the own record, this peer is cut off: that others' records expire here says nothing then,
+    and their members still count, so that a peer without a line never takes itself for the whole swarm.
     """
 
     dht: DHT

@@ -11,7 +11,7 @@ from peer.exchange.carrier import Carrier
 from peer.exchange.clipped import Clipped, Reducing
 from peer.exchange.court import Court
 from peer.exchange.gather import Gather
-from peer.exchange.hearsay import Ask, nothing_known
+from peer.exchange.hearsay import Ask, as_they_say
 from peer.exchange.leader import Arbiter, Leader, Rules, nobody_else
 from peer.exchange.node import Node
 from peer.exchange.protocol import Servicer
@@ -33,7 +33,7 @@ class ExchangeOptions:
     line: Line = field(default_factory=Line)
     arbiter: Arbiter = nobody_else
     ballot: Ballot = field(default_factory=Ballot)
-    ask: Ask = nothing_known
+    ask: Ask = as_they_say
     notary: Notary | None = None  # among strangers: seals updates, and looks at others'
     clipped: bool = False  # gradient mode: a robust mean instead of the plain one
 

@@ -42,7 +42,7 @@ class Payloads:
         """Whether the node may bring this one."""
         if self._senders is not None:
             return self._senders.get(sender) == sha256
-        begun = {node: name for node, name in self._arriving}
+        begun = dict(self._arriving.keys())
         return sha256 in self._whole and (begun.get(sender) == sha256 or (sender not in begun and self._has_room))
 
     @property

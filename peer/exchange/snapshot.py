@@ -40,18 +40,15 @@ Announce = Callable[[int], Awaitable[bool]]
 @dataclass(frozen=True)
 class Wanted:
     """Which state is fetched: of the round `at.round` or a later one, from these donors, whose members are named. What
-    is believed of them follows from `at`, from the rounds in which members left, and from what the coordinator knows.
+    is believed of them follows from `at`, and from what the coordinator knows.
     """
 
     donors: Mapping[bytes, str]
     at: Standpoint
-    left: Mapping[str, int]
     ask: Callable[[], Awaitable[Told]]
 
 
-async def download(
-    node: Node, states: States, wanted: Wanted, folder: Path, announce: Announce
-) -> Fetched | None:
+async def download(node: Node, states: States, wanted: Wanted, folder: Path, announce: Announce) -> Fetched | None:
     """The state that is wanted, or None when nobody offers one that is believed (`peer.exchange.belief`).
 
     Equal states are equal files, so its chunks come from all who hold it, and what is here when a download breaks off
@@ -78,7 +75,7 @@ async def _best(node: Node, states: States, wanted: Wanted) -> pb.Snapshot | Non
         Offered(member, offer.round, offer.digest, offer.sha256.encode() + offer.chunks, tuple(offer.made_by))
         for member, offer in offers.items()
     ]
-    found = chosen(said, wanted.at, wanted.left, await telling)
+    found = chosen(said, wanted.at, await telling)
     return offers[found.member] if found else None
 
 
@@ -87,7 +84,9 @@ async def _named_offer(node: Node, donor: bytes, member: str, at_least: int) -> 
     return (member, offer) if offer else None
 
 
-async def first_offers(asked: Sequence[Coroutine[Any, Any, Found | None]], others: float = _OTHERS_SECONDS) -> list[Found]:
+async def first_offers(
+    asked: Sequence[Coroutine[Any, Any, Found | None]], others: float = _OTHERS_SECONDS
+) -> list[Found]:
     """The offers that come within `others` seconds after half of those asked have answered: fewer decide nothing."""
     waiting, found, end = {asyncio.ensure_future(one) for one in asked}, list[Found](), math.inf
     loop = asyncio.get_running_loop()
@@ -95,7 +94,7 @@ async def first_offers(asked: Sequence[Coroutine[Any, Any, Found | None]], other
         left = end - loop.time() if end < math.inf else None
         done, waiting = await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         found += [offer for one in done if (offer := one.result()) is not None]
-        if found and 2 * len(waiting) <= len(asked):
+        if 2 * len(waiting) <= len(asked):
             end = min(end, loop.time() + others)
     for one in waiting:
         one.cancel()

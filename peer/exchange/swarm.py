@@ -94,7 +94,8 @@ class SwarmExchange:
         """From now on others' words are held against what this peer knows."""
         self._leader.lives = self.lives
         hearsay = self._leader.hearsay
-        hearsay.makers, hearsay.voted, hearsay.left = self.made_by, (lambda: self._ballot.round), (lambda: self._node.left)
+        hearsay.makers, hearsay.left = self.made_by, (lambda: self._node.left)
+        hearsay.voted = lambda: self._ballot.round
         self._servicer.redirect = self.redirect
         self._servicer.heard_of, self._servicer.made_by = self._node.heard_of, self.made_by
 
@@ -372,7 +373,7 @@ class SwarmExchange:
         donors = {m.peer_id: m.name for m in self._node.members() if m.active and not m.client_mode}
         donors.pop(self._node.id, None)
         hearsay = self._leader.hearsay
-        wanted = Wanted(donors, hearsay.standpoint(at_least), self._node.left, hearsay.ask)
+        wanted = Wanted(donors, hearsay.standpoint(at_least), hearsay.ask)
         return await download(self._node, self._servicer.states, wanted, folder, self._announce)
 
     async def _announce(self, round_: int) -> bool:

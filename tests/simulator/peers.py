@@ -259,7 +259,7 @@ class VirtualPeer:
         """As `peer.exchange.snapshot` chooses it."""
         stand = self.exchange._leader.hearsay.standpoint(at_least)
         offers = await self._offers(at_least)
-        best = chosen(offers, stand, self.node.left, await self._told())
+        best = chosen(offers, stand, await self._told())
         if best is None:
             return None
         if not stand.say:

@@ -12,6 +12,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from swarm.proto import exchange_pb2 as pb
+from tests.simulator.liar import WithLiar
 from tests.simulator.peers import Theta, VirtualPeer
 from tests.simulator.search import story
 from tests.simulator.world import KINDS, Fault, World
@@ -66,6 +67,15 @@ def test_what_a_leader_did_that_is_cut_off_at_the_wrong_moment_does_not_count(pe
     world = CutsTheLeaderOff(peers, seed=1)
     world.run([], SECONDS)
     assert len(world.overtaken) == 1
+
+
+@pytest.mark.parametrize("peers", [2, 3, 5])
+def test_a_member_that_says_it_is_in_a_later_round_moves_nobody(peers: int) -> None:
+    """One word made the leader let go of its round, and everybody took that member's state."""
+    world = WithLiar(peers, seed=1)
+    world.run([Fault(5.0, "lie", (0,)), Fault(20.0, "kill", (1,)), Fault(30.0, "cut", (0, 1), 7.0)], SECONDS)
+    assert "lie" not in world.states.values()
+    assert max(world.states) > 30
 
 
 @pytest.mark.parametrize("away", [(0, 1), (2, 3, 4), (0,), (1, 2, 3, 4)])

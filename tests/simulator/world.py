@@ -18,8 +18,8 @@ from tests.simulator.coordinator import VirtualCoordinator
 from tests.simulator.network import COORDINATOR, Network
 from tests.simulator.peers import BATCH_SAMPLES, Theta, VirtualPeer
 
-Kind = Literal["kill", "leave", "freeze", "cut", "split", "slow", "away", "differ"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+Kind = Literal["kill", "leave", "freeze", "cut", "split", "slow", "away", "differ", "lie"]
+KINDS: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind != "lie")  # that may befall any swarm
 _BACK_SECONDS = 3.0  # a killed peer is started again after this
 
 

@@ -18,7 +18,7 @@ def at(round_: int, *members: str, makers: tuple[str, ...] = (), say: bool = Tru
 
 
 def joiner(*offers: Offered, told: Told = NOBODY, least: int = 0) -> Offered | None:
-    return chosen(offers, at(least, *(offer.member for offer in offers), say=False), {}, told)
+    return chosen(offers, at(least, *(offer.member for offer in offers), say=False), told)
 
 
 def test_one_member_gives_nobody_its_state_however_late_a_round_it_names() -> None:
@@ -36,11 +36,11 @@ def test_who_made_a_state_is_what_most_of_its_holders_say() -> None:
 
 def test_a_late_peer_takes_what_most_hold_and_stays_where_only_one_is_later() -> None:
     late = at(4, *(offer.member for offer in HONEST))
-    found = chosen([*HONEST, EVIL], late, {}, NOBODY)
+    found = chosen([*HONEST, EVIL], late, NOBODY)
     assert found is not None
     assert found.round == 5
-    assert chosen([EVIL], at(4, "evil"), {}, NOBODY) is None
-    assert chosen([EVIL], at(4, "evil", "h0"), {}, NOBODY) is None
+    assert chosen([EVIL], at(4, "evil"), NOBODY) is None
+    assert chosen([EVIL], at(4, "evil", "h0"), NOBODY) is None
 
 
 def test_of_two_the_coordinator_says_who_is_right() -> None:
@@ -50,8 +50,16 @@ def test_of_two_the_coordinator_says_who_is_right() -> None:
         assert joiner(other, EVIL, told=told) == other
     assert joiner(EVIL, told=Told(6, {6: "good"})) is None
     alone = at(5, "other")
-    assert chosen([other], alone, {}, NOBODY) is None
-    assert chosen([other], alone, {}, Told(6)) == other
+    assert chosen([other], alone, NOBODY) is None
+    assert chosen([other], alone, Told(6)) == other
+
+
+def test_a_round_that_the_coordinator_granted_to_a_part_is_taken_from_that_part() -> None:
+    """Of two halves one made it; the others went on offering each other the state before, which all had reported."""
+    half = [Offered(f"h{n}", 5, "good", b"good") for n in range(3)]
+    granted = [Offered(f"g{n}", 6, "next", b"next") for n in range(2)]
+    found = chosen([*half, *granted], at(5, "h0", "h1", "h2", "g0", "g1"), Told(6, {5: "good"}))
+    assert found in granted
 
 
 def test_more_than_half_of_those_who_made_the_own_state_make_the_next_one() -> None:
@@ -60,7 +68,7 @@ def test_more_than_half_of_those_who_made_the_own_state_make_the_next_one() -> N
     newcomers = [Offered(f"n{n}", 5, "good", b"good") for n in range(4)]
     names = [offer.member for offer in (*later, *newcomers)]
     makers = ("h0", "h1", "h2", "h3", "own")
-    found = chosen([*later, *newcomers], at(5, *names, makers=makers), {}, NOBODY)
+    found = chosen([*later, *newcomers], at(5, *names, makers=makers), NOBODY)
     assert found is not None
     assert found.round == 7
     assert believed(at(5, *names), {offer.member: offer.round for offer in later}) < 7
@@ -79,7 +87,7 @@ def test_who_gave_its_vote_for_the_next_round_does_not_speak_against_it() -> Non
 def test_nothing_is_chosen_before_more_than_half_have_spoken(answered: int) -> None:
     members = [f"h{n}" for n in range(5)]
     offers = [Offered(name, 5, "good", b"good") for name in members[:answered]]
-    assert (chosen(offers, at(0, *members, say=False), {}, NOBODY) is not None) is (answered >= 3)
+    assert (chosen(offers, at(0, *members, say=False), NOBODY) is not None) is (answered >= 3)
 
 
 @given(st.data(), st.integers(1, 6))
@@ -92,5 +100,6 @@ def test_fewer_than_half_never_move_anybody(data: st.DataObject, honest: int) ->
     words = {offer.member: offer.round for offer in (*offers, *lies)}
     stand = at(0, *words, say=False)
     assert believed(stand, words) <= max(rounds)
-    found = chosen([*offers, *lies], stand, {}, Told(6, {5: "good5", 6: "good6"}))
-    assert found is None or found.digest != "evil"
+    for told in (NOBODY, Told(max(rounds)), Told(max(rounds), {5: "good5", 6: "good6"})):
+        found = chosen([*offers, *lies], stand, told)
+        assert found is None or found.digest != "evil"

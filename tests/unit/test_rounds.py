@@ -332,7 +332,8 @@ def test_the_members_take_turns_to_evaluate_but_the_leader_only_alone() -> None:
 
 def test_a_member_that_is_there_twice_is_one_voice_its_newest() -> None:
     """One seat has passes for as many nodes as it likes; one that was started anew has another node, too."""
-    honest = {bytes([n]): Ready(64, "good", False, 0.0, member=f"h{n}") for n in range(4)}
+    made = ("h0", "h1", "h2", "h3")
+    honest = {bytes([n]): Ready(64, "good", False, 0.0, member=f"h{n}", made_by=made) for n in range(4)}
     nodes = {bytes([100 + n]): Ready(0, "evil", False, float(n), member="e") for n in range(7)}
     decision = formed({**honest, **nodes})
     assert isinstance(decision, Form)

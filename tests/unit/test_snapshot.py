@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from peer.exchange import snapshot
 from peer.exchange.belief import Standpoint
 from peer.exchange.hearsay import nothing_known
 from peer.exchange.node import Node
@@ -43,11 +44,27 @@ def test_an_offer_of_a_size_that_no_state_has_is_refused_by_name(
     """In one chunk, so that the offer itself is small."""
     offer = pb.Snapshot(available=True, round=4, sha256="0" * 64, size=size, chunk_size=size, chunks=bytes(32))
     states = States(Shelf())
-    wanted = Wanted({b"liar": "liar"}, Standpoint("own", 0, frozenset({"liar"}), say=False), {}, nothing_known)
+    wanted = Wanted({b"liar": "liar"}, Standpoint("own", 0, frozenset({"liar"}), say=False), nothing_known)
     assert asyncio.run(download(cast(Node, Donor(offer)), states, wanted, tmp_path, heard)) is None
     assert states.refused == {offer.chunks}
     assert f"the state of round 4 is said to be of {size} bytes" in caplog.text
     assert not list(tmp_path.iterdir())
+
+
+def test_the_state_of_one_that_names_a_later_round_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was, by everybody, and its members were then those without whom no round could be made."""
+    facts = {"available": True, "size": 8, "chunk_size": CHUNK}
+    made_by = ["h0", "h1", "h2", "h3"]
+    good = pb.Snapshot(**facts, round=5, digest="a" * 64, sha256="1" * 64, chunks=b"h" * 32, made_by=made_by)
+    evil = pb.Snapshot(**facts, round=6, digest="e" * 64, sha256="2" * 64, chunks=b"e" * 32, made_by=["evil"])
+    donors = {name.encode(): name for name in (*made_by, "evil")}
+
+    async def offer(_node: object, donor: bytes, _at_least: int) -> pb.Snapshot:
+        return evil if donor == b"evil" else good
+
+    monkeypatch.setattr(snapshot, "_offer", offer)
+    wanted = Wanted(donors, Standpoint("own", 0, frozenset(donors.values()), say=False), nothing_known)
+    assert asyncio.run(snapshot._best(cast(Node, None), States(Shelf()), wanted)) == good
 
 
 @pytest.mark.parametrize("size", [CHUNK, CHUNK // 2])
