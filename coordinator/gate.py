@@ -34,7 +34,7 @@ from swarm.version import PROTOCOL_VERSION
 _WINDOW_SECONDS = 60.0
 THREADS = 128  # of the server; what each kind of call may take of them at the same time:
 _FILES, _FILES_OF_ALL = 32, 64  # of one caller, and of all: a slow line needs one for long
-_SILENT = 32  # of one caller, whose message has not come yet
+_SILENT = 64  # of one caller, whose message has not come yet: a hall of machines may call at the same moment
 
 
 class Gate(grpc.ServerInterceptor):

@@ -56,7 +56,7 @@ logger = log.get(__name__)
 
 _CALLS = 1024  # at the same time, those that wait for a thread too; more are refused
 _TICK_SECONDS = 1.0
-_LOOK_SECONDS = 0.5  # at the calls that say nothing
+_LOOK_SECONDS = 0.1  # at the calls that say nothing
 _ABSENCE_SECONDS = 5.0  # without a tick: this process did not run, or the clock was set
 _STOP_SECONDS = 2.0
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}

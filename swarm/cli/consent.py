@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from swarm.cli import card
+from swarm.cli.output import say
 from swarm.cli.screen import show_json
 from swarm.errors import UsageError, from_os_error
 
@@ -51,7 +52,7 @@ def _show(rows: card.Rows, known: bool, asking: Asking) -> None:
         show_json({"event": "card", "changed": known, **dict(rows)})
         return
     news = "The maintainer changed the run since you agreed:" if known else "This machine would take part:"
-    typer.echo(f"{news}\n{card.text(rows, shutil.get_terminal_size().columns)}", err=not asking.agreed)
+    say(f"{news}\n{card.text(rows, shutil.get_terminal_size().columns)}", err=not asking.agreed)
 
 
 def _ask() -> None:

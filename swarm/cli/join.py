@@ -127,13 +127,15 @@ def _which(text: str | None, nearby: bool, yes: bool) -> Invite:
 def _admit(invite: Invite, folder: Path, devices: Sequence[str], has_base: bool, asking: Asking) -> list[str]:
     """The volunteer's consent, and whether the machine fits, before anything large is fetched; what to be warned of."""
     from rich.console import Console
+    from rich.text import Text
 
     from peer import admission
     from swarm import handover
     from swarm.cli import consent, known
     from swarm.client import CoordinatorClient
 
-    waiting = Console(stderr=True).status(f"Asking {invite.address} what the run is …")  # shown on a terminal only
+    said = Text(f"Asking {invite.address} what the run is …")
+    waiting = Console(stderr=True).status(said)  # shown on a terminal only
     moved = handover.kept(folder / handover.NOTE, invite)
     with waiting, CoordinatorClient.connect(invite, known=moved) as client:
         found = admission.prospect(client, folder, has_base)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from swarm import tls
 from swarm.client import CoordinatorClient
 from swarm.identity import SERVER_NAME, Identity
 from swarm.invite import Invite
+from swarm.maintaining import MaintainerClient
 from swarm.proto import coordinator_pb2 as pb
 from swarm.version import PROTOCOL_VERSION
 from tests.small_run import coordinating
@@ -100,6 +101,17 @@ def test_one_invite_cannot_hold_all_threads_by_sending_nothing(coordinator: Coor
         time.sleep(0.5)
         assert sum(not call.done() for call in calls) <= gate._SILENT
         assert seconds(honest.status) < PROMPT
+
+
+def test_a_crowd_of_invites_cannot_either(coordinator: Coordinator) -> None:
+    found = coordinator.invite
+    with MaintainerClient.connect(coordinator.own_invite) as honest, ExitStack() as lines:
+        for number in range(4):
+            token = honest.make_invite("volunteer", 1.0, str(number)).token
+            member = lines.enter_context(silent(found, token))
+            for _ in range(MANY):
+                member.opens(f"{SERVICE}GetStatus")
+        assert seconds(honest.invites) < 4 * PROMPT
 
 
 def test_what_stays_silent_is_ended(coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch) -> None:
