@@ -39,15 +39,6 @@ def server(bundle: Path, folder: Path) -> Iterator[Served]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def guarded(bundle: Path, folder: Path) -> Iterator[Served]:
-    """Wants a key, and takes three requests in a minute."""
-    (folder / "key").write_text("secret\n")
-    limited = with_caps(shutil.copytree(bundle, folder / "limited"), requests_per_minute=3)
-    with served(limited, folder, "--key-file", str(folder / "key")) as running:
-        yield running
-
-
 def asked(text: str, **more: Any) -> dict[str, Any]:
     return {"model": "tiny", "messages": [{"role": "user", "content": text}], "temperature": 0, **more}
 
@@ -235,34 +226,37 @@ def test_the_row_of_those_who_wait_has_an_end(server: Served) -> None:
     assert found.count(200) >= 4
 
 
-def test_too_many_requests_of_one_client(guarded: Served) -> None:
+def test_too_many_requests_of_one_client(bundle: Path, folder: Path) -> None:
     """By one connection, by several, with a forged address, to both addresses of the API: it is one client."""
-    key = {"Authorization": "Bearer secret"}
-    line = http.client.HTTPConnection(guarded.url.removeprefix("http://"), timeout=20)
-    found = []
-    for _ in range(3):
-        line.request("POST", "/v1/chat/completions", b"{}", {"Content-Type": "application/json", **key})
-        found.append(line.getresponse().read() and line.sock is not None)
-    line.close()
-    with guarded.client("secret") as client, pytest.raises(openai.RateLimitError) as raised:
-        client.chat.completions.create(**asked("Hello"))
-    assert raised.value.response.headers["Retry-After"] == "60"
-    for forged in (
-        {"X_Forwarded_For": "203.0.113.9"},
-        {"Forwarded": "for=203.0.113.9"},
-        {"X_Real_IP": "203.0.113.9"},
-    ):
-        assert guarded.post(asked("Hello"), **key, **forged)[0] == 429
-    assert guarded.post({"model": "tiny", "prompt": "x"}, "/v1/completions", **key)[0] == 429
-    assert guarded.get("/v1/models", **key)[0] == 200, "looking costs nothing"
+    limited = with_caps(shutil.copytree(bundle, folder / "limited"), requests_per_minute=3)
+    with served(limited, folder) as server:
+        line = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=20)
+        found = []
+        for _ in range(3):
+            line.request("POST", "/v1/chat/completions", b"{}", {"Content-Type": "application/json"})
+            found.append(line.getresponse().read() and line.sock is not None)
+        line.close()
+        with server.client() as client, pytest.raises(openai.RateLimitError) as raised:
+            client.chat.completions.create(**asked("Hello"))
+        assert raised.value.response.headers["Retry-After"] == "60"
+        for forged in (
+            {"X_Forwarded_For": "203.0.113.9"},
+            {"Forwarded": "for=203.0.113.9"},
+            {"X_Real_IP": "203.0.113.9"},
+        ):
+            assert server.post(asked("Hello"), **forged)[0] == 429
+        assert server.post({"model": "tiny", "prompt": "x"}, "/v1/completions")[0] == 429
+        assert server.get("/v1/models")[0] == 200, "looking costs nothing"
 
 
-def test_the_key(guarded: Served) -> None:
-    with guarded.client("secret") as client:
-        assert client.models.list().data
-    with guarded.client("guessed") as client, pytest.raises(openai.AuthenticationError):
-        client.models.list()
-    assert guarded.get("/about")[0] == 200
+def test_the_key(bundle: Path, folder: Path) -> None:
+    (folder / "key").write_text("secret\n")
+    with served(bundle, folder, "--key-file", str(folder / "key")) as server:
+        with server.client("secret") as client:
+            assert client.models.list().data
+        with server.client("guessed") as client, pytest.raises(openai.AuthenticationError):
+            client.models.list()
+        assert server.get("/about")[0] == 200
 
 
 @pytest.mark.long
