@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.probe import Probe
-from swarm.errors import RefusedError
+from swarm.errors import OverloadError
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ration import Ration
 
@@ -47,9 +47,9 @@ def test_who_asks_too_often_is_refused_and_others_are_not() -> None:
     asked = probe(tries=2)
     for _ in range(2):
         next(asked.send("a"))
-    with pytest.raises(RefusedError):
+    with pytest.raises(OverloadError):
         next(asked.send("a"))
-    with pytest.raises(RefusedError):
+    with pytest.raises(OverloadError):
         asked.take("a", iter(()))
     next(asked.send("b"))
 
