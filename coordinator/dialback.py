@@ -6,6 +6,7 @@ import ipaddress
 import socket
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from urllib.parse import unquote
 
 from swarm.errors import UsageError
@@ -17,6 +18,7 @@ _SECONDS = 2.0
 _LOWEST_PORT = 1024
 _TRIES = 30  # of one address, within
 _WINDOW_SECONDS = 60.0
+_CALLERS = 1024  # whose addresses are read once: every call asks for them several times
 
 
 class DialBack:
@@ -30,13 +32,14 @@ class DialBack:
         if not _LOWEST_PORT <= request.port < 1 << 16 or len(request.nonce) != NONCE_BYTES:
             raise UsageError("This port or nonce is none that a peer sends.", "Use the same version of garage-swarm.")
         now, host = time.time(), host_of(caller)
-        why = _dial(host, request.port, request.nonce) if self._ration.permits(host) else _TOO_OFTEN
+        why = _dial(host, request.port, request.nonce) if self._ration.permits(network_of(caller)) else _TOO_OFTEN
         return pb.DialBackResponse(reachable=not why, observed_host=host, why=why, server_time=now)
 
 
 _TOO_OFTEN = f"not tried: this address asked {_TRIES} times within {_WINDOW_SECONDS:.0f} s"
 
 
+@lru_cache(_CALLERS)
 def host_of(caller: str) -> str:
     """The address in gRPC's name of a caller: ipv4:192.0.2.1:5000, ipv6:%5B::1%5D:5000. Empty for another kind."""
     kind, _, rest = unquote(caller).partition(":")
@@ -47,6 +50,7 @@ def host_of(caller: str) -> str:
     return str(mapped or address)
 
 
+@lru_cache(_CALLERS)
 def network_of(caller: str) -> str:
     """The home in gRPC's name of a caller; empty for another kind of name."""
     host = host_of(caller)

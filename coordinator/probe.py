@@ -21,7 +21,7 @@ class Probe:
         self._ration = ration
 
     def send(self, caller: str) -> Iterator[pb.Chunk]:
-        """Until the caller has enough. Raises RefusedError when it asks too often."""
+        """Until the caller has enough. Raises OverloadError when it asks too often."""
         self._admit(caller)
         end = time.monotonic() + _SECONDS
         for _ in range(_MOST // len(_CHUNK)):

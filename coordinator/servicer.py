@@ -15,7 +15,7 @@ from coordinator import events as e
 from coordinator.admission import LONGEST_SESSION, Admission, session_of
 from coordinator.artefacts import Artefacts
 from coordinator.bootstrap import addresses
-from coordinator.dialback import DialBack, host_of
+from coordinator.dialback import DialBack, network_of
 from coordinator.engine import Engine
 from coordinator.handover import Lead
 from coordinator.login import Login
@@ -199,10 +199,10 @@ class Servicer(TrialCalls):
         return self._dial_back.answer(context.peer(), request)
 
     def ReceiveProbe(self, request: pb.ProbeRequest, context: grpc.ServicerContext) -> Iterator[pb.Chunk]:
-        return self._probe.send(host_of(context.peer()))
+        return self._probe.send(network_of(context.peer()))
 
     def SendProbe(self, request: Iterator[pb.Chunk], context: grpc.ServicerContext) -> pb.ProbeResponse:
-        return self._probe.take(host_of(context.peer()), request)
+        return self._probe.take(network_of(context.peer()), request)
 
     def GrantRound(self, request: pb.GrantRoundRequest, context: grpc.ServicerContext) -> pb.GrantRoundResponse:
         self._state(request.run)

@@ -65,7 +65,7 @@ def _work(engine: Engine, round_: int, folder: Path) -> None:
     engine.apply(e.Report(_MEMBER, (_report(round_, checkpoint.digest, lease),)))
     if (round_ + 1) % _CHECKPOINT_EVERY == 0:
         engine.apply(e.OfferCheckpoint(_MEMBER, checkpoint))
-        engine.blobs.receive(checkpoint.sha256, checkpoint.size, 0, [path.read_bytes()])
+        engine.blobs.receive(checkpoint.sha256, checkpoint.size, 0, [path.read_bytes()], "anna")
         engine.uploaded(checkpoint)
     engine.apply()
 

@@ -33,6 +33,7 @@ from tests.unit.test_runspec import spec_text
 
 CONTENT = b"".join(hashlib.sha256(number.to_bytes(4, "big")).digest() for number in range(600))
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+WHOSE = hashlib.sha256(b"anna").hexdigest()[:16]
 INVITE = Invite("192.0.2.1", 7700, "a-run", "ab" * 16, "h8Vd0q-4Zr_1xYtW3uKb9A")
 SPEC = loads(spec_text(training={"rounds": 10_000, "target_batch_size": 64}))
 TEXTS = [plain(f"Number {number}. " * 40, f"line {number}") for number in range(20)]
@@ -44,8 +45,8 @@ TEXTS = [plain(f"Number {number}. " * 40, f"line {number}") for number in range(
 def _upload(folder: Path, size: int = len(CONTENT)) -> bool:
     (folder / "blobs").mkdir(exist_ok=True)
     blobs = Blobs(folder / "blobs")
-    arrived = blobs.arrived(SHA256)
-    return blobs.receive(SHA256, len(CONTENT), arrived, [CONTENT[arrived:size]])
+    arrived = blobs.arrived(SHA256, "anna")
+    return blobs.receive(SHA256, len(CONTENT), arrived, [CONTENT[arrived:size]], "anna")
 
 
 def _uploaded(folder: Path) -> bytes:
@@ -233,7 +234,7 @@ KINDS = [
     Kind("stamp", f"blobs/{SHA256}.stamp", _stamped, _once, Must.REPAIRED),
     Kind(
         "upload on its way",
-        f"blobs/{SHA256}.part",
+        f"blobs/{SHA256}.{WHOSE}.part",
         lambda at: _upload(at, 15_000),
         _uploaded,
         Must.REPAIRED,
