@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from math import inf
 
 from peer.doorkeeper import Doorkeeper
@@ -21,8 +22,18 @@ from swarm.proto import coordinator_pb2 as pb
 _REMEMBERED = 4096  # members
 _PAUSE = 1.0  # seconds between two looks for the sake of unknown callers
 _LOOKS = 2  # the one that goes on may have begun before the caller wrote its record
+_GONE = 60.0  # seconds after which a node whose record is not seen any more is gone: records live shorter
 _WAITING = 256  # calls of unknown callers that wait for a look
 _WAITING_OF_ONE = 8
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A member's node, when its newest pass was issued (the coordinator's clock), and when its record was seen last."""
+
+    node: bytes
+    issued_at: float
+    at: float
 
 
 async def _nowhere() -> None:
@@ -39,7 +50,7 @@ class Roll:
         self.look: Callable[[], Awaitable[object]] = _nowhere
         self._doorkeeper = doorkeeper
         self._passes = Newest[bytes, bytes](_REMEMBERED)  # by node, one for each member
-        self._nodes = Newest[str, tuple[bytes, float]](_REMEMBERED)  # by member: its node, and when that got its pass
+        self._nodes = Newest[str, _Seen](_REMEMBERED)  # by member
         self._replaced = Newest[bytes, None](_REMEMBERED)  # nodes whose member has another one by now
         self._waiting: Counter[bytes] = Counter()
         self._looking: asyncio.Task[None] | None = None
@@ -61,12 +72,17 @@ class Roll:
         if found is None or found.peer_id != peer_id:
             return
         member = found.member or peer_id.hex()  # the coordinator's nodes are nobody's
-        node, issued_at = self._nodes.get(member, (peer_id, -inf))
-        if (found.issued_at, peer_id == node) < (issued_at, True):
-            self._replace(peer_id, node)
-            return
-        self._replace(node, peer_id)
-        self._nodes[member], self._passes[peer_id] = (peer_id, found.issued_at), pass_
+        now = self._clock()
+        before = self._nodes.get(member, _Seen(peer_id, -inf, now))
+        if before.node != peer_id and before.at < now - _GONE:  # the coordinator's clock may have been set back
+            before = replace(before, issued_at=-inf)
+        if (found.issued_at, peer_id == before.node) < (before.issued_at, True):
+            self._replace(peer_id, before.node)
+        else:
+            self._replace(before.node, peer_id)
+            self._passes[peer_id] = pass_
+            before = _Seen(peer_id, found.issued_at, now)
+        self._nodes[member] = replace(before, at=now if before.node == peer_id else before.at)
 
     def _replace(self, before: bytes, after: bytes) -> None:
         self._replaced.pop(after, None)

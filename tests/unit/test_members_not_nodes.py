@@ -50,6 +50,20 @@ def test_two_seats_of_one_key_and_the_coordinators_nodes_are_no_one_member(roll:
     assert all("newer" not in roll.objection(node) for node in (b"old", b"new"))
 
 
+def test_a_coordinators_clock_that_is_set_back_shuts_no_new_process_out_for_long(roll: Roll, tmp_path: Path) -> None:
+    clock = [0.0]
+    roll._clock = lambda: clock[0]
+    now = time.time()
+    roll.note(b"old", pass_for(tmp_path, b"old", member="m", issued_at=now + 3600))
+    new = pass_for(tmp_path, b"new", member="m", issued_at=now)
+    roll.note(b"new", new)
+    assert "newer pass" in roll.objection(b"new")
+    clock[0] = 61.0
+    roll.note(b"new", new)
+    assert roll.objection(b"new") == ""
+    assert roll.objection(b"old")
+
+
 def test_an_older_pass_does_not_come_back(roll: Roll, tmp_path: Path) -> None:
     now = time.time()
     roll.note(b"p", pass_for(tmp_path, b"p", member="m", issued_at=now, expires_at=now + 900, since=now - 7))
