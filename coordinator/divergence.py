@@ -70,7 +70,7 @@ def reported(state: State, round_: int) -> Step:
     ids = dict.fromkeys([*poll.votes, *(member.id for member in state.live)])
     here, _ = quorum.weighing(state, [state.members[member] for member in ids])
     bad = [one.id for one in here if one.id in poll.votes and not math.isfinite(poll.votes[one.id].loss)]
-    if not quorum.most(here, bad):
+    if not quorum.most(here, bad) or 2 * len(bad) <= min(poll.votes[one].group_size for one in bad):  # others are gone
         return state, []
     return roll_back(state, round_, f"{len(bad)} of {len(here)} members reported no finite loss of round {round_}")
 

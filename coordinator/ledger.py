@@ -164,7 +164,7 @@ class Ledger:
             return self, [Entry(claim.range, "rejected", round_, member, claim.lease, why)]
         inside = claim.range.overlap(lease.range)
         held, late = among(lease.left, inside), among(self.free, inside)
-        rest = without([claim.range], [*held, *late])
+        rest = [] if held == [claim.range] else without([claim.range], [*held, *late])  # as it nearly always is
         verdicts: list[tuple[Range, Outcome, str]] = [
             *((part, "counted", "") for part in held),
             *((part, "counted", "late, but still free") for part in late),

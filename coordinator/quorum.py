@@ -37,7 +37,9 @@ def voiced(state: State, member: str, report: RoundReport) -> Step:
     state = replace(state, votes=state.votes.set(report.round, poll))
     state, forgotten = _bounded(state, member)
     state, agreed = _heard(state, report.round) if _is_turn(state, poll) else (state, [])
-    return replace(state, votes=recent(state.votes, state.round, state.latest.round)), [*made, *forgotten, *agreed]
+    votes = recent(state.votes, state.round, state.latest.round)
+    state = state if votes is state.votes else replace(state, votes=votes)
+    return state, [*made, *forgotten, *agreed]
 
 
 def known(state: State, member: str, round_: int) -> bool:

@@ -71,6 +71,8 @@ def without(ranges: Sequence[Range], gone: Iterable[Range]) -> list[Range]:
     lost = merge(gone)
     if not lost:
         return list(ranges)
+    if len(ranges) == len(lost) == 1:
+        return subtract(ranges, lost[0])
     first = bisect_right(ranges, lost[0].start, key=lambda item: item.stop)
     last = bisect_left(ranges, lost[-1].stop, key=lambda item: item.start)
     left = [part for item in ranges[first:last] for part in gaps(among(lost, item), item)]

@@ -18,7 +18,7 @@ def folder(tmp_path: Path) -> Path:
     """A run with a history."""
     found = tmp_path / "law"
     found.mkdir()
-    small_run(found, steps=300)
+    small_run(found, seed=13, steps=300)
     return found
 
 
