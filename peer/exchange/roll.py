@@ -46,9 +46,10 @@ class Roll:
     `look` reads the records anew and `note`s the passes in them; it may raise OSError, EOFError.
     """
 
-    def __init__(self, doorkeeper: Doorkeeper | None = None) -> None:
+    def __init__(self, doorkeeper: Doorkeeper | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.look: Callable[[], Awaitable[object]] = _nowhere
         self._doorkeeper = doorkeeper
+        self._clock = clock
         self._passes = Newest[bytes, bytes](_REMEMBERED)  # by node, one for each member
         self._nodes = Newest[str, _Seen](_REMEMBERED)  # by member
         self._replaced = Newest[bytes, None](_REMEMBERED)  # nodes whose member has another one by now
@@ -136,8 +137,8 @@ class Roll:
         return why
 
     async def _look(self) -> None:
-        await asyncio.sleep(self._looked_at + _PAUSE - time.monotonic())
-        self._looked_at = time.monotonic()
+        await asyncio.sleep(self._looked_at + _PAUSE - self._clock())
+        self._looked_at = self._clock()
         with suppress(OSError, EOFError):
             await self.look()
 

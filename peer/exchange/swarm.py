@@ -232,8 +232,7 @@ class SwarmExchange:
     def exchange(self, update: Update) -> Result:
         return self._loop.run(self.attempt(update), None)
 
-    async def attempt(self, update: Update) -> Result:
-        """The exchange, within the loop."""
+    async def attempt(self, update: Update) -> Result:  # the exchange, within the loop
         try:
             async with asyncio.timeout(self._rules.grace + 3 * self._rules.patience + 2 * _CALL_SECONDS):
                 return await self._exchange(update)

@@ -154,7 +154,7 @@ def test_a_worker_has_a_pass_before_it_begins_and_hears_who_is_barred(tmp_path: 
 def test_a_pass_is_renewed_once_its_holder_is_on_probation_or_no_more(tmp_path: Path) -> None:
     asked = threading.Semaphore(0)
 
-    def ask(_: bytes) -> dict[str, Any]:
+    def ask(*_: bytes) -> dict[str, Any]:
         asked.release()
         return {"own": "", "heard_at": NOW, "barred": [], "certificate": "PEM"}
 

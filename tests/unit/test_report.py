@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from coordinator import decisions, kinds
+from coordinator import decisions, kinds, rounds
 from coordinator.watches import SpotChecked
 from swarm.curves import Chart
 from swarm.document import Document, Pictures, Quote, Rows, Section, Table, to_html, to_markdown
@@ -159,8 +159,8 @@ def test_faults_are_counted_without_the_first_start_and_only_where_there_were_an
 
 
 def test_the_kinds_of_faults_are_kinds_of_decisions() -> None:
-    known = {name for name, _ in inspect.getmembers(decisions, inspect.isclass)} | {kinds.LOST, SpotChecked.__name__}
-    assert set(SURVIVED) <= known
+    known = {name for part in (decisions, rounds) for name, _ in inspect.getmembers(part, inspect.isclass)}
+    assert set(SURVIVED) <= known | {kinds.LOST, SpotChecked.__name__}
 
 
 def test_a_run_that_has_just_begun_has_a_report() -> None:

@@ -276,7 +276,7 @@ def test_nothing_is_applied_without_more_than_half_of_the_group(
 def test_those_on_probation_have_no_say_in_which_average_it_is_while_others_have() -> None:
     said = {A: commit("g"), B: commit("h"), C: commit("h")}
     decision = outcome(said, light=[B, C])
-    assert decision == Apply("g", 1.0, (B, C), "1 of 1 peers hold the same average")
+    assert decision == Apply("g", 1.0, "1 of 1 peers hold the same average")
     assert isinstance(outcome(said, light=[A]), Apply)
     without_a = outcome({B: commit("h"), C: commit("h")}, own=B, waited=10.0, light=[B, C])
     assert without_a == Abort((A,), "only 0 of 1 peers hold the same average")

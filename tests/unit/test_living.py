@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from peer.exchange.average import first_gone
+from peer.exchange.living import first_gone
 from tests.simulator.clock import VirtualLoop
 
 
