@@ -3,8 +3,8 @@
 A round is the run's when more than half of its electors name one state. Electors are those who made the last round of
 the run, as peers decide among themselves who makes the next one (dynamic voting, decision 0012): members that are here,
 or that said their word before they left. Where these are one only, or nobody, or half of them are silent, all who hold
-that state or a later one are electors. Several seats of a key have one voice, and who is on probation has none beside somebody who weighs. Words on
-other rounds are kept until more come, so that a report's time decides nothing.
+that state or a later one are electors. Several seats of a key have one voice, and who is on probation has none beside
+somebody who weighs. Words on other rounds are kept until more come, so that a report's time decides nothing.
 """
 
 from __future__ import annotations
