@@ -2,9 +2,9 @@
 
 A round is the run's when more than half of its electors name one state. Electors are those who made the last round of
 the run, as peers decide among themselves who makes the next one (dynamic voting, decision 0012): members that are here,
-or that said their word before they left. Where that is one only, or nobody, all who hold that state or a later one are
-electors. Several seats of a key have one voice, and who is on probation has none beside somebody who weighs. Words on
-other rounds are kept until more come, so that a report's time decides nothing.
+or that said their word before they left. Where these are one only, or nobody, or half of them are silent, all who hold
+that state or a later one are electors. Several seats of a key have one voice, and who is on probation has none beside
+somebody who weighs. Words on other rounds are kept until more come, so that a report's time decides nothing.
 """
 
 from __future__ import annotations
@@ -98,8 +98,15 @@ def _agreed(state: State, round_: int, digest: str) -> Step:
 
 def _named(state: State, round_: int) -> str:
     """The state that more than half of the round's electors name; empty without one."""
-    poll, said = state.votes[round_], dict[str, list[str]]()
-    electors, weigh = _electors(state, poll)
+    poll = state.votes[round_]
+    makers, all_, weigh = _electors(state, poll)
+    several = len({member.key for member in makers}) > 1
+    return (_by(makers, round_, poll, weigh) if several else "") or _by(all_, round_, poll, weigh)
+
+
+def _by(electors: Iterable[Member], round_: int, poll: Poll, weigh: bool) -> str:
+    """The state that more than half of these name."""
+    said = dict[str, list[str]]()
     for member in electors:
         said.setdefault(member.key, []).append(_word(member, round_, poll))
     named = Counter(_most(words) for words in said.values())
@@ -108,8 +115,8 @@ def _named(state: State, round_: int) -> str:
     return digest if digest and enough else ""
 
 
-def _electors(state: State, poll: Poll) -> tuple[list[Member], bool]:
-    """Who decides, and whether they weigh."""
+def _electors(state: State, poll: Poll) -> tuple[list[Member], list[Member], bool]:
+    """Who made the last round; with them all who hold its state, or spoke of this one; and whether they weigh."""
     round_, members = state.round, state.members
     last = state.votes.get(round_ - 1, Poll())
     makers = [member for member, vote in last.votes.items() if last.agreed and vote.digest == last.agreed]
@@ -118,8 +125,7 @@ def _electors(state: State, poll: Poll) -> tuple[list[Member], bool]:
     everybody, weigh = weighing(state, [members[member] for member in ids if member in members])
     here = [member for member in everybody if member.live or member.id in poll.votes]
     made = set(makers)
-    among = [member for member in here if member.id in made]
-    return (among if len({member.key for member in among}) > 1 else here), weigh
+    return [member for member in here if member.id in made], here, weigh
 
 
 def weighing(state: State, members: Iterable[Member]) -> tuple[list[Member], bool]:

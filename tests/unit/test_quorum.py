@@ -156,6 +156,12 @@ def test_a_slow_peer_that_is_in_no_round_vouches_by_the_state_that_it_holds() ->
     assert state.round == 6
 
 
+def test_a_maker_that_hangs_holds_nothing_up_where_most_go_on_without_it() -> None:
+    state, _ = run(trained(swarm(*"ab"), 5, *"ab"), join("c"))
+    state = says(says(state, "a", 5), "c", 5)
+    assert state.round == 6, "two of three who hold that state, though b is silent"
+
+
 def test_all_others_are_gone_and_the_last_maker_is_a_liar() -> None:
     state = trained(swarm(*"abx"), 5, *"abx")
     state, _ = run(state, e.Leave("a", "night"), e.Leave("b", "night"), join("c"))
