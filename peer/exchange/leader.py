@@ -318,7 +318,7 @@ class Leader:
             needs=attempt.needs,
             commits=attempt.commits,
             gone=attempt.gone,
-            light=[peer for peer in attempt.members if attempt.ready[peer].light],
+            light=[seat_.peer_id for seat_ in attempt.group.result().members if seat_.light],
             own=self._own,
             waited=self._clock() - attempt.formed_at,
             patience=self._rules.patience,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -46,6 +47,7 @@ _TOKEN = "token-of-the-machine"
 _MEMORY_DISK = Path("/dev/shm")  # where there is one: every request is written to disk before it is answered
 _TEXT = pb.TextSample(prompt="The ", text="cat\n")
 _CAMPAIGN = pb.Campaign(kind="redteam", suite="garage", unit_items=2, seconds=60.0, tolerance=0.1)
+_SILENCE = 10.0  # seconds; the coordinator believes a silent member for 15
 _FRESH = 200  # requests until the run begins anew: most would be refused else
 
 RUN = TERMS.run
@@ -88,9 +90,15 @@ class World:
         self.audit = Audit(folder)
         self.gate = Gate(self.engine, admission, lead, self.audit, clock=self._minute)
         self.runs = 0
+        self._made = time.monotonic()
         for identity, session in ((_KEY, "liar"), (_OTHER, "honest")):
             self.servicer.Join(self.sign(pb.JoinRequest(run=RUN, name=session), identity, session), Context(session))
         self.lease = self.servicer.TakeLease(_member(pb.TakeLeaseRequest(samples=8)), Context("liar"))
+
+    @property
+    def is_old(self) -> bool:
+        """Its members fell silent meanwhile."""
+        return time.monotonic() - self._made > _SILENCE
 
     def _minute(self) -> float:
         """Each request comes in a minute of its own: what is many is another matter."""
@@ -136,7 +144,7 @@ class Worlds:
         self._world: World | None = None
 
     def next(self) -> World:
-        if self._world and (self._world.runs >= _FRESH or self._world.engine.closed):
+        if self._world and (self._world.runs >= _FRESH or self._world.engine.closed or self._world.is_old):
             self._world.close()
             self._world = None
         self._world = self._world or World()

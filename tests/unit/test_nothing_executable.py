@@ -207,7 +207,7 @@ def test_a_name_from_the_network_is_no_path(name: str, tmp_path: Path) -> None:
     """Blobs and uploads, files in chunks, the run's and the invite's names."""
     (tmp_path / "blobs").mkdir()
     with pytest.raises(UsageError):
-        Blobs(tmp_path / "blobs").receive(name, 3, 0, [b"abc"])
+        Blobs(tmp_path / "blobs").receive(name, 3, 0, [b"abc"], "anna")
     with pytest.raises(CorruptError):
         Part(Manifest.of(pb.Blob(name="x", sha256=name, size=3)), tmp_path / "blobs").open()
     if name != "con":  # a name like others, but to Windows
