@@ -115,9 +115,10 @@ def join(
 def _which(text: str | None, nearby: bool, yes: bool) -> Invite:
     """Raises InviteError, NotFoundError, UsageError, UnreachableError."""
     from swarm.cli import discover, known
+    from swarm.invite import Invite
 
     if text is not None:
-        return known.invite(text)
+        return known.invite(text) if text else Invite.parse(text)  # an empty one is a mistake, and not none
     if nearby or (before := known.joined()) is None:
         return discover.choose(yes)
     typer.echo(f"Going on with {before.run}, which this machine joined before.", err=True)

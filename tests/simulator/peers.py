@@ -237,10 +237,9 @@ class VirtualPeer:
         world, theta = self.world, self.theta
         if world.coordinator_reached(self.id):
             self._report_all()
-            if self.exchange.leads() and world.coordinator.checkpoint(
-                self.name, self.session, theta.round, theta.digest
-            ):
-                world.checkpointed(theta)
+            if self.exchange.leads():
+                world.brought[theta.digest] = theta
+                world.coordinator.checkpoint(self.name, self.session, theta.round, theta.digest)
 
     async def _catch_up(self) -> None:
         best = await self._later_state(self.theta.round)

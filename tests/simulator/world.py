@@ -39,7 +39,7 @@ class World:
     def __init__(self, peers: int, seed: int) -> None:
         self.network = Network(seed)
         self.target = BATCH_SAMPLES * 2 * peers
-        self.checkpoint = Theta(0, "start")
+        self.brought = {"start": Theta(0, "start")}  # to the coordinator, by digest
         self.states: dict[int, str] = {0: "start"}  # the digest of every θ_r that anybody reached by a round
         self.holders: dict[int, set[bytes]] = {}  # the processes that reached it
         self.groups: dict[int, pb.Group] = {}  # that made it
@@ -147,9 +147,10 @@ class World:
         heard = poll is not None and self.states.get(round_) in poll.named
         return not heard and not any(holder in self.network.hosts for holder in self.holders.get(round_, ()))
 
-    def checkpointed(self, theta: Theta) -> None:
-        """The coordinator has this state now."""
-        self.checkpoint = theta
+    @property
+    def checkpoint(self) -> Theta:
+        """The newest that the coordinator has taken: one that was brought may have waited for others' words."""
+        return self.brought[self.coordinator.state.latest.digest]
 
     def _went_back(self, round_: int) -> None:
         """Nobody held a later state: what came after it is no part of the run any more."""
