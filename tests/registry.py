@@ -44,6 +44,14 @@ class Served:
             int(line.get("http.response.written", 0)) for line in lines if line.get("http.request.method") == "GET"
         )
 
+    def settled(self) -> int:
+        """The same, once it has noticed which of its clients are gone: an answer is in the log when it ended."""
+        before = -1
+        while (now := self.sent()) != before:
+            before = now
+            time.sleep(0.5)
+        return now
+
 
 @contextmanager
 def registry(folder: Path, **sections: Any) -> Iterator[Served]:

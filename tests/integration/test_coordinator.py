@@ -127,6 +127,9 @@ def test_an_upload_goes_on_after_a_restart_and_a_lie_is_refused(server: Server, 
         answer = client.offer_checkpoint(member, offer)
         assert (answer.wanted, answer.offset) == (True, offer.size // 2)
         assert client.upload(member, path, offer.sha256, answer.offset).complete
+        assert client.get_run().latest.sha256 == start.sha256  # nobody has said yet that the run came so far
+        said = pb.RoundReport(round=0, digest=offer.digest, swarm_samples=8, global_samples=8, group_size=1)
+        client.report_rounds(member, [said])
         assert client.get_run().latest.sha256 == offer.sha256
         lie = pb.Checkpoint(round=2, digest="0" * 64, sha256=start.sha256[::-1], size=1)
         assert client.offer_checkpoint(member, lie).wanted

@@ -123,7 +123,7 @@ def test_a_pull_that_was_killed_goes_on_where_it_stopped(served: Served, tmp_pat
     killed(["pull", place, str(tmp_path / "out")], lambda _: fetched(stage) > 20 * MB)
     assert not (tmp_path / "out").exists()
     there = fetched(stage)
-    before = served.sent()
+    before = served.settled()
     done = swarm("pull", place, tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert content(tmp_path / "out") == content(tmp_path / "bundle")
@@ -163,6 +163,7 @@ def test_a_disk_that_becomes_full_under_a_pull_is_said_and_the_next_pull_goes_on
         try:
             wait_for(lambda: fetched(stage) > 10 * MB, program)
             program.process.send_signal(signal.SIGSTOP)
+            wait_for(lambda: at_rest(program.process.pid), program)
             with faults.fill_disk(disk):
                 program.process.send_signal(signal.SIGCONT)
                 assert program.finish(30) == DiskError.exit_code, program.stderr
@@ -171,7 +172,7 @@ def test_a_disk_that_becomes_full_under_a_pull_is_said_and_the_next_pull_goes_on
         assert f"The disk is full; pulling a bundle to {disk / 'out'} could not finish" in program.stderr
         assert "Traceback" not in program.stderr
         assert [path.name for path in disk.iterdir()] == [".out.pull"]
-        there, before = fetched(stage), served.sent()
+        there, before = fetched(stage), served.settled()
         done = swarm("pull", place, disk / "out")
         assert done.returncode == 0, done.stderr
         assert served.sent() - before < 4 * 24 * MB - there + MB
@@ -187,6 +188,12 @@ def killed(words: list[str], when: Callable[[Program], bool]) -> None:
         program.kill()
     finally:
         program.clean_up()
+
+
+def at_rest(pid: int) -> bool:
+    """Whether all of its threads have stopped: one may still be writing."""
+    stats = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(path.read_text().rpartition(") ")[2].startswith("T") for path in stats)
 
 
 def fetched(stage: Path) -> int:
