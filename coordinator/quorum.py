@@ -3,8 +3,9 @@
 A round is the run's when more than half of its electors name one state. Electors are those who made the last round of
 the run, as peers decide among themselves who makes the next one (dynamic voting, decision 0012): members that are here,
 or that said their word before they left. Where these are one only, or nobody, or half of them are silent, all who hold
-that state or a later one are electors. Several seats of a key have one voice, and who is on probation has none beside
-somebody who weighs. Words on other rounds are kept until more come, so that a report's time decides nothing.
+that state or a later one are electors; of a round that was granted to a part (`coordinator.grants`), that part is.
+Several seats of a key have one voice, and who is on probation has none beside somebody who weighs. Words on other
+rounds are kept until more come, so that a report's time decides nothing.
 """
 
 from __future__ import annotations
@@ -116,8 +117,14 @@ def _by(electors: Iterable[Member], round_: int, poll: Poll, weigh: bool) -> str
 
 
 def _electors(state: State, poll: Poll) -> tuple[list[Member], list[Member], bool]:
-    """Who made the last round; with them all who hold its state, or spoke of this one; and whether they weigh."""
+    """Who made the last round; with them all who hold its state, or spoke of this one; and whether they weigh. Where
+    the round was granted to a part, that part alone.
+    """
     round_, members = state.round, state.members
+    if granted := state.grants.get(round_):
+        part, weigh = weighing(state, [members[member] for member in sorted(granted) if member in members])
+        here = [member for member in part if member.live or member.id in poll.votes]
+        return here, here, weigh
     last = state.votes.get(round_ - 1, Poll())
     makers = [member for member, vote in last.votes.items() if last.agreed and vote.digest == last.agreed]
     holders = [key for key, member in members.items() if member.live and could_make(member, round_)]
