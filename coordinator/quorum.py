@@ -3,9 +3,9 @@
 A round is the run's when more than half of its electors name one state. Electors are those who made the last round of
 the run, as peers decide among themselves who makes the next one (dynamic voting, decision 0012): members that are here,
 or that said their word before they left. Where these are one only, or nobody, or half of them are silent, all who hold
-that state or a later one are electors; of a round that was granted to a part (`coordinator.grants`), that part is.
-Several seats of a key have one voice, and who is on probation has none beside somebody who weighs. Words on other
-rounds are kept until more come, so that a report's time decides nothing.
+that state or a later one are electors; where the round or a later one was granted to a part (`coordinator.grants`),
+that part is. Several seats of a key have one voice, and who is on probation has none beside somebody who weighs. Words
+on other rounds are kept until more come, so that a report's time decides nothing.
 """
 
 from __future__ import annotations
@@ -118,13 +118,13 @@ def _by(electors: Iterable[Member], round_: int, poll: Poll, weigh: bool) -> str
 
 def _electors(state: State, poll: Poll) -> tuple[list[Member], list[Member], bool]:
     """Who made the last round; with them all who hold its state, or spoke of this one; and whether they weigh. Where
-    the round was granted to a part, that part alone.
+    this round or a later one was granted to a part, that part alone.
     """
     round_, members = state.round, state.members
-    if granted := state.grants.get(round_):
-        part, weigh = weighing(state, [members[member] for member in sorted(granted) if member in members])
-        here = [member for member in part if member.live or member.id in poll.votes]
-        return here, here, weigh
+    if part := _granted(state, round_):
+        part, weigh = weighing(state, part)
+        if here := [member for member in part if member.live or member.id in poll.votes]:
+            return here, here, weigh
     last = state.votes.get(round_ - 1, Poll())
     makers = [member for member, vote in last.votes.items() if last.agreed and vote.digest == last.agreed]
     holders = [key for key, member in members.items() if member.live and could_make(member, round_)]
@@ -133,6 +133,12 @@ def _electors(state: State, poll: Poll) -> tuple[list[Member], list[Member], boo
     here = [member for member in everybody if member.live or member.id in poll.votes]
     made = set(makers)
     return [member for member in here if member.id in made], here, weigh
+
+
+def _granted(state: State, round_: int) -> list[Member]:
+    """The part to which the round, or the next one that was, was granted: it went on from what the round made."""
+    number = min((number for number in state.grants if number >= round_), default=-1)
+    return [state.members[key] for key in sorted(state.grants.get(number, ())) if key in state.members]
 
 
 def weighing(state: State, members: Iterable[Member]) -> tuple[list[Member], bool]:

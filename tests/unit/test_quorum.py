@@ -263,6 +263,25 @@ def test_no_member_gets_a_round_for_itself_while_more_others_hold_the_state(roun
     assert state.round == 6
 
 
+def test_who_was_granted_a_round_says_what_it_made_beside_one_that_was_started_anew() -> None:
+    """It waited for the coordinator's word on the state, and the coordinator for its word on the round."""
+    state = trained(swarm("a", "b"), 5, "a", "b")
+    state, _ = run(state, e.Heartbeat("b", Pulse(phase="training", round=3)))
+    state, yes = granted(state, "a", 5, "a")
+    assert yes
+    assert trained(state, 9, "a", first=5).round == 9
+
+
+def test_a_part_that_was_granted_a_later_round_says_what_the_rounds_before_made() -> None:
+    """Half of a group heard that its round was made, and went on; the others knew nothing of it and could not follow."""
+    state = trained(swarm(*"abcdef"), 4, *"abcdef")
+    state = trained(state, 5, *"abc", first=4)
+    assert state.round == 4
+    state, yes = granted(state, "a", 5, "abc")
+    assert yes
+    assert trained(state, 7, *"abc", first=5).round == 7
+
+
 def test_before_the_first_round_too() -> None:
     state, yes = granted(swarm(*"abcdex"), "x", 0)
     assert not yes
