@@ -273,7 +273,7 @@ def test_who_was_granted_a_round_says_what_it_made_beside_one_that_was_started_a
 
 
 def test_a_part_that_was_granted_a_later_round_says_what_the_rounds_before_made() -> None:
-    """Half of a group heard that its round was made, and went on; the others knew nothing of it and could not follow."""
+    """Half of a group heard that its round was made and went on; the others knew nothing of it and could not follow."""
     state = trained(swarm(*"abcdef"), 4, *"abcdef")
     state = trained(state, 5, *"abc", first=4)
     assert state.round == 4
