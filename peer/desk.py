@@ -181,10 +181,11 @@ class Desk:
     def _known(self) -> dict[str, Any]:
         """How far the run is, and which digests of its states the coordinator vouches for; nothing while it is away."""
         if self.session.unreachable_since is not None:
-            return {"number": 0, "digests": {}}
+            return {"number": 0, "digests": {}, "checkpoint": 0}
         status = self._client.status()
         digests = {round_.round + 1: round_.digest for round_ in status.rounds if round_.vouched}
-        return {"number": status.round, "digests": {**digests, status.latest.round: status.latest.digest}}
+        latest = status.latest
+        return {"number": status.round, "digests": {**digests, latest.round: latest.digest}, "checkpoint": latest.round}
 
     def _subject(self, check: str, number: int) -> dict[str, list[tuple[int, int]]]:
         """What a spot check of a round is about: positions, none before they are known."""

@@ -213,7 +213,8 @@ def _enter(setup: Setup, bridge: Bridge, orders: Orders, renewal: Renewal, trace
         try:
             async with asyncio.timeout(_TOLD_SECONDS):
                 said = await asyncio.to_thread(bridge.call, "known")
-            return Told(said["number"], {int(number): digest for number, digest in said["digests"].items()})
+            digests = {int(number): digest for number, digest in said["digests"].items()}
+            return Told(said["number"], digests, said["checkpoint"])
         except (SwarmError, TimeoutError) as error:
             logger.info("how far the run is is not known: %s", error)
             return Told()

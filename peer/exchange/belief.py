@@ -14,19 +14,20 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Told:
-    """What the coordinator says: how far the run is, and the digest of each θ that it vouches for, by round. Nothing
-    while it cannot be asked.
+    """What the coordinator says: how far the run is, the digest of each θ that it vouches for, by round, and the round
+    of its latest checkpoint. Nothing while it cannot be asked.
     """
 
     round: int = 0
     digests: Mapping[int, str] = field(default_factory=dict)
+    checkpoint: int = 0
 
 
 @dataclass(frozen=True)
 class Standpoint:
     """Where a peer stands that hears of other rounds: in `round`, among these `members` that hold a state, with one
     that those `makers` made, as far as it knows. Without a `say` it says nothing for its own round: it holds no state
-    yet, or gave its vote for the next one and does not know what became of it.
+    yet, or gave its vote for the next one and does not know what became of it; the `leader` of that one does.
     """
 
     own: str
@@ -34,6 +35,7 @@ class Standpoint:
     members: frozenset[str]
     makers: frozenset[str] = frozenset()
     say: bool = True
+    leader: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,9 @@ def _reached(words: Mapping[str, int], among: Collection[str]) -> int:
 
 def chosen(offers: Sequence[Offered], at: Standpoint, told: Told) -> Offered | None:
     """The offer to take: of the latest state that more than half of the members hold, or of those who made the own one,
-    or that the coordinator vouches for, or that is the only one of the round that it names. None without one: while a
-    round ends the members are in two, and a moment later in one again.
+    or that the coordinator vouches for, or that is the only one of the round that it names; else what the leader says
+    came of the round for which this member gave its vote. None without one: while a round ends the members are in two,
+    and a moment later in one again.
     """
     holders: dict[State, dict[str, Offered]] = {}
     for offer in offers:
@@ -84,7 +87,8 @@ def chosen(offers: Sequence[Offered], at: Standpoint, told: Told) -> Offered | N
             holders.setdefault((offer.round, offer.digest, offer.file), {})[offer.member] = offer
     sure = [state for state, same in holders.items() if state[0] in told.digests or _most(same, at)]
     named = _named(holders, told)
-    best = max([*sure, *named], key=lambda state: (state[0], len(holders[state])), default=None)
+    led = [state for state, same in holders.items() if at.leader in same and state[0] == at.round + 1]
+    best = max([*sure, *named] or led, key=lambda state: (state[0], len(holders[state])), default=None)
     return _told_by_most(list(holders[best].values())) if best else None
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from peer.exchange.belief import Standpoint, Told, believed
-from peer.exchange.rounds import Member
+from peer.exchange.rounds import Member, leader_of
 
 _ANY = 1 << 62  # later than every round
 _PAUSE = 2.0  # seconds before the coordinator is asked again
@@ -36,7 +36,7 @@ class Hearsay:
         self._own = own
         self._members = members
         self._words: dict[bytes, int] = {}  # later rounds than the own one, by node
-        self._told = 0
+        self._told = Told()
         self._asking: asyncio.Task[None] | None = None
 
     def note(self, peer: bytes, round_: int, own: int) -> None:
@@ -47,6 +47,8 @@ class Hearsay:
 
     def believed(self, own: int) -> int:
         """The round in which the run is, for a peer that is in `own`; nobody else decides it by a word."""
+        if self._told.checkpoint > own:
+            return self._told.checkpoint
         if not self._words:
             return 0
         known = {member.peer_id: member.name for member in self._members()}
@@ -54,13 +56,18 @@ class Hearsay:
         if not self._words:
             return 0
         words = {known[peer]: round_ for peer, round_ in self._words.items()}
-        found = believed(self.standpoint(own), {**self.left(), **words}, self._told)
-        if found <= own and (self._asking is None or self._asking.done()):
-            self._asking = asyncio.ensure_future(self._inquire())
+        found = believed(self.standpoint(own), {**self.left(), **words}, self._told.round)
+        if found <= own:
+            self.inquire()
         return found
 
+    def inquire(self) -> None:
+        """Ask the coordinator how far the run is, unless that is on its way."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._inquire())
+
     async def _inquire(self) -> None:
-        self._told = (await self.ask()).round
+        self._told = await self.ask()
         await asyncio.sleep(_PAUSE)
 
     def standpoint(self, round_: int) -> Standpoint:
@@ -68,5 +75,6 @@ class Hearsay:
         members = {member.peer_id: member for member in self._members()}
         own = members.get(self._own, Member(0.0, self._own, active=False))
         holding = frozenset(member.name for member in members.values() if member.active)
-        say = own.active and self.voted() <= round_
-        return Standpoint(own.name, round_, holding, frozenset(self.makers(round_)), say)
+        voted, leader = self.voted() > round_, leader_of(members.values())
+        say, led = own.active and not voted, leader.name if leader and own.active and voted else ""
+        return Standpoint(own.name, round_, holding, frozenset(self.makers(round_)), say, led)

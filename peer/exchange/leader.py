@@ -277,6 +277,7 @@ class Leader:
         if await self.arbiter(round_, appeal):
             self._granted = frozenset(appeal.members) if round_ == self.round else frozenset()
         else:
+            self.hearsay.inquire()  # the run may be in a later round than this part knows
             await asyncio.sleep(_APPEAL_SECONDS)
 
     def _limits(self) -> Limits:

@@ -60,7 +60,8 @@ class VirtualCoordinator:
         """As a peer's supervisor reads the status."""
         polls = self.state.votes
         vouched = {number + 1: poll.agreed for number, poll in polls.items() if poll.agreed}
-        return Told(self.state.round, {**vouched, self.state.latest.round: self.state.latest.digest})
+        latest = self.state.latest
+        return Told(self.state.round, {**vouched, latest.round: latest.digest}, latest.round)
 
     def checkpoint(self, member: str, session: str, round_: int, digest: str) -> None:
         """Offer θ_round_ and bring it."""
