@@ -77,7 +77,7 @@ def _reached(words: Mapping[str, int], among: Collection[str]) -> int:
 
 def chosen(offers: Sequence[Offered], at: Standpoint, told: Told) -> Offered | None:
     """The offer to take: of the latest state that more than half of the members hold, or of those who made the own one,
-    or that the coordinator vouches for, or that is the only one of the round that it names; else what the leader says
+    or that the coordinator vouches for, or that is the only one of the round that it names; or what the leader says
     came of the round for which this member gave its vote. None without one: while a round ends the members are in two,
     and a moment later in one again.
     """
@@ -88,7 +88,7 @@ def chosen(offers: Sequence[Offered], at: Standpoint, told: Told) -> Offered | N
     sure = [state for state, same in holders.items() if state[0] in told.digests or _most(same, at)]
     named = _named(holders, told)
     led = [state for state, same in holders.items() if at.leader in same and state[0] == at.round + 1]
-    best = max([*sure, *named] or led, key=lambda state: (state[0], len(holders[state])), default=None)
+    best = max([*sure, *named, *led], key=lambda state: (state[0], len(holders[state])), default=None)
     return _told_by_most(list(holders[best].values())) if best else None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,3 +105,13 @@ def test_fewer_than_half_never_move_anybody(data: st.DataObject, honest: int) ->
     for told in (NOBODY, Told(max(rounds)), Told(max(rounds), {5: "good5", 6: "good6"})):
         found = chosen([*offers, *lies], stand, told)
         assert found is None or found.digest != "evil"
+
+
+def test_who_voted_and_heard_no_outcome_takes_what_the_leader_holds() -> None:
+    """All but the leader had lost the round's outcome: nobody could follow it, and it could not go on alone."""
+    own, made = Offered("b", 5, "five"), Offered("a", 6, "six")
+    waiting = replace(at(5, "a", "b", "c"), say=False, leader="a")
+    assert chosen([own, made], waiting, NOBODY) == made
+    assert chosen([own, made], replace(waiting, leader="c"), NOBODY) != made
+    assert chosen([own, replace(made, round=7)], waiting, NOBODY) != replace(made, round=7)
+    assert chosen([own, made], waiting, Told(6, {6: "another"})) != made
