@@ -120,6 +120,7 @@ class VirtualPeer:
         self.session = self.id.decode()
         self.flaw = ""  # makes the next average another one
         self.why = ""
+        self.phase = "syncing"  # as it tells the coordinator; until it has a state, and when it is behind
         self.leaving = False
         self.node: VirtualNode
         self._tasks: list[asyncio.Task[Any]] = []
@@ -162,7 +163,7 @@ class VirtualPeer:
         """Tell the coordinator that this member lives."""
         while True:
             if self.world.coordinator_reached(self.id):
-                self.world.coordinator.beat(self.name, self.session, self.theta.round)
+                self.world.coordinator.beat(self.name, self.session, self.theta.round, self.phase)
                 self._report_all()
             await asyncio.sleep(1.0)
 
@@ -201,6 +202,7 @@ class VirtualPeer:
             await asyncio.sleep(_LOOK)
         view = self.exchange.progress(self.theta.round, len(self.batches) * BATCH_SAMPLES, 8.0)
         self.why = view.why
+        self.phase = "syncing" if view.phase is Phase.BEHIND else "training"
         if view.phase is Phase.BEHIND:
             await self._catch_up()
         elif view.phase is Phase.CLOSING:

@@ -18,7 +18,7 @@ from tests.simulator.search import story
 from tests.simulator.world import KINDS, Fault, World
 
 SECONDS = 60.0
-BROKE_IT_ONCE = (3, 14, 16, 24, 46, 55, 87, 169, 173, 177, 180, 1569, 10154, 20291)  # seeds
+BROKE_IT_ONCE = (3, 14, 16, 24, 46, 55, 68, 87, 102, 169, 173, 177, 180, 1048, 1083, 1569, 10154, 20291)  # seeds
 
 faults = st.builds(
     Fault,
@@ -35,7 +35,8 @@ def test_nothing_befalls_it() -> None:
     assert max(world.states) > 100
 
 
-@settings(max_examples=12, deadline=None, phases=[Phase.generate, Phase.shrink])
+# The same stories each time; `python -m tests.simulator` looks for others.
+@settings(max_examples=12, deadline=None, derandomize=True, phases=[Phase.generate, Phase.shrink])
 @given(st.integers(1, 7), st.integers(0, 2**16), st.lists(faults, max_size=6))
 def test_whatever_befalls_it_the_swarm_stays_one_and_goes_on(peers: int, seed: int, happens: list[Fault]) -> None:
     World(peers, seed).run(happens, SECONDS)
@@ -45,6 +46,12 @@ def test_a_state_that_was_reported_and_ended_with_its_process_holds_nobody_up() 
     """Both were killed when one had just reported the next state: the coordinator went on believing that it held it."""
     again = [Fault(0.0, "kill", (0,), 0.0), Fault(27.0, "cut", (0,), 2.0), Fault(30.0, "kill", (0, 1), 0.0)]
     World(2, seed=0).run(again, SECONDS)
+
+
+@pytest.mark.xfail(strict=True, reason="who made the last round, left and came back is asked for its word on the next")
+def test_those_who_leave_and_come_back_follow_the_one_that_went_on() -> None:
+    """Two of three leave; the third goes on alone. The coordinator waits for their word, and they for its."""
+    assert not story(1090).broken()
 
 
 @pytest.mark.parametrize("seed", BROKE_IT_ONCE)
