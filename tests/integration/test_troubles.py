@@ -23,7 +23,7 @@ def test_a_coordinator_without_room_says_so_and_goes_on_when_there_is_some(tmp_p
         peers = started(run, 2)
         with faults.fill_disk(disk):
             go_on(peers[0], 10)  # reports are kept by the peers meanwhile
-        assert "The disk is full or fails" in (tmp_path / "peer0" / "peer.log").read_text()
+        assert "disk is full or fails" in (tmp_path / "peer0" / "peer.log").read_text()
         heard(peers)
         leave(peers)
         assert_whole(run, peers)
