@@ -14,9 +14,8 @@ from weakref import WeakValueDictionary
 
 from swarm import stamps
 from swarm.errors import CorruptError, NotFoundError, UsageError, from_os_error
+from swarm.streams import CHUNK
 from swarm.tensorfile import is_sha256, publish, sha256_file
-
-CHUNK = 64 << 10  # bytes: also a slow line takes one within `patience.SECONDS`
 
 
 class Blobs:

@@ -13,7 +13,6 @@ from coordinator import decisions as d
 from coordinator import evaluations
 from coordinator import events as e
 from coordinator.records import Checkpoint
-from coordinator.rounds import Poll
 from coordinator.state import State, Step, doubt
 from coordinator.steering import CheckpointApproved
 from swarm.errors import NotFoundError
@@ -57,7 +56,7 @@ def _skipped(state: State, offered: Checkpoint) -> str:
 
 
 def _is_agreed(state: State, offered: Checkpoint) -> bool:
-    return state.votes.get(offered.round - 1, Poll()).agreed == offered.digest
+    return state.agreed_on(offered.round - 1) == offered.digest
 
 
 def uploaded(state: State, event: e.CheckpointUploaded) -> Step:
@@ -66,12 +65,12 @@ def uploaded(state: State, event: e.CheckpointUploaded) -> Step:
     if offered is None:  # another member's upload of the same file was faster
         return state, []
     offers = {key: value for key, value in state.offers.items() if key != event.sha256}
-    state = replace(state, offers=offers)
+    before, state = state, replace(state, offers=offers)
     if event.digest != offered.digest:
         what = f"The checkpoint of round {offered.round} does not hold the state that it was offered as."
         return state, [d.Refused(what, "It is not used.")]
     if why := _objection(state, offered):  # the answer may be another than when it was offered
-        return state, [d.CheckpointOffered(offered, why)]
+        return state, [*_given_up(before, state, why), d.CheckpointOffered(offered, why)]
     if not _is_agreed(state, offered):
         return _aside(state, offered)
     return _accept(state, offered)

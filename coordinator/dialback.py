@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
-from swarm.ration import Ration, home_of
+from swarm.ration import Ration, caller_of
 
 NONCE_BYTES = 16
 _SECONDS = 2.0
@@ -53,8 +53,7 @@ def host_of(caller: str) -> str:
 @lru_cache(_CALLERS)
 def network_of(caller: str) -> str:
     """The home in gRPC's name of a caller; empty for another kind of name."""
-    host = host_of(caller)
-    return home_of(host) if host else ""
+    return caller_of(host_of(caller))
 
 
 def _dial(host: str, port: int, nonce: bytes) -> str:

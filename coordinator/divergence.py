@@ -3,9 +3,8 @@
 It has when, of one lineage and in the round that is made or the one before, more than half of the live members had to
 quarantine themselves because of a number that is not finite or a spike of the loss; or when most reports of a round
 have no finite loss; or when two members find that the held-out loss of agreed states is not finite. Who has a voice is
-as in `coordinator.quorum`. The first state in doubt is that of the
-earliest round named: only an older checkpoint is good. PaLM (Chowdhery et al. 2022, arXiv 2204.02311, section 5.1)
-did the same by hand at every spike of its loss.
+as in `coordinator.quorum`. The first state in doubt is that of the earliest round named: only an older checkpoint is
+good. PaLM (Chowdhery et al. 2022, arXiv 2204.02311, section 5.1) did the same by hand at every spike of its loss.
 
 It ends: what happens a second time at the same place goes to an older checkpoint, as far as they are kept, and after
 `MOST` times there the run is stopped.
@@ -46,7 +45,7 @@ def heard(state: State, before: Member) -> Step:
 
 def _back_if_most(state: State) -> Step:
     """A member that is alone may only have a bad machine: its first try again is its own."""
-    here, _ = quorum.voters(state)
+    here = quorum.voters(state)
     found = {member.id: quarantine for member in here if (quarantine := _current(state, member))}
     if not quorum.most(here, found) or (len(here) == 1 and found[here[0].id].in_a_row < 2):
         return state, []
@@ -84,7 +83,7 @@ def evaluated(state: State, found: Evaluation) -> Step:
         return state, []
     if math.isfinite(found.heldout_loss):
         return _cleared(state, found.round), []
-    doubts = {**state.doubts, member.key: Doubt(found.round, member.id, member.invite)}
+    doubts = {**state.doubts, member.key: Doubt(found.round, member.invite)}
     state = replace(state, doubts=doubts)
     believed = _believed(state)
     if not believed:
@@ -101,19 +100,18 @@ def _cleared(state: State, round_: int) -> State:
 
 def _believed(state: State) -> dict[str, Doubt]:
     """The doubts of who is here and has a voice, and was not heard before; none while they are too few."""
-    here, keys = quorum.voters(state)
+    here = quorum.voters(state)
+    keys, invites = {member.key for member in here}, {member.invite for member in here}
     heard_before = {key_of(name) for back in state.rollbacks for name in back.told_by.split()}
-    able = {member.key for member in here} - heard_before
-    found = {key: doubt for key, doubt in state.doubts.items() if key in able}
-    invites = {member.invite for member in here}
-    enough = len(found) >= min(2, keys) and len({doubt.invite for doubt in found.values()}) >= min(2, len(invites))
+    found = {key: doubt for key, doubt in state.doubts.items() if key in keys - heard_before}
+    enough = len(found) >= min(2, len(keys)) and len({doubt.invite for doubt in found.values()}) >= min(2, len(invites))
     return found if found and enough else {}
 
 
 def _agreed(state: State, round_: int) -> str:
     """The digest of θ_round_: its checkpoint's, else the one that was agreed on; empty when neither is known."""
     checkpoint = state.checkpoints.get(round_)
-    return checkpoint.digest if checkpoint else state.votes.get(round_ - 1, Poll()).agreed
+    return checkpoint.digest if checkpoint else state.agreed_on(round_ - 1)
 
 
 def roll_back(state: State, place: int, why: str, told_by: str = "") -> Step:
@@ -196,6 +194,6 @@ def differs(state: State, pulse: Pulse) -> str:
     checkpoint = state.checkpoints.get(pulse.round)
     if not pulse.digest or (checkpoint and checkpoint.digest == pulse.digest):
         return ""
-    if state.votes.get(pulse.round - 1, Poll()).agreed not in ("", pulse.digest):
+    if state.agreed_on(pulse.round - 1) not in ("", pulse.digest):
         return f"most of those who made the state of round {pulse.round} hold another one"
     return f"the run's checkpoint of round {pulse.round} is another state" if checkpoint else ""

@@ -80,28 +80,27 @@ class Gate(grpc.ServerInterceptor):
         if handler.request_streaming:
             call = self._receiving(name, handler.stream_unary)
         else:
-            call = self._answering(name, handler.unary_unary)
+            call = self._answering(name, handler.unary_unary, self._first)
         return grpc.stream_unary_rpc_method_handler(call, decode, handler.response_serializer)
 
     def guarded(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        """As `_answering`, for a message that is here already."""
-        answering = self._answering(name, call)
-        return lambda request, context: answering(iter([request]), context)
+        """As a call over gRPC is, for a message that is here already."""
+        return self._answering(name, call, lambda request, _invite, _context: request)
 
-    def _answering(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The call, held against its rule and kept in the audit log; errors end its context."""
+    def _answering(self, name: str, call: Callable[..., Any], first: Callable[..., Any]) -> Callable[..., Any]:
+        """The call, held against its rule and kept in the audit log; errors end its context. `first` gives its message
+        once it is known whose call it is.
+        """
 
-        def held(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+        def held(said: Any, context: grpc.ServicerContext) -> Any:
             request = None
             try:
                 invite = self._enter(name, context)
-                request = self._first(requests, invite, context)
+                request = first(said, invite, context)
                 self._look(name, request, invite, context)
                 answer = call(request, context)
                 self._audit.done(name, invite.id, host_of(context.peer()), request, answer)
                 return answer
-            except grpc.RpcError:  # it was ended, by its caller or by our patience: nobody is there to be told
-                raise
             except Exception as error:
                 return self._refusals.send(name, request, context, error)
 
@@ -116,8 +115,6 @@ class Gate(grpc.ServerInterceptor):
                 self._look(name, request, invite, context)
                 with self._place(invite, context):
                     yield from self.patience.told(call(request, context), context)
-            except grpc.RpcError:
-                raise
             except Exception as error:
                 self._refusals.send(name, request, context, error)
 
@@ -135,18 +132,10 @@ class Gate(grpc.ServerInterceptor):
                     first = _one(coming)
                     self._look(name, first, invite, context)
                     return call(chain([first], _of_fitting_size(name, coming)), context)
-            except grpc.RpcError:
-                raise
             except Exception as error:
                 return self._refusals.send(name, first, context, error)
 
         return held
-
-    def check(self, name: str, request: Any, context: grpc.ServicerContext) -> IssuedInvite:
-        """The invite of a call that may be made. Raises ProtocolError, UsageError, RefusedError, OverloadError, …"""
-        invite = self._enter(name, context)
-        self._look(name, request, invite, context)
-        return invite
 
     def _enter(self, name: str, context: grpc.ServicerContext) -> IssuedInvite:
         """The caller's invite, when it may make the call at all and not too often. Raises ProtocolError, RefusedError,

@@ -17,8 +17,7 @@ from coordinator.returning import go_back
 from coordinator.rounds import Poll
 from coordinator.state import State, Step
 
-_AHEAD = 64  # rounds after those on which the members agree: reports of these may still be on their way
-KEPT = 2 * _AHEAD  # grants, the latest rounds': no others drive out those of the rounds that are made now
+KEPT = 2 * quorum.AHEAD  # grants, the latest rounds': no others drive out those of the rounds that are made now
 
 
 def ask(state: State, event: e.AskRound) -> Step:
@@ -34,8 +33,9 @@ def ask(state: State, event: e.AskRound) -> Step:
 
 
 def _objection(state: State, event: e.AskRound) -> str:
-    live, (here, _) = {member.id for member in state.live}, quorum.voters(state)
-    ends, holding = state.round + _AHEAD, min(event.round, state.round)  # of a later round nobody else speaks yet
+    live, here = {member.id for member in state.live}, quorum.voters(state)
+    ends = state.round + quorum.AHEAD  # reports of rounds before may still be on their way
+    holding = min(event.round, state.round)  # of a later round nobody else speaks yet
     if not state.latest.round <= event.round <= ends or any(_is_beyond(one, event) for one in here):
         return f"the run is in round {state.round}"
     part = {member.key for member in here if member.id in event.members}

@@ -18,7 +18,7 @@ from coordinator.state import State, Votes
 from coordinator.trust import CLEARED, CONDEMNED
 from swarm.checks import Check, Level
 from swarm.errors import CorruptError
-from swarm.ranges import Range, merge, subtract
+from swarm.ranges import Range, merge, without
 from swarm.trials import chain
 
 HOLDS = {
@@ -195,10 +195,7 @@ def _vanished(ledger: Ledger, entries: Iterable[Entry]) -> Iterator[Check]:
     for entry in entries:
         said[entry.lease].append(entry.range)
     for lease in ledger.closed.values():
-        left = [lease.range]
-        for part in said[lease.id]:
-            left = subtract(left, part)
-        for part in left:
+        for part in without([lease.range], said[lease.id]):
             yield _failed("positions", f"the ledger does not say what became of {_span(part)} of lease {lease.id}")
 
 

@@ -38,7 +38,7 @@ def voiced(state: State, member: str, report: RoundReport) -> Step:
     state = replace(state, votes=state.votes.set(report.round, poll))
     state, forgotten = _bounded(state, member)
     state, agreed = _heard(state, report.round) if _is_turn(state, poll) else (state, [])
-    votes = recent(state.votes, state.round, state.latest.round)
+    votes = _recent(state.votes, state.round, state.latest.round)
     state = state if votes is state.votes else replace(state, votes=votes)
     return state, [*made, *forgotten, *agreed]
 
@@ -47,11 +47,6 @@ def known(state: State, member: str, round_: int) -> bool:
     """Whether the member's word on a round that was agreed on is here: it stands."""
     poll = state.votes.get(round_, Poll())
     return bool(poll.agreed) and member in poll.votes
-
-
-def agreed_on(state: State, round_: int) -> str:
-    """The state that the round made; empty while the members do not agree."""
-    return state.votes.get(round_, Poll()).agreed
 
 
 def _is_turn(state: State, poll: Poll) -> bool:
@@ -111,7 +106,7 @@ def _by(electors: Iterable[Member], round_: int, poll: Poll, weigh: bool) -> str
     for member in electors:
         said.setdefault(member.key, []).append(_word(member, round_, poll))
     named = Counter(_most(words) for words in said.values())
-    digest = _most([word for word, count in named.items() for _ in range(count) if word in poll.named])
+    digest = _most(word for word in named.elements() if word in poll.named)
     enough = 2 * named[digest] > len(said) and (weigh or named[digest] > 1)  # never one alone that weighs nothing
     return digest if digest and enough else ""
 
@@ -124,7 +119,7 @@ def _electors(state: State, poll: Poll) -> tuple[list[Member], list[Member], boo
     if part := _granted(state, round_):
         part, weigh = weighing(state, part)
         if here := [member for member in part if member.live or member.id in poll.votes]:
-            return here, here, weigh
+            return [], here, weigh
     last = state.votes.get(round_ - 1, Poll())
     makers = [member for member, vote in last.votes.items() if last.agreed and vote.digest == last.agreed]
     holders = [key for key, member in members.items() if member.live and could_make(member, round_)]
@@ -148,10 +143,9 @@ def weighing(state: State, members: Iterable[Member]) -> tuple[list[Member], boo
     return (heavy, True) if heavy else (let_in, False)
 
 
-def voters(state: State) -> tuple[list[Member], int]:
-    """Who is here and has a voice, and how many keys they are."""
-    found, _ = weighing(state, state.live)
-    return found, len({member.key for member in found})
+def voters(state: State) -> list[Member]:
+    """Who is here and has a voice."""
+    return weighing(state, state.live)[0]
 
 
 def most(members: Sequence[Member], chosen: Collection[str]) -> bool:
@@ -192,7 +186,7 @@ def _bounded(state: State, member: str) -> Step:
     return replace(state, votes=votes), [VoteForgotten(oldest, member)]
 
 
-def recent(votes: Votes, round_: int, latest: int) -> Votes:
+def _recent(votes: Votes, round_: int, latest: int) -> Votes:
     """Of a run in `round_` those that a checkpoint may still be checked against, and the last ones for people."""
     first = min(latest, round_ - KEPT)
     for key in [key for key in votes if key < first]:

@@ -240,10 +240,9 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Doubt:
-    """A member's word that the held-out loss of θ_round is no number. `invite` is the id of the one it joined with."""
+    """A key's word that the held-out loss of θ_round is no number. `invite` is the id of its member's."""
 
     round: int
-    member: str
     invite: str
 
 

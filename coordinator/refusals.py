@@ -42,7 +42,11 @@ class Refusals:
         self._audit = audit
 
     def send(self, name: str, request: Any, context: grpc.ServicerContext, error: Exception) -> None:
-        """End the call with the error's code; what is wrong with this machine or its files stays in its log."""
+        """End the call with the error's code; what is wrong with this machine or its files stays in its log. Raises
+        grpc.RpcError again: the call was ended, by its caller or by our patience, and nobody is there to be told.
+        """
+        if isinstance(error, grpc.RpcError):
+            raise error
         if not isinstance(error, SwarmError):
             logger.exception("a call failed")
             error = SwarmError("The coordinator failed at this call.", "Its log says why; tell the maintainer.")

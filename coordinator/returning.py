@@ -10,6 +10,7 @@ from immutables import Map
 
 from coordinator import decisions as d
 from coordinator.ledger import Lease
+from coordinator.rounds import reached
 from coordinator.state import State, Step
 
 LOST = "no member holds a later one"
@@ -29,8 +30,8 @@ def go_back(state: State, to: int, spared: frozenset[str] = frozenset(), because
     measured = {key: value for key, value in state.evaluations.items() if key <= to}
     granted = {key: value for key, value in state.grants.items() if key < to}
     waiting = [d.CheckpointDropped(it, made.why) for it in state.brought.values()]
-    reached = min(state.reached, to)
-    state = replace(state, ledger=ledger, votes=votes, reached=reached, offers={}, brought={}, evaluations=measured)
+    state = replace(state, ledger=ledger, votes=votes, reached=reached(votes), evaluations=measured)
+    state = replace(state, offers={}, brought={})
     return replace(state, grants=granted).with_members(less), [made, *waiting]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from immutables import Map
@@ -100,6 +101,11 @@ class Poll:
             finished_at=max(vote.finished_at for vote in every),
             votes=self.votes,
         )
+
+
+def reached(votes: Mapping[int, Poll]) -> int:
+    """How many rounds are done, as the members agree."""
+    return max((number for number, poll in votes.items() if poll.agreed), default=-1) + 1
 
 
 # ── decisions ──────────────────────────────────────────────────────────────────────────────────

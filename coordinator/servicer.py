@@ -192,7 +192,7 @@ class Servicer(TrialCalls):
 
     def Leave(self, request: pb.LeaveRequest, context: grpc.ServicerContext) -> pb.LeaveResponse:
         self._state(request.run)
-        self._engine.apply(e.Leave(request.member_id, line(request.reason, 200), session_of(context)))
+        self._engine.apply(e.Leave(request.member_id, line(request.reason, translate.LONGEST_WHY), session_of(context)))
         return pb.LeaveResponse()
 
     def DialBack(self, request: pb.DialBackRequest, context: grpc.ServicerContext) -> pb.DialBackResponse:

@@ -70,6 +70,10 @@ class State:
         """Rounds finished so far, as anybody says."""
         return max(self.round, max(self.votes, default=-1) + 1)
 
+    def agreed_on(self, round_: int) -> str:
+        """The digest of the state that the round made; empty while the members do not agree."""
+        return self.votes.get(round_, Poll()).agreed
+
     @property
     def global_samples(self) -> int:
         """Samples in all finished rounds, as most members saw them."""

@@ -33,7 +33,7 @@ from coordinator.grants import KEPT as GRANTS_KEPT
 from coordinator.ledger import END, Entry, Ledger
 from coordinator.quorum import KEPT
 from coordinator.records import Checkpoint, Evaluation, Filed, Receipt, Standing, Terms
-from coordinator.rounds import Poll, RoundAgreed, VoteForgotten
+from coordinator.rounds import Poll, RoundAgreed, VoteForgotten, reached
 from coordinator.schema import make_tables
 from coordinator.seal import Seal
 from coordinator.sqlerrors import in_our_words
@@ -277,7 +277,7 @@ class SqlStore:
                 terms=terms,
                 ledger=self._load_ledger(connection, terms, since),
                 votes=Map(cast),
-                reached=max((number for number, poll in cast.items() if poll.agreed), default=-1) + 1,
+                reached=reached(cast),
                 checkpoints=kept,
                 evaluations={row.round: rows.evaluation(row) for row in self._all(connection, evaluations)},
                 invites={found.id: found for found in map(rows.invite, self._all(connection, invites))},

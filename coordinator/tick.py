@@ -294,7 +294,7 @@ def _file(state: State, member: Member, report: RoundReport) -> tuple[State, d.R
     voted = bool(report.metrics.digest) and not void and report.round < state.terms.total_rounds
     voted = voted and not quorum.known(state, member.id, report.round)
     told = report.round + 1 if voted and _is_of_this_process(state, member, report) else 0
-    agreed = quorum.agreed_on(state, report.round) == report.metrics.digest
+    agreed = state.agreed_on(report.round) == report.metrics.digest
     filed = d.ReportFiled(member.id, report, tuple(entries), voted, max(member.holds, told), agreed)
     used = [d.LeaseUsed(key) for key in before.held.get(member.id, ()) if key not in ledger.leases]
     member = replace(

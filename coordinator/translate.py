@@ -34,14 +34,14 @@ from swarm.ranges import LAST, Range, merge
 from swarm.tensorfile import is_sha256
 from swarm.texts import MOST, PROMPT_BYTES, TEXT_BYTES, fits, line, lines
 
-_LONGEST_WHY = 200  # letters
+LONGEST_WHY = 200  # letters
 _METRIC = re.compile(r"[\w.-]{1,64}")  # as the run spec names them
 _HEAVIEST = 1e6  # members that count in full
 _OUTCOMES = {"passed": True, "failed": False, "given up": None}
 MOST_LENT = 1 << 32  # positions at once
 _CLAIMS = 2048  # parts of leases in the reports of one call
 _PIECES = 1024  # of one lease that are held: some are dropped of a long one, and come between
-_FEWER = "Use the same version of garage-swarm."
+_SAME_VERSION = "Use the same version of garage-swarm."
 _ADDRESSES = 32  # of one member: everybody who joins is told them
 
 
@@ -52,7 +52,7 @@ def require_bounded(message: Message) -> None:
             if isinstance(one, Message):
                 require_bounded(one)
             elif isinstance(one, int) and one > LAST:
-                raise UsageError(f"{one} is no number that a peer sends.", "Use the same version of garage-swarm.")
+                raise UsageError(f"{one} is no number that a peer sends.", _SAME_VERSION)
 
 
 def invite_message(invite: IssuedInvite, members: int) -> pb.InviteRecord:
@@ -116,7 +116,7 @@ def peer_message(member: Member, invite: IssuedInvite | None, ban: Ban | None, s
 def pulse(message: pb.HeartbeatRequest) -> Pulse:
     return Pulse(
         phase=line(message.phase, 32),
-        why=line(message.why, 200),
+        why=line(message.why, LONGEST_WHY),
         round=message.round,
         samples_in_round=message.samples_in_round,
         samples_per_second=message.samples_per_second,
@@ -129,7 +129,7 @@ def pulse(message: pb.HeartbeatRequest) -> Pulse:
 
 
 def _quarantine(message: pb.Quarantine) -> Quarantine:
-    return Quarantine(line(message.fault, 32), message.round, message.in_a_row, line(message.why, 200))
+    return Quarantine(line(message.fault, 32), message.round, message.in_a_row, line(message.why, LONGEST_WHY))
 
 
 def round_report(member: str, message: pb.RoundReport) -> RoundReport:
@@ -141,7 +141,7 @@ def round_report(member: str, message: pb.RoundReport) -> RoundReport:
         round=message.round,
         counted=counted,
         dropped=_claims(message.dropped),
-        dropped_why=line(message.dropped_why, _LONGEST_WHY),
+        dropped_why=line(message.dropped_why, LONGEST_WHY),
         lineage=message.lineage,
         metrics=Metrics(
             digest=message.digest if is_sha256(message.digest) else "",
@@ -163,7 +163,7 @@ def round_reports(member: str, messages: Sequence[pb.RoundReport]) -> tuple[Roun
     """Raises UsageError when they are of more parts of leases than a peer's ever are."""
     reports = tuple(round_report(member, message) for message in messages)
     if (parts := sum(len(report.counted) + len(report.dropped) for report in reports)) > _CLAIMS:
-        raise UsageError(f"Reports of {parts} parts of leases are refused: at most {_CLAIMS} are taken.", _FEWER)
+        raise UsageError(f"Reports of {parts} parts of leases are refused: at most {_CLAIMS} are taken.", _SAME_VERSION)
     return reports
 
 
@@ -271,7 +271,7 @@ def recalled(message: pb.RecalledLease) -> Recalled:
     """Raises UsageError when it is held in more pieces than a peer's ever is."""
     held = merge(map(_range, message.held))
     if len(held) > _PIECES:
-        raise UsageError(f"A lease in {len(held)} pieces is refused: at most {_PIECES} are taken.", _FEWER)
+        raise UsageError(f"A lease in {len(held)} pieces is refused: at most {_PIECES} are taken.", _SAME_VERSION)
     return Recalled(message.lease_id, _range(message.range), tuple(held))
 
 

@@ -87,7 +87,7 @@ def test_who_is_on_probation_has_no_voice_beside_one_that_weighs() -> None:
         state = says(state, who, 0, "evil")
     assert state.round == 0
     state = says(state, "v", 0)
-    assert (state.round, quorum.agreed_on(state, 0)) == (1, "d1")
+    assert (state.round, state.agreed_on(0)) == (1, "d1")
     state, _ = run(state, e.Leave("v", "night"))
     for who in "xyz":
         state = says(state, who, 1)
