@@ -45,6 +45,16 @@ def trust(products: Rows, values: int, weighing: Sequence[bool]) -> tuple[list[f
     return [weights.get(peer, 0.0) for peer in range(len(weighing))], refused
 
 
+def among(
+    left: Sequence[int], products: Rows, values: int, weighing: Sequence[bool]
+) -> tuple[dict[int, float], dict[int, str]]:
+    """`trust` of those peers who are `left` of all, by their places among all; `products` are of these, `weighing` of
+    all.
+    """
+    weights, refused = trust(products, values, [weighing[peer] for peer in left])
+    return dict(zip(left, weights, strict=True)), {left[place]: why for place, why in refused.items()}
+
+
 def _opposed(cosines: Cosines, peers: Sequence[int], chance: float) -> dict[int, str]:
     """Who of these points away from the others. The worst first, and a minority at most."""
     left, found = list(peers), dict[int, str]()

@@ -68,7 +68,7 @@ def made(
             learner.put(kept.theta)
             gradients.add(samples)
         yield
-    mean = {name: values.cpu() for name, values in gradients.mean(total(positions)).items()}
+    mean = {name: values.cpu() for name, values in gradients.take(total(positions)).items()}
     places = {place for look in kept.seen.looks for place in look}
     return travelled(mean, places, learner.spec.exchange.compression)
 

@@ -141,15 +141,16 @@ class Learner(ABC):
         for name, parameter in self.parameters.items():
             parameter.copy_(values[name])
 
-    def snapshot(self, folder: Path) -> tuple[Path, int, str] | None:
+    def snapshot(self, folder: Path, at_least: int = 0) -> tuple[Path, int, str] | None:
         """Write the agreed state to `folder`, once per round: (file, round, digest). Safe from any thread.
 
-        None when it cannot be trusted: its numbers are not finite, or not those that they were.
+        None when it is of an earlier round than `at_least`, or cannot be trusted: its numbers are not finite, or not
+        those that they were.
         """
         with self.lock:
-            path = folder / f"round-{self.round}.safetensors"
-            if not self.sound:
+            if self.round < at_least or not self.sound:
                 return None
+            path = folder / f"round-{self.round}.safetensors"
             if not _holds(path, self.digest):
                 if not self._is_same():
                     return None

@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from peer.agreement import FEWEST, trust
+from peer.agreement import FEWEST, among
 from peer.combine import weights
 from peer.exact import Rows, products, row_norms
 from peer.screening import by_norm
@@ -35,9 +35,9 @@ def robust_mean(
     weighing = [share > 0 for share in shares]
     refused = by_norm(row_norms(rows).tolist(), noisy=samples, weighing=weighing)
     left = [peer for peer in range(len(rows)) if peer not in refused]
-    trusted, against = trust(products(rows[left]), rows.shape[1], [weighing[peer] for peer in left])
-    refused |= {left[place]: why for place, why in against.items()}
-    heavy = {peer: shares[peer] * weight for peer, weight in zip(left, trusted, strict=True) if weight}
+    trusted, against = among(left, products(rows[left]), rows.shape[1], weighing)
+    refused |= against
+    heavy = {peer: shares[peer] * weight for peer, weight in trusted.items() if weight}
     if not heavy:
         return np.zeros(rows.shape[1], np.float32), refused
     parts = weights([samples[peer] for peer in heavy], list(heavy.values()))

@@ -13,7 +13,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from peer.agreement import FEWEST, trust
+from peer.agreement import FEWEST, among
 from peer.exact import products, row_sums
 
 LARGEST = 3.0  # times the median of the norms
@@ -85,10 +85,7 @@ class Census:
         found = {**(self._by_overlap(found) if self._sparse else {}), **found}
         left = [peer for peer in range(len(self._sent)) if peer not in found]
         values = max(1, min((self._sent[peer] for peer in left), default=1))
-        weighing = [self._weighing[peer] for peer in left]
-        trusted, opposed = trust(self._products[np.ix_(left, left)], values, weighing)
-        weights = dict(zip(left, trusted, strict=True))
-        against = {left[place]: why for place, why in opposed.items()}
+        weights, against = among(left, self._products[np.ix_(left, left)], values, self._weighing)
         return [weights.get(peer, 0.0) for peer in range(len(self._sent))], found | against
 
     def _by_overlap(self, refused: dict[int, str]) -> dict[int, str]:

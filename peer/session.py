@@ -192,12 +192,13 @@ class Session:
         beat.CopyFrom(self._doing)
         beat.member_id, beat.lineage = self.member_id, self.lineage
         answer = self._client.heartbeat(beat)
-        self.hearing.note(time.time(), answer.barred)
+        weighed = (answer.share, answer.probation) != (self._standing.share, self._standing.probation)
+        self._standing.share, self._standing.probation = answer.share, answer.probation
+        self.hearing.note(time.time(), answer.barred)  # the worker hears of its probation with it
         self.unreachable_since = None
         if answer.HasField("evaluation"):
             self.on_evaluation(answer.evaluation)
-        if (answer.share, answer.probation) != (self._standing.share, self._standing.probation):
-            self._standing.share, self._standing.probation = answer.share, answer.probation
+        if weighed:
             self.on_weight()
         if answer.HasField("check"):
             self.on_check(answer.check)

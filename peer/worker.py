@@ -164,7 +164,7 @@ def _work(bridge: Bridge, orders: Orders, jobs: list[Job], renewal: Renewal) -> 
     _begin(job, jobs, orders)
     _await_others(bridge, setup, exchange)
     _draw_level(bridge, job)
-    exchange.serve_state(lambda: None if job.peer.finding else job.peer.learner.snapshot(job.peer.state_folder))
+    exchange.serve_state(partial(_state, job.peer))
     job.feed.start()
     if not job.peer.learner.round:
         job.teller.evaluate()  # what the run begins with, to compare with
@@ -349,6 +349,11 @@ def _await_others(bridge: Bridge, setup: Setup, exchange: SwarmExchange) -> None
     while setup.live_members and not exchange.others() and time.monotonic() < end:
         bridge.notify("phase", phase="syncing", why=f"looking for {setup.live_members} other members")
         time.sleep(0.2)
+
+
+def _state(peer: Peer, at_least: int) -> tuple[Path, int, str] | None:
+    """What others may have of this peer's state; nothing while it doubts it."""
+    return None if peer.finding else peer.learner.snapshot(peer.state_folder, at_least)
 
 
 def _draw_level(bridge: Bridge, job: Job) -> None:

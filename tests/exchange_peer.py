@@ -252,7 +252,7 @@ def main(walks: type[Walker] = Walker) -> None:
     walker = walks(settings, Lender(settings, name))
     if settings.get("fetch"):
         fetch(walker, exchange)
-    exchange.serve_state(walker.snapshot)
+    exchange.serve_state(lambda _: walker.snapshot())
     say("serves", digest=walker.digest(), id=exchange._node.id.hex())
     deadline = time.monotonic() + 15
     while exchange.others() < settings.get("await_others", 0) and time.monotonic() < deadline:

@@ -41,10 +41,14 @@ def seat(peer: bytes, word: Ready) -> pb.GroupMember:
     )
 
 
+def light_in(group: pb.Group) -> set[bytes]:
+    """Whose updates weigh nothing."""
+    return {member.peer_id for member in group.members if member.light}
+
+
 def makers_of(group: pb.Group) -> tuple[str, ...]:
     """Who votes on who makes the next round: those of the group that weigh, or all when nobody does."""
-    light = {member.peer_id for member in group.members if member.light}
-    voters = voters_of([member.peer_id for member in group.members], light)
+    voters = voters_of([member.peer_id for member in group.members], light_in(group))
     return tuple(member.member for member in group.members if member.peer_id in voters)
 
 

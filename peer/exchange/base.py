@@ -127,7 +127,7 @@ class Fetched:
 
 # Writes this peer's state and says (file, round, digest); None when it holds none that can be trusted. Called from
 # other threads.
-StateSource = Callable[[], tuple[Path, int, str] | None]
+StateSource = Callable[[int], tuple[Path, int, str] | None]  # the state of that round or a later one
 
 
 class Exchange(Protocol):

@@ -41,12 +41,12 @@ class Visitors:
         if group_id not in self._used and not self._has_room():
             return False
         self._at[node] = group_id
-        self.used(group_id)
+        self._used[group_id] = self._clock()
         return True
 
     def used(self, group_id: bytes) -> None:
         """Somebody brought or asked for something of the group."""
-        if group_id in self._used or group_id in self._at.values():
+        if group_id in self._used:
             self._used[group_id] = self._clock()
 
     def _leave(self, node: bytes) -> None:

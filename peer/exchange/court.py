@@ -181,5 +181,5 @@ def objection(notary: Notary, group: pb.Group, round_: int, digest: str) -> str:
             return f"the leader's group is not sound: it says something else than {seat.member}'s leases of its weight"
     if lease := overdrawn((use for seat in group.members for use in uses_in(seat.seal)), notary.keyring.lent):
         return f"the leader's group is not sound: it uses more of the lease {lease} than there is"
-    weighs = any(seat.samples and notary.share(seat.seal) for seat in group.members)
+    weighs = any(seat.samples and not seat.light for seat in group.members)
     return "" if weighs else _NOBODY_WEIGHS

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from peer.exchange.belief import Standpoint, Told, believed
-from peer.exchange.rounds import Member, leader_of
+from peer.exchange.rounds import Member, leader_of, voters_of
 
 _ANY = 1 << 62  # later than every round
 _PAUSE = 2.0  # seconds before the coordinator is asked again
@@ -74,7 +74,8 @@ class Hearsay:
         """That of a peer in `round_`."""
         members = {member.peer_id: member for member in self._members()}
         own = members.get(self._own, Member(0.0, self._own, active=False))
-        holding = frozenset(member.name for member in members.values() if member.active)
+        active = [member for member in members.values() if member.active]
+        holding = frozenset(voters_of([one.name for one in active], {one.name for one in active if one.light}))
         voted, leader = self.voted() > round_, leader_of(members.values())
         say, led = own.active and not voted, leader.name if leader and own.active and voted else ""
         return Standpoint(own.name, round_, holding, frozenset(self.makers(round_)), say, led)

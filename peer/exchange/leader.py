@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from peer.exchange.attempt import Attempt, for_member, on_probation, outcome_message, ready_of, seat
+from peer.exchange.attempt import Attempt, for_member, light_in, on_probation, outcome_message, ready_of, seat
 from peer.exchange.closing import Closing, Said
 from peer.exchange.hearsay import Hearsay
 from peer.exchange.living import SILENCE_SECONDS, always
@@ -319,7 +319,7 @@ class Leader:
             needs=attempt.needs,
             commits=attempt.commits,
             gone=attempt.gone,
-            light=[seat_.peer_id for seat_ in attempt.group.result().members if seat_.light],
+            light=light_in(attempt.group.result()),
             own=self._own,
             waited=self._clock() - attempt.formed_at,
             patience=self._rules.patience,

@@ -274,9 +274,8 @@ class Node:
         """With what the coordinator says of it, when it came and whether it is on probation: who says it of itself
         would lead at will.
         """
-        since = self.roll.since(member.peer_id)
-        known = member if since is None else replace(member, joined_at=since)
-        return replace(known, light=self.roll.light(member.peer_id))
+        pass_ = self.roll.shown(member.peer_id)
+        return replace(member, joined_at=pass_.since, light=pass_.probation) if pass_ else replace(member, light=False)
 
     async def _records(self, kind: str) -> dict[Any, object]:
         return await records_of(self.dht, self.run, kind, self.roll)

@@ -61,7 +61,7 @@ class Servicer(ServicerBase):
         return pb.OutcomeReply(known=known is not None, outcome=known, round=self._leader.round)
 
     async def rpc_snapshot(self, request: pb.SnapshotRequest, _context: P2PContext) -> pb.Snapshot:
-        made = await asyncio.to_thread(self.state_source) if self.state_source else None
+        made = await asyncio.to_thread(self.state_source, request.at_least_round) if self.state_source else None
         if made is None:
             return pb.Snapshot(why="this peer has no state that it can give")
         path, round_, digest = made

@@ -91,11 +91,6 @@ class Roll:
             self._passes.pop(before, None)
             self._replaced[before] = None
 
-    def since(self, peer_id: bytes) -> float | None:
-        """When the node came, by the coordinator's clock; None where nobody asks for passes, or it has none."""
-        pass_ = self.shown(peer_id)
-        return pass_.since if pass_ else None
-
     def objection(self, peer_id: bytes) -> str:
         """Why the node does not count now, by what is known of it; empty when it does."""
         if self._doorkeeper is None:
@@ -143,13 +138,10 @@ class Roll:
             await self.look()
 
     def shown(self, peer_id: bytes) -> pb.Pass | None:
-        """What the node's newest pass says, whether it counts or not."""
+        """What the node's newest pass says, whether it counts or not; None where nobody asks for passes, or it has
+        none.
+        """
         return self._doorkeeper.opened(self._passes.get(peer_id, b"")) if self._doorkeeper else None
-
-    def light(self, peer_id: bytes) -> bool:
-        """Whether its member is on probation, as its newest pass says."""
-        pass_ = self.shown(peer_id)
-        return pass_ is not None and pass_.probation
 
     def lent(self, word: bytes) -> pb.Lent | None:
         """What the coordinator's word on a lease says; None when it is none, or nobody looks."""

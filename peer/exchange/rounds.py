@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from peer.exchange.closing import Closing
+
+_Name = TypeVar("_Name", bytes, str)
 
 
 @dataclass(frozen=True, order=True)
@@ -43,7 +46,7 @@ def voting(members: Collection[Member]) -> int:
     return sum(not member.light for member in active) or len(active)
 
 
-def voters_of(members: Collection[bytes], light: Collection[bytes]) -> list[bytes]:
+def voters_of(members: Collection[_Name], light: Collection[_Name]) -> list[_Name]:
     """Whose states and results make a majority: those who weigh, or all when nobody does."""
     return [member for member in members if member not in light] or list(members)
 

@@ -195,8 +195,8 @@ class SwarmExchange:
     async def _report(self, said: pb.Progress) -> pb.SwarmView:
         leader = self._find_leader()
         if leader == self._node.id:
-            if self._leader.behind_of > said.round:
-                return pb.SwarmView(phase=pb.BEHIND, round=self._leader.behind_of, why="others are in a later round")
+            if (later := self._leader.behind_of) > said.round:
+                return pb.SwarmView(phase=pb.BEHIND, round=later, why="others are in a later round")
             return await self._leader.watch(self._node.id, said)
         self._leader.step_down()
         view: pb.SwarmView = await self._ask(leader, "rpc_progress", said, _CALL_SECONDS + said.hold_seconds)

@@ -170,7 +170,7 @@ def _donor() -> Servicer:
 
     async def make() -> Servicer:
         made = _servicer()
-        made.state_source = lambda: (_file().path, 3, DIGEST)
+        made.state_source = lambda _: (_file().path, 3, DIGEST)
         await made.rpc_snapshot(pb.SnapshotRequest(), cast(Any, None))
         return made
 
