@@ -75,6 +75,11 @@ def address_of(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def is_given(text: str) -> bool:
+    """Whether it is an invite, sound or not, or names a file that may hold one."""
+    return text.startswith("swarm:") or _is_file(text)
+
+
 def is_token(text: str) -> bool:
     """Whether a coordinator may have made it, as a whole."""
     return bool(_TOKEN.fullmatch(text))

@@ -84,9 +84,15 @@ def joined(ranges: Sequence[Range], more: Iterable[Range]) -> list[Range]:
     new = merge(more)
     if not new:
         return list(ranges)
-    first = bisect_left(ranges, new[0].start, key=lambda item: item.stop)
-    last = bisect_right(ranges, new[-1].stop, key=lambda item: item.start)
-    return [*ranges[:first], *merge([*ranges[first:last], *new]), *ranges[last:]]
+    at = _touched(ranges, Range(new[0].start, new[-1].stop))
+    return [*ranges[: at.start], *merge([*ranges[at], *new]), *ranges[at.stop :]]
+
+
+def _touched(ranges: Sequence[Range], span: Range) -> slice:
+    """Where those of `ranges` lie that meet `span` or touch it."""
+    first = bisect_left(ranges, span.start, key=lambda item: item.stop)
+    last = bisect_right(ranges, span.stop, key=lambda item: item.start)
+    return slice(first, last)
 
 
 def among(ranges: Sequence[Range], window: Range) -> list[Range]:
@@ -115,7 +121,9 @@ class RangeSet:
         self.ranges: list[Range] = []
 
     def add(self, item: Range) -> None:
-        self.ranges = joined(self.ranges, [item])
+        if item:
+            at = _touched(self.ranges, item)
+            self.ranges[at] = merge([item, *self.ranges[at]])  # in place: a ledger adds many
 
     def overlap(self, window: Range) -> list[Range]:
         """The positions of `window` that are in the set."""
@@ -123,10 +131,7 @@ class RangeSet:
 
     def missing(self, window: Range) -> list[Range]:
         """The positions of `window` that are not in the set."""
-        left = [window] if window else []
-        for known in self.overlap(window):
-            left[-1:] = subtract(left[-1:], known)
-        return left
+        return gaps(self.overlap(window), window)
 
 
 @dataclass(frozen=True)

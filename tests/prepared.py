@@ -15,7 +15,7 @@ from swarm.tensorfile import sha256_file
 
 CORPUS = "corpus.txt"
 KEPT = "SWARM_TESTS_PREPARED"  # the environment names the folder of artefacts that tests share; without, none are
-_LASTING = ("artefacts.json", "model", "blobs", "run.toml")
+_LASTING = ("artefacts.json", "model", "blobs")
 
 
 def take(spec: Path, folder: Path) -> None:

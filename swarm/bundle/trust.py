@@ -79,9 +79,11 @@ def _others(signing: Signing, signer: str) -> tuple[str, ...]:
     return tuple(one for one in signing.signers if one != signer)
 
 
-def forget(home: Path, signer: str) -> None:
-    """From now on trust that signer for no run. Raises CorruptError, DiskError."""
-    _write(home, without(_read(home).runs, signer))
+def forget(home: Path, signer: str) -> dict[str, Signing]:
+    """From now on trust that signer for no run; whom one trusts then. Raises CorruptError, DiskError."""
+    left = without(_read(home).runs, signer)
+    _write(home, left)
+    return left
 
 
 def _write(home: Path, runs: dict[str, Signing]) -> None:

@@ -53,7 +53,7 @@ def list_(invite: InviteOrOnly = "", as_json: AsJson = False) -> None:
     from swarm.trials.client import TrialClient
     from swarm.trials.record import read
 
-    with known.connect(TrialClient, known.invite(invite)) as client:
+    with known.client(TrialClient, invite) as client:
         going, ended = client.open_campaigns(), read(client.record()).campaigns
     if as_json:
         echo_json({"open": going, "ended": [_as_json(one) for one in ended]})

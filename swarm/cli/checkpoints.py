@@ -28,7 +28,7 @@ def list_(invite: InviteOrOnly = "", as_json: AsJson = False) -> None:
     from swarm.cli.output import echo_json
     from swarm.client import CoordinatorClient
 
-    with known.connect(CoordinatorClient, known.invite(invite)) as client:
+    with known.client(CoordinatorClient, invite) as client:
         found = client.checkpoints()
     if as_json:
         echo_json(found)

@@ -31,7 +31,7 @@ def doctor(
     code = 0
     facts: dict[str, object] = {}
     try:
-        with known.connect(CoordinatorClient, parsed) as client:
+        with known.connect(CoordinatorClient, parsed, folder=data_dir) as client:
             checks, facts = admission.examine(client, data_dir or paths.peer_dir(parsed.run), device)
     except SwarmError as error:
         checks, code = [Check("coordinator", Level.FAILED, error.what, error.remedy)], error.exit_code

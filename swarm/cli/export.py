@@ -50,6 +50,8 @@ def export(
     from swarm.cli import known
     from swarm.cli.checkpoints import chosen
     from swarm.cli.children import run_child
+    from swarm.cli.output import say
+    from swarm.cli.trialing import scratch
     from swarm.client import CoordinatorClient
     from swarm.modelcard import Release
 
@@ -62,22 +64,21 @@ def export(
         spec = runspec.loads(run.spec_toml, "the coordinator's run spec")
         _require_adapter(merged, spec.model.adapts)
         _require_whole(gguf, merged, spec.model.adapts)
-        files = Files(client, paths.peer_dir(parsed.run) / "blobs", typer.echo)
+        files = Files(client, paths.peer_dir(parsed.run) / "blobs", say)
         folder = files.model_folder([*run.model, *run.base])
         state = files.checkpoint(checkpoint)
         release = Release(spec, run, client.status(), checkpoint, merged)
         origin = _origin(client, release, kept)
-    with placing.staging(output, 0o755) as stage:
+    with placing.staging(output, 0o755) as stage, scratch("export") as report:
         (stage / "run.toml").write_text(spec.to_toml(), encoding="utf-8")
         where = ["--spec", stage / "run.toml", "--model", folder, "--state", state, "--out", stage]
         more = [*(["--merged"] if merged else []), *(["--gguf", gguf] if gguf else [])]
-        report = paths.peer_dir(parsed.run) / "export.log"
         run_child("peer.export", [*map(str, where), *more], report, lambda _: None)
         _describe(release, stage)
         (stage / FILE).write_text(origin.model_dump_json(indent=1), encoding="utf-8")
         placing.sync_all(stage)
         placing.place(stage, output)
-    typer.echo(f"{output}: {run.name} at round {checkpoint.round}; README.md is its model card.")
+    say(f"{output}: {run.name} at round {checkpoint.round}; README.md is its model card.")
 
 
 def _origin(client: CoordinatorClient, release: Release, kept: list[pb.Checkpoint]) -> Origin:

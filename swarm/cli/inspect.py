@@ -127,13 +127,13 @@ def _print(title: str, rows: Rows) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from swarm.texts import shown
+    from swarm.cli.output import add_row
 
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column()
     table.add_column(overflow="fold")  # a digest is shown whole; in 80 columns it is in one piece
     for name, value in rows:
-        table.add_row(Text(shown(name)), Text(shown(value)))
+        add_row(table, name, value)
     if not table.row_count:
         table.add_row("none", "")
     Console().print(Text(title, style="bold"), table, sep="\n")

@@ -48,7 +48,7 @@ def new(
     as_json: AsJson = False,
 ) -> None:
     """Make an invite. It is shown only now: the coordinator keeps no copy."""
-    from swarm.cli.output import echo_json, plain
+    from swarm.cli.output import echo_json, plain, say
     from swarm.cli.share import share, write
 
     with maintaining(run, data_dir) as client:
@@ -59,7 +59,7 @@ def new(
             write(invite, output)
         echo_json({**plain(made.invite), "invite": str(invite)})
         return
-    typer.echo(f"{made.invite.id}: for a {made.invite.role}, {_state(made.invite, time.time())}", err=True)
+    say(f"{made.invite.id}: for a {made.invite.role}, {_state(made.invite, time.time())}", err=True)
     share(invite, output)
 
 
@@ -86,9 +86,11 @@ def revoke(
 ) -> None:
     """Take an invite back. Who joined with it is out within seconds; what they contributed stays counted,
     but for a state that they alone held."""
+    from swarm.cli.output import say
+
     with maintaining(run, data_dir) as client:
         revoked = client.revoke_invite(id_)
-    typer.echo(f"{revoked.id} is revoked; its members end within seconds")
+    say(f"{revoked.id} is revoked; its members end within seconds")
 
 
 def _table(found: list[pb.InviteRecord], now: float) -> Table:

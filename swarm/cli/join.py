@@ -131,14 +131,12 @@ def _admit(invite: Invite, folder: Path, devices: Sequence[str], has_base: bool,
     from rich.text import Text
 
     from peer import admission
-    from swarm import handover
     from swarm.cli import consent, known
     from swarm.client import CoordinatorClient
 
     said = Text(f"Asking {invite.address} what the run is …")
     waiting = Console(stderr=True).status(said)  # shown on a terminal only
-    moved = handover.kept(folder / handover.NOTE, invite)
-    with waiting, CoordinatorClient.connect(invite, known=moved) as client:
+    with waiting, known.connect(CoordinatorClient, invite, folder=folder) as client:
         found = admission.prospect(client, folder, has_base)
         waiting.stop()
         if found.run.finished:
@@ -171,7 +169,7 @@ def _work_on_trials(invite: Invite, folder: Path, machine: Machine, asking: Aski
     from swarm.cli.screen import open_screen
     from swarm.client import CoordinatorClient
 
-    with known.connect(CoordinatorClient, invite) as client:
+    with known.connect(CoordinatorClient, invite, folder=folder) as client:
         consent.require(client, admission.prospect(client, folder, False), folder, asking)
     known.keep(invite, folder)
     door = Door(paths.config(), open_sensors(), Traffic(paths.home() / "traffic.sqlite"))

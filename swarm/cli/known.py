@@ -32,14 +32,19 @@ def invite(text: str) -> Invite:
     return Invite.of(str(here.get(text, text)))
 
 
-def connect(kind: type[Client], found: Invite, timeout: float = 5.0) -> Client:
-    """A client of the invite's run, also when it was handed over and only this machine's peer heard where to.
+def client(kind: type[Client], text: str) -> Client:
+    """One of the run that `text` means. Raises what `invite` and `connect` do."""
+    return connect(kind, invite(text))
 
-    Raises what `CoordinatorClient.connect` does.
+
+def connect(kind: type[Client], found: Invite, timeout: float = 5.0, folder: Path | None = None) -> Client:
+    """A client of the invite's run, also when it was handed over and only this machine's peer, in `folder` when that is
+    not the usual one, heard where to. Raises what `CoordinatorClient.connect` does.
     """
     from swarm import handover
 
-    return kind.connect(found, timeout, known=handover.kept(paths.peer_dir(found.run) / handover.NOTE, found))
+    note = (folder or paths.peer_dir(found.run)) / handover.NOTE
+    return kind.connect(found, timeout, known=handover.kept(note, found))
 
 
 def joined() -> Invite | None:

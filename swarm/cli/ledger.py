@@ -60,7 +60,7 @@ def show(
     from swarm.client import CoordinatorClient
 
     first, last = _window(round_, first, last)
-    with known.connect(CoordinatorClient, known.invite(invite)) as client:
+    with known.client(CoordinatorClient, invite) as client:
         run, status = client.get_run(), client.status()
         finished = status.round - 1 if last is None else min(last, status.round - 1)
         entries = client.ledger(first, finished + 1) if first <= finished else []
@@ -76,7 +76,7 @@ def replay_(invite: InviteOrOnly = "", samples: Samples = False, as_json: AsJson
     from swarm.client import CoordinatorClient
     from swarm.replay import replay
 
-    with known.connect(CoordinatorClient, known.invite(invite)) as client:
+    with known.client(CoordinatorClient, invite) as client:
         layout, entries, names = _layout(client.get_run().layout), client.ledger(), _names(client.status())
     found = replay(entries, layout)
     rows = _rows(found, layout) if samples else {}
@@ -102,7 +102,7 @@ def root_(
     from swarm.cli import known
     from swarm.client import CoordinatorClient
 
-    with known.connect(CoordinatorClient, known.invite(invite)) as client:
+    with known.client(CoordinatorClient, invite) as client:
         before = client.status(brief=True).round if round_ is None else round_
         entries = client.ledger(0, before) if before else []
     say("\n".join(lines_of(entries)) if lines else f"{root(entries)}  {before}")

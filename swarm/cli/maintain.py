@@ -43,6 +43,6 @@ def shared(run: str, data_dir: Path | None) -> Invite:
 
 
 def _given(run: str) -> Invite | None:
-    from swarm.invite import Invite
+    from swarm.invite import Invite, is_given
 
-    return Invite.of(run) if run.startswith("swarm:") or Path(run).is_file() else None
+    return Invite.of(run) if is_given(run) else None

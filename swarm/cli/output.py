@@ -24,9 +24,14 @@ _MARKS = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "failed"
 
 
 def echo_json(value: object) -> None:
-    """Print `value`, which may hold protobuf messages, as JSON, with nothing that a terminal would obey."""
-    written = json.dumps(plain(value), indent=2, ensure_ascii=False)
-    typer.echo(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", written))
+    """Print `value`, which may hold protobuf messages, as JSON."""
+    typer.echo(as_json(plain(value), indent=2))
+
+
+def as_json(value: object, indent: int | None = None) -> str:
+    """JSON with nothing that a terminal would obey."""
+    written = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
 
 
 def say(text: str, err: bool = False) -> None:

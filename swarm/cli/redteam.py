@@ -176,7 +176,7 @@ def report(
     from swarm.trials.client import TrialClient
 
     text = reproduction.read_text(encoding="utf-8", errors="replace")
-    with known.connect(TrialClient, known.invite(invite)) as client:
+    with known.client(TrialClient, invite) as client:
         found = client.report_finding(title, severity, category, text, _day(disclose))
     say(f"{found} is in the public record of {client.invite.run}")
 
@@ -189,7 +189,7 @@ def findings(invite: InviteOrOnly = "", as_json: AsJson = False) -> None:
     from swarm.trials.client import TrialClient
     from swarm.trials.record import read
 
-    with known.connect(TrialClient, known.invite(invite)) as client:
+    with known.client(TrialClient, invite) as client:
         found = read(client.record()).findings
     if as_json:
         echo_json([_as_json(one) for one in found])

@@ -95,7 +95,7 @@ def _public(invite: str, state: str) -> Record:
     from swarm.trials.client import TrialClient
     from swarm.trials.record import read, release_facts
 
-    with known.connect(TrialClient, known.invite(invite)) as client:
+    with known.client(TrialClient, invite) as client:
         return Record(*release_facts(read(client.record()), state))
 
 

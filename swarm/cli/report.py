@@ -61,10 +61,11 @@ def _facts(name: str, data_dir: Path | None) -> Facts:
     from coordinator.reading import told_by
     from swarm import runspec
     from swarm.cli import rundir
+    from swarm.invite import is_given
     from swarm.modelcard import Release
     from swarm.report import Facts
 
-    if name.startswith("swarm:") or Path(name).is_file():
+    if is_given(name):
         run, status, checkpoints, history, record = _ask(name)
     else:
         run, status, checkpoints, history, record = told_by(rundir.named(name, data_dir, _NAME_ONE))
@@ -74,9 +75,10 @@ def _facts(name: str, data_dir: Path | None) -> Facts:
 
 def _ask(invite: str) -> tuple[pb.Run, pb.Status, list[pb.Checkpoint], pb.History, list[pb.RecordEntry]]:
     from swarm.cli import known
+    from swarm.invite import Invite
     from swarm.trials.client import TrialClient
 
-    with known.connect(TrialClient, known.invite(invite)) as client:
+    with known.connect(TrialClient, Invite.of(invite)) as client:
         return client.get_run(), client.status(), client.checkpoints(), client.history(), client.record()
 
 

@@ -36,7 +36,7 @@ def _remote(invite: str) -> list[dict[str, Any]]:
     from swarm.cli.output import plain
     from swarm.client import CoordinatorClient
 
-    with known.connect(CoordinatorClient, known.invite(invite)) as client:
+    with known.client(CoordinatorClient, invite) as client:
         found: list[dict[str, Any]] = plain(client.list_runs())
         return found
 
@@ -78,9 +78,10 @@ def _ask(invite: Path) -> pb.Status | None:
     from swarm.cli import known
     from swarm.client import CoordinatorClient
     from swarm.errors import SwarmError
+    from swarm.invite import Invite
 
     try:
-        with known.connect(CoordinatorClient, known.invite(str(invite)), timeout=1.0) as client:
+        with known.connect(CoordinatorClient, Invite.of(str(invite)), timeout=1.0) as client:
             return client.status()
     except (SwarmError, OSError):
         return None

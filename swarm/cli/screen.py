@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from swarm.cli.output import say
+from swarm.cli.output import as_json, say
 from swarm.cli.view import Event, View, line_of, render, render_all
 
 Show = Callable[[Event], None]
@@ -33,7 +32,7 @@ def open_screen(as_json: bool) -> Iterator[Show]:
 
 def show_json(event: Event) -> None:
     """One event as one line of JSON."""
-    typer.echo(json.dumps(event, ensure_ascii=False))
+    typer.echo(as_json(event))
 
 
 class _LiveScreen:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from swarm.cli import known
 from swarm.cli.options import InviteText
 from swarm.errors import NotFoundError, SwarmError, UsageError, from_os_error
 
@@ -38,8 +37,11 @@ def install(
     """Start `swarm join` at each login from now on, and now. The card is agreed to here, and when the run changes it
     the service waits for `swarm join` by hand.
     """
-    _agree(known.invite(invite), agreed)
-    service = _service(invite, options or [])
+    from swarm.cli import known
+
+    found = known.invite(invite)
+    _agree(found, agreed)
+    service = _service(found, options or [])
     path = _path(service.run, _here())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,14 +84,16 @@ def show(
     system: Annotated[System | None, typer.Option("--system", help="linux, macos or windows.")] = None,
 ) -> None:
     """Print the file, for this system or another one, without installing anything."""
-    content = _content(_service(invite, options or []), system or _here())
+    from swarm.cli import known
+
+    content = _content(_service(known.invite(invite), options or []), system or _here())
     typer.echo(content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"), nl=False)
 
 
 def _agree(invite: Invite, agreed: bool) -> None:
     from peer import admission
     from swarm import paths
-    from swarm.cli import consent
+    from swarm.cli import consent, known
     from swarm.client import CoordinatorClient
 
     folder = paths.peer_dir(invite.run)
@@ -98,12 +102,12 @@ def _agree(invite: Invite, agreed: bool) -> None:
         consent.require(client, admission.prospect(client, folder, has_base=False), folder, asking)
 
 
-def _service(text: str, options: list[str]) -> Service:
+def _service(invite: Invite, options: list[str]) -> Service:
     """The invite goes to a file that only the user can read."""
     from swarm import paths
+    from swarm.cli import known
     from swarm.service import Service
 
-    invite = known.invite(text)
     kept = known.keep(invite, paths.peer_dir(invite.run))
     command = [sys.executable, "-m", "swarm.cli", "join", str(kept), *options]
     return Service(invite.run, command, {"SWARM_HOME": str(paths.home())})

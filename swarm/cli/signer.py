@@ -101,8 +101,7 @@ def forget(
     before = {run: signing for run, signing in trust.everybody(home).items() if one in signing.signers}
     if not before:
         raise NotFoundError(f"You do not trust {one} for any run.", "swarm signer trusted lists whom you trust.")
-    trust.forget(home, one)
-    after = trust.everybody(home)
+    after = trust.forget(home, one)
     for run in sorted(before):
         left = f"still {after[run].whom()}" if run in after else "nobody any more; swarm verify --trust asks anew"
         typer.echo(f"{one} is forgotten for the run {run}: trusted for it is {left}.")

@@ -24,7 +24,7 @@ def status(
     from swarm.cli import known
     from swarm.client import CoordinatorClient
 
-    with known.connect(CoordinatorClient, known.invite(invite)) as client:
+    with known.client(CoordinatorClient, invite) as client:
         if as_json:
             _as_json(client, watch)
         else:

@@ -50,12 +50,13 @@ def named(checkpoint: str, round_: int | None, base: Path | None, say: Callable[
     from swarm import paths
     from swarm.cli import known
     from swarm.client import CoordinatorClient
+    from swarm.invite import Invite, is_given
 
-    if not checkpoint.startswith("swarm:") and not Path(checkpoint).is_file():
+    if not is_given(checkpoint):
         raise NotFoundError(f"There is no folder {checkpoint}.", "Name a model folder, a bundle, or a run's invite.")
     from swarm.cli.checkpoints import chosen
 
-    with known.connect(CoordinatorClient, known.invite(checkpoint)) as client:
+    with known.connect(CoordinatorClient, Invite.of(checkpoint)) as client:
         return of_run(client, chosen(client.checkpoints(), round_), paths.peer_dir(client.invite.run), say)
 
 
@@ -93,19 +94,16 @@ def of_run(
 
 def _exported(spec: str, model: Path, state: Path, target: Path) -> None:
     """A model folder that appears as a whole, in place of an earlier checkpoint's."""
+    from swarm import placing
     from swarm.cli.children import run_child
-    from swarm.tensorfile import sync
 
     shutil.rmtree(target.parent, ignore_errors=True)
-    making = target.with_suffix(".tmp")
-    making.mkdir(parents=True)
-    (making / "run.toml").write_text(spec)
-    where = ["--spec", making / "run.toml", "--model", model, "--state", state, "--out", making]
-    run_child("peer.export", list(map(str, where)), target.parent / "export.log", lambda _: None)
-    for part in (*making.iterdir(), making):
-        sync(part)
-    making.rename(target)
-    sync(target.parent)
+    with placing.staging(target, 0o755) as stage:
+        (stage / "run.toml").write_text(spec)
+        where = ["--spec", stage / "run.toml", "--model", model, "--state", state, "--out", stage]
+        run_child("peer.export", list(map(str, where)), target.parent / "export.log", lambda _: None)
+        placing.sync_all(stage)
+        placing.place(stage, target)
 
 
 def examined(
@@ -137,23 +135,23 @@ def examined(
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
-    """Where a child's report goes; it stays only after an error, until the next command about trials."""
+def scratch(about: str = "trials") -> Iterator[Path]:
+    """Where a child's report goes; it stays only after an error, until the next command of that kind."""
     from swarm import paths
 
     paths.home().mkdir(parents=True, exist_ok=True)
-    _tidy(paths.home())
-    log = paths.home() / f"trials-{os.getpid()}.log"
+    _tidy(paths.home(), about)
+    log = paths.home() / f"{about}-{os.getpid()}.log"
     yield log
     log.unlink(missing_ok=True)
 
 
-def _tidy(home: Path) -> None:
+def _tidy(home: Path, about: str) -> None:
     """Remove the reports of commands that have ended."""
     import psutil
 
-    for report in home.glob("trials-*.log"):
-        process = report.stem.removeprefix("trials-")
+    for report in home.glob(f"{about}-*.log"):
+        process = report.stem.removeprefix(f"{about}-")
         if process.isdecimal() and not psutil.pid_exists(int(process)):
             report.unlink(missing_ok=True)
 

@@ -134,7 +134,7 @@ def run(invite: Invite, folder: Path, machine: Machine, door: Door, show: Callab
 
     stopping = threading.Event()
     _end_by_signals(stopping)
-    with spawn.only_peer(folder), known.connect(TrialClient, invite) as client:
+    with spawn.only_peer(folder), known.connect(TrialClient, invite, folder=folder) as client:
         log.setup(folder / "peer.log", run=invite.run)
         identity = Identity.of(folder, paths.home())
         say = lambda text: show({"event": "note", "text": text})  # noqa: E731

@@ -27,10 +27,8 @@ from peer.fetch import Files
 from peer.machine import look
 from peer.needs import needs_of
 from peer.outbox import Outbox
-from peer.sending import Sender
-from peer.session import Session, Who
+from peer.session import Session
 from peer.shards import Shards
-from peer.standing import Standing
 from swarm import handover, lent, passes, receipts, runspec, wire
 from swarm.chunks import Manifest, chunked
 from swarm.cli import ledger as ledger_lines
@@ -40,7 +38,7 @@ from swarm.client import CoordinatorClient
 from swarm.discovery import entry
 from swarm.document import to_html, to_markdown
 from swarm.errors import NotFoundError
-from swarm.identity import Identity, ServerCertificate, server_certificate
+from swarm.identity import ServerCertificate, server_certificate
 from swarm.invite import Invite
 from swarm.modelcard import Release, card
 from swarm.proto import coordinator_pb2 as pb
@@ -50,8 +48,8 @@ from swarm.report import Facts, compose
 from swarm.tensorfile import MAX_HEADER, read_header
 from swarm.tensorfile import state_digest as file_digest
 from tests.fuzz.run import Decoder
+from tests.sessions import session_of
 
-ANSWER = 64 << 20  # bytes: what a client takes at most; here they are smaller
 SMALL = 1 << 20  # bytes: of what is tried
 MEMORY = 64 << 20  # bytes: what an answer of the size tried here may take
 _INVITE = Invite("127.0.0.1", 7700, "law", "0" * 32, "token")
@@ -170,15 +168,10 @@ def _shards(run: pb.Run) -> None:
     Shards(setup, cast(Any, None), lambda _: None)
 
 
-class _Session(Session):
-    """One without its thread."""
-
-    def __init__(self, answer: Any) -> None:
-        folder = scratch() / "session" / "checkpoints"
-        folder.mkdir(parents=True, exist_ok=True)
-        client, outbox, standing = cast(CoordinatorClient, answer), _outbox(), Standing()
-        sender = Sender(client, outbox, folder, standing, lambda *_: None)
-        super().__init__(client, Who(Identity.from_seed(bytes(32)), "n", "", 0), outbox, sender, standing)
+def _session(answer: Any) -> Session:
+    folder = scratch() / "session" / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    return session_of(cast(CoordinatorClient, answer), _outbox(), folder)
 
 
 @cache
@@ -187,7 +180,7 @@ def _outbox() -> Outbox:
 
 
 def _joined(answer: pb.JoinResponse) -> None:
-    session = _Session(_Joining(answer))
+    session = _session(_Joining(answer))
     session._enter(0)
     session._due.wait(min(session._interval, 1e-4))
     session._due.wait(timeout=0) if 0 < session._interval < 1e6 else session._due.wait(session._interval)
@@ -199,19 +192,19 @@ class _Joining(Answering):
 
 
 def _beat(answer: pb.HeartbeatResponse) -> None:
-    session = _Session(_Joining(answer))
+    session = _session(_Joining(answer))
     session.on_evaluation = lambda found: {"round": found.round, **dict(found.metrics)}  # type: ignore[assignment, return-value]
     session._beat()
 
 
 def _leased(answer: pb.TakeLeaseResponse) -> None:
-    leased = _Session(Answering(answer)).lease(64).lease
+    leased = _session(Answering(answer)).lease(64).lease
     if leased is not None:
         assert 0 < len(leased.range) <= 64
 
 
 def _receipts(answer: pb.ReportRoundsResponse) -> None:
-    sender = _Session(SimpleNamespace(report_rounds=lambda *_: answer)).sender
+    sender = _session(SimpleNamespace(report_rounds=lambda *_: answer)).sender
     sender.on_signed = lambda signed: receipts.keep(scratch() / receipts.FILE, certificate().certificate_pem, signed)
     sender._send_reports([])
 
