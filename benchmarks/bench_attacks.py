@@ -44,7 +44,7 @@ from benchmarks.arena import (
 from benchmarks.attacks import ATTACKS
 from benchmarks.malformed import refusals
 from benchmarks.replicas import Ground
-from benchmarks.results import FOLDER, record, tell
+from benchmarks.results import FOLDER, earlier, record, tell
 from peer.codecs import codec_of
 from peer.modes import most_samples
 from swarm.runspec import RunSpec
@@ -153,13 +153,6 @@ def _row(ends: Sequence[Standing], free: Sequence[float]) -> dict[str, Any]:
     return row
 
 
-def earlier() -> dict[str, Any]:
-    """The rows of earlier calls."""
-    path = FOLDER / "attacks.json"
-    found: dict[str, Any] = json.loads(path.read_text())["figures"]["runs"] if path.exists() else {}
-    return found
-
-
 def joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     """Rows that were played anew take the place of old ones."""
     merged = {**old}
@@ -199,7 +192,7 @@ def main() -> None:
         cache.mkdir(parents=True, exist_ok=True)
         bench = Bench(QUICK if asked.quick else GAMES, cache)
         found = summary({run: bench.standings(run) for run in runs(asked)})
-    rows = found if asked.quick else joined(earlier(), found)
+    rows = found if asked.quick else joined(earlier("attacks").get("runs", {}), found)
     if not asked.quick:
         from benchmarks.plots import attacks
 

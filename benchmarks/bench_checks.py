@@ -14,7 +14,6 @@ checked (`checked_gradients.py`). `--only` keeps the figures of the other mode.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import statistics
 import sys
@@ -35,7 +34,7 @@ from benchmarks.attacks import ATTACKS, Scene
 from benchmarks.checked_gradients import KINDS as GRADIENT_KINDS
 from benchmarks.checked_gradients import GradientArena, result
 from benchmarks.replicas import Ground
-from benchmarks.results import FOLDER, record
+from benchmarks.results import earlier, record
 from coordinator.spotchecks import control
 from coordinator.trust import CLEARED, CONDEMNED, says
 from peer.codecs import Shapes, codec_of, encode
@@ -204,7 +203,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     np.seterr(all="ignore")
-    figures = json.loads((FOLDER / "checks.json").read_text())["figures"] if options.only else {}
+    figures = earlier("checks") if options.only else {}
     if options.only != "gradient":
         figures |= {codec: of_updates(codec, options.quick) for codec in CODECS}
     if options.only != "local":

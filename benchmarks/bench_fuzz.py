@@ -20,21 +20,20 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.results import FOLDER, record
+from benchmarks.results import earlier, record, tell
 from tests.fuzz.decoders import table
 from tests.fuzz.run import fuzz, outcome
 
 _QUICK_SECONDS = 0.25
 _SLOWEST = 20  # times as long as it was given in the processor's seconds, a row takes at most beside other work
 _SPARE = 120.0  # seconds for its start
-_BEGIN, _END = "<!-- fuzz: written by benchmarks/bench_fuzz.py -->", "<!-- end of fuzz -->"
 
 
 def row(name: str, seconds: float, seed: int, last: Path) -> dict[str, Any]:
@@ -92,11 +91,9 @@ def _input(last: Path) -> str:
     return data[8 : 8 + int.from_bytes(data[:8], "little")].hex()
 
 
-def earlier() -> dict[str, Any]:
+def recorded() -> dict[str, Any]:
     """The rows of earlier calls."""
-    path = FOLDER / "fuzz.json"
-    rows: dict[str, Any] = json.loads(path.read_text())["figures"]["rows"] if path.exists() else {}
-    return {name: found for name, found in rows.items() if name in table()}
+    return {name: found for name, found in earlier("fuzz").get("rows", {}).items() if name in table()}
 
 
 def summary(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -111,17 +108,12 @@ def summary(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def tell(rows: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write the table into docs/results.md."""
-    path = FOLDER.parent / "results.md"
-    before, _, rest = path.read_text().partition(_BEGIN)
-    lines = [
-        "| decoder | minutes | inputs | per second | crashes | peak of one input | growth | limit | date |",
-        "|---|---|---|---|---|---|---|---|---|",
-        *(_line(name, rows[name]) for name in sorted(rows)),
-    ]
-    after = rest.partition(_END)[2]
-    path.write_text("\n".join([f"{before}{_BEGIN}", *lines, f"{_END}{after}"]))
+def shown(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """The table for docs/results.md."""
+    yield "| decoder | minutes | inputs | per second | crashes | peak of one input | growth | limit | date |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for name in sorted(rows):
+        yield _line(name, rows[name])
 
 
 def _line(name: str, found: Mapping[str, Any]) -> str:
@@ -148,7 +140,7 @@ def main() -> None:
         return
     names = [name for name in sorted(table()) if name.startswith(tuple(given.only))]
     if given.missing:
-        names = [name for name in names if earlier().get(name, {}).get("minutes", 0.0) < given.minutes]
+        names = [name for name in names if recorded().get(name, {}).get("minutes", 0.0) < given.minutes]
     if given.quick:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             found = {name: row(name, _QUICK_SECONDS, given.seed, Path(folder) / "last") for name in names}
@@ -157,9 +149,9 @@ def main() -> None:
     for name in names:
         made = apart(name, 60 * given.minutes, given.seed)
         made |= {"date": datetime.now(UTC).isoformat(timespec="seconds"), "seed": given.seed}
-        rows = {**earlier(), name: made}
+        rows = {**recorded(), name: made}
         record("fuzz", summary(rows), quick=False)  # after each, so that hours are not lost
-        tell(rows)
+        tell("fuzz", shown(rows))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ things makes of a short measurement.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.results import FOLDER, record
+from benchmarks.results import earlier, record
 from swarm.cli.planning import Place, plan_of
 from swarm.cli.rehearsal.plan import Plan, Speed
 from swarm.cli.rehearsal.rehearse import rehearse
@@ -93,8 +92,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="*", default=list(CASES), help="some of them; the others' figures are kept")
     options = parser.parse_args()
     quick, cases = options.quick, QUICK if options.quick else {name: CASES[name] for name in options.cases}
-    known = FOLDER / "rehearsal.json"
-    table = json.loads(known.read_text())["figures"] if known.exists() and cases.keys() < CASES.keys() else {}
+    table = earlier("rehearsal") if cases.keys() < CASES.keys() else {}
     for name, case in cases.items():
         table[name] = compare(case)
         print(f"{name}: {table[name]['foretold over measured']}", flush=True)

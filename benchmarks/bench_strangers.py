@@ -13,7 +13,6 @@ with its date, until they are played again; so does the swarm without attackers 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.attacks import ATTACKS
-from benchmarks.results import FOLDER, record, tell
+from benchmarks.results import earlier, record, tell
 from swarm.identity import server_certificate
 from tests.harness import Program, digests, exchange_peers
 
@@ -104,7 +103,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.quick:
         asked.attacks, asked.game, asked.count = [NOBODY, "sign flip"], [GAMES[0].name], [1]
-    kept = {} if asked.quick else earlier()
+    kept = {} if asked.quick else earlier("strangers")
     for game in [game for game in GAMES if game.name in asked.game]:
         for _ in played_rows(kept.setdefault(game.name, {}), game, asked):
             record("strangers", kept, asked.quick)
@@ -141,13 +140,6 @@ def _cell(row: dict[str, Any]) -> str:
     if "failed" in row:
         return "did not come to its end"
     return f"{row['gap_percent']:+,.1f}" if row else ""
-
-
-def earlier() -> dict[str, Any]:
-    """What earlier calls found."""
-    path = FOLDER / "strangers.json"
-    found: dict[str, Any] = json.loads(path.read_text())["figures"] if path.exists() else {}
-    return found
 
 
 if __name__ == "__main__":

@@ -34,6 +34,13 @@ def record(name: str, figures: dict[str, Any], quick: bool) -> None:
         print(f"written to docs/results/{path.name}")
 
 
+def earlier(name: str) -> dict[str, Any]:
+    """The figures of earlier calls; nothing before the first."""
+    path = FOLDER / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text())["figures"] if path.exists() else {}
+    return found
+
+
 def tell(name: str, lines: Iterable[str]) -> None:
     """Put a table into docs/results.md, between its two marks there."""
     begin, end = f"<!-- {name}: written by its benchmark -->", f"<!-- end of {name} -->"
