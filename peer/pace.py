@@ -43,7 +43,12 @@ def measure(spec: RunSpec, sizes: Sizes, build: Callable[[], nn.Module]) -> Pace
     except UsageError as error:
         raise UsageError(f"How fast a peer is cannot be measured here: {error.what}", _SAY) from error
     _require_memory(sizes, placement)
-    learner = _learner(spec, build().to(placement.device), placement)
+    return measured(spec, build().to(placement.device), placement)
+
+
+def measured(spec: RunSpec, model: nn.Module, placement: Placement) -> Pace:
+    """Of a model that lies on its device."""
+    learner = _learner(spec, model, placement)
     trial = tried(learner.gradients, spec, placement)
     learner.gradients.micro_batch = trial.micro_batch
     samples, rate = _train(learner)
