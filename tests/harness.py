@@ -21,6 +21,7 @@ import psutil
 
 Event = dict[str, Any]
 ROOT = Path(__file__).parent.parent
+_PATH = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 class Program:
@@ -37,7 +38,7 @@ class Program:
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1", **environment},
+            env={**os.environ, "PYTHONPATH": _PATH, "PYTHONFAULTHANDLER": "1", **environment},
             start_new_session=True,
         )
         self._threads = [
