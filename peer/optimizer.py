@@ -4,7 +4,8 @@ Method: Loshchilov & Hutter, "Decoupled Weight Decay Regularization" (arXiv 1711
 step is a chain of separate IEEE 754 additions, subtractions, multiplications, divisions and square roots in fp32,
 which all devices round alike. Kernels that may contract a multiplication and an addition into one rounding (addcmul,
 addcdiv, lerp, add with alpha, the fused and foreach variants) are left out; so is division by a number, which CUDA
-turns into a multiplication by its rounded reciprocal.
+turns into a multiplication by its rounded reciprocal, and torch's square root on CPUs, which is off in the last bit of
+every fifth value (Intel's vector mathematics).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -66,7 +68,15 @@ class AdamW:
         first = self._exp_avg[name].mul_(settings.beta1).add_(gradient.mul(1.0 - settings.beta1))
         square = gradient.mul_(gradient).mul_(1.0 - settings.beta2)
         second = self._exp_avg_sq[name].mul_(settings.beta2).add_(square)
-        return first.div(second.sqrt().mul_(spread).add_(settings.eps))
+        if first.device.type == "cuda":
+            return first.div(second.sqrt().mul_(spread).add_(settings.eps))
+        # On the host also where nothing is known of how a GPU rounds (MPS).
+        return first.cpu().div(_root(second.cpu()).mul_(spread).add_(settings.eps)).to(first.device)
+
+
+def _root(values: Tensor) -> Tensor:
+    """Square roots as the processor rounds them: by the standard."""
+    return torch.from_numpy(np.sqrt(values.numpy(), out=np.empty(values.shape, np.float32)))
 
 
 def _bias_correction(beta: float, step: int) -> float:

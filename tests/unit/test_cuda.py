@@ -32,7 +32,7 @@ def test_gradients_are_those_of_the_cpu(precision: str, tolerance: float) -> Non
     found = Gradients(there, trainable(there), placement, gradients.LENGTH, 4, print)
     found.add(gradients.samples(8))
     mean = found.mean(8)
-    error = sum(float((mean[name] - exact[name]).square().sum()) for name in exact) ** 0.5
+    error = sum(float((mean[name].cpu() - exact[name]).square().sum()) for name in exact) ** 0.5
     norm = sum(float(tensor.square().sum()) for tensor in exact.values()) ** 0.5
     assert error < tolerance * norm
 

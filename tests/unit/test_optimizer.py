@@ -13,7 +13,7 @@ from swarm.sections import Training
 from tests.reference import torch_adamw
 
 SETTINGS = Training(rounds=100, target_batch_size=8)
-SHAPES = {"bias": (7,), "scale": (), "weight": (5, 7)}
+SHAPES = {"bias": (7,), "scale": (), "weight": (5, 7), "large": (300, 500)}
 
 
 def parameters() -> dict[str, nn.Parameter]:
