@@ -19,6 +19,7 @@ from peer.model import loss_sum
 from swarm.errors import ModelError
 
 _FIRST_SCALE = 2.0**16  # as torch.amp.GradScaler begins
+_LEAST_SCALE = 2.0**-14  # below 1, because losses are summed: thousands of samples that are alike add up
 _GROW_AFTER = 2000  # micro-batches without an overflow
 
 Say = Callable[[str], None]
@@ -157,7 +158,7 @@ class Gradients:
     def _shrink_scale(self) -> None:
         self._without_overflow = 0
         self._scale /= 2
-        if self._scale < 1:
+        if self._scale < _LEAST_SCALE:
             raise ModelError(
                 "The gradients overflow in half precision however they are scaled.",
                 'Set training.precision = "bf16" or "fp32", or a lower training.learning_rate.',

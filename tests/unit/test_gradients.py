@@ -121,12 +121,19 @@ def test_half_precision_computes_nearly_the_same_and_keeps_fp32(precision: str, 
     assert error < tolerance * norm
 
 
-def test_an_overflow_in_fp16_halves_the_scale_and_loses_no_sample() -> None:
-    model = network()
-    for parameter in model.parameters():
-        parameter.register_hook(lambda gradient: gradient * 2.0**12)  # beyond what fp16 holds at the first scale
+@pytest.mark.parametrize("factor", [2.0**8, 2.0**26], ids=["a few halvings", "below 1"])
+def test_an_overflow_in_fp16_halves_the_scale_and_loses_no_sample(factor: float) -> None:
+    model, calls = network(), []
+
+    def enlarge(module: nn.Module, given: Any, made: Tensor) -> None:
+        calls.append(made.dtype)
+        made.register_hook(lambda gradient: (gradient.float() * factor).to(gradient.dtype))
+
+    model.model.layers[0].mlp.down_proj.register_forward_hook(enlarge)
     found = gradients(model, precision="fp16")
     found.add(samples(4))
+    assert calls[0] is torch.float16
+    assert len(calls) > 1  # it did overflow
     assert all(bool(tensor.isfinite().all()) and bool(tensor.any()) for tensor in found.mean(4).values())
 
 
