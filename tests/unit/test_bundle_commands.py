@@ -150,12 +150,37 @@ def test_a_bundle_is_shown_whole_or_not(home: Path, tmp_path: Path) -> None:
     shown = done("inspect", "bundle")
     for words in (found.digest, "Ada", "heldout:loss", bundles.STATE, "Apache-2.0", "model.safetensors"):
         assert words in shown
-    (tmp_path / "bundle" / "config.json").write_text("{}")
-    assert "NOT VERIFIED" in done("inspect", "bundle")
-    said = json.loads(done("inspect", "bundle", "--json"))
-    assert not said["whole"]
-    assert "config.json" in said["why"]
+
+
+def test_a_flipped_bit_is_shown_and_ends_inspect_as_it_ends_verify(home: Path, tmp_path: Path) -> None:
+    bundles.released(tmp_path, bundles.signer(tmp_path))
+    weights = tmp_path / "bundle" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    shown, as_json = swarm("inspect", "bundle"), swarm("inspect", "bundle", "--json")
+    assert "NOT VERIFIED: The bundle is refused: model.safetensors" in " ".join(shown.output.split())
+    for ended in (shown, as_json):
+        assert isinstance(ended.exception, CorruptError)
+        assert ended.exception.exit_code == 12
+    said = json.loads(as_json.output)
+    assert (said["whole"], said["trusted"], said["signers"]) == (False, False, [])
+    assert "model.safetensors" in said["why"]
     assert said["bundle"]["lineage"]["state"] == bundles.STATE
+
+
+def test_whether_somebody_trusted_signed_is_shown_and_is_no_failure(home: Path, tmp_path: Path) -> None:
+    found = bundles.released(tmp_path, bundles.signer(tmp_path))
+    assert "NOT HERE: it is signed by" in " ".join(done("inspect", "bundle").split())
+    said = json.loads(done("inspect", "bundle", "--json"))
+    assert (said["whole"], said["trusted"]) == (True, False)
+    assert "none of whom is trusted" in said["why"]
+    done("verify", "bundle", "--trust", "--yes")
+    assert "yes: those whom you trust" in " ".join(done("inspect", "bundle").split())
+    said = json.loads(done("inspect", "bundle", "--json"))
+    assert (said["trusted"], said["why"], said["signers"]) == (True, "", sorted(found.signers))
+    shutil.rmtree(tmp_path / "bundle" / "signatures")
+    assert "NOT HERE: it is signed by nobody" in " ".join(done("inspect", "bundle").split())
 
 
 @pytest.mark.parametrize("command", ["verify", "inspect", "signer sign", "recall --reason x"])
