@@ -153,18 +153,19 @@ def _files(said: Bundle) -> Iterator[tuple[str, str]]:
 
 
 def _print(title: str, rows: Rows) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from swarm.cli.output import add_row
+    from swarm.cli.output import add_row, console
 
+    rows = list(rows)
+    longest = max((len(word) for _, value in rows for word in value.split()), default=0)
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column()
-    table.add_column(overflow="fold")  # a digest is shown whole; in 80 columns it is in one piece
+    table.add_column(no_wrap=True)
+    table.add_column(min_width=longest)  # digests and fingerprints stay in one piece, however narrow the terminal is
     for name, value in rows:
         add_row(table, name, value)
     if not table.row_count:
         table.add_row("none", "")
-    Console().print(Text(title, style="bold"), table, sep="\n")
+    console().print(Text(title, style="bold"), table, sep="\n", crop=False)
     typer.echo()
