@@ -32,7 +32,7 @@ import torch
 from benchmarks.arena import Game, flat, flipped, tensors
 from benchmarks.attacks import ATTACKS, Scene
 from benchmarks.checked_gradients import KINDS as GRADIENT_KINDS
-from benchmarks.checked_gradients import GradientArena, result
+from benchmarks.checked_gradients import GradientArena
 from benchmarks.replicas import Ground
 from benchmarks.results import earlier, record
 from coordinator.spotchecks import control
@@ -46,6 +46,7 @@ from peer.recomputation import Kept, gains, moved
 from peer.spotcheck import DENSE_MARGIN, MARGIN, NEAR, gain_of, likeness, score
 from swarm.ranges import Range
 from swarm.runspec import RunSpec
+from tests.steps import ended
 
 HONEST = 3  # replicas, with the one that checks
 STORIES = 2000  # of sequential tests
@@ -147,8 +148,8 @@ class Arena:
         """The checker's own steps of the round wait in its model meanwhile, and are there again afterwards."""
         kept, load = Kept.of(checker, sent), self.ground.batches.load
         others = control([own], self._epoch, self.rng)
-        likely = likeness(kept.sent, *(result(moved(checker, kept.start, part, load)) for part in ([own], others)))
-        gain = gain_of(*(result(gains(checker, kept, part, load)) for part in ([own], others)))
+        likely = likeness(kept.sent, *(ended(moved(checker, kept.start, part, load)) for part in ([own], others)))
+        gain = gain_of(*(ended(gains(checker, kept, part, load)) for part in ([own], others)))
         return score(gain, likely), score(gain, None)
 
     def _end_round(self, learners: Sequence[LocalLearner], sent: Sequence[Contribution], shapes: Shapes) -> None:

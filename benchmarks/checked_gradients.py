@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import torch
 
@@ -23,6 +22,7 @@ from peer.learner import GradientLearner
 from peer.recomputation import Subject
 from swarm.ranges import Range
 from swarm.runspec import RunSpec
+from tests.steps import ended
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,6 @@ KINDS = {
     "half of the samples": Kind(part=1 / 2),
     **{name: Kind(attack=name) for name in ("label flip", "sign flip", "copies", "constant direction", "zeros")},
 }
-T = TypeVar("T")
 HONEST = 3  # members that make the run, with the one that checks
 
 
@@ -110,7 +109,7 @@ class GradientArena:
         seen = [{place: encoded(parts[place], codec) for place in look} for look in (mine, [drawn])]
         kept = KeptGradient.of(learner, Seen(self.size, tuple(seen)))
         subject = Subject([own], control([own], self._epoch, self.rng))
-        found = result(looks(learner, kept, subject, self.ground.batches.load))
+        found = ended(looks(learner, kept, subject, self.ground.batches.load))
         return min(one for one in found if one is not None)
 
     def _end_round(self, learner: GradientLearner, honest: Sequence[Update]) -> None:
@@ -122,12 +121,3 @@ class GradientArena:
 
 def _shapes(update: Update) -> Shapes:
     return {name: tuple(values.shape) for name, values in update.tensors.items()}
-
-
-def result(steps: Generator[None, None, T]) -> T:
-    """What comes of it when nothing happens in between."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]

@@ -29,6 +29,11 @@ class Artefacts:
         return (*self.model, *self.shards, self.heldout)
 
     @property
+    def files(self) -> dict[str, int]:
+        """The size in bytes of every file that the run's members may need, by its SHA-256."""
+        return {blob.sha256: blob.size for blob in (*self.blobs, *self.base)}
+
+    @property
     def epoch_samples(self) -> int:
         return sum(self.layout.shard_samples)
 

@@ -15,6 +15,7 @@ from coordinator import events as e
 from coordinator.records import Checkpoint
 from coordinator.state import State, Step, doubt
 from coordinator.steering import CheckpointApproved
+from coordinator.uploads import CheckpointBrought
 from swarm.errors import NotFoundError
 
 _GROWTH = 8  # the first state has no optimizer's part, and may be in a smaller format
@@ -45,7 +46,8 @@ def _objection(state: State, offered: Checkpoint) -> str:
         return f"a newer one, of round {state.latest.round}, is here"
     if offered.size > _GROWTH * state.latest.size + _SLACK:
         return "no state of this run is as large"
-    if any((it.round, it.digest) == (offered.round, offered.digest) for it in state.brought.values()):
+    here = (*state.checkpoints.values(), *state.brought.values())
+    if any(it.sha256 == offered.sha256 or (it.round, it.digest) == (offered.round, offered.digest) for it in here):
         return "it is already here"
     return doubt(state, offered.round, offered.digest) or _skipped(state, offered)
 
@@ -68,7 +70,7 @@ def uploaded(state: State, event: e.CheckpointUploaded) -> Step:
     before, state = state, replace(state, offers=offers)
     if event.digest != offered.digest:
         what = f"The checkpoint of round {offered.round} does not hold the state that it was offered as."
-        return state, [d.Refused(what, "It is not used.")]
+        return state, [*_given_up(before, state, "it does not hold its state"), d.Refused(what, "It is not used.")]
     if why := _objection(state, offered):  # the answer may be another than when it was offered
         return state, [*_given_up(before, state, why), d.CheckpointOffered(offered, why)]
     if not _is_agreed(state, offered):
@@ -83,7 +85,8 @@ def _aside(state: State, offered: Checkpoint) -> Step:
     too_many = left[: max(0, len(left) - _LEFT_BEHIND)]
     kept = {key: value for key, value in state.brought.items() if key not in too_many}
     after = replace(state, brought={**kept, offered.sha256: offered})
-    return after, _given_up(state, after, "others are newer, and who brought it is gone")
+    dropped = _given_up(state, after, "others are newer, and who brought it is gone")
+    return after, [*dropped, CheckpointBrought(offered)]
 
 
 def settled(state: State) -> Step:

@@ -24,6 +24,7 @@ from coordinator.records import (
 from coordinator.rounds import RoundDecision
 from coordinator.steering import SteeringDecision
 from coordinator.trialrecords import TrialDecision
+from coordinator.uploads import UploadDecision
 from coordinator.watches import SpotChecked
 from swarm.errors import RefusedError
 from swarm.ranges import total
@@ -382,6 +383,7 @@ Decision = (
     | SpotChecked
     | SteeringDecision
     | TrialDecision
+    | UploadDecision
     | WentBack
     | Quarantined
     | RolledBack

@@ -101,7 +101,7 @@ class Engine:
             digest = state_digest(self.blobs.path(checkpoint.sha256))
             self.apply(e.CheckpointUploaded(checkpoint.sha256, digest))
         except (RefusedError, CorruptError):
-            self.blobs.delete(checkpoint.sha256)
+            self._delete(checkpoint.sha256)
             raise
 
     def _answer_all(self) -> None:
@@ -156,14 +156,19 @@ class Engine:
         return [replace(event, known=self.store.receipts(keys) | {item.report.key: item.receipts for item in filed})]
 
     def _after(self, made: list[d.Decision]) -> None:
-        kept = {checkpoint.sha256 for checkpoint in self.state.checkpoints.values()}
         for decision in made:
             for listener in self.listeners:
                 listener(decision)
             if sentence := str(decision):
                 logger.info("%s", sentence, extra=_facts(decision))
-            if isinstance(decision, d.CheckpointDropped) and decision.checkpoint.sha256 not in kept:
-                self.blobs.delete(decision.checkpoint.sha256)
+            if isinstance(decision, d.CheckpointDropped):
+                self._delete(decision.checkpoint.sha256)
+
+    def _delete(self, sha256: str) -> None:
+        """Unless it is, or perhaps becomes, a checkpoint of the run: members name files as they like."""
+        state = self.state
+        if sha256 not in state.brought and all(it.sha256 != sha256 for it in state.checkpoints.values()):
+            self.blobs.delete(sha256)
 
 
 def _facts(decision: d.Decision) -> dict[str, str | int]:

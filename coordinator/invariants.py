@@ -23,6 +23,7 @@ from swarm.trials import chain
 
 HOLDS = {
     "rounds": "one after the other, and each is there",
+    "waiting": "no checkpoint waits for others' words on a round that is over",
     "digests": "all members that finished a round name the same state",
     "leases": "every counted sample belongs to one lease and lies inside it",
     "positions": "each is free, lent or counted, and only one of these",
@@ -61,7 +62,7 @@ def of_state(state: State) -> list[Check]:
     """What does not hold of a state by itself. Its ledger has forgotten the entries of old rounds."""
     counted = [entry for group in state.ledger.counted.values() for entry in group.values()]
     places = positions(state.ledger, counted, whole=False)
-    return [*rounds(state), *digests(state), *leases(state, counted), *places, *standing(state)]
+    return [*rounds(state), *waiting(state), *digests(state), *leases(state, counted), *places, *standing(state)]
 
 
 def of_ledger(state: State, entries: Sequence[Entry]) -> list[Check]:
@@ -69,6 +70,7 @@ def of_ledger(state: State, entries: Sequence[Entry]) -> list[Check]:
     counted = [entry for entry in entries if entry.state == "counted"]
     return [
         *rounds(state),
+        *waiting(state),
         *digests(state),
         *_without_digest(state, counted),
         *leases(state, counted),
@@ -92,6 +94,14 @@ def rounds(state: State) -> Iterator[Check]:
     if missing:
         says = f"nobody reported round {_listed(missing)}, though later rounds are reported"
         yield Check("rounds", Level.WARNING, says, _LATE)
+
+
+def waiting(state: State) -> Iterator[Check]:
+    """What was brought before the members agreed on its round is taken or dropped once they do."""
+    for it in state.brought.values():
+        if it.round <= state.round:
+            what = f"the checkpoint of round {it.round} from {it.uploaded_by}"
+            yield _failed("waiting", f"{what} waits, but the run is in round {state.round}")
 
 
 def digests(state: State) -> Iterator[Check]:

@@ -14,9 +14,9 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 
+from coordinator import arrivals, history, lock, tables_at
 from coordinator import decisions as d
 from coordinator import events as e
-from coordinator import history, lock, tables_at
 from coordinator.admission import Admission, new_token
 from coordinator.artefacts import Artefacts, read_artefacts
 from coordinator.audit import Audit
@@ -36,7 +36,6 @@ from coordinator.patience import Patience
 from coordinator.records import Checkpoint, Terms
 from coordinator.rules import LARGEST
 from coordinator.servicer import Servicer
-from coordinator.state import State
 from coordinator.store import Store, open_store
 from coordinator.trackers import About
 from coordinator.tracking import Tracking
@@ -45,12 +44,12 @@ from coordinator.web.board import Board
 from coordinator.web.calls import Maintaining
 from coordinator.web.server import PageServer, PageSettings
 from swarm import log, metrics
-from swarm.errors import CorruptError, NotFoundError, PortInUseError, SwarmError, from_os_error
+from swarm.errors import CorruptError, PortInUseError, SwarmError, from_os_error
 from swarm.identity import ServerCertificate, server_certificate
 from swarm.invite import Invite, is_token
 from swarm.proto.coordinator_pb2_grpc import add_CoordinatorServicer_to_server
 from swarm.runspec import RunSpec
-from swarm.tensorfile import atomic_write, state_digest
+from swarm.tensorfile import atomic_write
 
 logger = log.get(__name__)
 
@@ -284,7 +283,7 @@ class Coordinator:
 
 
 def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs) -> tuple[Engine, History]:
-    """The run as it stood, from a checkpoint that is whole; and its history."""
+    """The run as it stood, and its history."""
     spec = settings.spec
     terms = Terms(
         run=spec.run.name,
@@ -299,32 +298,8 @@ def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs
     begun = bool(store.load(terms).checkpoints)
     if not begun:
         store.write([d.CheckpointAccepted(Checkpoint(**artefacts.checkpoint))], 0.0)
-    engine = Engine(_from_whole_checkpoint(store, blobs, terms), store, blobs, absence=_ABSENCE_SECONDS)
+    engine = Engine(arrivals.found(store, blobs, terms), store, blobs, absence=_ABSENCE_SECONDS)
     return engine, history.of(settings.data_dir, begun)
-
-
-def _from_whole_checkpoint(store: Store, blobs: Blobs, terms: Terms) -> State:
-    """The run as it stood. Torn checkpoints are refused by name and dropped, and an older one is the latest then: what
-    the run may go back to, and so what it must remember, is read anew. Raises CorruptError when none is whole.
-    """
-    while why := _flaw(blobs, (state := store.load(terms)).latest):
-        if len(state.checkpoints) == 1:
-            raise CorruptError(f"No checkpoint of the run is whole: {why}", "Restore the folder from a copy.")
-        logger.error("checkpoint of round %d: %s", state.latest.round, why)
-        store.write([d.CheckpointDropped(state.latest, why)], time.time())
-        blobs.delete(state.latest.sha256)
-    return state
-
-
-def _flaw(blobs: Blobs, checkpoint: Checkpoint) -> str:
-    """Why the file cannot be used; empty when it is whole."""
-    try:
-        path = blobs.verify(checkpoint.sha256)
-        if state_digest(path) != checkpoint.digest:
-            return f"{path.name} does not hold the state that it was accepted as"
-    except (CorruptError, NotFoundError) as error:
-        return error.what
-    return ""
 
 
 def _token(data_dir: Path) -> str:

@@ -24,7 +24,7 @@ from coordinator.records import Checkpoint, RoundReport
 from coordinator.state import State
 from coordinator.trialcalls import TrialCalls
 from swarm import receipts
-from swarm.errors import NotFoundError
+from swarm.errors import NotFoundError, UsageError
 from swarm.identity import ServerCertificate, member_id
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ration import Ration
@@ -289,6 +289,8 @@ class Servicer(TrialCalls):
         self._state(request.run)
         offered = translate.offered(request.member_id, request.checkpoint, time.time())
         self._engine.blobs.path(offered.sha256)
+        if offered.sha256 in self._artefacts.files:
+            raise UsageError("That is a file that the run began with, and no checkpoint.", "Use the same version.")
         made = self._engine.apply(e.OfferCheckpoint(request.member_id, offered, session_of(context)))
         why = next(item.why for item in _of(made, d.CheckpointOffered))
         offset = 0 if why else self._engine.blobs.arrived(offered.sha256, request.member_id)
@@ -311,8 +313,7 @@ class Servicer(TrialCalls):
 
     def Download(self, request: pb.DownloadRequest, context: grpc.ServicerContext) -> Iterator[pb.Chunk]:
         state = self._state(request.run)
-        sizes = {blob.sha256: blob.size for blob in (*self._artefacts.blobs, *self._artefacts.base)}
-        sizes |= {item.sha256: item.size for item in state.checkpoints.values()}
+        sizes = self._artefacts.files | {item.sha256: item.size for item in state.checkpoints.values()}
         if request.sha256 not in sizes:
             raise NotFoundError(f"The run has no file {request.sha256[:16]}…", "Ask for the run again.")
         for data in self._engine.blobs.read(request.sha256, sizes[request.sha256], request.offset):

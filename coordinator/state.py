@@ -28,11 +28,11 @@ class State:
     `invites` all that were made, by id, `bans` and `trust` what was decided of a key and found out about it, `watches`
     whom each checker watches (in no table: a coordinator that starts draws anew), `barred` until when the passes of
     members that were put out might count, `grants` who may make a round where that was asked, `reached` on how many
-    rounds the members agree, `brought` checkpoints that are here and wait for that, by their SHA-256 (in no table, as
-    `offers`), `doubts` who found that a state on which they agree has no loss, by their keys (in none either),
-    `rollbacks` every going back by rule, `steering` what the maintainer decided about the run, `trials` the campaigns,
-    `record` what everybody may read of them and of findings. `tempo` is that of the live members, `company` counts them
-    by their invites; before `due` (Unix seconds) no membership or lease ends alone, before `settled` nothing is lent.
+    rounds the members agree, `brought` checkpoints that are here and wait for that, by their SHA-256, `doubts` who
+    found that a state on which they agree has no loss, by their keys (in no table, as `offers`), `rollbacks` every
+    going back by rule, `steering` what the maintainer decided about the run, `trials` the campaigns, `record` what
+    everybody may read of them and of findings. `tempo` is that of the live members, `company` counts them by their
+    invites; before `due` (Unix seconds) no membership or lease ends alone, before `settled` nothing is lent.
     """
 
     terms: Terms

@@ -13,20 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from immutables import Map
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Row,
-    create_engine,
-    delete,
-    event,
-    func,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Engine, Row, create_engine, delete, event, func, select, update
 
 from coordinator import decisions as d
-from coordinator import rows, statements, trialtables
+from coordinator import rows, statements, trialtables, uploadtable
 from coordinator.bans import with_barred
 from coordinator.checkpoints import newest
 from coordinator.grants import KEPT as GRANTS_KEPT
@@ -57,6 +47,7 @@ from coordinator.tables import (
     votes,
 )
 from coordinator.trialrecords import TrialDecision
+from coordinator.uploads import Stage, Upload
 from swarm.ranges import Range, gaps, merge
 
 _LOG_SHOWN = 50
@@ -74,6 +65,8 @@ class Store(Protocol):
     def ledger(self, first: int, last: int | None, newest: int | None = None) -> list[Entry]: ...
 
     def newest_entry(self) -> int: ...
+
+    def uploads(self) -> list[Upload]: ...
 
     def filed(self) -> tuple[list[Filed], set[str]]: ...
 
@@ -183,6 +176,7 @@ class SqlStore:
                 self._close_lease(connection, lease_id)
 
     def _write_of_states(self, connection: Connection, decision: d.Decision) -> None:
+        uploadtable.write(connection, decision, self._run, self._put)
         match decision:
             case d.CheckpointAccepted(checkpoint) | CheckpointApproved(checkpoint):
                 self._put(connection, checkpoints, asdict(checkpoint))
@@ -273,12 +267,14 @@ class SqlStore:
             kept = {row.round: rows.checkpoint(row) for row in self._all(connection, checkpoints)}
             since = min(newest(kept, terms.keep_checkpoints), default=0)
             granted, cast = self._all(connection, grants)[-GRANTS_KEPT:], self._votes(connection)
+            brought = uploadtable.read(self._all(connection, uploadtable.uploads))
             state = State(
                 terms=terms,
                 ledger=self._load_ledger(connection, terms, since),
                 votes=Map(cast),
                 reached=reached(cast),
                 checkpoints=kept,
+                brought={it.checkpoint.sha256: it.checkpoint for it in brought if it.stage is Stage.ASIDE},
                 evaluations={row.round: rows.evaluation(row) for row in self._all(connection, evaluations)},
                 invites={found.id: found for found in map(rows.invite, self._all(connection, invites))},
                 bans={row.key: rows.ban(row) for row in self._all(connection, bans)},
@@ -340,6 +336,11 @@ class SqlStore:
         """The number of the ledger's last entry, 0 without one."""
         with self.reading() as connection:
             return connection.execute(select(func.max(entries.c.number))).scalar() or 0
+
+    def uploads(self) -> list[Upload]:
+        """What became of the files that members brought and that are no checkpoints of the run."""
+        with self.reading() as connection:
+            return uploadtable.read(self._all(connection, uploadtable.uploads))
 
     def filed(self) -> tuple[list[Filed], set[str]]:
         """All reports that were filed, and the keys of those that the ledger names."""

@@ -176,6 +176,9 @@ def _claims(messages: Iterable[pb.LeasedRange]) -> tuple[Claim, ...]:
 
 
 def offered(member: str, message: pb.Checkpoint, now: float) -> Checkpoint:
+    """Raises UsageError."""
+    if not is_sha256(message.digest):
+        raise UsageError("A checkpoint needs the state's digest, 64 hexadecimal digits.", _SAME_VERSION)
     return Checkpoint(
         round=message.round,
         digest=message.digest,

@@ -166,7 +166,7 @@ class History:
             return e.CheckpointUploaded(waiting[0].sha256, "lie" if lie else waiting[0].digest)
         round_ = max(0, self.state.round + rng.choice([0, 0, 0, 1, -2]))
         sha256 = hashlib.sha256(f"{round_}/{rng.random()}".encode()).hexdigest()
-        return e.OfferCheckpoint(who, Checkpoint(round_, f"d{round_}", sha256, 1, 8 * round_))
+        return e.OfferCheckpoint(who, Checkpoint(round_, f"d{round_}", sha256, 1, 8 * round_, uploaded_by=who))
 
     def _evaluation(self, rng: random.Random, who: str) -> Evaluation:
         round_ = max(0, self.state.round + rng.choice([0, 0, 0, 1, -2]))

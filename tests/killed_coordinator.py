@@ -1,11 +1,13 @@
 """A coordinator that is killed at random moments, and volunteers that note what it acknowledged.
 
 The coordinator is a process of its own, without a bootstrap node. The volunteers are threads with the real client: they
-lease, report, say half of their reports twice, and keep what was not acknowledged for the next life.
+lease, report, say half of their reports twice, bring checkpoints of what they reported, and keep what was not
+acknowledged for the next life.
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
 import shutil
 import sys
@@ -17,11 +19,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from safetensors.numpy import save
+
+from coordinator import copies
+from coordinator.artefacts import read_artefacts
+from coordinator.store import open_store
+from coordinator.uploads import Stage
 from swarm.client import CoordinatorClient
 from swarm.errors import UnreachableError
 from swarm.identity import Identity
 from swarm.invite import Invite
 from swarm.proto import coordinator_pb2 as pb
+from swarm.runspec import load
+from swarm.tensorfile import state_digest
 from tests import prepared
 from tests.harness import Program
 from tests.swarm_run import SwarmRun, free_port
@@ -43,6 +54,7 @@ coordinator.stop()
 """
 _LONGEST_LIFE = 0.6  # seconds after it answers
 _SAMPLES = 8
+_BRING_EVERY = 4  # rounds
 
 Counted = tuple[str, int, int, int]  # member, round, first position, end
 
@@ -85,6 +97,19 @@ class Server:
         assert self.process.finish(10) == 0, self.process.stderr
         self.process.clean_up()
 
+    def files(self) -> tuple[int, int]:
+        """How many of the blobs nothing names, and how many that are named are not there."""
+        folder = self.run.folder / "coordinator"
+        store = open_store(load(self.run.spec).run.name, folder)
+        brought = store.uploads()
+        store.close()
+        artefacts = read_artefacts(folder / "artefacts.json").files
+        needed = {*artefacts, *copies.checkpoints(folder / copies.FILE)}
+        needed |= {it.checkpoint.sha256 for it in brought if it.stage is Stage.ASIDE}
+        coming = {it.checkpoint.sha256 for it in brought if it.stage is Stage.OFFERED}
+        there = {path.name.partition(".")[0] for path in (folder / "blobs").iterdir()}
+        return len(there - needed - coming), len(needed - there)
+
 
 @dataclass
 class Volunteer:
@@ -92,6 +117,7 @@ class Volunteer:
 
     identity: Identity
     chance: random.Random
+    folder: Path
     acknowledged: set[Counted] = field(default_factory=set)
     rejected: set[Counted] = field(default_factory=set)
     unheard: list[pb.RoundReport] = field(default_factory=list)
@@ -104,6 +130,8 @@ class Volunteer:
                 member = client.join(self.identity, "volunteer", round_=self.round).member_id
                 while not ended.is_set():
                     self._report(client, member)
+                    if self.round % _BRING_EVERY == 1:
+                        self._bring(client, member)
                     self._lease(client, member)
         except UnreachableError:
             return
@@ -111,8 +139,23 @@ class Volunteer:
     def _lease(self, client: CoordinatorClient, member: str) -> None:
         lease = client.take_lease(member, _SAMPLES)
         used = [pb.LeasedRange(lease_id=lease.lease_id, range=lease.range)]
-        self.unheard.append(pb.RoundReport(round=self.round, digest=f"{self.round:064x}", counted=used, loss=1.0))
+        digest = self._state(self.round + 1).digest
+        self.unheard.append(pb.RoundReport(round=self.round, digest=digest, counted=used, loss=1.0))
         self.round += 1
+
+    def _state(self, round_: int) -> pb.Checkpoint:
+        """What everybody holds then; its file lies in the folder."""
+        path = self.folder / "state"
+        path.write_bytes(save({"model/w": np.full(4, round_, np.float32)}))
+        content = path.read_bytes()
+        sha256 = hashlib.sha256(content).hexdigest()
+        return pb.Checkpoint(round=round_, digest=state_digest(path), sha256=sha256, size=len(content))
+
+    def _bring(self, client: CoordinatorClient, member: str) -> None:
+        state = self._state(self.round)
+        answer = client.offer_checkpoint(member, state)
+        if answer.wanted:
+            client.upload(member, self.folder / "state", state.sha256, answer.offset)
 
     def _report(self, client: CoordinatorClient, member: str) -> None:
         if not self.unheard:
@@ -126,35 +169,46 @@ class Volunteer:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the store holds after so many kills, against what was acknowledged. Counts; seconds."""
+    """What the store holds after so many kills, against what was acknowledged; files without a name and names without
+    a file. Counts; seconds.
+    """
 
     kills: int
     acknowledged: int
     rejected: int
     lost: int
     counted_twice: int
+    checkpoint: int  # the round of the latest one
+    stray: int
+    missing: int
     seconds: float
 
 
 def killed(server: Server, times: int, chance: random.Random, volunteers: int = 3) -> Outcome:
     """Kill it so many times at random moments of its life, also while it starts; then look at its ledger."""
     began = time.monotonic()
-    people = [
-        Volunteer(Identity.from_seed(chance.randbytes(32)), random.Random(chance.random())) for _ in range(volunteers)
-    ]
+    people = [_volunteer(server.run.folder / f"volunteer{number}", chance) for number in range(volunteers)]
     for _ in range(times):
         with _working(people, server.begin()):
             time.sleep(chance.uniform(0.0, _LONGEST_LIFE))
             server.kill()
     with server.start() as client:
         entries = [entry for entry in client.ledger() if entry.state == "counted"]
+        latest = client.get_run().latest.round
     server.stop()
+    stray, missing = server.files()
     found = [(entry.member_id, entry.round, entry.range.start, entry.range.stop) for entry in entries]
     positions = [at for _, _, start, stop in found for at in range(start, stop)]
     acknowledged = {receipt for one in people for receipt in one.acknowledged}
     rejected = sum(len(one.rejected) for one in people)
     lost, twice = len(acknowledged - set(found)), len(positions) - len(set(positions))
-    return Outcome(times, len(acknowledged), rejected, lost, twice, round(time.monotonic() - began, 1))
+    seconds = round(time.monotonic() - began, 1)
+    return Outcome(times, len(acknowledged), rejected, lost, twice, latest, stray, missing, seconds)
+
+
+def _volunteer(folder: Path, chance: random.Random) -> Volunteer:
+    folder.mkdir()
+    return Volunteer(Identity.from_seed(chance.randbytes(32)), random.Random(chance.random()), folder)
 
 
 @contextmanager

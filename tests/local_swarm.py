@@ -21,6 +21,7 @@ from peer.local_mode import LocalLearner
 from peer.merge import Contribution
 from peer.model import trainable
 from peer.modes import first_state, learner_of
+from swarm.ranges import Range
 from swarm.runspec import RunSpec, loads
 
 SPEC = """
@@ -88,9 +89,14 @@ def _of(parameters: dict[str, torch.nn.Parameter]) -> LlamaForCausalLM:
     return network
 
 
+def load(positions: Range) -> Samples:
+    """The samples at these positions, of those that all tests of learners share."""
+    return Samples(TOKENS[positions.start : positions.stop])
+
+
 def learn(one: LocalLearner, start: int, samples: int) -> None:
     while samples and (room := min(one.room(), samples)):
-        one.learn(Samples(TOKENS[start : start + room]))
+        one.learn(load(Range(start, start + room)))
         start, samples = start + room, samples - room
 
 

@@ -86,27 +86,35 @@ def examined(folder: Path) -> Examined:
 
 
 def judge(found: Examined, trusted: trust.Trust, run: str = "") -> None:
-    """Whether the signatures suffice. Pure. Raises OtherRunError, UntrustedError.
-
-    Somebody who is trusted must have signed, as many of them as the user wants, and as many of those whom the bundle
-    itself names as must.
-    """
-    bundle, who = found.bundle, ", ".join(sorted(found.signers)) or "nobody"
+    """Whether it is of that run, and the signatures suffice (`doubt`). Pure. Raises OtherRunError, UntrustedError."""
+    bundle = found.bundle
     if run and bundle.lineage.fingerprint != run:
         raise OtherRunError(
             f"The bundle {bundle.name} {bundle.version} is of the run {bundle.lineage.fingerprint} "
             f"({bundle.lineage.run}), not of {run}. Nothing of it was loaded.",
             "Get the bundle of the run that you mean.",
         )
-    agreed = found.signers & trusted.signers
-    if not agreed:
-        raise _untrusted(bundle, f"it is signed by {who}, none of whom is trusted here", trusted)
-    if len(agreed) < trusted.needed:
-        raise _untrusted(bundle, f"{len(agreed)} of the {trusted.needed} trusted signers that it needs signed", trusted)
-    listed = found.signers & set(bundle.signing.signers)
-    if bundle.signing.signers and len(listed) < bundle.signing.needed:
-        why = f"{len(listed)} of its {len(bundle.signing.signers)} signers signed, and {bundle.signing.needed} must"
+    if why := doubt(found, trusted):
         raise _untrusted(bundle, why, trusted)
+
+
+def doubt(found: Examined, trusted: trust.Trust) -> str:
+    """Why its signatures do not suffice; empty when they do. Pure.
+
+    Somebody who is trusted must have signed, as many of them as the user wants, and as many of those whom the bundle
+    itself names as must.
+    """
+    signing, agreed = found.bundle.signing, found.signers & trusted.signers
+    if not found.signers:
+        return "it is signed by nobody"
+    if not agreed:
+        return f"it is signed by {', '.join(sorted(found.signers))}, none of whom is trusted here"
+    if len(agreed) < trusted.needed:
+        return f"{len(agreed)} of the {trusted.needed} trusted signers that it needs signed"
+    listed = found.signers & set(signing.signers)
+    if signing.signers and len(listed) < signing.needed:
+        return f"{len(listed)} of its {len(signing.signers)} signers signed, and {signing.needed} must"
+    return ""
 
 
 def _compare(bundle: Bundle, folder: Path, there: list[str]) -> None:

@@ -32,13 +32,13 @@ def shown(doing: str, total: int) -> Iterator[Journey]:
 
 @contextmanager
 def _bar(doing: str, total: int) -> Iterator[Journey]:
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     from swarm.bundle.journey import Journey
+    from swarm.cli.output import console
 
     columns = (TextColumn(doing), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=console(err=True), transient=True) as progress:
         bar = progress.add_task(doing, total=total)
 
         def say(line: str) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from swarm.cli.maintain import RunName, maintaining
 from swarm.cli.options import AsJson, DataDir, InviteOrOnly
-from swarm.cli.output import say
+from swarm.cli.output import console, say
 from swarm.errors import CorruptError, NotFoundError
 
 if TYPE_CHECKING:
@@ -100,20 +100,19 @@ def _check_digest(target: Path, digest: str) -> None:
 def _print(checkpoints: list[pb.Checkpoint]) -> None:
     from datetime import datetime
 
-    from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from swarm.cli.output import add_row, metrics
     from swarm.units import size
 
-    names = ("Round", "Digest", "Size", "Held-out loss", "Metrics", "Made", "Approved")
-    table = Table(*names, box=None, padding=(0, 2, 0, 0))
+    names = ("Size", "Held-out loss", "Metrics", "Made", "Approved")
+    table = Table("Round", Column("Digest", no_wrap=True), *names, box=None, padding=(0, 2, 0, 0))
     for item in sorted(checkpoints, key=lambda item: item.round):
         loss = f"{item.heldout_loss:.3f}" if item.has_heldout_loss else ""
         made = f"{datetime.fromtimestamp(item.created_at).astimezone():%Y-%m-%d %H:%M}" if item.created_at else ""
         measured = loss, metrics(item.metrics)
         add_row(table, str(item.round), item.digest[:16], size(item.size), *measured, made, _approved(item))
-    Console().print(table)
+    console().print(table)
 
 
 def _approved(item: pb.Checkpoint) -> str:
@@ -123,11 +122,10 @@ def _approved(item: pb.Checkpoint) -> str:
 @contextmanager
 def _progress_bar(name: str, size: int) -> Iterator[Progress]:
     """A bar on stderr, and none where that is no terminal."""
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    console = Console(stderr=True)
+    out = console(err=True)
     columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    with Progress(*columns, console=out, disable=not out.is_terminal, transient=True) as bar:
         task = bar.add_task(name, total=size)
         yield lambda there: bar.update(task, completed=there)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from swarm.cli import card
-from swarm.cli.output import say
+from swarm.cli.output import say, width
 from swarm.cli.screen import show_json
 from swarm.errors import UsageError, from_os_error
 
@@ -52,7 +51,7 @@ def _show(rows: card.Rows, known: bool, asking: Asking) -> None:
         show_json({"event": "card", "changed": known, **dict(rows)})
         return
     news = "The maintainer changed the run since you agreed:" if known else "This machine would take part:"
-    say(f"{news}\n{card.text(rows, shutil.get_terminal_size().columns)}", err=not asking.agreed)
+    say(f"{news}\n{card.text(rows, width(not asking.agreed))}", err=not asking.agreed)
 
 
 def _ask() -> None:

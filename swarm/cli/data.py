@@ -42,10 +42,10 @@ def prepare(
     ] = None,
 ) -> None:
     """Make everything that `swarm launch` needs; interrupted, it goes on where it stopped."""
-    from rich.console import Console
 
     from swarm import paths, runspec
     from swarm.cli import rundir
+    from swarm.cli.output import console
     from swarm.cli.preparation import prepare_visibly
 
     spec = runspec.load(spec_path)
@@ -53,7 +53,7 @@ def prepare(
     rundir.check_same_run(folder, spec)
     prepare_visibly(spec_path, folder, jobs or os.cpu_count() or 1)
     facts = json.loads((folder / "artefacts.json").read_text())["facts"]
-    Console().print(_table(facts))
+    console().print(_table(facts))
     for line in _remarks(facts, folder / "near-duplicates.json"):
         typer.echo(line)
     if spec.data.shards:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from swarm.cli.output import count, rate
+from swarm.cli.output import console, count, rate
 from swarm.cli.screen import show_json
 
 Event = dict[str, Any]
@@ -78,8 +78,8 @@ def _doing(peer: Event) -> str:
     return f"{phase}: {why}" if why else str(phase)
 
 
-def render_result(result: Event, width: int) -> RenderableType:
-    """The demo's last word."""
+def render_result(result: Event, width: int | None = None) -> RenderableType:
+    """The demo's last word; its sample is framed where there are so many columns, and else in one line."""
     credit = ", ".join(f"{name} {count(samples)}" for name, samples in sorted(result["counted"].items()))
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
@@ -90,12 +90,9 @@ def render_result(result: Event, width: int) -> RenderableType:
     table.add_row("Counted samples", credit)
     table.add_row("Digests", _digests(result))
     table.add_row("Checkpoint", result["checkpoint"])
-    return Group(
-        Text(),
-        table,
-        Text(),
-        Panel(Text(" ".join(result["sample"].split())), title="what it writes now", width=min(78, width)),
-    )
+    title, sample = "what it writes now", " ".join(result["sample"].split())
+    framed = Panel(Text(sample), title=title, width=min(78, width)) if width else Text(f"{title}: {sample}")
+    return Group(Text(), table, Text(), framed)
 
 
 def _digests(result: Event) -> str:
@@ -118,7 +115,7 @@ def open_demo_screen(as_json: bool) -> Iterator[Callable[[Event], None]]:
 class _LiveScreen:
     def __init__(self) -> None:
         self._view = DemoView()
-        self._console = Console()
+        self._console = console()
         self._live = Live(console=self._console, refresh_per_second=4)
 
     def opened(self) -> Iterator[Callable[[Event], None]]:
@@ -153,5 +150,4 @@ class _LineScreen:
                 f"{rate(self._view.rate)}  loss: {losses}"
             )
         elif event["event"] == "result":
-            console = Console()
-            console.print(render_result(event, console.width))
+            console().print(render_result(event))

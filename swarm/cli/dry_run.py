@@ -17,10 +17,9 @@ def dry_run(spec_path: Path, data_dir: Path | None, supposed: Mapping[str, Any],
     """Print it. `supposed` are the options' values, None for those that were not given. Raises what looking at the spec
     and the machine does, UsageError for what cannot be supposed.
     """
-    from rich.console import Console
 
     from swarm import paths, runspec
-    from swarm.cli.output import echo_json
+    from swarm.cli.output import console, echo_json
     from swarm.cli.planning import Place, plan_of
     from swarm.cli.rehearsal.plan import Swarm
     from swarm.cli.rehearsal.rehearse import rehearse
@@ -31,8 +30,8 @@ def dry_run(spec_path: Path, data_dir: Path | None, supposed: Mapping[str, Any],
     swarm = Swarm(**given)
     _require_sense(swarm)
     folder = data_dir or paths.run_dir(runspec.load(spec_path).run.name)
-    console = Console(stderr=True)
-    with console.status("looking at the model and this machine") as status:
+    out = console(err=True)
+    with out.status("looking at the model and this machine") as status:
         plan = plan_of(Place(spec_path, folder), swarm, rate)
         status.update(f"rehearsing with {swarm.peers} peers")
         found = rehearse(plan)
@@ -40,7 +39,7 @@ def dry_run(spec_path: Path, data_dir: Path | None, supposed: Mapping[str, Any],
         assumed = {"swarm": vars(plan.swarm), "speed": vars(plan.speed), "prepared": plan.prepared}
         echo_json({"run": plan.spec.run.name, "assumed": assumed, **found.as_json()})
     else:
-        Console().print(screen(plan, found))
+        console().print(screen(plan, found))
 
 
 def _require_sense(swarm: Swarm) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from swarm.cli.bundles import BundleFolder
 from swarm.cli.options import AsJson
+from swarm.errors import CorruptError, SwarmError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,13 +29,49 @@ def inspect(bundle: BundleFolder, as_json: AsJson = False) -> None:
 
     require_bundle(bundle)
     said = manifest.read(bundle)
-    found, why = _examined(bundle)
+    look = _looked(bundle)
     if as_json:
-        signers = sorted(found.signers) if found else []
-        state = {"digest": found.digest if found else "", "whole": found is not None, "why": why, "signers": signers}
-        echo_json({"bundle": said.model_dump(mode="json"), **state})
-        return
-    _print(f"{said.name} {said.version}", _head(said, found, why))
+        echo_json({"bundle": said.model_dump(mode="json"), **look.facts()})
+    else:
+        _show(said, look)
+    if look.flaw:  # what it says of itself was shown all the same
+        raise look.flaw
+
+
+@dataclass(frozen=True)
+class _Look:
+    """`found`, or the `flaw` for which it is not whole; and why its signatures do not suffice here."""
+
+    found: Examined | None
+    flaw: SwarmError | None = None
+    doubt: str = ""
+
+    def facts(self) -> dict[str, Any]:
+        found = self.found
+        return {
+            "digest": found.digest if found else "",
+            "whole": found is not None,
+            "trusted": found is not None and not self.doubt,
+            "why": str(self.flaw or self.doubt),
+            "signers": sorted(found.signers) if found else [],
+        }
+
+
+def _looked(folder: Path) -> _Look:
+    """Raises CorruptError when it is not known whom the user trusts."""
+    from swarm import paths
+    from swarm.bundle import trust
+    from swarm.bundle.verify import doubt, examined
+
+    try:
+        found = examined(folder)
+    except (CorruptError, UsageError) as error:
+        return _Look(None, error)
+    return _Look(found, doubt=doubt(found, trust.trusted(paths.home(), found.bundle, ())))
+
+
+def _show(said: Bundle, look: _Look) -> None:
+    _print(f"{said.name} {said.version}", _head(said, look))
     _print("Where it comes from", _lineage(said))
     _print("Contributors who agreed to be named", _contributors(said))
     _print("Evaluations", _evaluations(said))
@@ -42,22 +80,14 @@ def inspect(bundle: BundleFolder, as_json: AsJson = False) -> None:
     _print("Files", _files(said))
 
 
-def _examined(folder: Path) -> tuple[Examined | None, str]:
-    """None, and why, when it is not whole: what it says of itself is shown all the same."""
-    from swarm.bundle.verify import examined
-    from swarm.errors import CorruptError, UsageError
-
-    try:
-        return examined(folder), ""
-    except (CorruptError, UsageError) as error:
-        return None, str(error)
-
-
-def _head(said: Bundle, found: Examined | None, why: str) -> Iterator[tuple[str, str]]:
+def _head(said: Bundle, look: _Look) -> Iterator[tuple[str, str]]:
+    found = look.found
     yield "Title", said.title or "none"
-    yield "State", "whole" if found else f"NOT VERIFIED: {why}"
+    yield "State", "whole" if found else f"NOT VERIFIED: {look.flaw}"
     yield "Digest", found.digest if found else "not known"
     yield "Signed by", ", ".join(sorted(found.signers)) or "nobody" if found else "not known"
+    if found:
+        yield "Trusted", f"NOT HERE: {look.doubt}" if look.doubt else "yes: those whom you trust for this run signed it"
     yield "Must sign", said.signing.whom()
     yield "Licence", said.license or "not stated"
     yield (
@@ -123,18 +153,19 @@ def _files(said: Bundle) -> Iterator[tuple[str, str]]:
 
 
 def _print(title: str, rows: Rows) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from swarm.cli.output import add_row
+    from swarm.cli.output import add_row, console
 
+    rows = list(rows)
+    longest = max((len(word) for _, value in rows for word in value.split()), default=0)
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column()
-    table.add_column(overflow="fold")  # a digest is shown whole; in 80 columns it is in one piece
+    table.add_column(no_wrap=True)
+    table.add_column(min_width=longest)  # digests and fingerprints stay in one piece, however narrow the terminal is
     for name, value in rows:
         add_row(table, name, value)
     if not table.row_count:
         table.add_row("none", "")
-    Console().print(Text(title, style="bold"), table, sep="\n")
+    console().print(Text(title, style="bold"), table, sep="\n", crop=False)
     typer.echo()

@@ -66,16 +66,15 @@ def new(
 @app.command("list")
 def list_(run: RunName = "", data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """List all invites: for whom, until when, and how many members have joined with each and are here."""
-    from rich.console import Console
 
-    from swarm.cli.output import echo_json
+    from swarm.cli.output import console, echo_json
 
     with maintaining(run, data_dir) as client:
         found = client.invites()
     if as_json:
         echo_json(found)
     else:
-        Console().print(_table(found, time.time()))
+        console().print(_table(found, time.time()))
 
 
 @app.command("revoke")
@@ -94,11 +93,11 @@ def revoke(
 
 
 def _table(found: list[pb.InviteRecord], now: float) -> Table:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from swarm.cli.output import add_row
 
-    table = Table("Id", "Role", "State", "Members", "Note", box=None, padding=(0, 2, 0, 0))
+    table = Table(Column("Id", no_wrap=True), "Role", "State", "Members", "Note", box=None, padding=(0, 2, 0, 0))
     for item in found:
         add_row(table, item.id, item.role, _state(item, now), _members(item), item.note)
     return table

@@ -127,15 +127,15 @@ def _which(text: str | None, nearby: bool, yes: bool) -> Invite:
 
 def _admit(invite: Invite, folder: Path, devices: Sequence[str], has_base: bool, asking: Asking) -> list[str]:
     """The volunteer's consent, and whether the machine fits, before anything large is fetched; what to be warned of."""
-    from rich.console import Console
     from rich.text import Text
 
     from peer import admission
     from swarm.cli import consent, known
+    from swarm.cli.output import console
     from swarm.client import CoordinatorClient
 
     said = Text(f"Asking {invite.address} what the run is …")
-    waiting = Console(stderr=True).status(said)  # shown on a terminal only
+    waiting = console(err=True).status(said)  # shown on a terminal only
     with waiting, known.connect(CoordinatorClient, invite, folder=folder) as client:
         found = admission.prospect(client, folder, has_base)
         waiting.stop()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swarm.cli.options import AsJson, InviteOrOnly
-from swarm.cli.output import say
+from swarm.cli.output import console, say
 from swarm.errors import UsageError
 from swarm.ranges import Layout, Range, merge, total
 
@@ -144,7 +144,6 @@ def _who(member_id: str, names: Names) -> str:
 
 def _say(lines: list[Line], names: Names, layout: Layout | None, as_json: bool) -> None:
     """`layout` is given when shards and rows shall be named."""
-    from rich.console import Console
 
     from swarm.cli.output import echo_json
     from swarm.replay import samples_of
@@ -159,7 +158,7 @@ def _say(lines: list[Line], names: Names, layout: Layout | None, as_json: bool) 
             ]
         )
     elif lines:
-        Console().print(_table(lines, names, layout))
+        console().print(_table(lines, names, layout))
     else:
         say("No samples in these rounds yet.")
 
@@ -216,12 +215,11 @@ def _facts(found: Replay, names: Names) -> dict[str, Any]:
 
 
 def _print_replay(found: Replay, names: Names, rows: dict[int, dict[int, list[Range]]]) -> None:
-    from rich.console import Console
 
-    console = Console()
+    out = console()
     for table in _tables(found, names):
         if table.row_count:
-            console.print(table)
+            out.print(table)
     for line in _row_lines(rows):
         say(line)
     say(found.verdict)

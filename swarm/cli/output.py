@@ -8,17 +8,20 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import typer
 
 from swarm.texts import lines, shown
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from swarm.checks import Check
 
+_ENDLESS = 1 << 20  # letters
+_FILLED = re.compile(" +(?=\n)")
 _CONTROL = re.compile(r"[\x7f-\x9f]")  # which JSON lets through
 _MARKS = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "failed": ("failed ", "red")}
 
@@ -36,14 +39,45 @@ def as_json(value: object, indent: int | None = None) -> str:
 
 def say(text: str, err: bool = False) -> None:
     """Print lines in which others' words may be: no terminal obeys them. What goes to stderr on a terminal is broken
-    between words; elsewhere, as in a log, lines stay whole.
+    between words.
     """
     text = lines(text)
-    if err and sys.stderr.isatty():
-        at_words = textwrap.TextWrapper(shutil.get_terminal_size().columns, break_long_words=False)
+    if err and _is_terminal(err):
+        at_words = textwrap.TextWrapper(width(err), break_long_words=False)
         at_words.break_on_hyphens = False  # a command's options stay in one piece
         text = "\n".join(map(at_words.fill, text.split("\n")))
     typer.echo(text, err=err)
+
+
+def width(err: bool = False) -> int:
+    """How long a line may be: as the terminal is wide. To a file or a program lines go whole."""
+    return shutil.get_terminal_size().columns if _is_terminal(err) else _ENDLESS
+
+
+def console(err: bool = False) -> Console:
+    """Where rich draws, in lines as `width` has them, also when the terminal changes its own."""
+    from rich.console import Console
+
+    if _is_terminal(err):
+        return Console(stderr=err)
+    return Console(file=cast(IO[str], _Trimmed(sys.stderr if err else sys.stdout)), width=_ENDLESS)
+
+
+class _Trimmed:
+    """A stream whose lines end with a letter: rich fills those of a table with blanks, up to the longest."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(_FILLED.sub("", text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _is_terminal(err: bool) -> bool:
+    return (sys.stderr if err else sys.stdout).isatty()
 
 
 def add_row(table: Table, *cells: str, style: str = "") -> None:

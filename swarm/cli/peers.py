@@ -9,7 +9,7 @@ import typer
 
 from swarm.cli.maintain import RunName, maintaining
 from swarm.cli.options import AsJson, DataDir
-from swarm.cli.output import say
+from swarm.cli.output import console, say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,7 +24,6 @@ MemberName = Annotated[
 def peers(run: RunName = "", data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """List all members that the run ever had: with which invite, since when, what they did, how far they are
     trusted, and who is banned."""
-    from rich.console import Console
 
     from swarm.cli.output import echo_json
 
@@ -33,7 +32,7 @@ def peers(run: RunName = "", data_dir: DataDir = None, as_json: AsJson = False) 
     if as_json:
         echo_json(found)
     else:
-        Console().print(_table(found, time.time()))
+        console().print(_table(found, time.time()))
 
 
 def ban(

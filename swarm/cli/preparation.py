@@ -31,12 +31,13 @@ class View:
 
 def prepare_visibly(spec_path: Path, folder: Path, jobs: int) -> None:
     """As `prepare`; steps and, on a terminal, a progress bar are printed."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console()
+    from swarm.cli.output import console
+
+    out = console()
     columns = (TextColumn("documents"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
         bar = progress.add_task("documents", total=None, visible=False)
 
         def documents(done: int, total: int | None) -> None:

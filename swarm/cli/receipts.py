@@ -10,7 +10,7 @@ import typer
 
 from swarm import paths
 from swarm.cli.options import AsJson
-from swarm.cli.output import say
+from swarm.cli.output import console, say
 from swarm.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -123,15 +123,15 @@ def _line(receipt: pb.RoundReceipt) -> Line:
 
 
 def _print(lines: list[Line]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from swarm.cli.output import add_row, count
 
-    table = Table("Round", "Counted", "Not counted", "Digest", "Why not", box=None, padding=(0, 2, 0, 0))
+    digest = Column("Digest", no_wrap=True)
+    table = Table("Round", "Counted", "Not counted", digest, "Why not", box=None, padding=(0, 2, 0, 0))
     for line in lines:
         add_row(table, str(line.round), count(line.counted), count(line.rejected), line.digest[:16], line.why)
-    Console().print(table)
+    console().print(table)
     total, lost = sum(line.counted for line in lines), sum(line.rejected for line in lines)
     say(f"{count(total)} samples counted in {count(len(lines))} rounds, {count(lost)} did not.")
 

@@ -88,13 +88,12 @@ def _ask(invite: Path) -> pb.Status | None:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    from swarm.cli.output import add_row
+    from swarm.cli.output import add_row, console
 
     columns = [key for key in rows[0] if key != "title"]
     table = Table(*(key.replace("_", " ").capitalize() for key in columns), box=None, padding=(0, 2, 0, 0))
     for row in rows:
         add_row(table, *("" if row[key] is None else str(row[key]) for key in columns))
-    Console().print(table)
+    console().print(table)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 
-from swarm.cli.output import as_json, say
+from swarm.cli.output import as_json, console, say
 from swarm.cli.view import Event, View, line_of, render, render_all
 
 Show = Callable[[Event], None]
@@ -24,7 +24,7 @@ def open_screen(as_json: bool) -> Iterator[Show]:
         yield show_json
     elif sys.stdout.isatty():
         screen = _LiveScreen()
-        with Live(console=Console(), refresh_per_second=4, get_renderable=screen.picture):
+        with Live(console=console(), refresh_per_second=4, get_renderable=screen.picture):
             yield screen.show
     else:
         yield _LineScreen().show

@@ -41,16 +41,16 @@ def _as_json(client: CoordinatorClient, watch: bool) -> None:
 
 
 def _as_table(client: CoordinatorClient, watch: bool) -> None:
-    from rich.console import Console
     from rich.live import Live
 
+    from swarm.cli.output import console
     from swarm.cli.show import status_view
 
-    console = Console()
+    out = console()
     if not watch:
-        console.print(status_view(client.status(), time.time()))
+        out.print(status_view(client.status(), time.time()))
         return
-    with Live(console=console, auto_refresh=False) as live:
+    with Live(console=out, auto_refresh=False) as live:
         while True:
             live.update(status_view(client.status(), time.time()), refresh=True)
             time.sleep(_EVERY_SECONDS)

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
-from coordinator import fsck
+from coordinator import fsck, invariants
 from peer import fsck as peer_fsck
 from peer.outbox import REPORT, Outbox
 from swarm import notes
@@ -42,7 +42,7 @@ def test_a_run_that_went_well_has_only_lines_that_are_ok(tmp_path: Path) -> None
     checks = fsck.examine(tmp_path)
     assert failed(checks) == []
     names = {check.name for check in checks}
-    assert names == {*fsck.FILES, "rounds", "digests", "leases", "positions", "credit", "reports", "standing", "record"}
+    assert names == {*fsck.FILES, *invariants.HOLDS}
 
 
 def test_a_run_that_was_prepared_only_says_that_its_tables_are_not_there(tmp_path: Path) -> None:
@@ -114,6 +114,15 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
         lambda at: sql(at, "UPDATE votes SET round = 99 WHERE round = (SELECT max(round) FROM votes)"),
         "rounds",
         "rounds that this run does not have: 99",
+    ),
+    "a checkpoint that waits for nothing": (
+        lambda at: sql(
+            at,
+            "INSERT INTO uploads (run, sha256, stage, round, digest, size, global_samples, created_at, uploaded_by) "
+            "SELECT run, sha256, 'aside', 0, digest, size, 0, 0, 'm0' FROM checkpoints",
+        ),
+        "waiting",
+        "the checkpoint of round 0 from m0 waits",
     ),
     "another digest than the state's": (
         lambda at: sql(at, "UPDATE checkpoints SET digest = 'x'"),

@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import numpy as np
 import pytest
-from safetensors.numpy import save
 
 from peer.outbox import Outbox
 from peer.session import Session
 from swarm.client import CoordinatorClient
 from swarm.proto import coordinator_pb2 as pb
-from swarm.tensorfile import state_digest
-from tests.sessions import session_of
+from tests.sessions import offer, session_of
 from tests.tiny_coordinator import TinyCoordinator, refuse
 from tests.victims import until
 
@@ -64,13 +61,6 @@ def session(client: CoordinatorClient, box: Outbox, tmp_path: Path) -> Iterator[
     found.join()
     yield found
     found.leave("the test is over")
-
-
-def offer(session: Session) -> None:
-    """Keep a checkpoint of round 4."""
-    path = session.sender.checkpoint_path(4)
-    path.write_bytes(save({"model/weight": np.zeros(250, np.float32)}))
-    session.sender.offer(pb.Checkpoint(round=4, digest=state_digest(path)))
 
 
 def test_heartbeats_do_not_wait_for_an_upload(server: Busy, session: Session) -> None:

@@ -10,18 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
-import numpy as np
 import pytest
-from safetensors.numpy import save
 
 from peer.outbox import Outbox
-from peer.session import Session
 from swarm import notes
 from swarm.client import CoordinatorClient
 from swarm.errors import DiskError
 from swarm.proto import coordinator_pb2 as pb
-from swarm.tensorfile import state_digest
-from tests.sessions import session_of
+from tests.sessions import offer, session_of
 from tests.tiny_coordinator import TinyCoordinator, refuse, serving
 from tests.victims import until
 
@@ -42,13 +38,6 @@ def server() -> Iterator[SlowLine]:
     found = SlowLine()
     yield found
     found.over.set()
-
-
-def offer(session: Session) -> None:
-    """Keep a checkpoint of round 4."""
-    path = session.sender.checkpoint_path(4)
-    path.write_bytes(save({"model/weight": np.zeros(250, np.float32)}))
-    session.sender.offer(pb.Checkpoint(round=4, digest=state_digest(path)))
 
 
 def test_a_hand_over_ends_at_once_in_a_hurry(server: SlowLine, client: CoordinatorClient, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def facts(state: State) -> dict[str, object]:
         },
         "votes": {key: {who: vote.digest for who, vote in cast.votes.items()} for key, cast in state.votes.items()},
         "checkpoints": state.checkpoints,
+        "brought": state.brought,
         "evaluations": state.evaluations,
         "invites": state.invites,
         "bans": state.bans,

@@ -108,7 +108,7 @@ def test_evaluations_credit_and_seats_survive_a_kill(server: Server, tmp_path: P
     server.stop()
 
 
-def test_an_upload_goes_on_after_a_restart_and_a_lie_is_refused(server: Server, tmp_path: Path) -> None:
+def test_an_upload_goes_on_after_a_kill_and_waits_through_another_and_lies_fail(server: Server, tmp_path: Path) -> None:
     from swarm.tensorfile import sha256_file, state_digest
 
     with server.start() as client:
@@ -128,6 +128,10 @@ def test_an_upload_goes_on_after_a_restart_and_a_lie_is_refused(server: Server, 
         assert (answer.wanted, answer.offset) == (True, offer.size // 2)
         assert client.upload(member, path, offer.sha256, answer.offset).complete
         assert client.get_run().latest.sha256 == start.sha256  # nobody has said yet that the run came so far
+    server.kill()
+    with server.start() as client:
+        member = client.join(Identity.load_or_create(tmp_path), "peer").member_id
+        assert client.offer_checkpoint(member, offer).why == "it is already here"  # and still waits
         said = pb.RoundReport(round=0, digest=offer.digest, swarm_samples=8, global_samples=8, group_size=1)
         client.report_rounds(member, [said])
         assert client.get_run().latest.sha256 == offer.sha256

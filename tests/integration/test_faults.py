@@ -73,3 +73,5 @@ def test_fifty_kills_at_random_moments_lose_nothing_that_was_acknowledged(tmp_pa
     print(outcome)
     assert outcome.acknowledged > 500
     assert (outcome.rejected, outcome.lost, outcome.counted_twice) == (0, 0, 0)
+    assert outcome.checkpoint > 0
+    assert (outcome.stray, outcome.missing) == (0, 0)

@@ -9,12 +9,17 @@ from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+from safetensors.numpy import save
+
+from coordinator import arrivals, handover, tables_at
 from coordinator import decisions as d
-from coordinator import handover, tables_at
 from coordinator.artefacts import read_artefacts
 from coordinator.blobs import Blobs
+from coordinator.records import Checkpoint
 from coordinator.server import _token
 from coordinator.store import SqlStore, open_store
+from coordinator.uploads import CheckpointBrought
 from peer.artefacts import Workshop
 from peer.blocks import Encoder, _block
 from peer.exchange.bootstrap import _fresh_folder, _is_key, _kept_key, _kept_port
@@ -27,7 +32,9 @@ from swarm.identity import server_certificate
 from swarm.invite import Invite
 from swarm.papers import Papers
 from swarm.runspec import loads
+from swarm.tensorfile import state_digest
 from tests.histories import START, TERMS, History
+from tests.small_run import checkpoint
 from tests.torn.kinds import Durable, Kind, Must
 from tests.unit.test_runspec import spec_text
 
@@ -70,6 +77,29 @@ def _once(folder: Path) -> bytes:
 def _stamped(folder: Path) -> None:
     _upload(folder)
     _once(folder)
+
+
+# ── checkpoints ──────────────────────────────────────────────────────────────────────────────────
+
+
+STATE = save({"model/w": np.full(4, 1, np.float32)})
+WAITING = hashlib.sha256(STATE).hexdigest()
+
+
+def _brought(folder: Path) -> None:
+    """Two checkpoints, of which one waits for the members' agreement."""
+    first, blobs = checkpoint(folder, 0), Blobs(folder / "blobs")
+    blobs.receive(WAITING, len(STATE), 0, [STATE], "anna")
+    waiting = Checkpoint(1, state_digest(blobs.path(WAITING)), WAITING, len(STATE), 8)
+    with closing(open_store(TERMS.run, folder)) as store:
+        store.write([d.CheckpointAccepted(first), CheckpointBrought(waiting)], 0.0)
+
+
+def _waits(folder: Path) -> object:
+    """What still waits when the coordinator starts, and the files."""
+    with closing(open_store(TERMS.run, folder)) as store:
+        found = arrivals.found(store, Blobs(folder / "blobs"), TERMS)
+    return len(found.brought), len(list((folder / "blobs").iterdir()))
 
 
 # ── the database ───────────────────────────────────────────────────────────────────────────────
@@ -240,6 +270,7 @@ KINDS = [
         Must.REPAIRED,
         Durable.LOOSE,
     ),
+    Kind("checkpoint that waits", f"blobs/{WAITING}", _brought, _waits, Must.ANEW, new=(0, 1)),
     Kind("database", "coordinator.sqlite", _stopped, _state, Must.REFUSED, Durable.SQLITE),
     Kind("database after a crash", "coordinator.sqlite", _killed, _state, Must.REFUSED, Durable.SQLITE),
     Kind(

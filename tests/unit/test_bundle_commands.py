@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
 import termios
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,18 +133,45 @@ def test_whom_a_bundle_names_without_their_signature_is_not_remembered(home: Pat
     assert not (home / "signers.json").exists()
 
 
-@pytest.mark.processes
-def test_at_a_terminal_a_failure_is_shown_without_broken_words(home: Path, tmp_path: Path) -> None:
+def narrow(command: str, home: Path) -> tuple[int, str]:
+    """How the command ends, and what a terminal of 40 columns is told."""
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (24, 40))
-    sized = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    command = [sys.executable, "-m", "swarm.cli", "inspect", "a-folder-that-is-not-there"]
-    ended = subprocess.run(command, stdin=theirs, stdout=theirs, stderr=theirs, env=sized, check=False, timeout=60)
-    shown = os.read(ours, 4096).decode().splitlines()
+    sized = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"SWARM_HOME": str(home)}
+    words = [sys.executable, "-m", "swarm.cli", *command.split()]
+    told = bytearray()
+    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=sized) as running:
+        os.close(theirs)
+        with suppress(OSError):  # Linux says so when nobody has the other end any more
+            while more := os.read(ours, 4096):
+                told += more
     os.close(ours)
-    os.close(theirs)
-    assert ended.returncode == NotFoundError.exit_code
-    assert shown == ["swarm: There is no folder", "a-folder-that-is-not-there. Name a", "bundle's folder."]
+    return running.returncode, re.sub(r"\x1b\[[0-9;]*m", "", told.decode())
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(60)
+def test_at_a_terminal_a_failure_is_shown_without_broken_words(home: Path, tmp_path: Path) -> None:
+    code, shown = narrow("inspect a-folder-that-is-not-there", home)
+    assert code == NotFoundError.exit_code
+    assert shown.splitlines() == ["swarm: There is no folder", "a-folder-that-is-not-there. Name a", "bundle's folder."]
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(60)
+def test_no_digest_or_fingerprint_is_broken_at_a_terminal_or_in_a_pipe(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = bundles.released(tmp_path, bundles.signer(tmp_path))
+    _, shown = narrow("inspect bundle", home)
+    monkeypatch.setenv("COLUMNS", "40")
+    piped = done("inspect", "bundle")
+    for said in (shown, piped):
+        for whole in (found.digest, *found.signers, found.bundle.lineage.fingerprint, bundles.STATE):
+            assert any(whole in line for line in said.splitlines()), whole
+    line = found.bundle.lineage
+    assert f"{line.run}, fingerprint {line.fingerprint}" in piped
+    assert f"NOT HERE: it is signed by {', '.join(sorted(found.signers))}, none of whom is trusted here" in piped
 
 
 def test_a_bundle_is_shown_whole_or_not(home: Path, tmp_path: Path) -> None:
@@ -150,12 +179,37 @@ def test_a_bundle_is_shown_whole_or_not(home: Path, tmp_path: Path) -> None:
     shown = done("inspect", "bundle")
     for words in (found.digest, "Ada", "heldout:loss", bundles.STATE, "Apache-2.0", "model.safetensors"):
         assert words in shown
-    (tmp_path / "bundle" / "config.json").write_text("{}")
-    assert "NOT VERIFIED" in done("inspect", "bundle")
-    said = json.loads(done("inspect", "bundle", "--json"))
-    assert not said["whole"]
-    assert "config.json" in said["why"]
+
+
+def test_a_flipped_bit_is_shown_and_ends_inspect_as_it_ends_verify(home: Path, tmp_path: Path) -> None:
+    bundles.released(tmp_path, bundles.signer(tmp_path))
+    weights = tmp_path / "bundle" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    shown, as_json = swarm("inspect", "bundle"), swarm("inspect", "bundle", "--json")
+    assert "NOT VERIFIED: The bundle is refused: model.safetensors" in " ".join(shown.output.split())
+    for ended in (shown, as_json):
+        assert isinstance(ended.exception, CorruptError)
+        assert ended.exception.exit_code == 12
+    said = json.loads(as_json.output)
+    assert (said["whole"], said["trusted"], said["signers"]) == (False, False, [])
+    assert "model.safetensors" in said["why"]
     assert said["bundle"]["lineage"]["state"] == bundles.STATE
+
+
+def test_whether_somebody_trusted_signed_is_shown_and_is_no_failure(home: Path, tmp_path: Path) -> None:
+    found = bundles.released(tmp_path, bundles.signer(tmp_path))
+    assert "NOT HERE: it is signed by" in " ".join(done("inspect", "bundle").split())
+    said = json.loads(done("inspect", "bundle", "--json"))
+    assert (said["whole"], said["trusted"]) == (True, False)
+    assert "none of whom is trusted" in said["why"]
+    done("verify", "bundle", "--trust", "--yes")
+    assert "yes: those whom you trust" in " ".join(done("inspect", "bundle").split())
+    said = json.loads(done("inspect", "bundle", "--json"))
+    assert (said["trusted"], said["why"], said["signers"]) == (True, "", sorted(found.signers))
+    shutil.rmtree(tmp_path / "bundle" / "signatures")
+    assert "NOT HERE: it is signed by nobody" in " ".join(done("inspect", "bundle").split())
 
 
 @pytest.mark.parametrize("command", ["verify", "inspect", "signer sign", "recall --reason x"])

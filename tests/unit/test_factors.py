@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,6 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from peer import recomputation
 from peer.adapters import adapt, initial
 from peer.checkpoint import state_digest, write_state
-from peer.codecs import Floats
-from peer.data import Samples
 from peer.device import Hardware, place
 from peer.factors import lost, moved, pairs, resting
 from peer.gradients import Gradients
@@ -23,7 +20,8 @@ from peer.model import trainable
 from peer.modes import first_state
 from swarm.ranges import Range
 from swarm.runspec import RunSpec, loads
-from tests.local_swarm import exchange
+from tests.local_swarm import exchange, load
+from tests.steps import ended
 
 A, B = "layer.lora_A.weight", "layer.lora_B.weight"
 SPEC = """
@@ -50,7 +48,6 @@ steps = 2
 batch_size = 8
 codec = "int8"
 """
-TOKENS = torch.randint(0, 257, (256, 17), generator=torch.Generator().manual_seed(1))
 
 
 def updates(count: int) -> list[dict[str, np.ndarray]]:
@@ -83,7 +80,7 @@ def round_of(learners: list[LocalLearner]) -> set[str]:
     for index, one in enumerate(learners):
         for step in range(2):
             start = (one.round * 4 + index * 2 + step) * 8
-            one.learn(Samples(TOKENS[start : start + 8]))
+            one.learn(load(Range(start, start + 8)))
     exchange(learners, [16] * len(learners))
     return {name for name, p in learners[0].parameters.items() if not torch.equal(p, before[name])}
 
@@ -145,20 +142,7 @@ def test_a_round_of_adapters_is_done_again_also_when_factors_take_turns(tmp_path
     start, positions = member.start(), Range(64, 80)
     for part in load(positions).split(8):
         member.learn(part)
-    again = yielded(recomputation.moved(checker, start, [positions], load))
+    again = ended(recomputation.moved(checker, start, [positions], load))
     assert {name: values.tolist() for name, values in again.items()} == {
         name: tensor.tolist() for name, tensor in member.update(16).tensors.items()
     }
-
-
-def yielded(steps: Generator[None, None, dict[str, Floats]]) -> dict[str, Floats]:
-    """What comes of them."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return dict(end.value)
-
-
-def load(positions: Range) -> Samples:
-    return Samples(TOKENS[positions.start : positions.stop])

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from peer.checker import kept_of
-from peer.data import Samples
 from peer.exchange.average import measure
 from peer.exchange.base import Applied, Seen
 from peer.exchange.butterfly import vectors
 from peer.exchange.parts import cut, encoded
 from peer.gradient_check import KeptGradient, examined
 from peer.learner import GradientLearner
-from peer.recomputation import Steps, Subject
+from peer.recomputation import Subject
 from peer.spotcheck import NEAR, Verdict, near, nearness
 from swarm.ranges import Range
 from swarm.runspec import loads
-from tests.local_swarm import SPEC, TOKENS, begun
+from tests.local_swarm import SPEC, begun, load
+from tests.steps import ended
 
 OWN, CONTROL = [Range(64, 76), Range(80, 84)], [Range(128, 144)]
 SIZE = 16
 CODECS = ("none", "fp16", "8bit")
-
-
-def load(positions: Range) -> Samples:
-    return Samples(TOKENS[positions.start : positions.stop])
 
 
 def learner(tmp_path: Path, codec: str = "none") -> GradientLearner:
@@ -58,17 +52,8 @@ def seen(member: GradientLearner, *positions: Range, samples: int = SIZE) -> See
     return Seen(samples, (parts(member, gradient(member, *positions)),))
 
 
-def verdict(steps: Steps, between: Callable[[], Any] = lambda: None) -> Verdict:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        between()
-
-
 def checked(own: GradientLearner, found: Seen) -> Verdict:
-    return verdict(examined(own, KeptGradient.of(own, found), Subject(OWN, CONTROL), load))
+    return ended(examined(own, KeptGradient.of(own, found), Subject(OWN, CONTROL), load))
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -116,7 +101,7 @@ def test_the_checkers_own_rounds_go_on_between_the_steps(tmp_path: Path) -> None
             one.apply(Applied(average.mean, average.norm, 8, 2))
         assert own.digest == member.digest
 
-    assert verdict(steps, go_on) == alone
+    assert ended(steps, go_on) == alone
     assert own.round == 8, "a step for each four samples"
 
 
@@ -136,7 +121,7 @@ def test_a_round_is_kept_once_something_of_the_member_was_seen_in_it(tmp_path: P
     again = kept_of(own, result, "anna")
     assert again
     own.parameters["lm_head.weight"].data.zero_()
-    assert verdict(again(Subject(OWN, CONTROL), load)).passed, "from the θ that was kept"
+    assert ended(again(Subject(OWN, CONTROL), load)).passed, "from the θ that was kept"
 
 
 # ── figures ──────────────────────────────────────────────────────────────────────────────────────

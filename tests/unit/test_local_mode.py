@@ -12,7 +12,6 @@ import torch
 
 from peer import local_mode
 from peer.checkpoint import state_digest, write_state
-from peer.data import Samples
 from peer.exchange.average import measure
 from peer.exchange.base import Applied, Result, Retry, Update
 from peer.exchange.closing import closing_of
@@ -25,7 +24,7 @@ from peer.workbench import Peer, RoundDone, Work
 from swarm.errors import CorruptError
 from swarm.ranges import Range
 from swarm.runspec import loads
-from tests.local_swarm import EXACT, SPEC, TOKENS, begun, exchange, learn, learner, model, spec, theta
+from tests.local_swarm import EXACT, SPEC, TOKENS, begun, exchange, learn, learner, load, model, spec, theta
 from tests.reference import plain_loop
 
 
@@ -39,7 +38,7 @@ class Script:
 
     def take(self, count: int) -> Batch:
         start, self.next = self.next, self.next + count
-        return Batch(LeasedRange("lease", Range(start, self.next)), Samples(TOKENS[start : self.next]))
+        return Batch(LeasedRange("lease", Range(start, self.next)), load(Range(start, self.next)))
 
 
 class Log:
@@ -71,7 +70,7 @@ def test_one_peer_is_the_adamw_of_gradient_mode_bit_by_bit(tmp_path: Path) -> No
         learn(one, start, 32)
         exchange([one], [32])
         for begin in range(start, start + 32, 8):
-            plain.learn(Samples(TOKENS[begin : begin + 8]))
+            plain.learn(load(Range(begin, begin + 8)))
             average = measure(plain.update(8).tensors)
             plain.apply(Applied(average.mean, average.norm, 8, 1))
     assert plain.round == 8

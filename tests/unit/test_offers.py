@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.records import Checkpoint
@@ -36,18 +34,26 @@ def test_a_file_larger_than_any_state_is_not_wanted() -> None:
 
 def test_a_member_offers_one_file_at_a_time() -> None:
     state = together()
-    for number in range(100):
+    for number in range(1, 100):
         state, why = offered(state, "anna", replace(STATE, sha256=f"{number:064}"))
         assert why == ""
     state, _ = offered(state, "ben", STATE)
     assert sorted(state.offers) == sorted([f"{99:064}", STATE.sha256])
 
 
-@pytest.mark.parametrize(("before", "goes"), [(STATE, True), (replace(STATE, sha256=START.sha256), False)])
-def test_what_had_arrived_of_a_file_that_was_given_up_is_deleted_but_none_in_use(
-    before: Checkpoint, goes: bool
-) -> None:
-    state, _ = offered(together(), "anna", before)
+def test_what_had_arrived_of_a_file_that_was_given_up_is_deleted() -> None:
+    state, _ = offered(together(), "anna", STATE)
     _, made = tick(state, [e.OfferCheckpoint("anna", replace(STATE, sha256="4" * 64, uploaded_by="anna"))], 0.0, 1)
     dropped = [item.checkpoint.sha256 for item in made if isinstance(item, d.CheckpointDropped)]
-    assert dropped == ([before.sha256] if goes else [])
+    assert dropped == [STATE.sha256]
+
+
+def test_a_file_of_the_run_is_not_wanted_again_as_another_checkpoint() -> None:
+    """Offered with a digest that it does not have, it would be deleted as a lie."""
+    state, why = offered(together(), "anna", replace(STATE, sha256=START.sha256))
+    assert (why, state.offers) == ("it is already here", {})
+    state, _ = offered(state, "anna", STATE)
+    state, _ = tick(state, [e.CheckpointUploaded(STATE.sha256, STATE.digest)], 0.0, 1)
+    assert list(state.brought) == [STATE.sha256]
+    state, why = offered(state, "ben", replace(STATE, round=5, digest="d5"))
+    assert (why, state.offers) == ("it is already here", {})

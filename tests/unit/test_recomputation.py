@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +36,12 @@ from peer.workbench import Peer, RoundDone
 from swarm.errors import NotFoundError, UnreachableError
 from swarm.faults import Fault
 from swarm.ranges import Range, total
-from tests.local_swarm import TOKENS, exchange, learn, learner, theta
+from tests.local_swarm import exchange, learn, learner, load, theta
+from tests.steps import ended
 
 SIZE = 32  # samples of a round
 OWN, CONTROL = [Range(64, 96)], [Range(128, 160)]
 SPARSE = "kept = 512"
-
-
-def load(positions: Range) -> Samples:
-    return Samples(TOKENS[positions.start : positions.stop])
 
 
 def sent_by(member: LocalLearner, samples: int = SIZE) -> Contribution:
@@ -53,22 +50,10 @@ def sent_by(member: LocalLearner, samples: int = SIZE) -> Contribution:
     return Contribution(samples, encode(codec, {name: tensor.numpy() for name, tensor in update.tensors.items()}))
 
 
-def verdict(steps: recomputation.Steps, between: Callable[[], Any] = lambda: None) -> tuple[Verdict, int]:
-    """What comes of it, and of how many steps."""
-    count = 0
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value, count
-        count += 1
-        between()
-
-
 def checked(tmp_path: Path, member: LocalLearner, own: Sequence[Range] = OWN, samples: int = SIZE) -> Verdict:
     own_learner = learner(tmp_path, SPARSE)
     kept = Kept.of(own_learner, sent_by(member, samples))
-    return verdict(examined(own_learner, kept, Subject(own, CONTROL), load))[0]
+    return ended(examined(own_learner, kept, Subject(own, CONTROL), load))
 
 
 def test_who_trained_on_its_samples_passes_and_who_trained_on_others_does_not(tmp_path: Path) -> None:
@@ -91,7 +76,7 @@ def test_an_update_of_more_samples_than_were_counted_fails_without_looking(tmp_p
 def test_nothing_is_said_without_others_to_compare_with(tmp_path: Path) -> None:
     own = learner(tmp_path, SPARSE)
     kept = Kept.of(own, sent_by(learner(tmp_path, SPARSE)))
-    assert verdict(examined(own, kept, Subject(OWN, []), load))[0].passed is None
+    assert ended(examined(own, kept, Subject(OWN, []), load)).passed is None
 
 
 def test_the_first_round_of_a_member_is_done_again_to_the_last_bit(tmp_path: Path) -> None:
@@ -99,7 +84,7 @@ def test_the_first_round_of_a_member_is_done_again_to_the_last_bit(tmp_path: Pat
     learn(member, OWN[0].start, SIZE)
     start = own.start()
     steps = recomputation.moved(own, start, OWN, load)
-    moved = verdict(steps)[0]  # type: ignore[arg-type]
+    moved = ended(steps)  # type: ignore[arg-type]
     for name, tensor in member.update(SIZE).tensors.items():
         assert np.array_equal(moved[name], tensor.numpy()), name  # type: ignore[index]
 
@@ -108,7 +93,7 @@ def test_the_checkers_own_rounds_go_on_between_the_steps(tmp_path: Path) -> None
     own, member = learner(tmp_path, SPARSE), learner(tmp_path, SPARSE)
     learn(member, OWN[0].start, SIZE)
     kept = Kept.of(own, sent_by(member))
-    alone, _ = verdict(examined(learner(tmp_path, SPARSE), kept, Subject(OWN, CONTROL), load))
+    alone = ended(examined(learner(tmp_path, SPARSE), kept, Subject(OWN, CONTROL), load))
     member = learner(tmp_path, SPARSE)
 
     def go_on() -> None:
@@ -118,10 +103,8 @@ def test_the_checkers_own_rounds_go_on_between_the_steps(tmp_path: Path) -> None
         assert own.digest == member.digest
         assert any(not np.array_equal(held[name], values) for name, values in theta(own).items())
 
-    among, steps = verdict(examined(own, kept, Subject(OWN, CONTROL), load), go_on)
-    assert among == alone
-    assert steps == 4 * own.spec.local.steps
-    assert own.round == steps
+    assert ended(examined(own, kept, Subject(OWN, CONTROL), load), go_on) == alone
+    assert own.round == 4 * own.spec.local.steps, "between all steps"
 
 
 def test_a_last_step_that_is_not_full_is_done_again_whatever_the_checker_does_between(tmp_path: Path) -> None:
@@ -135,7 +118,7 @@ def test_a_last_step_that_is_not_full_is_done_again_whatever_the_checker_does_be
         learn(other, 0, SIZE)
         exchange([own, other], [0, SIZE])
 
-    moved = verdict(recomputation.moved(own, start, positions, load), go_on)[0]  # type: ignore[arg-type]
+    moved = ended(recomputation.moved(own, start, positions, load), go_on)  # type: ignore[arg-type]
     for name, tensor in member.update(half).tensors.items():
         assert np.array_equal(moved[name], tensor.numpy()), name  # type: ignore[index]
 
@@ -143,8 +126,9 @@ def test_a_last_step_that_is_not_full_is_done_again_whatever_the_checker_does_be
 def test_no_more_is_done_again_than_a_round_has(tmp_path: Path) -> None:
     own = learner(tmp_path, SPARSE)
     kept = Kept.of(own, sent_by(learner(tmp_path, SPARSE)))
-    _, steps = verdict(examined(own, kept, Subject([Range(0, 240)], CONTROL), load))
-    assert steps == 4 * own.spec.local.steps
+    steps: list[int] = []
+    ended(examined(own, kept, Subject([Range(0, 240)], CONTROL), load), lambda: steps.append(1))
+    assert len(steps) == 4 * own.spec.local.steps
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 30)), min_size=1, max_size=8), st.integers(1, 16))
@@ -161,7 +145,7 @@ def test_a_large_model_is_judged_by_losses(tmp_path: Path, monkeypatch: pytest.M
     member, own = learner(tmp_path, SPARSE), learner(tmp_path, SPARSE)
     learn(member, OWN[0].start, SIZE)
     kept, before = Kept.of(own, sent_by(member)), theta(own)
-    found, _ = verdict(examined(own, kept, Subject(OWN, CONTROL), load))
+    found = ended(examined(own, kept, Subject(OWN, CONTROL), load))
     assert found.passed
     assert "lowers the loss of its samples" in found.why
     assert "beyond" not in found.why
@@ -344,7 +328,7 @@ class Script:
     why = ""
 
     def take(self, count: int) -> Batch:
-        return Batch(LeasedRange("lease", Range(0, count)), Samples(TOKENS[:count]))
+        return Batch(LeasedRange("lease", Range(0, count)), load(Range(0, count)))
 
 
 class Log:
@@ -379,6 +363,6 @@ def test_a_micro_batch_smaller_than_a_step_changes_nothing_but_bits(tmp_path: Pa
     own = learner(tmp_path, SPARSE)
     start, small = own.start(), learner(tmp_path, SPARSE)
     small.gradients.micro_batch = 1
-    one, other = (verdict(recomputation.moved(who, start, OWN, load))[0] for who in (own, small))  # type: ignore[arg-type]
+    one, other = (ended(recomputation.moved(who, start, OWN, load)) for who in (own, small))  # type: ignore[arg-type]
     for name in own.parameters:
         assert torch.allclose(torch.from_numpy(one[name]), torch.from_numpy(other[name]), atol=1e-4)  # type: ignore[index]

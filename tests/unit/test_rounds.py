@@ -335,7 +335,7 @@ def test_a_member_that_is_there_twice_is_one_voice_its_newest() -> None:
     made = ("h0", "h1", "h2", "h3")
     honest = {bytes([n]): Ready(64, "good", False, 0.0, member=f"h{n}", made_by=made) for n in range(4)}
     nodes = {bytes([100 + n]): Ready(0, "evil", False, float(n), member="e") for n in range(7)}
-    decision = formed({**honest, **nodes})
+    decision = group({**honest, **nodes}, own=b"\0", active_members=5, quorum=Quorum())
     assert isinstance(decision, Form)
     assert decision.members == tuple(honest)
     assert decision.resync == (bytes([106]),)
@@ -346,21 +346,9 @@ def test_who_made_a_state_is_what_most_say_and_not_one_of_them() -> None:
     made = ("h1", "h2", "h3")
     ready = {bytes([n]): Ready(64, "good", False, 0.0, member=f"h{n}", made_by=made) for n in (1, 2)}
     evil = {b"\0": Ready(64, "good", False, 0.0, member="e", made_by=("e",))}
-    decision = formed({**evil, **ready}, own=b"\1")
+    decision = group({**evil, **ready}, own=b"\1", quorum=Quorum())
     assert isinstance(decision, Form)
     assert decision.needs == Needs(2, frozenset(ready))
-
-
-def formed(ready: dict[bytes, Ready], own: bytes = b"\0") -> object:
-    return decide_group(
-        expected=ready.keys(),
-        active_members=len({word.member for word in ready.values()}),
-        ready=ready,
-        own=own,
-        closing=SampleTarget(1),
-        waited=0.0,
-        limits=Limits(5.0, 15.0),
-    )
 
 
 def test_samples_on_probation_end_no_round() -> None:
