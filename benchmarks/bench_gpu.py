@@ -90,6 +90,7 @@ TINY = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "nu
 LORA, INT8 = 'method = "lora"', 'method = "qlora"\nquantization = "int8"'
 NF4 = 'method = "qlora"\nquantization = "nf4"'
 VOCABULARY = 4096
+Found = Iterator[tuple[str, dict[str, Any]]]  # of a part: what was measured, and its figures, as soon as they are there
 PARTS = ("speed", "codec", "checks", "trials", "swarm")
 
 
@@ -161,7 +162,7 @@ def watched(found: dict[str, float]) -> Iterator[None]:
             found["busy_mean_percent"] = round(statistics.fmean(looks), 1)
 
 
-def speed(bench: Bench) -> dict[str, Any]:
+def speed(bench: Bench) -> Found:
     """Every way to train, one after the other."""
     whole, adapted = bench.base("hundred", HUNDRED), bench.base("billion", BILLION)
     cases = {
@@ -171,11 +172,8 @@ def speed(bench: Bench) -> dict[str, Any]:
         "qlora nf4, bf16": bench.spec(adapted, model=NF4, precision="bf16"),
         "qlora int8, fp16": bench.spec(adapted, model=INT8, precision="fp16"),
     }
-    found = {}
     for name in bench.some("full, bf16, local", *cases):
-        found[name] = _speed(bench, cases[name])
-        print(name, found[name], flush=True)
-    return found
+        yield name, _speed(bench, cases[name])
 
 
 def _speed(bench: Bench, spec: RunSpec) -> dict[str, Any]:
@@ -202,14 +200,15 @@ def _peak() -> float:
     return round(torch.cuda.max_memory_allocated() / 1e9, 2)
 
 
-def codec(bench: Bench) -> dict[str, Any]:
+def codec(bench: Bench) -> Found:
     """Choosing 64 of each 4096 values."""
     rows = (1 if bench.quick else 100) * 10**6 // BLOCK
     blocks = np.random.default_rng(0).standard_normal((rows, BLOCK), np.float32)
     ways = {"host": largest_on_host, "device": largest_on(bench.device)}
     chosen = {name: np.sort(way(blocks, 64), axis=1) for name, way in ways.items()}
     seconds = {f"{name}_seconds": _median(partial(way, blocks, 64)) for name, way in ways.items()}
-    return {"values": blocks.size, **seconds, "the_same": bool(np.array_equal(chosen["host"], chosen["device"]))}
+    same_ones = bool(np.array_equal(chosen["host"], chosen["device"]))
+    yield "64 of 4096", {"values": blocks.size, **seconds, "the_same": same_ones}
 
 
 def _median(call: Callable[[], object]) -> float:
@@ -221,20 +220,18 @@ def _median(call: Callable[[], object]) -> float:
     return round(statistics.median(took), 4)
 
 
-def checks(bench: Bench) -> dict[str, Any]:
+def checks(bench: Bench) -> Found:
     """Each precision that a card may compute in against the CPU's fp32."""
     large, small = bench.base("hundred", HUNDRED), bench.base("ten", TEN)
-    found: dict[str, Any] = {}
     few = {"length": 64, "micro": 8, "batch": 8, "steps": 8}
     for precision in bench.some("bf16", "fp16"):
         run = bench.spec(large, **few, precision=precision)
-        found[f"gradient, {precision}"] = _crossed(bench, run, large, size=4, rounds=2)
+        yield f"gradient, {precision}", _crossed(bench, run, large, size=4, rounds=2)
     for name, model in {} if bench.quick else {"lora": LORA, "qlora nf4": NF4}.items():
         run = bench.spec(small, **few, precision="bf16", model=model, rate=2e-3)
-        found[f"gradient, {name}, bf16"] = _crossed(bench, run, small, size=8, rounds=3)
+        yield f"gradient, {name}, bf16", _crossed(bench, run, small, size=8, rounds=3)
     run = bench.spec(small, **few, precision="bf16", mode="local", rate=2e-3)
-    found["local, bf16"] = _crossed(bench, run, small, size=64, rounds=3)
-    return found
+    yield "local, bf16", _crossed(bench, run, small, size=64, rounds=3)
 
 
 def _crossed(bench: Bench, spec: RunSpec, base: Path, size: int, rounds: int) -> dict[str, Any]:
@@ -255,27 +252,26 @@ def _texts(base: Path, length: int) -> Texts:
     return Texts(torch.tensor(tokens), length)
 
 
-def trials(bench: Bench) -> dict[str, Any]:
+def trials(bench: Bench) -> Found:
     """A model that learned a little, so that its answers are words, examined on both."""
     base = bench.base("ten", TEN)
     folder = _taught(bench, base)
     heldout = _texts(base, 128).load(Range(0, 4 if bench.quick else 64)).tokens
     save_file({"tokens": heldout.to(torch.int32)}, folder / "heldout")
-    found: dict[str, Any] = {}
     some = ["--count", "4" if bench.quick else "24"]
     for kind, options in {EVALUATE: ["--heldout", str(folder / "heldout")], REDTEAM: some}.items():
         one, other = (_examined(folder, device, options) for device in ("cpu", bench.device))
-        found[kind] = {
-            "items": len(one),
-            "texts_that_differ": sum(a.digest != b.digest for a, b in zip(one, other, strict=True)),
-            "largest_difference": max(
-                abs(a.value - b.value) / max(a.value, b.value, 1e-9)
-                for a, b in zip(one, other, strict=True)
-                if a.digest == b.digest
-            ),
-            "the_same": same(one, other, TOLERANCE[kind]),
-        }
-    return found
+        pairs = list(zip(one, other, strict=True))
+        alike = [(a.value, b.value) for a, b in pairs if a.digest == b.digest]
+        yield (
+            kind,
+            {
+                "items": len(pairs),
+                "texts_that_differ": len(pairs) - len(alike),
+                "largest_difference": max(abs(a - b) / max(a, b, 1e-9) for a, b in alike),
+                "the_same": same(one, other, TOLERANCE[kind]),
+            },
+        )
 
 
 def _taught(bench: Bench, base: Path) -> Path:
@@ -303,7 +299,7 @@ def _examined(folder: Path, device: str, options: list[str]) -> list[Item]:
     return [Item(line["index"], line["value"], line["weight"], line["digest"]) for line in lines]
 
 
-def swarm(bench: Bench) -> dict[str, Any]:
+def swarm(bench: Bench) -> Found:
     """Two members on the card, each with half of it; then one on it and one on the CPU, who make the same states."""
     runs: dict[str, Callable[[], dict[str, Any]]] = {
         "local, two on the card": partial(
@@ -311,7 +307,8 @@ def swarm(bench: Bench) -> dict[str, Any]:
         ),
         "gradient, card and CPU": partial(_swarm, bench, "ten", TEN, ("auto", "cpu"), target=256),
     }
-    return {name: runs[name]() for name in bench.some(*runs)}
+    for name in bench.some(*runs):
+        yield name, runs[name]()
 
 
 def _swarm(
@@ -356,13 +353,14 @@ def main() -> None:
         parser.error("torch finds no GPU here; --quick plays all parts on the CPU")
     figures = {} if options.quick else earlier("gpu")
     ways = {"speed": speed, "codec": codec, "checks": checks, "trials": trials, "swarm": swarm}
-    with tempfile.TemporaryDirectory() as name:
-        bench = Bench(choice.device, Path(name), options.quick)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(choice.device, Path(folder), options.quick)
         for part in options.only:
             began = time.perf_counter()
-            figures[part] = ways[part](bench)
+            for name, found in ways[part](bench):
+                figures[part] = {**figures.get(part, {}), name: found}
+                record("gpu", {"device": choice.why, **figures}, options.quick)
             print(f"{part}: {time.perf_counter() - began:.0f} s", flush=True)
-            record("gpu", {"device": choice.why, **figures}, options.quick)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.checked_gradients import result
 from coordinator.spotchecks import control
 from peer.checkpoint import state_digest, state_metadata, write_state
 from peer.codecs import codec_of, encode
@@ -37,6 +36,7 @@ from peer.spotcheck import gain_of, likeness, score
 from peer.trained import trained_model
 from swarm.ranges import Range
 from swarm.runspec import RunSpec
+from tests.steps import ended
 
 Values = Mapping[str, torch.Tensor]
 Scores = dict[tuple[str, str], list[float]]
@@ -127,7 +127,7 @@ class Crossed:
             parts = cut(vectors(updates[sender].tensors, codec))
             places = range(0, len(parts), max(1, len(parts) // 8))
             kept = KeptGradient.of(learner, Seen(self.size, ({p: encoded(parts[p], codec) for p in places},)))
-            looked = [one for one in result(looks(learner, kept, subject, self.texts.load)) if one is not None]
+            looked = [one for one in ended(looks(learner, kept, subject, self.texts.load)) if one is not None]
             found.setdefault((sender, checker), []).extend(looked)
         mean = {
             name: torch.stack([update.tensors[name] for update in updates.values()]).mean(dim=0)
@@ -161,8 +161,8 @@ class Crossed:
     def _score(self, checker: LocalLearner, sent: Contribution, subject: Subject) -> float:
         kept, load = Kept.of(checker, sent), self.texts.load
         both = (subject.own, subject.control)
-        likely = likeness(kept.sent, *(result(moved(checker, kept.start, part, load)) for part in both))
-        return score(gain_of(*(result(gains(checker, kept, part, load)) for part in both)), likely)
+        likely = likeness(kept.sent, *(ended(moved(checker, kept.start, part, load)) for part in both))
+        return score(gain_of(*(ended(gains(checker, kept, part, load)) for part in both)), likely)
 
 
 def _learned(learner: Learner, texts: Texts, own: Range) -> Update:
