@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from peer.adapters import adapt, initial, quantization
 from peer.device import Placement
+from peer.dropout import draw_alike
 from peer.model import base_folder, built, initial_model, load_model, load_tokenizer, require_room, trainable
 from swarm.runspec import RunSpec
 
@@ -24,6 +25,7 @@ def trained_model(spec: RunSpec, folder: Path, placement: Placement) -> nn.Modul
         model = adapt(_frozen(spec, folder, placement), spec)
     else:
         model = load_model(folder, placement.attention)
+    draw_alike(model, spec.run.seed)
     if spec.training.gradient_checkpointing:
         _recompute(model)
     return model.to(placement.device) if spec.model.method != "qlora" else model

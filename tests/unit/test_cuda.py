@@ -11,6 +11,7 @@ import torch
 from peer.adapters import initial
 from peer.codecs.selection import BLOCK, largest_on, largest_on_host
 from peer.device import hardware, place
+from peer.dropout import Drawn, SampleDropout
 from peer.gradients import Gradients
 from peer.memory import out_of_memory, release
 from peer.model import seeded, trainable
@@ -81,6 +82,15 @@ def test_the_codec_chooses_the_same_values_there() -> None:
     blocks = np.random.default_rng(0).standard_normal((5000, BLOCK)).astype(np.float32)
     chosen = [np.sort(way(blocks, 64), axis=1) for way in (largest_on_host, largest_on("cuda:0"))]
     assert np.array_equal(*chosen)
+
+
+def test_dropout_drops_the_same_there() -> None:
+    tokens, values = torch.randint(0, 50_000, (4, 64)), torch.ones(4, 64, 256)
+    found = []
+    for device in ("cpu", "cuda"):
+        (drawn := Drawn()).look(tokens.to(device))
+        found.append(SampleDropout(0.3, 7, drawn)(values.to(device)).cpu())
+    assert torch.equal(*found)
 
 
 def test_a_text_leaves_the_gpus_random_numbers_as_they_were() -> None:
