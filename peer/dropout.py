@@ -47,20 +47,30 @@ class SampleDropout(nn.Module):
         """`values` [samples, …, width], or [samples · …, width]. Raises ModelError for others."""
         if not self.training:
             return values
-        return values * self._kept(values) / (1 - self._part)
-
-    def _kept(self, values: Tensor) -> Tensor:
-        samples = self._drawn.samples
-        width, each = values.shape[-1], values[..., 0].numel() // max(len(samples), 1)
+        samples, width = self._drawn.samples, values.shape[-1]
+        each = values.numel() // (max(len(samples), 1) * width)
         if each * len(samples) * width != values.numel():
             raise ModelError(
                 f"A layer of this model mixes samples (it sees {tuple(values.shape)}), so nobody could drop the same.",
                 "Set lora.dropout = 0, or leave out layers of experts in lora.targets.",
             )
-        rows = _mixed(samples[:, None] + _places(each, values.device)).reshape(-1, 1)
-        columns = _mixed(self._layer + _places(width, values.device))
-        threshold = round(self._part * (1 << 32)) - (1 << 31)
-        return (_mixed(rows ^ columns) >= threshold).reshape(values.shape)
+        kept = _kept(samples, self._layer, self._part, each, width)
+        enlarged: Tensor = values * kept.reshape(values.shape) / (1 - self._part)
+        return enlarged
+
+
+# An operator of its own: torch.compile would take minutes over these many small operations on integers.
+@torch.library.custom_op("garage_swarm::kept", mutates_args=())
+def _kept(samples: Tensor, layer: int, part: float, each: int, width: int) -> Tensor:
+    """What is not dropped of `each` rows of every sample, [samples · each, width]."""
+    rows = _mixed(samples[:, None] + _places(each, samples.device)).reshape(-1, 1)
+    columns = _mixed(layer + _places(width, samples.device))
+    return _mixed(rows ^ columns) >= round(part * (1 << 32)) - (1 << 31)
+
+
+@_kept.register_fake
+def _(samples: Tensor, layer: int, part: float, each: int, width: int) -> Tensor:  # noqa: ARG001 - as the operator's
+    return samples.new_empty((len(samples) * each, width), dtype=torch.bool)
 
 
 def draw_alike(model: nn.Module, seed: int) -> None:
