@@ -343,7 +343,7 @@ class Leader:
             attempt.look = asyncio.ensure_future(self._looked_for(attempt, missing))
 
     async def _looked_for(self, attempt: Attempt, missing: Collection[bytes]) -> None:
-        for peer in missing:
+        for peer in sorted(missing):
             if not await self.lives(peer):
                 attempt.gone.add(peer)
         await asyncio.sleep(SILENCE_SECONDS)
