@@ -163,7 +163,7 @@ class VirtualPeer:
 
     async def _beat(self) -> None:
         """Tell the coordinator that this member lives."""
-        self.world.coordinator.join(self.name, self.session)
+        self.world.coordinator.join(self.name, self.session, left_in=self.world.parted.pop(self.name, 0))
         while True:
             if self.world.coordinator_reached(self.id):
                 self.world.coordinator.beat(self.name, self.session, self._pulse())
@@ -197,6 +197,7 @@ class VirtualPeer:
         while not self.leaving:
             await self._step()
         self._hand_over()
+        self.world.parted[self.name] = self.theta.round
         await self.exchange._depart()
         self._leave()
         self.end()

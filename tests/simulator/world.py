@@ -45,6 +45,7 @@ class World:
         self.groups: dict[int, pb.Group] = {}  # that made it
         self.overtaken: list[str] = []  # states of one leader alone, which the others never heard of
         self.outboxes: dict[str, list[tuple[Theta, list[Claim]]]] = {}  # by member
+        self.parted: dict[str, int] = {}  # by member, in which round its last process said goodbye; on its disk
         self.voted: dict[str, int] = {}  # what each member's ballot keeps on its disk
         self.halls: dict[bytes, dict[bytes, list[int]]] = {}  # the batches that came together, by group and peer
         self.counted: dict[int, bytes] = {}  # batch -> the group in which it was applied
