@@ -5,8 +5,9 @@ the run, as peers decide among themselves who makes the next one (dynamic voting
 or that said their word before they left. Where these are one only, or nobody, or half of them are silent, all who hold
 that state or a later one are electors; where the round or a later one was granted to a part (`coordinator.grants`),
 that part is. Peers do not miss who said goodbye, so who was away is no elector for those who stayed, even if their
-words come later than it is back, until it holds the state again. Several seats of a key have one voice, and who is on probation has none beside somebody who weighs. Words
-on other rounds are kept until more come, so that a report's time decides nothing.
+words come later than it is back, until it holds the state again. Several seats of a key have one voice, and who is on
+probation has none beside somebody who weighs. Words on other rounds are kept until more come, so that a report's time
+decides nothing.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Who:
     name: str
     credit: str
     seat: int
-    before: Before = Before()  # the process that worked in this folder before
+    before: Before  # the process that worked in this folder before
 
 
 class Session:

@@ -6,15 +6,17 @@ from pathlib import Path
 
 from peer.fetch import Files
 from peer.outbox import Outbox
-from peer.sending import Sender
 from peer.parting import Before
+from peer.sending import Sender
 from peer.session import Session, Who
 from peer.standing import Standing
 from swarm.client import CoordinatorClient
 from swarm.identity import Identity
 
+_NOBODY = Before()
 
-def session_of(client: CoordinatorClient, box: Outbox, folder: Path, before: Before = Before()) -> Session:
+
+def session_of(client: CoordinatorClient, box: Outbox, folder: Path, before: Before = _NOBODY) -> Session:
     """Its checkpoints wait in `folder`, and are kept beside that."""
     standing, files = Standing(), Files(client, folder.parent / "blobs", lambda _: None)
     sender = Sender(client, box, folder, standing, files.keep_checkpoint)
