@@ -40,11 +40,12 @@ class Theta:
     round: int
     digest: str
     made_by: tuple[str, ...] = ()
+    made_from: str = ""  # the digest of the state before
 
     def after(self, group: pb.Group) -> Theta:
         said = f"{self.digest}/{group.group_id.hex()}"
         makers = tuple(member.member for member in group.members)
-        return Theta(self.round + 1, hashlib.sha256(said.encode()).hexdigest()[:16], makers)
+        return Theta(self.round + 1, hashlib.sha256(said.encode()).hexdigest()[:16], makers, self.digest)
 
 
 class VirtualNode(Node):
