@@ -19,7 +19,7 @@ from tests.simulator.world import KINDS, Fault, World
 
 SECONDS = 60.0
 BROKE_IT_ONCE = (3, 14, 16, 24, 46, 55, 68, 87, 102, 169, 173, 177, 180, 1048, 1083, 1090, 1569)  # seeds
-BROKE_IT_ONCE += (10154, 20291, 50405, 50451, 50723, 50976, 60425, 60784)
+BROKE_IT_ONCE += (10154, 20291, 50317, 50405, 50451, 50723, 50976, 60425, 60784)
 
 faults = st.builds(
     Fault,
