@@ -16,7 +16,8 @@ from swarm.trials.answers import Item
 class Join:
     """`round` is that of the state, of the `lineage`, which the joining process already holds; 0 for a fresh start.
 
-    `session` names the joining process, `replaces` the one that had the same folder before and ended.
+    `session` names the joining process, `replaces` the one that had the same folder before and ended; `left_in` is the
+    round in which that one said goodbye to the other members, 0 when it did not.
     """
 
     member: str
@@ -29,6 +30,7 @@ class Join:
     session: str = ""
     replaces: str = ""
     lineage: int = 0
+    left_in: int = 0
 
 
 @dataclass(frozen=True)

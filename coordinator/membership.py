@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from coordinator import bans
 from coordinator import decisions as d
-from coordinator.records import Member
+from coordinator import events as e
+from coordinator.records import Absence, Member
 from coordinator.returning import expire
 from coordinator.state import State, Step
 from swarm.errors import RefusedError, from_code
@@ -34,6 +35,15 @@ def require(state: State, member_id: str, session: str, invite: str) -> Member:
     if member.invite != invite:  # else a member would outlive the revocation of the invite that let it in
         raise RefusedError("This membership began with another invite.", _AGAIN)
     return member
+
+
+def absence(before: Member | None, event: e.Join, now: float) -> Absence | None:
+    """How long who joins was away, by its own word, if the others were told that it went. The coordinator may not have
+    heard of that: then since its last sign of life.
+    """
+    if before is None or not event.left_in or (before.away and before.away.round == event.left_in):
+        return before.away if before else None
+    return Absence(event.left_in, before.last_seen, now)
 
 
 def end(state: State, member: Member, why: str, silent: bool = False) -> Step:

@@ -4,14 +4,16 @@ A round is the run's when more than half of its electors name one state. Elector
 the run, as peers decide among themselves who makes the next one (dynamic voting, decision 0012): members that are here,
 or that said their word before they left. Where these are one only, or nobody, or half of them are silent, all who hold
 that state or a later one are electors; where the round or a later one was granted to a part (`coordinator.grants`),
-that part is. Several seats of a key have one voice, and who is on probation has none beside somebody who weighs. Words
-on other rounds are kept until more come, so that a report's time decides nothing.
+that part is. Peers do not miss who said goodbye, so who was away is no elector for those who stayed, even if their
+words come later than it is back, until it holds the state again. Several seats of a key have one voice, and who is on
+probation has none beside somebody who weighs. Words on other rounds are kept until more come, so that a report's time
+decides nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -24,6 +26,7 @@ from coordinator.state import State, Step, Votes, advanced
 AHEAD = 64  # rounds that are not agreed on, of which a member's newest words are kept
 KEPT = 64  # rounds that are agreed on whose words stay in memory
 _LOOKS = 4  # at a crowd, while it reports a round
+_MOMENTS = 16  # at which members left in one round, the latest: so many electorates are tried
 _FETCHING = "syncing"  # the phase of a member that holds no state yet
 
 
@@ -94,10 +97,26 @@ def _agreed(state: State, round_: int, digest: str) -> Step:
 
 def _named(state: State, round_: int) -> str:
     """The state that more than half of the round's electors name; empty without one."""
+    named = (_named_without(state, round_, away) for away in (frozenset[str](), *_away_together(state)))
+    return next(filter(None, named), "")
+
+
+def _named_without(state: State, round_: int, away: frozenset[str]) -> str:
     poll = state.votes[round_]
-    makers, all_, weigh = _electors(state, poll)
+    makers, all_, weigh = _electors(state, poll, away)
     several = len({member.key for member in makers}) > 1
     return (_by(makers, round_, poll, weigh) if several else "") or _by(all_, round_, poll, weigh)
+
+
+def _away_together(state: State) -> Iterator[frozenset[str]]:
+    """Who was away at one moment, for each at which somebody left that made the last round, and is back. Who left one
+    after the other was not.
+    """
+    makers = state.votes.get(state.round - 1, Poll()).votes
+    members = [state.members[key] for key in makers if key in state.members]
+    gone = {member.id: member.away for member in members if member.away and member.away.round == state.round}
+    for moment in sorted({away.since for away in gone.values()})[-_MOMENTS:]:
+        yield frozenset(key for key, away in gone.items() if away.since <= moment < away.until)
 
 
 def _by(electors: Iterable[Member], round_: int, poll: Poll, weigh: bool) -> str:
@@ -111,9 +130,9 @@ def _by(electors: Iterable[Member], round_: int, poll: Poll, weigh: bool) -> str
     return digest if digest and enough else ""
 
 
-def _electors(state: State, poll: Poll) -> tuple[list[Member], list[Member], bool]:
+def _electors(state: State, poll: Poll, away: frozenset[str]) -> tuple[list[Member], list[Member], bool]:
     """Who made the last round; with them all who hold its state, or spoke of this one; and whether they weigh. Where
-    this round or a later one was granted to a part, that part alone.
+    this round or a later one was granted to a part, that part alone. Who was `away` counts if it holds the state.
     """
     round_, members = state.round, state.members
     if part := _granted(state, round_):
@@ -125,7 +144,8 @@ def _electors(state: State, poll: Poll) -> tuple[list[Member], list[Member], boo
     holders = [key for key, member in members.items() if member.live and could_make(member, round_)]
     ids = sorted({*makers, *holders, *poll.votes})
     everybody, weigh = weighing(state, [members[member] for member in ids if member in members])
-    here = [member for member in everybody if member.live or member.id in poll.votes]
+    missed = away.difference(holders)
+    here = [it for it in everybody if it.id in poll.votes or (it.live and it.id not in missed)]
     made = set(makers)
     return [member for member in here if member.id in made], here, weigh
 

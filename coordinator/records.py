@@ -120,6 +120,15 @@ class Pulse:
 
 
 @dataclass(frozen=True)
+class Absence:
+    """A member said goodbye to the others in a round, and was away between these moments (Unix seconds)."""
+
+    round: int
+    since: float
+    until: float
+
+
+@dataclass(frozen=True)
 class Member:
     """A seat of a volunteer's key, present (`live`) or gone. `credit` is its name in the model card; empty for none.
 
@@ -147,6 +156,7 @@ class Member:
     lineage: int = 0
     since: float = 0.0  # Unix seconds, when it joined first; 0 before that was kept
     left: str = ""  # why it is gone, as far as this process of the coordinator knows
+    away: Absence | None = None  # before it came back, until its present process was in a round; in no table
 
     @property
     def key(self) -> str:

@@ -149,6 +149,7 @@ class Servicer(TrialCalls):
             session=session_of(context),
             replaces=request.replaces[:LONGEST_SESSION],
             lineage=request.lineage,
+            left_in=request.left_in,
         )
         [joined] = _of(self._engine.apply(joining), d.MemberJoined)
         seconds = self._engine.state.terms.heartbeat_seconds

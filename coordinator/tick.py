@@ -125,7 +125,7 @@ def _apply_of_member(state: State, event: e.MemberEvent, now: float, seed: str) 
             state, made = divergence.heard(state, member)
             return spotchecks.assigned(state, member.id, now, seed), [*agreed, *made]
         case e.Leave():
-            return membership.end(state, member, event.reason)
+            return membership.end(state, replace(member, last_seen=now), event.reason)
         case e.TakeLease():
             return _lease(state, member, event.samples, now, random.Random(seed))
         case e.Report():
@@ -179,6 +179,7 @@ def _join(state: State, event: e.Join, now: float) -> Step:
         session=event.session,
         lineage=event.lineage,
         since=before.since if before else now,
+        away=membership.absence(before, event, now),
     )
     state = replace(state, barred={key: until for key, until in state.barred.items() if key != seat})
     return state.with_member(member), [d.MemberJoined(member, again=before is not None, why=why)]
@@ -302,6 +303,7 @@ def _file(state: State, member: Member, report: RoundReport) -> tuple[State, d.R
         counted=member.counted + _counted_by(member.id, entries),
         rejected=member.rejected + total(entry.range for entry in entries if entry.state == "rejected"),
         holds=filed.holds,
+        away=None if told else member.away,
     )
     state = replace(state.with_member(member), ledger=ledger)
     state, more = quorum.voiced(state, member.id, report) if voted else (state, [])

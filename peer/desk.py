@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from peer import reach
+from peer import parting, reach
 from peer.fetch import Files
 from peer.seals import signer_of
 from peer.seats import JoinOptions, PeerEvent, Seat
@@ -121,6 +121,7 @@ class Desk:
             "device": self._computing_on,
             "moved": self._options.door.passed,
             "handover": self._handover,
+            "parting": self._parting,
         }
 
     def _setup(self) -> dict[str, Any]:
@@ -303,6 +304,13 @@ class Desk:
             self._client.learn(text)
         except HandoverError as error:
             logger.warning("%s", error)
+
+    def _parting(self, number: int) -> None:
+        """The worker says goodbye to the others next; the coordinator may not be there to hear that this peer left."""
+        try:
+            parting.left(self._seat.folder, self._client.session, number)
+        except OSError as error:
+            self._trouble(str(from_os_error(error, "noting that this peer leaves")))
 
     def _failed(self, code: str, what: str, remedy: str) -> None:
         self.failure = from_code(code, what, remedy)

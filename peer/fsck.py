@@ -26,7 +26,7 @@ from swarm.sqlitefile import read_only
 from swarm.tensorfile import is_sha256, read_header, sha256_file, state_digest
 
 _VOTE = re.compile("[0-9]{1,18}")
-_SESSION = re.compile(r"[0-9a-zA-Z]{1,64}")
+_SESSION = re.compile(r"[0-9a-zA-Z]{1,64}( [0-9]{1,18})?")  # and in which round it said goodbye
 _MESSAGES: dict[str, type[Message]] = {
     REPORT: pb.RoundReport,
     AGAIN: pb.RoundReport,

@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from peer.leases import Leased, LeasedRange
 from peer.outbox import Outbox
+from peer.parting import Before
 from peer.sending import Sender
 from peer.standing import Standing
 from swarm import log
@@ -37,7 +38,7 @@ class Who:
     name: str
     credit: str
     seat: int
-    replaces: str = ""  # the session that worked in this folder before
+    before: Before  # the process that worked in this folder before
 
 
 class Session:
@@ -86,8 +87,11 @@ class Session:
 
     def _enter(self, round_: int) -> tuple[str, bool]:
         """Why it is in another seat, and whether the coordinator had forgotten what it was reminded of."""
-        who = self._who
-        answer = self._client.join(who.identity, who.name, round_, who.credit, who.seat, who.replaces, self.lineage)
+        who, before = self._who, self._who.before
+        answer = self._client.join(
+            who.identity, who.name, round_, who.credit, who.seat, before.session, self.lineage, before.left_in
+        )
+        self._who = replace(who, before=replace(before, left_in=0))  # said once: it was away once
         self.member_id = self.sender.member_id = answer.member_id
         self._interval = min(_BEATS[1], max(_BEATS[0], answer.heartbeat_seconds))
         self._standing.before = max(0, answer.counted - self._standing.counted)

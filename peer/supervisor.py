@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from enum import Enum
 
-from peer import crashes, spawn
+from peer import crashes, parting, spawn
 from peer.bridge import Bridge
 from peer.desk import Desk
 from peer.fetch import Files
@@ -23,7 +23,7 @@ from peer.session import Session, Who, halted
 from peer.silence import Silence, listening
 from peer.throttle import Throttle
 from peer.worker import TOLD
-from swarm import log, notes, paths, receipts, runspec
+from swarm import log, paths, receipts, runspec
 from swarm.client import CoordinatorClient
 from swarm.errors import UnreachableError
 from swarm.handover import Handover
@@ -135,15 +135,15 @@ class Supervisor:
         if run.halted:
             raise halted(run.halted)
         identity = Identity.of(self._options.data_dir, paths.home())
-        note = self._seat.folder / "session"  # of the last process here: it has ended, its seat is free for this one
-        who = Who(identity, self._options.name, self._options.credit, self._seat.number, notes.kept(note))
+        before = parting.before(self._seat.folder)  # it has ended, its seat is free for this one
+        who = Who(identity, self._options.name, self._options.credit, self._seat.number, before)
         standing, keep = self._desk.standing, self._files.keep_checkpoint
         sender = Sender(self._client, self._outbox, self._checkpoints, standing, keep, self._options.door.send)
         sender.on_signed = self._keep
         self._session = Session(self._client, who, self._outbox, sender, standing)
         self._session.lineage = run.lineage
         why = self._session.join()
-        notes.keep(note, self._client.session)
+        parting.begun(self._seat.folder, self._client.session)
         self._desk.begin(run, self._session)
         if why:
             self._desk.note(why)

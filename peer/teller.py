@@ -107,6 +107,10 @@ class Teller:
             samples=[{"prompt": prompt, "text": text} for prompt, text in found.texts.items()],
         )
 
+    def parting(self) -> None:
+        """This peer says goodbye to the others next: they go on without it, and it must not be waited for."""
+        self.bridge.call("parting", number=self.learner.round)
+
     def checkpoint(self, folder: Path) -> None:
         """Hand the agreed state to the supervisor, for the coordinator; it moves the file away."""
         if self.checkpointed == self.learner.round:

@@ -375,6 +375,7 @@ def _leave(job: Job) -> None:
         job.teller.checkpoint(Path(tempfile.gettempdir()))
     if peer.finished and not peer.orders.stop.is_set():
         time.sleep(_LINGER_SECONDS)
+    job.teller.parting()
     job.exchange.close()
     if job.teller.spans:
         job.teller.spans.close()

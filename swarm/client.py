@@ -187,13 +187,14 @@ class CoordinatorClient:
         seat: int = 0,
         replaces: str = "",
         lineage: int = 0,
+        left_in: int = 0,
     ) -> pb.JoinResponse:
         """Become a member, or renew the membership, by showing that the identity is ours; `name` is what others see.
 
         `round_` is that of the state which this process holds already: a run does not go back behind it, unless it did
         so by rule since the `lineage` that this process knows (see Run). `credit` is the name in the model card, empty
-        for no mention; `seat` tells apart the members that share a key. `replaces`
-        is the session of the process that worked in the same folder before. The answer may name another seat.
+        for no mention; `seat` tells apart the members that share a key. `replaces` is the session of the process that
+        had the same folder before, `left_in` the round of its goodbye, 0 for none. The answer may name another seat.
         """
         request = pb.JoinRequest(
             run=self.invite.run,
@@ -205,6 +206,7 @@ class CoordinatorClient:
             seat=seat,
             replaces=replaces,
             lineage=lineage,
+            left_in=left_in,
         )
         try:
             return self._log_in(identity, request)

@@ -27,7 +27,8 @@ class Told:
 class Standpoint:
     """Where a peer stands that hears of other rounds: in `round`, among these `members` that hold a state, with one
     that those `makers` made, as far as it knows. Without a `say` it says nothing for its own round: it holds no state
-    yet, or gave its vote for the next one and does not know what became of it; the `leader` of that one does.
+    yet, or gave its vote for the next one and does not know what became of it; more than half of the `deciders` do: the
+    leader of that one or, for who led it itself, those whose average counted.
     """
 
     own: str
@@ -35,7 +36,7 @@ class Standpoint:
     members: frozenset[str]
     makers: frozenset[str] = frozenset()
     say: bool = True
-    leader: str = ""
+    deciders: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def _reached(words: Mapping[str, int], among: Collection[str]) -> int:
 
 def chosen(offers: Sequence[Offered], at: Standpoint, told: Told) -> Offered | None:
     """The offer to take: of the latest state that more than half of the members hold, or of those who made the own one,
-    or that the coordinator vouches for, or that is the only one of the round that it names; or what the leader says
+    or that the coordinator vouches for, or that is the only one of the round that it names; or what the deciders say
     came of the round for which this member gave its vote. None without one: while a round ends the members are in two,
     and a moment later in one again.
     """
@@ -87,8 +88,8 @@ def chosen(offers: Sequence[Offered], at: Standpoint, told: Told) -> Offered | N
             holders.setdefault((offer.round, offer.digest, offer.file), {})[offer.member] = offer
     sure = [state for state, same in holders.items() if state[0] in told.digests or _most(same, at)]
     named = _named(holders, told)
-    led = [state for state, same in holders.items() if at.leader in same and state[0] == at.round + 1]
-    best = max([*sure, *named, *led], key=lambda state: (state[0], len(holders[state])), default=None)
+    said = [state for state, same in holders.items() if state[0] == at.round + 1 and _more(same, at.deciders)]
+    best = max([*sure, *named, *said], key=lambda state: (state[0], len(holders[state])), default=None)
     return _told_by_most(list(holders[best].values())) if best else None
 
 
@@ -105,7 +106,12 @@ def _named(states: Collection[State], told: Told) -> list[State]:
 
 def _most(members: Collection[str], at: Standpoint) -> bool:
     """Whether these are more than half of the members that hold a state, or of those who made the own one."""
-    return any(2 * len(among & set(members)) > len(among) for among in _electorates(at))
+    return any(_more(members, among) for among in _electorates(at))
+
+
+def _more(members: Collection[str], among: frozenset[str]) -> bool:
+    """Whether these are more than half of those."""
+    return 2 * len(among & set(members)) > len(among)
 
 
 def _told_by_most(same: Sequence[Offered]) -> Offered:

@@ -32,6 +32,8 @@ class Hearsay:
         self.makers: Callable[[int], Collection[str]] = lambda _: ()  # who made θ of that round
         self.voted: Callable[[], int] = lambda: 0  # the latest round whose state this member may have made
         self.left: Callable[[], Mapping[str, int]] = dict  # members that said goodbye, and in which round
+        # The round of the last state that this leader let be made, and by whom.
+        self.decided: tuple[int, frozenset[str]] = 0, frozenset()
         self.ask: Ask = nothing_known
         self._own = own
         self._members = members
@@ -76,6 +78,13 @@ class Hearsay:
         own = members.get(self._own, Member(0.0, self._own, active=False))
         active = [member for member in members.values() if member.active]
         holding = frozenset(voters_of([one.name for one in active], {one.name for one in active if one.light}))
-        voted, leader = self.voted() > round_, leader_of(members.values())
-        say, led = own.active and not voted, leader.name if leader and own.active and voted else ""
-        return Standpoint(own.name, round_, holding, frozenset(self.makers(round_)), say, led)
+        voted = self.voted() > round_
+        deciders = self._deciders(round_, leader_of(members.values())) if own.active and voted else frozenset()
+        return Standpoint(own.name, round_, holding, frozenset(self.makers(round_)), own.active and not voted, deciders)
+
+    def _deciders(self, round_: int, leader: Member | None) -> frozenset[str]:
+        """Who knows what came of the round for which this member voted; it may have led it, and got another average."""
+        decided, applied = self.decided
+        if decided == round_ + 1:
+            return applied
+        return frozenset({leader.name} if leader else ())

@@ -146,8 +146,7 @@ class Leader:
         return view
 
     def _look(self) -> pb.SwarmView:
-        due = self._due()
-        return self._view(pb.CLOSING, self._why or due) if due else self._view(pb.OPEN, "")
+        return self._view(pb.CLOSING, self._why or due) if (due := self._due()) else self._view(pb.OPEN, "")
 
     @property
     def behind_of(self) -> int:
@@ -335,6 +334,7 @@ class Leader:
         self._conclude(group_id, attempt, outcome_message(decision))
         if isinstance(decision, Apply):
             self._unheard = set(attempt.members) - {self._own}
+            self.hearsay.decided = self.round + 1, attempt.applied(decision.digest)
             self.advance(self.round + 1)
 
     def _look_for(self, attempt: Attempt, missing: Collection[bytes]) -> None:
@@ -343,7 +343,7 @@ class Leader:
             attempt.look = asyncio.ensure_future(self._looked_for(attempt, missing))
 
     async def _looked_for(self, attempt: Attempt, missing: Collection[bytes]) -> None:
-        for peer in missing:
+        for peer in sorted(missing):
             if not await self.lives(peer):
                 attempt.gone.add(peer)
         await asyncio.sleep(SILENCE_SECONDS)

@@ -388,9 +388,9 @@ class SwarmExchange:
         return view.phase != pb.BEHIND
 
     async def _depart(self) -> None:
-        """Say goodbye, but not before the others know what became of the last round that this peer led."""
+        """Say goodbye with the own state's round, once the others know what became of the last that this peer led."""
         await self._leader.told_all(_LINGER_SECONDS)
-        await self._node.retire(self._leader.round)
+        await self._node.retire(max(self._leader.round, self._made_by[0]))
 
     def close(self) -> None:
         try:

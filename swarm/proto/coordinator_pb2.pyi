@@ -398,6 +398,7 @@ class JoinRequest(_message.Message):
     LINEAGE_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
+    LEFT_IN_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     public_key: _builtins.bytes
     """Ed25519, 32 bytes; the member id is its fingerprint"""
@@ -419,6 +420,8 @@ class JoinRequest(_message.Message):
     """of a challenge"""
     signature: _builtins.bytes
     """by the key, over what swarm.passes.answer says"""
+    left_in: _builtins.int
+    """the round in which the process before said goodbye to the others; 0 when it did not"""
     def __init__(
         self,
         *,
@@ -433,10 +436,11 @@ class JoinRequest(_message.Message):
         lineage: _builtins.int = ...,
         nonce: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
+        left_in: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "lineage", b"lineage", "name", b"name", "nonce", b"nonce", "public_key", b"public_key", "replaces", b"replaces", "round", b"round", "run", b"run", "seat", b"seat", "signature", b"signature", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "left_in", b"left_in", "lineage", b"lineage", "name", b"name", "nonce", b"nonce", "public_key", b"public_key", "replaces", b"replaces", "round", b"round", "run", b"run", "seat", b"seat", "signature", b"signature", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from coordinator import fsck, invariants
 from peer import fsck as peer_fsck
+from peer import parting
 from peer.outbox import REPORT, Outbox
-from swarm import notes
 from swarm.checks import Check, Level, failed
 from swarm.cli import app
 from swarm.errors import CorruptError
@@ -193,7 +193,7 @@ def small_peer(folder: Path) -> None:
     (folder / "blobs").mkdir()
     (folder / "blobs" / "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb").write_bytes(b"a")
     (folder / "blobs" / f"{'f' * 64}.part").write_bytes(b"on its way")
-    notes.keep(folder / "session", "787ceb89d39eb163")
+    parting.left(folder, "787ceb89d39eb163", 27)
     (folder / "consent.json").write_text(json.dumps({"terms": "t", "agreed_at": 1.0, "rows": [["What", "x"]]}))
 
 

@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from peer.outbox import Outbox
+from peer.parting import Before
 from peer.session import Session
 from swarm.client import CoordinatorClient
 from swarm.errors import HaltedError
@@ -55,6 +56,19 @@ def test_a_state_that_is_not_the_runs_is_named_by_the_digest_that_was_said(serve
     session._beat()
     assert heard == [("abc", "most hold another one")]
     assert server.beats[-1].digest == "abc"
+
+
+def test_a_goodbye_of_the_process_before_is_said_once(
+    server: Answering, client: CoordinatorClient, tmp_path: Path
+) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    outbox.open()
+    session = session_of(client, outbox, tmp_path, Before("cafe", left_in=27))
+    session.join()
+    session.renew("the training process ended unexpectedly")
+    joins = [asked for asked in server.asked if isinstance(asked, pb.JoinRequest)]
+    assert [(join.replaces, join.left_in) for join in joins] == [("cafe", 27), ("cafe", 0)]
+    outbox.close()
 
 
 def test_a_run_that_went_back_is_followed_once(server: Answering, session: Session) -> None:

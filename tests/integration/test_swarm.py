@@ -10,6 +10,7 @@ import psutil
 import pytest
 import torch
 
+from peer import parting
 from peer.checkpoint import read_state
 from peer.model import load_model
 from swarm.proto import coordinator_pb2 as pb
@@ -146,11 +147,13 @@ def test_ctrl_c_leaves_silently_within_five_seconds_and_kill_9_leaves_nothing(tm
         leaving.interrupt()
         assert_quiet_end(leaving, 10)
         assert time.monotonic() - started < 5
+        assert parting.before(run.folder / "leaving").left_in > 0, "the next process says so"
         worker = faults.worker(killed)
         killed.kill()
         last = staying.named("round")["round"]
         staying.wait_for(after_round(last + 2), 25)
         assert _ended(worker)
+        assert parting.before(run.folder / "killed").left_in == 0
         status = run.track(swarm_command("status", run.invite, "--json"))
         assert_quiet_end(status)
         shown = json.loads(" ".join(event["text"] for event in status.every("line")))

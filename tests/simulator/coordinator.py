@@ -32,10 +32,21 @@ class VirtualCoordinator:
         terms = Terms(run="run", total_rounds=1 << 20, target_batch_size=8, epoch_samples=1 << 40)
         self.state = State(terms=terms, ledger=Ledger(terms.epoch_samples), checkpoints={0: _START})
 
-    def beat(self, member: str, session: str, holds: int, phase: str) -> None:
-        """A sign of life; who is not known or ended joins, with a state of round `holds`."""
-        if _refused(self._tell(e.Heartbeat(member, Pulse(phase), session))):
-            self._tell(e.Join(member, b"k" * 32, member, "1", holds, session=session, replaces=self._before(member)))
+    def join(self, member: str, session: str, holds: int = 0, left_in: int = 0) -> None:
+        """A process begins, or goes on after its membership ended, with a state of round `holds`. The one before said
+        goodbye in round `left_in`, if it did.
+        """
+        before = self._before(member)
+        self._tell(e.Join(member, b"k" * 32, member, "1", holds, session=session, replaces=before, left_in=left_in))
+
+    def beat(self, member: str, session: str, pulse: Pulse) -> None:
+        """A sign of life; whose membership ended joins again."""
+        if _refused(self._tell(e.Heartbeat(member, pulse, session))):
+            self.join(member, session, pulse.round)
+
+    def leave(self, member: str, session: str) -> None:
+        """It stops."""
+        self._tell(e.Leave(member, "stopped", session))
 
     def lease(self, member: str, session: str, samples: int) -> Lease | None:
         """Samples to train on; None for a member that must join first."""

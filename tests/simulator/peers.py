@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from coordinator.ledger import Claim, Lease
+from coordinator.records import Pulse
 from peer.exchange.average import Average
 from peer.exchange.base import Applied, Phase, Resync, Update
 from peer.exchange.belief import Offered, Told, chosen
@@ -39,11 +40,12 @@ class Theta:
     round: int
     digest: str
     made_by: tuple[str, ...] = ()
+    made_from: str = ""  # the digest of the state before
 
     def after(self, group: pb.Group) -> Theta:
         said = f"{self.digest}/{group.group_id.hex()}"
         makers = tuple(member.member for member in group.members)
-        return Theta(self.round + 1, hashlib.sha256(said.encode()).hexdigest()[:16], makers)
+        return Theta(self.round + 1, hashlib.sha256(said.encode()).hexdigest()[:16], makers, self.digest)
 
 
 class VirtualNode(Node):
@@ -113,6 +115,7 @@ class VirtualPeer:
         self.name = name
         self.id = f"{name}.{generation}".encode()
         self.theta = world.checkpoint
+        self._began_at = world.coordinator.state.round
         self.batches: list[int] = []  # computed since θ, by number; each of BATCH_SAMPLES samples
         self.claims: list[Claim] = []  # the leased samples in them
         self._leased: list[Claim] = []  # batches to come
@@ -161,11 +164,18 @@ class VirtualPeer:
 
     async def _beat(self) -> None:
         """Tell the coordinator that this member lives."""
+        self.world.coordinator.join(self.name, self.session, left_in=self.world.parted.pop(self.name, 0))
         while True:
             if self.world.coordinator_reached(self.id):
-                self.world.coordinator.beat(self.name, self.session, self.theta.round, self.phase)
+                self.world.coordinator.beat(self.name, self.session, self._pulse())
                 self._report_all()
             await asyncio.sleep(1.0)
+
+    def _pulse(self) -> Pulse:
+        """Who holds no state yet says how far the run is."""
+        if self.node.me.active:
+            return Pulse(self.phase, round=self.theta.round, digest=self.theta.digest)
+        return Pulse(self.phase, round=self._began_at)
 
     def _report_all(self) -> None:
         for theta, claims in self._unheard:
@@ -188,8 +198,16 @@ class VirtualPeer:
         while not self.leaving:
             await self._step()
         self._hand_over()
+        self.world.parted[self.name] = self.theta.round
         await self.exchange._depart()
+        self._leave()
         self.end()
+
+    def _leave(self) -> None:
+        """As the supervisor says it, when the worker has ended; it knows only by trying whether it is heard."""
+        if self.world.coordinator_reached(self.id):
+            self._report_all()
+            self.world.coordinator.leave(self.name, self.session)
 
     async def _await_others(self) -> None:
         end = self.world.now + 20.0

@@ -43,8 +43,9 @@ class World:
         self.states: dict[int, str] = {0: "start"}  # the digest of every θ_r that anybody reached by a round
         self.holders: dict[int, set[bytes]] = {}  # the processes that reached it
         self.groups: dict[int, pb.Group] = {}  # that made it
-        self.overtaken: list[str] = []  # states of one leader alone, which the others never heard of
+        self.overtaken: dict[str, int] = {}  # states that count nothing, since others were granted their round
         self.outboxes: dict[str, list[tuple[Theta, list[Claim]]]] = {}  # by member
+        self.parted: dict[str, int] = {}  # by member, in which round its last process said goodbye; on its disk
         self.voted: dict[str, int] = {}  # what each member's ballot keeps on its disk
         self.halls: dict[bytes, dict[bytes, list[int]]] = {}  # the batches that came together, by group and peer
         self.counted: dict[int, bytes] = {}  # batch -> the group in which it was applied
@@ -113,10 +114,16 @@ class World:
         return self.network.reaches(own, COORDINATOR)
 
     def applied(self, peer: VirtualPeer, theta: Theta, group: pb.Group) -> None:
-        """A peer goes from one round to the next."""
-        if self._is_overtaken(theta):
-            self.overtaken.append(f"{self.now:.1f} s: round {theta.round}")
-        if self._is_overtaken(theta) or self._is_lost(theta.round):
+        """A peer goes from one round to the next, in which no state is made from one that was overruled."""
+        assert theta.made_from not in self.overtaken, f"{self.now:.1f} s: {peer.name} goes on from a void state"
+        known = self.states.get(theta.round, theta.digest)
+        if known != theta.digest and self._is_overruled(theta, {peer.name}):
+            self.overtaken[theta.digest] = theta.round
+            return
+        if known != theta.digest and self._is_overruled(theta, _names(self.holders[theta.round])):
+            self.overtaken[known] = theta.round
+            self._forget(theta.round)
+        if self._is_lost(theta.round):
             self._forget(theta.round)
         known = self.states.setdefault(theta.round, theta.digest)
         assert known == theta.digest, f"{self.now:.1f} s: two states of round {theta.round}"
@@ -130,9 +137,12 @@ class World:
                 first = self.counted.setdefault(batch, group.group_id)
                 assert first == group.group_id, f"batch {batch} of {member.peer_id!r} is in two rounds"
 
-    def _is_overtaken(self, theta: Theta) -> bool:
-        """Whether one leader alone reached another state, of which the others never heard."""
-        return self.states.get(theta.round, theta.digest) != theta.digest and len(self.holders[theta.round]) == 1
+    def _is_overruled(self, theta: Theta, holders: set[str]) -> bool:
+        """Whether another part was granted the round that they made: a leader decided, and those on its side heard it,
+        while the others, cut off, asked the coordinator.
+        """
+        granted = self.coordinator.state.grants.get(theta.round - 1, frozenset())
+        return bool(granted) and not granted & holders
 
     def _forget(self, round_: int) -> None:
         """The state that was reached there is no part of the run, nor are the batches in it."""
@@ -158,7 +168,7 @@ class World:
 
     def _granted(self, round_: int, live: set[str]) -> None:
         """What later states there are, the coordinator believes lost: it heard nobody who holds one for so long."""
-        holders = {holder.decode().partition(".")[0] for r, who in self.holders.items() if r > round_ for holder in who}
+        holders = {name for r, who in self.holders.items() if r > round_ for name in _names(who)}
         if not holders & live:
             self._went_back(round_)
 
@@ -248,6 +258,11 @@ class World:
         for entry in self.coordinator.entries.values():
             group = self.groups.get(entry.round + 1, pb.Group())
             assert entry.member in [member.member for member in group.members], f"{entry} is in no state"
+
+
+def _names(processes: Iterable[bytes]) -> set[str]:
+    """The members whose processes these are."""
+    return {process.decode().partition(".")[0] for process in processes}
 
 
 async def _end_all() -> None:

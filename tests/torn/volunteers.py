@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.numpy import save
 
-from peer import spawn
+from peer import parting, spawn
 from peer.checkpoint import read_state, state_digest, state_metadata, write_state
 from peer.data import Batches, read_samples
 from peer.exchange.ballot import UNKNOWN, Ballot
@@ -324,10 +324,10 @@ KINDS = [
     Kind(
         "session",
         "session",
-        lambda at: notes.keep(at / "session", "5f2b" * 8),
-        lambda at: notes.kept(at / "session"),
+        lambda at: parting.left(at, "5f2b" * 8, 3),
+        parting.before,
         Must.ANEW,
-        new="",
+        new=parting.Before(),
     ),
     Kind(
         "port",

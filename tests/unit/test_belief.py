@@ -110,8 +110,16 @@ def test_fewer_than_half_never_move_anybody(data: st.DataObject, honest: int) ->
 def test_who_voted_and_heard_no_outcome_takes_what_the_leader_holds() -> None:
     """All but the leader had lost the round's outcome: nobody could follow it, and it could not go on alone."""
     own, made = Offered("b", 5, "five"), Offered("a", 6, "six")
-    waiting = replace(at(5, "a", "b", "c"), say=False, leader="a")
+    waiting = replace(at(5, "a", "b", "c"), say=False, deciders=frozenset("a"))
     assert chosen([own, made], waiting, NOBODY) == made
-    assert chosen([own, made], replace(waiting, leader="c"), NOBODY) != made
+    assert chosen([own, made], replace(waiting, deciders=frozenset("c")), NOBODY) != made
     assert chosen([own, replace(made, round=7)], waiting, NOBODY) != replace(made, round=7)
     assert chosen([own, made], waiting, Told(6, {6: "another"})) != made
+
+
+def test_a_leader_that_got_another_average_takes_what_most_of_those_hold_whose_counted() -> None:
+    """Two of three had the same one, and were two of five that made the last state: nobody could follow them."""
+    stand = replace(at(5, "a", "d", "e"), say=False, deciders=frozenset("de"))
+    made = [Offered(who, 6, "six") for who in "de"]
+    assert chosen([Offered("a", 5, "five"), *made], stand, NOBODY) in made
+    assert chosen([Offered("a", 5, "five"), made[0]], stand, NOBODY) not in made

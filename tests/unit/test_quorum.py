@@ -171,6 +171,65 @@ def test_all_others_are_gone_and_the_last_maker_is_a_liar() -> None:
     assert trained(state, 6, *"xc", first=5).round == 6
 
 
+def came_back(state: State, *names: str, left_in: int, now: float, phase: str = "syncing") -> State:
+    """They begin anew, after a goodbye in round `left_in`, with a checkpoint of that round."""
+    state, _ = run(state, *(replace(join(who), left_in=left_in) for who in names), now=now)
+    return run(state, *(e.Heartbeat(who, Pulse(phase, round=left_in)) for who in names), now=now)[0]
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_who_said_goodbye_and_is_back_without_the_state_holds_nobody_up_who_stayed(heard: bool) -> None:
+    """The coordinator hears of the others' rounds after they are back, and perhaps not that they went."""
+    state = trained(swarm(*"abc"), 5, *"abc")
+    if heard:
+        state, _ = run(state, e.Leave("a", "night"), e.Leave("b", "night"), now=5.0)
+    state = came_back(came_back(state, "a", left_in=5, now=6.0), "b", left_in=5, now=7.0)
+    state = trained(state, 8, "c", first=5)
+    assert (state.round, state.agreed_on(7)) == (8, "d8")
+    state, _ = run(state, *(e.Heartbeat(who, Pulse("training", round=8, digest="d8")) for who in "ab"), now=8.0)
+    assert says(state, "c", 8, "evil").round == 8, "they hold that state, and so they have a voice again"
+
+
+def test_who_is_back_with_the_state_counts_again() -> None:
+    state = came_back(trained(swarm(*"abc"), 5, *"abc"), *"ab", left_in=5, now=6.0, phase="training")
+    assert says(state, "c", LAST, "evil").round == 5
+
+
+def test_those_who_left_one_after_the_other_were_never_missed() -> None:
+    """A leader that lies holds up the round; they start their peers again, and it says that they are behind."""
+    state, _ = run(trained(swarm(*"abx"), 5, *"abx"), e.Leave("a", "again"), now=5.0)
+    state, _ = run(came_back(state, "a", left_in=5, now=6.0), e.Leave("b", "again"), now=6.0)
+    state = came_back(state, "b", left_in=5, now=7.0)
+    assert says(state, "x", LAST, "evil", now=7.0).round == 5
+
+
+def test_who_was_started_anew_without_a_goodbye_is_missed() -> None:
+    state = came_back(trained(swarm(*"abx"), 5, *"abx"), *"ab", left_in=0, now=6.0)
+    assert says(state, "x", LAST, "evil", now=6.0).round == 5
+
+
+def test_an_absence_is_over_once_the_new_process_was_in_a_round() -> None:
+    state = came_back(trained(swarm(*"abx"), 5, *"abx"), *"ab", left_in=5, now=6.0, phase="training")
+    state = trained(state, 6, *"abx", first=5)
+    assert state.round == 6
+    assert [state.members[who].away for who in "ab"] == [None, None]
+
+
+def test_who_says_that_it_was_away_takes_nobody_elses_voice() -> None:
+    state = came_back(trained(swarm(*"abx"), 5, *"abx"), "x", left_in=5, now=6.0)
+    assert says(state, "x", LAST, "evil", now=6.0).round == 5
+    assert trained(state, 6, *"ab", first=5).round == 6
+
+
+def test_nobody_on_probation_decides_while_those_who_weigh_fetch_the_state() -> None:
+    state, _ = run(swarm(*"xyz", terms=PROBATION), join("v", VALIDATOR))
+    state = trained(state, 5, *"vxyz")
+    state, _ = run(state, replace(join("v", VALIDATOR), left_in=5), now=6.0)
+    for who in "xyz":
+        state = says(state, who, 5, now=6.0)
+    assert state.round == 5
+
+
 def test_the_digest_that_was_agreed_on_stays_whoever_comes_later() -> None:
     state = trained(swarm(*"abc"), 1, *"ab")
     state, _ = run(state, *map(join, "uvwxyz"))
