@@ -35,14 +35,18 @@ def robust_mean(
     weighing = [share > 0 for share in shares]
     refused = by_norm(row_norms(rows).tolist(), noisy=samples, weighing=weighing)
     left = [peer for peer in range(len(rows)) if peer not in refused]
-    trusted, against = among(left, products(rows[left]), rows.shape[1], weighing)
+    trusted, against = among(left, products(_of(rows, left)), rows.shape[1], weighing)
     refused |= against
     heavy = {peer: shares[peer] * weight for peer, weight in trusted.items() if weight}
     if not heavy:
         return np.zeros(rows.shape[1], np.float32), refused
     parts = weights([samples[peer] for peer in heavy], list(heavy.values()))
-    good = rows[list(heavy)] if len(heavy) < len(rows) else rows
-    return centered_clip(good, parts).astype(np.float32), refused
+    return centered_clip(_of(rows, list(heavy)), parts).astype(np.float32), refused
+
+
+def _of(rows: Rows, peers: Sequence[int]) -> Rows:
+    """Without a copy where it is all of them: new memory costs more than arithmetic."""
+    return rows[peers] if len(peers) < len(rows) else rows
 
 
 def centered_clip(rows: Rows, shares: Sequence[float]) -> Rows:
@@ -50,10 +54,10 @@ def centered_clip(rows: Rows, shares: Sequence[float]) -> Rows:
     if len(rows) < FEWEST:
         return sum((row * share for row, share in zip(rows, shares, strict=True)), np.zeros(rows.shape[1]))
     center = _coordinate_median(rows)
-    away, part = np.empty_like(rows), np.empty_like(center)  # taken once: new memory costs more than arithmetic
+    away, squares, part = np.empty_like(rows), np.empty_like(rows), np.empty_like(center)  # taken once
     for _ in range(_STEPS):
         np.subtract(rows, center, out=away)
-        distances = row_norms(away).tolist()
+        distances = row_norms(away, squares).tolist()
         radius = median(distances)
         for row, distance, share in zip(away, distances, shares, strict=True):
             scale = radius / distance if distance > radius else 1.0
