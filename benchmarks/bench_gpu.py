@@ -133,9 +133,8 @@ class Bench:
         """What is trained, as it begins."""
         if spec.model.adapts:
             return initial(blank_adapted(spec, base), 0)
-        model = trained_model(spec, base, place(spec, "cpu", hardware()))
-        weights = LlamaForCausalLM.from_pretrained(base).state_dict()
-        return {name: weights[name].clone() for name in trainable(model)}
+        model = LlamaForCausalLM.from_pretrained(base)
+        return {name: parameter.detach() for name, parameter in trainable(model).items()}
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import statistics
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,6 @@ from pathlib import Path
 import torch
 
 from coordinator.spotchecks import control
-from peer.checkpoint import state_digest, state_metadata, write_state
 from peer.codecs import codec_of, encode
 from peer.data import Samples
 from peer.device import hardware, place
@@ -25,12 +23,11 @@ from peer.exchange.base import Applied, Seen, Update
 from peer.exchange.butterfly import vectors
 from peer.exchange.parts import cut, encoded
 from peer.gradient_check import KeptGradient, looks
-from peer.gradients import Gradients
 from peer.learner import GradientLearner, Learner
 from peer.local_mode import LocalLearner
 from peer.merge import Contribution
 from peer.model import trainable
-from peer.modes import first_state, learner_of
+from peer.pace import begun
 from peer.recomputation import Kept, Subject, gains, moved
 from peer.spotcheck import gain_of, likeness, score
 from peer.trained import trained_model
@@ -65,16 +62,11 @@ class Texts:
 def learner_on(device: str, spec: RunSpec, folder: Path, values: Values) -> Learner:
     """In round 0 at `values`; `folder` has the model's configuration and, for adapters, the base."""
     placement = place(spec, device, hardware())
-    parameters = trainable(model := trained_model(spec, folder, placement))
-    most = spec.training.micro_batch_size
-    gradients = Gradients(model, parameters, placement, float(spec.data.sequence_length), most, print)
-    learner = learner_of(spec, parameters, gradients)
-    state = first_state(spec, dict(values))
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "state.safetensors"
-        write_state(path, state, state_metadata(spec.run.name, 0, 0, state_digest(state)))
-        learner.load(path)
-    return learner
+    model = trained_model(spec, folder, placement)
+    with torch.no_grad():
+        for name, parameter in trainable(model).items():
+            parameter.copy_(values[name])
+    return begun(spec, model, placement)
 
 
 @dataclass

@@ -48,7 +48,7 @@ def measure(spec: RunSpec, sizes: Sizes, build: Callable[[], nn.Module]) -> Pace
 
 def measured(spec: RunSpec, model: nn.Module, placement: Placement) -> Pace:
     """Of a model that lies on its device."""
-    learner = _learner(spec, model, placement)
+    learner = begun(spec, model, placement)
     trial = tried(learner.gradients, spec, placement)
     learner.gradients.micro_batch = trial.micro_batch
     samples, rate = _train(learner)
@@ -69,7 +69,8 @@ def _require_memory(sizes: Sizes, placement: Placement) -> None:
         raise UsageError(what, _SAY)
 
 
-def _learner(spec: RunSpec, model: nn.Module, placement: Placement) -> Learner:
+def begun(spec: RunSpec, model: nn.Module, placement: Placement) -> Learner:
+    """In round 0, at the values that the model on its device has."""
     parameters = trainable(model)
     targets, most = float(spec.data.sequence_length), spec.training.micro_batch_size
     gradients = Gradients(model, parameters, placement, targets, most, lambda _: None)
