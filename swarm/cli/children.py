@@ -50,7 +50,8 @@ def _run(command: list[str], scratch: Path, errors: IO[bytes], take: Callable[[L
         stdout=subprocess.PIPE,
         stderr=errors,
         text=True,
-        env={**lifetime.child_environment(), "TMPDIR": str(scratch)},
+        # torch makes its cache's folder as soon as it is imported; these children compile nothing
+        env={**lifetime.child_environment(), "TMPDIR": str(scratch), "TORCHINDUCTOR_CACHE_DIR": str(scratch / "torch")},
         start_new_session=True,
     ) as child:
         try:
