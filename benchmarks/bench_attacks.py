@@ -177,8 +177,9 @@ def _cell(row: Mapping[str, Any] | None, way: str) -> str:
     if row is None:
         return ""
     gap = row["gap_percent"]
-    shown = "NaN" if gap is None else "lost" if gap > _LOST else f"{gap:+.1f}"
-    error = f" ± {row['gap_error_percent']:.1f}" if "gap_error_percent" in row else ""
+    lost = gap is not None and gap > _LOST
+    shown = "NaN" if gap is None else "lost" if lost else f"{gap:+.1f}"
+    error = f" ± {row['gap_error_percent']:.1f}" if "gap_error_percent" in row and not lost else ""
     return f"{shown}{error}" + (f" ({row['refused_percent']:.0f})" if way == "robust" else "")
 
 

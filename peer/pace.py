@@ -51,6 +51,7 @@ def measured(spec: RunSpec, model: nn.Module, placement: Placement) -> Pace:
     learner = begun(spec, model, placement)
     trial = tried(learner.gradients, spec, placement)
     learner.gradients.micro_batch = trial.micro_batch
+    _settle_scale(learner.gradients, spec)
     samples, rate = _train(learner)
     settle, merge = _end_round(learner, samples)
     why = f"measured on this machine ({placement.name}), {trial.micro_batch} samples at once"
@@ -82,6 +83,12 @@ def begun(spec: RunSpec, model: nn.Module, placement: Placement) -> Learner:
         write_state(path, state, state_metadata(spec.run.name, 0, 0, state_digest(state)))
         learner.load(path)
     return learner
+
+
+def _settle_scale(gradients: Gradients, spec: RunSpec) -> None:
+    """Half precision computes again at each overflow until it has its scale: often at first, then hardly ever."""
+    gradients.add(any_samples(gradients.micro_batch, spec))
+    gradients.begin()
 
 
 def _train(learner: Learner) -> tuple[int, float]:
