@@ -29,6 +29,7 @@ def test_what_is_computed_again_until_fp16_has_its_scale_is_not_in_the_pace(monk
         return samples, rate
 
     model.model.layers[0].mlp.down_proj.register_forward_hook(enlarge)
+    monkeypatch.setattr(pace, "_SECONDS", 0.2)
     monkeypatch.setattr(pace, "_train", watched)
     pace.measured(spec("fp16"), model, place(spec("fp16"), "cpu", Hardware()))
     assert timed
