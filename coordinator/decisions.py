@@ -165,6 +165,7 @@ class ReportFiled:
 
     `voted` says that it belongs to the run's history, so that its digest is a word on the round, `agreed` that this is
     the run's state already; `holds` is the round of the state that the member's present process holds now.
+    `back`: with it that process takes part, and the absence before it is over.
     """
 
     member: str
@@ -173,6 +174,7 @@ class ReportFiled:
     voted: bool
     holds: int
     agreed: bool = False
+    back: bool = False
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:

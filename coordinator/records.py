@@ -156,7 +156,7 @@ class Member:
     lineage: int = 0
     since: float = 0.0  # Unix seconds, when it joined first; 0 before that was kept
     left: str = ""  # why it is gone, as far as this process of the coordinator knows
-    away: Absence | None = None  # before it came back, until its present process was in a round; in no table
+    away: Absence | None = None  # before it came back, until its present process was in a round
 
     @property
     def key(self) -> str:

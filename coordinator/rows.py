@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from sqlalchemy import Row
@@ -13,10 +13,23 @@ from sqlalchemy import Row
 from coordinator import decisions as d
 from coordinator.kinds import kind_of
 from coordinator.ledger import Entry, Lease, Return
-from coordinator.records import Ban, Checkpoint, Evaluation, IssuedInvite, Member, Metrics, RollBack, TextSample, Trust
+from coordinator.records import (
+    Absence,
+    Ban,
+    Checkpoint,
+    Evaluation,
+    IssuedInvite,
+    Member,
+    Metrics,
+    RollBack,
+    TextSample,
+    Trust,
+)
 from coordinator.steering import Course, Steering
 from swarm.passes import Role
 from swarm.ranges import Range, without
+
+_NEVER_AWAY = Absence(0, 0.0, 0.0)
 
 
 def member_row(member: Member) -> dict[str, Any]:
@@ -36,7 +49,12 @@ def member_row(member: Member) -> dict[str, Any]:
         "session",
         "since",
     )
-    return {key: getattr(member, key) for key in kept}
+    return {key: getattr(member, key) for key in kept} | away_row(member.away)
+
+
+def away_row(absence: Absence | None) -> dict[str, Any]:
+    """An absence in a member's row."""
+    return {f"away_{key}": value for key, value in asdict(absence or _NEVER_AWAY).items()}
 
 
 def _values(row: Row[Any]) -> dict[str, Any]:
@@ -50,7 +68,9 @@ def log_row(decision: d.Decision, now: float) -> dict[str, Any]:
 
 
 def member(row: Row[Any]) -> Member:
-    return Member(**_values(row), heard=False)
+    values = _values(row)
+    absence = Absence(**{field.name: values.pop(f"away_{field.name}") for field in fields(Absence)})
+    return Member(**values, away=absence if absence.round else None, heard=False)
 
 
 def invite(row: Row[Any]) -> IssuedInvite:

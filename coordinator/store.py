@@ -207,6 +207,8 @@ class SqlStore:
         )
         credit = {"member": filed.member, "more_counted": counted, "more_rejected": rejected, "held": filed.holds}
         connection.execute(statements.CREDIT, {"run_": self._run, **credit})
+        if filed.back:
+            self._change(connection, filed.member, **rows.away_row(None))
         if filed.voted:
             said = {"round": report.round, "member": filed.member, "agreed": filed.agreed}
             self._put(connection, votes, said | asdict(report.metrics))

@@ -32,6 +32,9 @@ members = Table(
     Column("session", String(64), nullable=False, server_default=""),
     Column("holds", BigInteger, nullable=False, server_default="0"),
     Column("since", Float(53), nullable=False, server_default="0"),
+    Column("away_round", BigInteger, nullable=False, server_default="0"),  # 0 is no absence
+    Column("away_since", Float(53), nullable=False, server_default="0"),
+    Column("away_until", Float(53), nullable=False, server_default="0"),
 )
 
 # Times are Unix seconds, 0 is never.

@@ -296,14 +296,15 @@ def _file(state: State, member: Member, report: RoundReport) -> tuple[State, d.R
     voted = voted and not quorum.known(state, member.id, report.round)
     told = report.round + 1 if voted and _is_of_this_process(state, member, report) else 0
     agreed = state.agreed_on(report.round) == report.metrics.digest
-    filed = d.ReportFiled(member.id, report, tuple(entries), voted, max(member.holds, told), agreed)
+    back = bool(told and member.away)
+    filed = d.ReportFiled(member.id, report, tuple(entries), voted, max(member.holds, told), agreed, back)
     used = [d.LeaseUsed(key) for key in before.held.get(member.id, ()) if key not in ledger.leases]
     member = replace(
         member,
         counted=member.counted + _counted_by(member.id, entries),
         rejected=member.rejected + total(entry.range for entry in entries if entry.state == "rejected"),
         holds=filed.holds,
-        away=None if told else member.away,
+        away=None if back else member.away,
     )
     state = replace(state.with_member(member), ledger=ledger)
     state, more = quorum.voiced(state, member.id, report) if voted else (state, [])

@@ -106,19 +106,27 @@ class History:
         )
         return None if rng.random() < 0.2 else Quarantine(fault, round_, rng.choice([1, 2]), "the loss is nan")
 
+    def _left_in(self, number: int) -> int:
+        """Each second one that is back had said goodbye."""
+        return self.state.round if number % 2 else 0
+
     def _event(self, rng: random.Random, number: int) -> e.Event:
         who = f"m{rng.randrange(4)}"
         member = self.state.members.get(who)
         if (member is None or not member.live) and rng.random() < 0.8:
             round_ = rng.choice([0, 0, self.state.round])
             lineage = max(0, self.state.lineage - (rng.random() < 0.1))
-            return e.Join(who, who.encode() * 16, who, "1", round_, rng.choice(["", f"{who} of B"]), lineage=lineage)
+            credit = rng.choice(["", f"{who} of B"])
+            return e.Join(
+                who, who.encode() * 16, who, "1", round_, credit, lineage=lineage, left_in=self._left_in(number)
+            )
         match rng.choices(
             ["leave", "resumed", "join", "ask", "lease", "checkpoint", "evaluation", "report"],
             [1, 1, 1, 1, 8, 3, 2, 16],
         )[0]:
             case "leave" | "resumed" | "join" as kind:
-                again = e.Join(who, who.encode() * 16, who, "1", lineage=self.state.lineage)
+                lineage = self.state.lineage
+                again = e.Join(who, who.encode() * 16, who, "1", lineage=lineage, left_in=self._left_in(number))
                 changes = {"leave": e.Leave(who, "tired"), "join": again}
                 return changes.get(kind, e.Resumed())
             case "ask":

@@ -28,11 +28,10 @@ class Attempt:
     resync: tuple[bytes, ...] = ()
     needs: Needs = field(default_factory=Needs)
 
-    def applied(self, digest: str) -> frozenset[str]:
-        """The members who make the next state, since this is the average that counts; if any weighs, those that do."""
+    def applied(self, digest: str) -> frozenset[bytes]:
+        """The nodes that make the next state, since this is the average that counts; if any weighs, those that do."""
         same = [peer for peer, commit in self.commits.items() if commit.digest == digest]
-        voters = voters_of(same, light_in(self.group.result()))
-        return frozenset(self.ready[peer].member or peer.hex() for peer in voters)
+        return frozenset(voters_of(same, light_in(self.group.result())))
 
 
 def seat(peer: bytes, word: Ready) -> pb.GroupMember:

@@ -27,8 +27,9 @@ class Told:
 class Standpoint:
     """Where a peer stands that hears of other rounds: in `round`, among these `members` that hold a state, with one
     that those `makers` made, as far as it knows. Without a `say` it says nothing for its own round: it holds no state
-    yet, or gave its vote for the next one and does not know what became of it; more than half of the `deciders` do: the
-    leader of that one or, for who led it itself, those whose average counted.
+    yet, or gave its vote for a later one, θ_voted, and does not know what became of it; more than half of the
+    `deciders` do: the leader or, for who led that round itself, those whose average counted, as far as their processes
+    are still here.
     """
 
     own: str
@@ -37,6 +38,7 @@ class Standpoint:
     makers: frozenset[str] = frozenset()
     say: bool = True
     deciders: frozenset[str] = frozenset()
+    voted: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def chosen(offers: Sequence[Offered], at: Standpoint, told: Told) -> Offered | N
             holders.setdefault((offer.round, offer.digest, offer.file), {})[offer.member] = offer
     sure = [state for state, same in holders.items() if state[0] in told.digests or _most(same, at)]
     named = _named(holders, told)
-    said = [state for state, same in holders.items() if state[0] == at.round + 1 and _more(same, at.deciders)]
+    asked = {at.round + 1, at.voted}  # it may have lost the state from which it voted, too
+    said = [state for state, same in holders.items() if state[0] in asked and _more(same, at.deciders)]
     best = max([*sure, *named, *said], key=lambda state: (state[0], len(holders[state])), default=None)
     return _told_by_most(list(holders[best].values())) if best else None
 

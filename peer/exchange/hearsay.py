@@ -32,8 +32,8 @@ class Hearsay:
         self.makers: Callable[[int], Collection[str]] = lambda _: ()  # who made θ of that round
         self.voted: Callable[[], int] = lambda: 0  # the latest round whose state this member may have made
         self.left: Callable[[], Mapping[str, int]] = dict  # members that said goodbye, and in which round
-        # The round of the last state that this leader let be made, and by whom.
-        self.decided: tuple[int, frozenset[str]] = 0, frozenset()
+        # The round of the last state that this leader let be made, and the nodes that made it.
+        self.decided: tuple[int, frozenset[bytes]] = 0, frozenset()
         self.ask: Ask = nothing_known
         self._own = own
         self._members = members
@@ -72,19 +72,30 @@ class Hearsay:
         self._told = await self.ask()
         await asyncio.sleep(_PAUSE)
 
+    def works_on(self, holds: int, led: int) -> int:
+        """The round of a peer that holds θ_holds and has led the rounds before `led`: it may have to fetch what it let
+        be made, but not a state that ended with the processes of all who made it.
+        """
+        decided, makers = self.decided
+        lost = decided == led and makers.isdisjoint(member.peer_id for member in self._members())
+        return holds if lost else max(holds, led)
+
     def standpoint(self, round_: int) -> Standpoint:
         """That of a peer in `round_`."""
         members = {member.peer_id: member for member in self._members()}
         own = members.get(self._own, Member(0.0, self._own, active=False))
         active = [member for member in members.values() if member.active]
         holding = frozenset(voters_of([one.name for one in active], {one.name for one in active if one.light}))
-        voted = self.voted() > round_
-        deciders = self._deciders(round_, leader_of(members.values())) if own.active and voted else frozenset()
-        return Standpoint(own.name, round_, holding, frozenset(self.makers(round_)), own.active and not voted, deciders)
+        makers, voted = frozenset(self.makers(round_)), self.voted()
+        deciders = self._deciders(round_, members) if own.active and voted > round_ else frozenset()
+        return Standpoint(own.name, round_, holding, makers, own.active and voted <= round_, deciders, voted)
 
-    def _deciders(self, round_: int, leader: Member | None) -> frozenset[str]:
-        """Who knows what came of the round for which this member voted; it may have led it, and got another average."""
-        decided, applied = self.decided
+    def _deciders(self, round_: int, members: Mapping[bytes, Member]) -> frozenset[str]:
+        """Who knows what came of the round for which this member voted; it may have led it, and got another average. A
+        process that was started anew is another node: it knows nothing of that state any more.
+        """
+        decided, makers = self.decided
         if decided == round_ + 1:
-            return applied
+            return frozenset(members[node].name for node in makers if node in members)
+        leader = leader_of(members.values())
         return frozenset({leader.name} if leader else ())

@@ -189,7 +189,7 @@ class SwarmExchange:
         return View(Phase.OPEN, round_, samples, view.members, view.why)  # the view is of an earlier round
 
     def _speak(self, said: pb.Progress) -> None:
-        self._leader.advance(max(said.round, self._leader.round))
+        self._leader.advance(self._leader.hearsay.works_on(said.round, self._leader.round))
         self._reporter.speak(said)
 
     async def _report(self, said: pb.Progress) -> pb.SwarmView:

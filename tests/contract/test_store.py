@@ -14,7 +14,7 @@ from coordinator import events as e
 from coordinator import trust
 from coordinator.bans import barred
 from coordinator.invariants import of_ledger, reports
-from coordinator.records import Ban, IssuedInvite, Standing, Terms
+from coordinator.records import Absence, Ban, IssuedInvite, Pulse, Standing, Terms
 from coordinator.state import State
 from coordinator.steering import Course, Steering
 from coordinator.store import SqlStore, open_store
@@ -23,7 +23,7 @@ from swarm.checks import failed
 from swarm.errors import SwarmError
 from swarm.passes import Role
 from swarm.ranges import Range
-from tests.histories import START, TERMS, History
+from tests.histories import START, TERMS, History, report
 
 Opener = Callable[[], SqlStore]
 
@@ -56,7 +56,7 @@ def facts(state: State) -> dict[str, object]:
         "rollbacks": state.rollbacks,
         "next": ledger.next_number,
         "members": {
-            key: (m.name, m.credit, m.live, m.holds, m.first_lease, m.counted, m.rejected, m.invite, m.session, m.since)
+            key: replace(m, last_seen=0.0, heard=True, pulse=Pulse(), lineage=0, left="")
             for key, m in state.members.items()
         },
         "votes": {key: {who: vote.digest for who, vote in cast.votes.items()} for key, cast in state.votes.items()},
@@ -153,6 +153,27 @@ def test_bans_and_whom_members_must_drop_are_kept(opener: Opener) -> None:
     assert barred(loaded, now) == barred(state, now) == ["anna", "anna-1"]
 
 
+def test_who_was_away_is_known_to_a_coordinator_that_starts_anew(opener: Opener) -> None:
+    """Two of three said goodbye and are back; it starts anew before it hears of the round that the third made alone."""
+
+    def play(state: State, now: float, *events: e.Event) -> State:
+        state, made = tick(state, events, now, 1)
+        opener().write(made, now)
+        return opener().load(TERMS)
+
+    def said(who: str, round_: int) -> e.Report:
+        return e.Report(who, (report(f"{who}/{round_}", round_, ()),))
+
+    joins = [e.Join(who, who.encode() * 16, who, "1") for who in "abc"]
+    state = play(begun(opener()), 1.7e9, *joins, *(said(who, 0) for who in "abc"))
+    state = play(state, 1.7e9 + 1 / 3, *(replace(join, left_in=1) for join in joins[:2]))
+    assert state.members["a"].away == Absence(1, 1.7e9, 1.7e9 + 1 / 3)
+    state = play(state, 1.7e9 + 1, said("c", 1))
+    assert state.round == 2
+    state = play(state, 1.7e9 + 2, said("a", 2), said("c", 2))
+    assert [state.members[who].away is None for who in "abc"] == [True, False, True], "a takes part again"
+
+
 def test_what_checks_said_of_keys_and_the_limits_of_invites_are_kept(opener: Opener) -> None:
     store, now = opener(), 1.7e9 + 1 / 3
     limited = IssuedInvite("a" * 64, Role.VOLUNTEER, now, slots=3, weight=1.5)
@@ -202,7 +223,7 @@ def test_tables_of_an_earlier_version_get_the_columns_that_they_lack(
     engine = create_engine(database or f"sqlite:///{tmp_path / 'coordinator.sqlite'}")
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE bans"))
-        for column in ("invite", "session"):
+        for column in ("invite", "session", "away_round", "away_since", "away_until"):
             connection.execute(text(f"ALTER TABLE members DROP COLUMN {column}"))
         connection.execute(text("ALTER TABLE evaluations DROP COLUMN samples"))
         connection.execute(text("ALTER TABLE log DROP COLUMN kind"))

@@ -117,6 +117,16 @@ def test_who_voted_and_heard_no_outcome_takes_what_the_leader_holds() -> None:
     assert chosen([own, made], waiting, Told(6, {6: "another"})) != made
 
 
+def test_who_lost_also_the_state_from_which_it_voted_takes_the_one_for_which_it_did() -> None:
+    """Most were killed after their votes and began anew two rounds before; nobody had the state between any more."""
+    waiting = replace(at(5, "a", "b", "c"), say=False, deciders=frozenset("a"), voted=7)
+    own, made = Offered("b", 5, "five"), Offered("a", 7, "seven")
+    assert chosen([own, made], waiting, NOBODY) == made
+    assert chosen([own, made], replace(waiting, deciders=frozenset("c")), NOBODY) != made
+    assert chosen([own, replace(made, round=8)], waiting, NOBODY) != replace(made, round=8)
+    assert chosen([own, made], waiting, Told(7, {7: "another"})) != made
+
+
 def test_a_leader_that_got_another_average_takes_what_most_of_those_hold_whose_counted() -> None:
     """Two of three had the same one, and were two of five that made the last state: nobody could follow them."""
     stand = replace(at(5, "a", "d", "e"), say=False, deciders=frozenset("de"))
