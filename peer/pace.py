@@ -51,7 +51,8 @@ def measured(spec: RunSpec, model: nn.Module, placement: Placement) -> Pace:
     learner = begun(spec, model, placement)
     trial = tried(learner.gradients, spec, placement)
     learner.gradients.micro_batch = trial.micro_batch
-    _settle_scale(learner.gradients, spec)
+    if placement.half:
+        _settle_scale(learner.gradients, spec)
     samples, rate = _train(learner)
     settle, merge = _end_round(learner, samples)
     why = f"measured on this machine ({placement.name}), {trial.micro_batch} samples at once"
