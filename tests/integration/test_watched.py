@@ -87,7 +87,8 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Watched]:
-    with swarm_run(tmp_path_factory.mktemp("watched"), rounds=ROUNDS) as run:
+    # Rounds last longer than an evaluation: whoever measures the model would miss those that end meanwhile.
+    with swarm_run(tmp_path_factory.mktemp("watched"), rounds=ROUNDS, batch=480, letters=300_000) as run:
         run.spec.write_text(run.spec.read_text() + MORE)
         run.environment = {"SWARM_LOG_FORMAT": "json", "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
         coordinator = run.launch(60, "--metrics", "0")
