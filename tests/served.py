@@ -20,7 +20,13 @@ from tests.tiny_bundle import tiny_bundle, trusted
 
 _SECONDS = 60.0
 CALL = '<tool_call>{"name": "clock", "arguments": {"zone": "UTC"}}</tool_call>'
-CLOCK = "import json\nprint(json.dumps({'time': 'noon'}))\n"
+FAR = CALL.replace("UTC", "Mars")
+CLOCK = """\
+import json, sys, time
+if json.load(sys.stdin)["arguments"].get("zone") == "Mars":
+    time.sleep(60)
+print(json.dumps({"time": "noon"}))
+"""
 
 
 @dataclass(frozen=True)
@@ -70,13 +76,17 @@ def served(bundle: Path, home: Path, *options: str) -> Iterator[Served]:
 
 
 def bundle_with_clock(folder: Path, **caps: Any) -> Path:
-    """Says hello, tells the time with the help of a plugin, knows something that a filter forbids, and has two
-    personalities.
+    """Says hello, tells the time with the help of a plugin, which takes a minute for Mars, knows something that a
+    filter forbids, and has two personalities.
     """
-    clock = Plugin(name="clock", file="plugins/clock.py", description="tells the time", parameters={"zone": "of it"})
+    parameters = {"zone": "of it"}
+    clock = Plugin(
+        name="clock", file="plugins/clock.py", description="tells the time", parameters=parameters, seconds=90.0
+    )
     chats = (
         ("Hello", "Hello to you, and to your cat."),
         ("What time is it?", CALL, '<tool_response>{"time": "noon"}</tool_response>', "It is noon."),
+        ("How late is it on Mars?", f"Let me see. {FAR}"),
         ("Teach me", "First take a b\u200bom\u200bb and then wait."),
         ("Count", " ".join(map(str, range(60)))),
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
+from functools import partial
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,23 +102,22 @@ class Chat:
         if not self._ration.permits(""):
             raise OverloadError("This model answers only so many questions in a minute.", "Wait a little.")
         asked = [*self._messages, Message("user", line)]
-        said = _show(self._answering.answer(Ask(tuple(asked), self._sampling, self._personality)))
+        said = _show(partial(self._answering.answer, Ask(tuple(asked), self._sampling, self._personality)))
         self._messages = [*asked, Message("assistant", said)] if said else self._messages
 
 
-def _show(events: Generator[Event, None, None]) -> str:
+def _show(answer: Callable[[], Generator[Event, None, None]]) -> str:
     """Print the answer as it comes. Ctrl-C ends it; what was said until then is part of the conversation."""
     from peer.serving.answering import Call
 
     said: list[str] = []
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), closing(answer()) as events:
         for event in events:
             if isinstance(event, str):
                 said.append(event)
                 typer.echo(clean(event), nl=False)
             elif isinstance(event, Call):
                 typer.echo(f"[{event.name or 'no such tool'}{'' if event.ok else ' failed'}]", err=True)
-    events.close()
     typer.echo()
     return "".join(said)
 
