@@ -141,7 +141,7 @@ def _json_records(path: Path) -> Iterator[Found]:
 def _json_record(line: str, where: str) -> Record:
     try:
         record = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also for numbers of thousands of digits
         raise DataError(f"{where} is not valid JSON: {error}.", "Each line must be one JSON object.") from error
     if not isinstance(record, dict):
         what = f"{where} is no JSON object but a {type(record).__name__}."

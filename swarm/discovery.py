@@ -6,6 +6,7 @@ What is heard is a stranger's word: it names an address and a fingerprint, and o
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +31,7 @@ _NEWS_SECONDS = 30.0  # between announcements of a new round: each goes to the w
 _ASK_MILLISECONDS = 1000
 _DIAL_SECONDS = 2.0
 _NO_TOKEN = "?"  # stands for a token where there is none
+_ROUND = re.compile(r"[0-9]{1,18}")  # of thousands of digits Python makes no number
 _ANY = {"0.0.0.0": 4, "::": 0}  # listening everywhere: the version of addresses then, 0 for both
 
 
@@ -143,7 +145,7 @@ def entry(properties: Mapping[str, str | None], addresses: Iterable[str], port: 
     except InviteError:
         return None
     state = "finished" if properties.get("state") == "finished" else "running"
-    number = int(round_) if round_.isdecimal() else 0
+    number = int(round_) if _ROUND.fullmatch(round_) else 0
     if not invites:
         return None
     run, fingerprint = invites[0].run, invites[0].fingerprint  # as they were understood, without what URLs leave out

@@ -108,7 +108,7 @@ def load(path: Path) -> Neighbour:
         return _checked(values, path)
     except FileNotFoundError:
         return Neighbour()
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # TOML, UTF-8, and numbers of thousands of digits
         raise UsageError(f"{path} is not TOML: {error}.", "Correct it, or delete it for the defaults.") from error
 
 
@@ -156,7 +156,7 @@ def _value(text: str, old: object) -> Any:
     """`text` as a TOML value; where a list is meant, words with semicolons between them will do."""
     try:
         found = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         found = text
     if isinstance(old, tuple) and isinstance(found, str):
         return tuple(part.strip() for part in found.split(";") if part.strip())

@@ -16,6 +16,7 @@ def _installed() -> str:
 
 
 __version__ = _installed()
+_NUMBERS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})*")  # a stranger's text: Python reads no number of thousands of digits
 
 
 def is_newer(theirs: str, ours: str = __version__) -> bool:
@@ -24,5 +25,5 @@ def is_newer(theirs: str, ours: str = __version__) -> bool:
 
 
 def _numbers(version_: str) -> list[int]:
-    found = re.match(r"\d+(\.\d+)*", version_)
+    found = _NUMBERS.match(version_)
     return [int(number) for number in found[0].split(".")] if found else []

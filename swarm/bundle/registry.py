@@ -21,8 +21,8 @@ from swarm.errors import CorruptError, UnreachableError, UsageError
 AT_ONCE: Final = 4  # blobs; while one waits for a disk, and the registry hashes another, the line carries the next
 _READ = 1 << 20  # bytes; with a quarter of it a gigabyte costs a fifth more of the processor
 _ANSWER = 1 << 20  # bytes of a token's answer
-_RANGE = re.compile(r"(?:bytes=)?0-([0-9]+)")
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/(?:[0-9]+|\*)")
+_RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,18})")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]+/(?:[0-9]+|\*)")
 
 Body = Callable[[], Iterator[bytes]]  # the bytes to send, from the beginning again whenever it is called
 

@@ -63,6 +63,7 @@ def test_nonsense_is_passed_over(said: dict[str, str], port: int) -> None:
     assert entry({**SAID, **said}, ["192.168.1.7"], port) is None
 
 
+@example({"round": "9" * 5000}, 1)  # more digits than Python reads
 @example({"run": "0\r"}, 1)  # line ends are no part of a URL
 @given(st.dictionaries(st.sampled_from([*SAID, "token"]), st.none() | st.text()), st.integers(0, 65535))
 def test_whatever_strangers_announce_is_harmless(said: dict[str, str | None], port: int) -> None:

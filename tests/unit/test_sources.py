@@ -101,6 +101,7 @@ def test_a_hub_out_of_reach_is_said_within_seconds(tmp_path: Path, monkeypatch: 
         (b'{"text": "a"}\n{"text": "\xff"}\n', "line 2: byte 11 (0xff) is not UTF-8"),
         (b'{"text": "\\ud800"}\n', "line 1: character 1 is half of a surrogate pair"),
         (b"[" * 200_000, "line 1 is not valid JSON"),
+        (b'{"n": ' + b"9" * 5000 + b"}", "line 1 is not valid JSON"),
     ],
 )
 def test_a_wrong_record_is_named_by_file_and_line(tmp_path: Path, content: bytes, what: str) -> None:

@@ -17,6 +17,8 @@ from swarm.version import is_newer
         ("0.1.0.dev3", "0.1.0", False),
         ("0.1.0", "0.2.0", False),
         ("", "0.1.0", False),
+        ("9" * 5000, "0.1.0", True),
+        ("0." + "0" * 5000, "0.1.0", False),
         ("what is this", "0.1.0", False),
     ],
 )
