@@ -1,14 +1,15 @@
 """How often honest members and others pass spot checks: replicas in one process, one of which checks the rest.
 
-python benchmarks/bench_checks.py [--quick] [--only local|gradient]
+python benchmarks/bench_checks.py [--quick] [--only local|overlap|gradient]
 
 A Llama of 65 thousand parameters learns the built-in text in local mode, once with sparse updates and error feedback,
 once with int8 ones: 15 steps of 4 samples in a round. Three honest replicas make the run; beside them each kind of
 cheater follows it with an error feedback of its own, but its updates are left out, so that all cheat against the same
 run. The first replica checks all others with the peers' own code, in every other round from the ninth on.
+With `local.overlap` some or all steps of a round are taken while the update of the round before travels.
 
 In gradient mode each member takes 16 samples in a round, with each of the exchange's codecs; every other round is
-checked (`checked_gradients.py`). `--only` keeps the figures of the other mode.
+checked (`checked_gradients.py`). `--only` keeps the others' figures.
 """
 
 from __future__ import annotations
@@ -43,15 +44,18 @@ from peer.exchange.base import Applied
 from peer.local_mode import LocalLearner
 from peer.merge import Contribution, merge, understood
 from peer.recomputation import Kept, gains, moved
-from peer.spotcheck import DENSE_MARGIN, MARGIN, NEAR, gain_of, likeness, score
+from peer.spotcheck import NEAR, gain_of, likeness, margin, score
 from swarm.ranges import Range
 from swarm.runspec import RunSpec
+from swarm.sections import Local
 from tests.steps import ended
 
 HONEST = 3  # replicas, with the one that checks
 STORIES = 2000  # of sequential tests
 GRADIENT_CODECS = ("none", "fp16", "8bit")
-CODECS = {"sparse": (MARGIN, 56), "int8": (DENSE_MARGIN, 32)}  # the least honest score, and rounds
+STEPS = 15  # of a round
+OVERLAPPING = (7, STEPS)
+CODECS = {"sparse": 56, "int8": 32}  # and the rounds of a game
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,15 @@ QUICK_KINDS = ("honest", "other data")
 
 @dataclass
 class Arena:
-    """The honest replicas, then one of each other kind; `first` is the first round that is checked."""
+    """The honest replicas, then one of each other kind; `first` is the first round that is checked. The first `early`
+    steps of a round are taken while the update of the round before travels (`local.overlap`).
+    """
 
     ground: Ground
     spec: RunSpec
     kinds: Sequence[str]
     first: int
+    early: int = 0
     rng: random.Random = field(default_factory=lambda: random.Random(0))
 
     def scores(self) -> Iterator[tuple[str, float, float]]:
@@ -90,7 +97,11 @@ class Arena:
         learners = [self._learner() for _ in self.kinds]
         for round_ in range(self.spec.training.rounds):
             own = [self._share(round_, place) for place in range(len(learners))]
-            sent, shapes = self._sent(learners, own)
+            for place, learner in enumerate(learners):
+                self._teach(learner, round_, place, range(self.early if round_ else 0, self.spec.local.steps))
+            sent, shapes = self._sent(learners)
+            for place, learner in enumerate(learners):
+                self._teach(learner, round_ + 1, place, range(self.early))
             if round_ >= self.first and round_ % 2 == 0:
                 for place in range(1, len(learners)):
                     yield (self.kinds[place], *self._check(learners[0], sent[place], own[place]))
@@ -115,12 +126,9 @@ class Arena:
         start -= max(0, start % self._epoch + self._size - self._epoch)  # in one epoch
         return Range(start, start + self._size)
 
-    def _sent(self, learners: Sequence[LocalLearner], own: Sequence[Range]) -> tuple[list[Contribution], Shapes]:
+    def _sent(self, learners: Sequence[LocalLearner]) -> tuple[list[Contribution], Shapes]:
         codec = codec_of(self.spec.local)
-        updates = [
-            self._taught(learner, KINDS[kind], mine).update(self._size)
-            for learner, kind, mine in zip(learners, self.kinds, own, strict=True)
-        ]
+        updates = [learner.update(self._size) for learner in learners]
         shapes = {name: tuple(tensor.shape) for name, tensor in updates[0].tensors.items()}
         vectors = [flat(update) for update in updates]
         found = []
@@ -132,17 +140,17 @@ class Arena:
             found.append(Contribution(self._size, encode(codec, values)))
         return found, shapes
 
-    def _taught(self, learner: LocalLearner, kind: Kind, own: Range) -> LocalLearner:
-        local = self.spec.local
+    def _teach(self, learner: LocalLearner, round_: int, place: int, steps: range) -> None:
+        """Those steps of a round, as far as a member of its kind takes them."""
+        local, kind = self.spec.local, KINDS[self.kinds[place]]
+        begin = self._share(round_, place).start
         if kind.elsewhere:
-            start = self.rng.randrange(self._epoch - self._size)
-            own = Range(start, start + self._size)
-        for step in range(max(1, round(local.steps * kind.part))):
-            start = own.start + step * local.batch_size
+            begin = random.Random(f"{round_}/{place}").randrange(self._epoch - self._size)
+        for step in steps[: max(0, max(1, round(local.steps * kind.part)) - steps.start)]:
+            start = begin + step * local.batch_size
             samples = self.ground.batches.load(Range(start, start + local.batch_size))
             flips = kind.attack and ATTACKS[kind.attack].flips
             learner.learn(flipped(samples) if flips else samples)
-        return learner
 
     def _check(self, checker: LocalLearner, sent: Contribution, own: Range) -> tuple[float, float]:
         """The checker's own steps of the round wait in its model meanwhile, and are there again afterwards."""
@@ -173,9 +181,9 @@ def decided(passes: Sequence[bool], rng: random.Random) -> tuple[bool, int]:
     raise AssertionError
 
 
-def row(scores: Sequence[float], margin: float) -> dict[str, Any]:
+def row(scores: Sequence[float], least: float) -> dict[str, Any]:
     """What is written of one kind and one way of checking."""
-    passes, rng = [one >= margin for one in scores], random.Random(1)
+    passes, rng = [one >= least for one in scores], random.Random(1)
     ends = [decided(passes, rng) for _ in range(STORIES)]
     return {
         "checks": len(scores),
@@ -186,12 +194,12 @@ def row(scores: Sequence[float], margin: float) -> dict[str, Any]:
     }
 
 
-def summary(found: Sequence[tuple[str, float, float]], margin: float) -> Mapping[str, Any]:
+def summary(found: Sequence[tuple[str, float, float]], least: float) -> Mapping[str, Any]:
     """By way of checking and kind."""
     kinds = list(dict.fromkeys(kind for kind, *_ in found))
     ways = {"both measures": 1, "losses alone": 2}
     return {
-        way: {kind: row([one[place] for one in found if one[0] == kind], margin) for kind in kinds}  # type: ignore[misc]
+        way: {kind: row([one[place] for one in found if one[0] == kind], least) for kind in kinds}  # type: ignore[misc]
         for way, place in ways.items()
     }
 
@@ -200,24 +208,30 @@ def main() -> None:
     """Play and record."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="under a minute; writes nothing")
-    parser.add_argument("--only", choices=("local", "gradient"), help="check this mode alone")
+    parser.add_argument("--only", choices=("local", "overlap", "gradient"), help="check this alone")
     options = parser.parse_args()
     torch.set_num_threads(1)
     np.seterr(all="ignore")
     figures = earlier("checks") if options.only else {}
-    if options.only != "gradient":
-        figures |= {codec: of_updates(codec, options.quick) for codec in CODECS}
-    if options.only != "local":
+    if options.only in (None, "local"):
+        figures |= {codec: of_updates(codec, 0, options.quick) for codec in CODECS}
+    if options.only in (None, "overlap"):
+        figures |= {
+            f"{codec}, {early} of {STEPS} steps overlap": of_updates(codec, early, options.quick)
+            for codec in CODECS
+            for early in OVERLAPPING
+        }
+    if options.only in (None, "gradient"):
         figures |= {f"gradient, {codec}": of_gradients(codec, options.quick) for codec in GRADIENT_CODECS}
     record("checks", figures, options.quick)
 
 
-def of_updates(codec: str, quick: bool) -> dict[str, Any]:
-    """The figures of local mode."""
-    margin, rounds = CODECS[codec]
-    game = Game("local", rounds=4 if quick else rounds, steps=15, codec=codec, kept=64, outer=0.7)
-    found = scores(game, QUICK_KINDS if quick else tuple(KINDS), first=1 if quick else 8)
-    return {"margin": margin, "rounds": game.rounds, "checks": summary(found, margin)}
+def of_updates(codec: str, early: int, quick: bool) -> dict[str, Any]:
+    """The figures of local mode, where so many steps overlap."""
+    game = Game("local", rounds=4 if quick else CODECS[codec], steps=STEPS, codec=codec, kept=64, outer=0.7)
+    found = scores(game, QUICK_KINDS if quick else tuple(KINDS), early, first=1 if quick else 8)
+    least = margin(Local.model_validate({"codec": codec, "overlap": early > 0}))
+    return {"margin": least, "rounds": game.rounds, "checks": summary(found, least)}
 
 
 def of_gradients(codec: str, quick: bool) -> dict[str, Any]:
@@ -234,12 +248,14 @@ def of_gradients(codec: str, quick: bool) -> dict[str, Any]:
     return {"margin": NEAR, "rounds": game.rounds, "checks": {"nearness": rows}}
 
 
-def scores(game: Game, kinds: Sequence[str], first: int) -> list[tuple[str, float, float]]:
+def scores(game: Game, kinds: Sequence[str], early: int, first: int) -> list[tuple[str, float, float]]:
     """Those of all checks of a game."""
     with tempfile.TemporaryDirectory() as temporary:
         spec = game.spec(Path(temporary), HONEST)
         ground = Ground.prepare(spec, Path(temporary) / "ground")
-        return list(Arena(ground, spec, [*["honest"] * (HONEST - 1), *kinds], first).scores())
+        local = spec.local.model_copy(update={"overlap": early > 0})
+        spec = spec.model_copy(update={"local": local})
+        return list(Arena(ground, spec, [*["honest"] * (HONEST - 1), *kinds], first, early).scores())
 
 
 if __name__ == "__main__":

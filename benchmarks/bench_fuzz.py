@@ -3,7 +3,8 @@
 python benchmarks/bench_fuzz.py [--minutes 10] [--only NAME …] [--quick]
 
 Each row of `tests.fuzz.decoders` runs in a process of its own, one after the other; minutes are the processor's, so
-that it may run beside other work. A crash is an exception that is none of the row's errors, the end of the process, an
+that it may run beside other work. They are of each decoder: the rows that are messages of one share them, and get one
+at least. A crash is an exception that is none of the row's errors, the end of the process, an
 input that takes more than 2 s, or more memory than twice the row's limit: of all together as the growth of the process,
 and of one input as tracemalloc counts it in the last tenth of the time. `--only` takes the rows whose names begin so,
 `--missing` those that were not recorded for as long yet. Rows of earlier calls stay in docs/results/fuzz.json, each
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,12 +30,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.results import earlier, record, tell
-from tests.fuzz.decoders import table
+from tests.fuzz.decoders import decoder_of, table
 from tests.fuzz.run import fuzz, outcome
 
 _QUICK_SECONDS = 0.25
 _SLOWEST = 20  # times as long as it was given in the processor's seconds, a row takes at most beside other work
 _SPARE = 120.0  # seconds for its start
+_LEAST = 1.0  # minutes of a row
 
 
 def row(name: str, seconds: float, seed: int, last: Path) -> dict[str, Any]:
@@ -96,13 +99,29 @@ def recorded() -> dict[str, Any]:
     return {name: found for name, found in earlier("fuzz").get("rows", {}).items() if name in table()}
 
 
+def shares(minutes: float) -> dict[str, float]:
+    """How long each row runs, so that each decoder gets that many minutes."""
+    rows = Counter(map(decoder_of, table().values()))
+    return {name: max(minutes / rows[decoder_of(row)], min(_LEAST, minutes)) for name, row in table().items()}
+
+
+def _minutes(name: str) -> float:
+    """As long as it was recorded, rounded as that is."""
+    return float(recorded().get(name, {}).get("minutes", 0.0)) + 0.005
+
+
 def summary(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What is said of all of them together."""
+    minutes: Counter[str] = Counter()
+    for name, row in table().items():
+        minutes[decoder_of(row)] += rows.get(name, {}).get("minutes", 0.0)
     return {
         "rows": dict(sorted(rows.items())),
-        "decoders": len(table()),
+        "decoders": len(minutes),
+        "messages": len(table()),
         "missing": sorted(table().keys() - rows.keys()),
-        "shortest_minutes": min((found.get("minutes", 0.0) for found in rows.values()), default=0.0),
+        "shortest_minutes_of_a_decoder": min(minutes.values()),
+        "shortest_minutes_of_a_message": min((found.get("minutes", 0.0) for found in rows.values()), default=0.0),
         "runs": sum(found["runs"] for found in rows.values()),
         "crashes": sum(len(found["crashes"]) for found in rows.values()),
     }
@@ -126,7 +145,7 @@ def _line(name: str, found: Mapping[str, Any]) -> str:
 def main() -> None:
     """Run the rows and record them; or, for its own processes, one of them."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--minutes", type=float, default=10.0, help="of each row")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of each decoder")
     parser.add_argument("--only", nargs="+", default=[""], help="rows whose names begin so")
     parser.add_argument("--missing", action="store_true", help="only rows that were not recorded for as long yet")
     parser.add_argument("--quick", action="store_true", help="a moment of each; writes nothing")
@@ -138,16 +157,16 @@ def main() -> None:
     if given.row:
         print(json.dumps(row(given.row, given.seconds, given.seed, given.last)))
         return
-    names = [name for name in sorted(table()) if name.startswith(tuple(given.only))]
+    names = {name: share for name, share in sorted(shares(given.minutes).items()) if name.startswith(tuple(given.only))}
     if given.missing:
-        names = [name for name in names if recorded().get(name, {}).get("minutes", 0.0) < given.minutes]
+        names = {name: share for name, share in names.items() if _minutes(name) < share}
     if given.quick:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             found = {name: row(name, _QUICK_SECONDS, given.seed, Path(folder) / "last") for name in names}
         record("fuzz", summary({**found}), quick=True)
         return
-    for name in names:
-        made = apart(name, 60 * given.minutes, given.seed)
+    for name, share in names.items():
+        made = apart(name, 60 * share, given.seed)
         made |= {"date": datetime.now(UTC).isoformat(timespec="seconds"), "seed": given.seed}
         rows = {**recorded(), name: made}
         record("fuzz", summary(rows), quick=False)  # after each, so that hours are not lost

@@ -13,7 +13,7 @@ from peer.codecs import Floats, codec_of
 from peer.data import Samples
 from peer.local_mode import LocalLearner, Start
 from peer.merge import Contribution, understood
-from peer.spotcheck import DENSE_MARGIN, LARGEST, MARGIN, Likeness, Verdict, gain_of, judged, likeness
+from peer.spotcheck import LARGEST, Likeness, Verdict, gain_of, judged, likeness, margin
 from swarm.ranges import Range, total
 
 Load = Callable[[Range], Samples]
@@ -50,7 +50,7 @@ def examined(learner: LocalLearner, kept: Kept, subject: Subject, load: Load) ->
     likely = (yield from _likeness(learner, kept, subject, load)) if _small(learner) else None
     own = yield from gains(learner, kept, subject.own, load)
     control = yield from gains(learner, kept, subject.control, load)
-    return judged(gain_of(own, control), likely, MARGIN if learner.spec.local.feedback else DENSE_MARGIN)
+    return judged(gain_of(own, control), likely, margin(learner.spec.local))
 
 
 def unfit_for(subject: Subject, samples: int) -> Verdict | None:

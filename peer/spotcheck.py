@@ -24,10 +24,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from peer.codecs import Floats
+from swarm.sections import Local
 
 LARGEST = 135_000_000  # trained parameters, of which a round is done again
-# The least score of an honest member, where its updates hold what it learned in earlier rounds (error feedback), and
-# where they are of one round alone.
+# The least score of an honest member, where its updates hold what it learned in earlier rounds (error feedback) or
+# begin elsewhere than at θ_r (overlap), and where they are of one round alone.
 MARGIN, DENSE_MARGIN = 0.65, 1.5
 # The least nearness of an honest gradient: what half precision and 8 bits leave is 0.94 and more; half of the samples
 # are at 0.63 and less (docs/results/checks.json).
@@ -74,13 +75,18 @@ class Gain:
         return (self.own - self.control) / self.error if self.error > 0 else 0.0
 
 
-def judged(gain: Gain, found: Likeness | None, margin: float) -> Verdict:
+def judged(gain: Gain, found: Likeness | None, least: float) -> Verdict:
     """What both measures say together, or one alone."""
     total = score(gain, found)
     sentence = f"lowers the loss of its samples by {gain.own:.4f} and of others by {gain.control:.4f} nats per sample"
     if found:
         sentence += f", and is {found.beyond:.2f} like one from its samples beyond what others give as well"
-    return Verdict(total >= margin, f"its update {sentence}: a score of {total:.2f}, honest is {margin:g} and more")
+    return Verdict(total >= least, f"its update {sentence}: a score of {total:.2f}, honest is {least:g} and more")
+
+
+def margin(local: Local) -> float:
+    """The least score of an honest member in such a run."""
+    return MARGIN if local.feedback or local.overlap else DENSE_MARGIN
 
 
 def score(gain: Gain, found: Likeness | None) -> float:

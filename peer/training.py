@@ -41,7 +41,7 @@ def _go_on(peer: Peer) -> None:
     ends = view.phase is Phase.CLOSING
     if view.phase is Phase.BEHIND:
         catch_up(peer, view.why)
-    elif peer.overlaps and (ends or not room):
+    elif peer.overlaps and (ends or not (room or peer.checks)):
         _depart(peer, view.members)
     elif ends:
         _end_round(peer, view.members)
@@ -72,6 +72,8 @@ def _travel_on(peer: Peer, travel: Travel) -> None:
     elif not (room := peer.learner.room()) or peer.last_round or peer.orders.drain.is_set() or peer.finding:
         peer.tell("exchanging", "the next round begins when the swarm's update has come", travel.members)
         wait([travel.result], _IDLE_SECONDS)
+    elif peer.checks:
+        _check(peer, travel.members)
     elif batch := peer.source.take(_batch_size(peer, room)):
         _learn(peer, batch, travel.members)
     else:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from peer.exchange.rounds import Abort, Apply, Commit, Member, Needs, Ready, voters_of
 from swarm.proto import exchange_pb2 as pb
 
+_FASTEST = 1e12  # bytes per second: what is faster, or no number, is a lie
+
 
 @dataclass
 class Attempt:
@@ -70,6 +72,11 @@ def ready_of(request: pb.ReadyRequest, now: float, light: bool) -> Ready:
         request.seal,
         light,
     )
+
+
+def sane(rate: pb.Rate, senders: Collection[bytes]) -> bool:
+    """Whether a rate can be true that somebody says it saw."""
+    return rate.peer_id in senders and 0.0 <= rate.bytes_per_second < _FASTEST
 
 
 def on_probation(peer: bytes, members: Collection[Member]) -> bool:

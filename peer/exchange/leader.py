@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from peer.exchange.attempt import Attempt, for_member, light_in, on_probation, outcome_message, ready_of, seat
+from peer.exchange.attempt import Attempt, for_member, light_in, on_probation, outcome_message, ready_of, sane, seat
 from peer.exchange.closing import Closing, Said
 from peer.exchange.hearsay import Hearsay
 from peer.exchange.living import SILENCE_SECONDS, always
@@ -46,7 +46,6 @@ _KEPT_OUTCOMES = 16  # rounds for which a peer that missed the answer may ask ag
 _TICK = 0.05  # seconds between looks at the clock while somebody waits
 _LONGEST_HOLD = 30.0  # seconds
 _APPEAL_SECONDS = 2.0  # before the coordinator is asked again
-_FASTEST = 1e12  # bytes per second: what is faster, or no number, is a lie
 _INVITATIONS = 5  # rounds that wait for the same peer while it catches up, until it takes part
 
 # Whether the members named may make the round.
@@ -198,6 +197,7 @@ class Leader:
             return pb.Group(verdict=pb.RESYNC, why=f"late: round {request.round} ended without this peer")
         if self._hears_later(peer, request.round):
             return pb.Group(verdict=pb.RETRY, why="the round's leader has to catch up first")
+        self._unheard.discard(peer)
         attempt = self._forming = self._forming or Attempt()
         light = not self._share(request.seal) if request.samples else on_probation(peer, self._members())
         self._light[peer] = self._clock() + _LIGHT_SECONDS if light and request.samples else 0.0
@@ -215,7 +215,7 @@ class Leader:
             return pb.Outcome(verdict=pb.RETRY, why="this group is not known to the leader", open=True)
         if peer not in attempt.commits:
             senders = {*attempt.members, *self.relays()}
-            attempt.rates.update({r.peer_id: int(r.bytes_per_second) for r in request.rates if _sane(r, senders)})
+            attempt.rates.update({r.peer_id: int(r.bytes_per_second) for r in request.rates if sane(r, senders)})
         attempt.last_at = self._clock()
         attempt.commits[peer] = Commit(request.complete, request.digest, request.norm, request.why)
         await self._until(attempt.outcome, lambda: self._try_to_decide(request.group_id, attempt))
@@ -291,6 +291,7 @@ class Leader:
         attempt.members, attempt.resync, attempt.needs = decision.members, decision.resync, decision.needs
         attempt.formed_at = self._clock()
         self._attempts[group_id], self._forming = attempt, None
+        self._unheard.clear()  # who did not come within the grace time is waited for no more
         seats = [seat(peer, attempt.ready[peer]) for peer in decision.members]
         relay = relay_of(
             [seat.peer_id for seat in seats if seat.payload],
@@ -377,8 +378,10 @@ class Leader:
             self._conclude(group_id, attempt, pb.Outcome(verdict=pb.RETRY, why=why))
 
     def _live_progress(self) -> dict[bytes, Said]:
+        """Who made the last round and is not heard in this one yet takes part, too: its machine may be slower."""
         live = {member.peer_id for member in self._members()}
-        return {peer: count for peer, count in self._progress.items() if peer in live}
+        words = {**dict.fromkeys(self._unheard, Said(0)), **self._progress}
+        return {peer: word for peer, word in words.items() if peer in live}
 
     def _waited_closing(self, attempt: Attempt) -> float:
         return min(self._waited(attempt), self._clock() - self._closing_since) if self._closing_since else 0.0
@@ -394,7 +397,3 @@ class Leader:
         if why != self._why:
             logger.debug("round %d: %s", self.round, why)
             self._why = why
-
-
-def _sane(rate: pb.Rate, senders: Collection[bytes]) -> bool:
-    return rate.peer_id in senders and 0.0 <= rate.bytes_per_second < _FASTEST

@@ -19,6 +19,9 @@ from tests.fuzz import (
 )
 from tests.fuzz.run import Decoder
 
+# Of these protobuf's parser reads the bytes of all messages alike, and hands each to what it is for.
+_MESSAGES = ("DHT", "answer", "coordinator", "peer")
+
 
 @cache
 def table() -> dict[str, Decoder]:
@@ -28,6 +31,12 @@ def table() -> dict[str, Decoder]:
     rows = [row for one in tables for row in one.decoders()]
     assert len({row.name for row in rows}) == len(rows)
     return {row.name: row for row in rows}
+
+
+def decoder_of(row: Decoder) -> str:
+    """What reads the bytes of a row: the row itself, or what reads those of others as well."""
+    kind = row.name.partition(": ")[0]
+    return kind if row.message and kind in _MESSAGES else row.name
 
 
 def covered() -> set[str]:

@@ -61,9 +61,10 @@ def agree(peers: Sequence[Program]) -> None:
     assert not [event for event in peers[0].every("round") if event["dropped_why"]], "and nothing of its own is lost"
 
 
-def test_who_trains_on_other_samples_fails_and_who_does_not_passes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", ["", "overlap = true\n"], ids=["waiting", "overlapped"])
+def test_who_trains_on_other_samples_fails_and_who_does_not_passes(tmp_path: Path, more: str) -> None:
     with swarm_run(tmp_path, rounds=100_000, batch=180, every=50, letters=300_000) as run:
-        local(run, "outer_learning_rate = 0.7\n")
+        local(run, f"outer_learning_rate = 0.7\n{more}")
         run.spec.write_text(run.spec.read_text().replace("steps = 4", "steps = 15"))
         peers = together(run, tmp_path)
         end = time.monotonic() + SECONDS

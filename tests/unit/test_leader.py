@@ -10,7 +10,7 @@ from typing import TypeVar
 import pytest
 
 from peer.exchange.belief import Told
-from peer.exchange.closing import SampleTarget, StepWindow
+from peer.exchange.closing import Closing, SampleTarget, StepWindow
 from peer.exchange.leader import Leader, Rules
 from peer.exchange.rounds import Member
 from swarm.proto import exchange_pb2 as pb
@@ -191,3 +191,41 @@ def test_a_leader_with_another_average_does_not_replace_the_outcome_by_its_own()
     leader.remember(b"group", pb.Outcome(verdict=pb.RESYNC))
     told = asyncio.run(leader.commit(OTHER, pb.CommitRequest(group_id=b"group", complete=True, digest="theirs")))
     assert told.verdict == pb.GO
+
+
+async def _made(leader: Leader, *peers: bytes) -> None:
+    """A round that these peers end together."""
+    for peer in peers:
+        leader.progress(peer, pb.Progress(round=leader.round, samples=8, done=True))
+    ready = pb.ReadyRequest(round=leader.round, samples=8, digest="same")
+    groups = await asyncio.gather(*(leader.ready(peer, ready) for peer in peers))
+    commit = pb.CommitRequest(group_id=groups[0].group_id, complete=True, digest="average", norm=1.0)
+    outcomes = await asyncio.gather(*(leader.commit(peer, commit) for peer in peers))
+    assert {outcome.verdict for outcome in outcomes} == {pb.GO}
+
+
+@pytest.mark.parametrize("closing", [StepWindow(window=60.0, grace=5.0, contributors=1), SampleTarget(16)])
+def test_who_made_the_last_round_is_waited_for_before_it_speaks_in_this_one(
+    closing: Closing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may still be taking the step, or train on while its update travels. Who does not come is missed once."""
+    monkeypatch.setattr("peer.exchange.leader._TICK", 0.004)  # its clock is ours; between two looks real time passes
+    now = [1.0]
+
+    async def seconds_without(peer: bytes, leader: Leader) -> float:
+        began, made = now[0], asyncio.ensure_future(_made(leader, *{OWN, OTHER, THIRD} - {peer}))
+        while not made.done():
+            now[0] += 0.5
+            await asyncio.sleep(0.02)
+        await made
+        return now[0] - began
+
+    async def play() -> list[float]:
+        members = [Member(float(number), peer) for number, peer in enumerate((OWN, OTHER, THIRD))]
+        leader = Leader(OWN, Rules(closing, grace=5.0, patience=60.0), lambda: members, lambda: now[0])
+        await _made(leader, OWN, OTHER, THIRD)
+        return [await seconds_without(THIRD, leader) for _ in range(2)]
+
+    first, second = asyncio.run(play())
+    assert 5.0 <= first < 13.0
+    assert second < 5.0

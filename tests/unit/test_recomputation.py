@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from tests.steps import ended
 SIZE = 32  # samples of a round
 OWN, CONTROL = [Range(64, 96)], [Range(128, 160)]
 SPARSE = "kept = 512"
+OVERLAP = f"{SPARSE}\noverlap = true"
 
 
 def sent_by(member: LocalLearner, samples: int = SIZE) -> Contribution:
@@ -347,15 +349,52 @@ class Log:
         self.phases.append("quarantined")
 
 
-def test_a_checker_takes_part_in_its_rounds_without_samples_until_it_is_done(tmp_path: Path) -> None:
-    own, other = learner(tmp_path, SPARSE), learner(tmp_path, SPARSE)
+class AtOnce(ThreadPoolExecutor):
+    """An update arrives before it departs."""
+
+    def submit(self, work: Any, /, *args: Any, **named: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(work(*args, **named))
+        return done
+
+
+@pytest.mark.parametrize("local", [SPARSE, OVERLAP], ids=["waiting", "overlapped"])
+def test_a_checker_takes_part_in_its_rounds_without_samples_until_it_is_done(tmp_path: Path, local: str) -> None:
+    own, other = learner(tmp_path, local), learner(tmp_path, local)
     office = Office(Subject(OWN, CONTROL))
     one, pair, log = office.checker(), Pair(own, other), Log()
     one.told("c1", "anna", 0)
-    train(Peer(own, pair, Script(), log, tmp_path, lambda: None, checker=one))
+    train(Peer(own, pair, Script(), log, tmp_path, lambda: None, checker=one, traveller=AtOnce()))
     assert [found.passed for _, _, found in office.heard] == [True]
     assert pair.samples == [SIZE, 0, SIZE]
     assert log.phases.count("checking") == 4 * own.spec.local.steps + 1
+    assert own.digest == other.digest
+
+
+class Slow(Pair):
+    """Updates travel until the checker is at work, and then until it is done."""
+
+    def __init__(self, own: LocalLearner, other: LocalLearner, log: Log) -> None:
+        super().__init__(own, other)
+        self.log = log
+
+    def exchange(self, update: Update) -> Result:
+        result, end = super().exchange(update), time.monotonic() + 10
+        while update.round == 1 and self.log.phases.count("checking") <= 4 * self.own.spec.local.steps:
+            assert time.monotonic() < end, self.log.phases
+            time.sleep(0.01)
+        time.sleep(0.2)  # so that all steps of the next round are done
+        return result
+
+
+def test_a_checker_does_a_round_again_while_its_own_update_travels(tmp_path: Path) -> None:
+    own, other, log = learner(tmp_path, OVERLAP), learner(tmp_path, OVERLAP), Log()
+    office = Office(Subject(OWN, CONTROL))
+    one, pair = office.checker(), Slow(own, other, log)
+    one.told("c1", "anna", 0)
+    train(Peer(own, pair, Script(), log, tmp_path, lambda: None, checker=one))
+    assert [found.passed for _, _, found in office.heard] == [True]
+    assert pair.samples == [SIZE] * 3, "it lost no sample of its own"
     assert own.digest == other.digest
 
 
