@@ -51,9 +51,7 @@ class RunSpec(Section):
     @property
     def checkable(self) -> bool:
         """Whether members can do each other's rounds again: they must see what each sent, and know from which θ."""
-        if self.training.mode == "local":
-            return not self.local.overlap
-        return self.exchange.aggregation == "centered_clip"
+        return self.training.mode == "gradient" or not self.local.overlap
 
     def to_toml(self, explained: bool = False) -> str:
         """The spec as TOML with every key written out, so that later defaults do not change a run.
