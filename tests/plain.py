@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -69,6 +69,31 @@ async def answered(answers: asyncio.Queue[Any], handling: asyncio.Task[None]) ->
     await handling
 
 
+class Members:
+    """Their ways and handlers, by name; those in `undialled` are in client mode."""
+
+    def __init__(self, names: Collection[str], codec: str, undialled: Collection[str] = ()) -> None:
+        self.undialled = undialled
+        self.servicers = {name: Servicer(None) for name in sorted(names)}  # type: ignore[arg-type]
+        servers = {PeerID(n.encode()): one for n, one in self.servicers.items() if n not in undialled}
+        self.ways = {
+            name: AllReduce(Node(name.encode(), servers), one, codec, PATIENCE, alike)  # type: ignore[arg-type]
+            for name, one in self.servicers.items()
+        }
+
+    async def averages(self, updates: Mapping[str, Update], watched: str = "") -> dict[str, Average]:
+        """What everybody has of an exchange when all watch the same member."""
+        members = [
+            pb.GroupMember(
+                peer_id=name.encode(), member=name, samples=updates[name].samples, client_mode=name in self.undialled
+            )
+            for name in self.ways
+        ]
+        group = pb.Group(group_id=secrets.token_bytes(16), members=members)
+        each = [way.average(group, replace(updates[name], watched=watched), b"") for name, way in self.ways.items()]
+        return dict(zip(self.ways, await asyncio.gather(*each), strict=True))
+
+
 @pytest.fixture
 def wired(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Average]]:
     """`averages`, over handlers in this process."""
@@ -77,25 +102,7 @@ def wired(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Average]]:
 
 
 def averages(
-    updates: Mapping[str, Update], codec: str, watched: str = "", undialled: tuple[str, ...] = ()
+    updates: Mapping[str, Update], codec: str, watched: str = "", undialled: Collection[str] = ()
 ) -> dict[str, Average]:
-    """What everybody has of an exchange, by name, when all watch the same member; `undialled` are in client mode."""
-    servers: dict[PeerID, Servicer] = {}
-
-    async def story() -> list[Average]:
-        members = [
-            pb.GroupMember(peer_id=name.encode(), member=name, samples=one.samples, client_mode=name in undialled)
-            for name, one in sorted(updates.items())
-        ]
-        group = pb.Group(group_id=secrets.token_bytes(16), members=members)
-        ways = {name: way(name) for name in updates}
-        each = (ways[name].average(group, replace(one, watched=watched), b"") for name, one in updates.items())
-        return await asyncio.gather(*each)
-
-    def way(name: str) -> AllReduce:
-        servicer = Servicer(None)  # type: ignore[arg-type]
-        if name not in undialled:
-            servers[PeerID(name.encode())] = servicer
-        return AllReduce(Node(name.encode(), servers), servicer, codec, PATIENCE, alike)  # type: ignore[arg-type]
-
-    return dict(zip(updates, asyncio.run(asyncio.wait_for(story(), 2 * PATIENCE)), strict=True))
+    """Of one exchange of members that never met before."""
+    return asyncio.run(Members(updates, codec, undialled).averages(updates, watched))

@@ -45,6 +45,7 @@ class AllReduce:
             self._codec,
             self._patience / 3,
         )
+        self._servicer.runs.forget()  # each holds a whole update
         self._servicer.runs.join(group.group_id, run)
         averaged: list[Tensor] = []
         broken = ""

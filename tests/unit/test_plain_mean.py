@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +22,7 @@ from peer.spotcheck import Verdict
 from swarm.ranges import Range, total
 from swarm.runspec import loads
 from tests.local_swarm import SPEC, begun, load
-from tests.plain import wired
+from tests.plain import Members, wired
 from tests.steps import ended
 
 __all__ = ["wired"]
@@ -87,6 +88,19 @@ def test_who_cannot_be_dialled_sees_nothing(wired: Averages) -> None:
     found = wired(updates, "none", watched="ben", undialled=("carl",))
     assert not found["carl"].seen
     assert found["anna"].seen.keys() == {"ben"}
+
+
+@pytest.mark.usefixtures("wired")
+def test_nothing_is_held_of_exchanges_before_the_last() -> None:
+    updates = {name: noise(seed, 8, SMALL) for seed, name in enumerate(["anna", "ben"])}
+
+    async def story() -> None:
+        members = Members(updates, "none")
+        for _ in range(3):
+            await members.averages(updates)
+        assert [len(servicer.runs) for servicer in members.servicers.values()] == [1, 1]
+
+    asyncio.run(story())
 
 
 # ── checks ───────────────────────────────────────────────────────────────────────────────────────
