@@ -223,6 +223,7 @@ def main() -> None:
         }
     if options.only in (None, "gradient"):
         figures |= {f"gradient, {codec}": of_gradients(codec, options.quick) for codec in GRADIENT_CODECS}
+        figures["gradient, 8bit, plain mean"] = of_gradients("8bit", options.quick, "mean")
     record("checks", figures, options.quick)
 
 
@@ -234,13 +235,13 @@ def of_updates(codec: str, early: int, quick: bool) -> dict[str, Any]:
     return {"margin": least, "rounds": game.rounds, "checks": summary(found, least)}
 
 
-def of_gradients(codec: str, quick: bool) -> dict[str, Any]:
+def of_gradients(codec: str, quick: bool, aggregation: str = "centered_clip") -> dict[str, Any]:
     """The figures of gradient mode."""
     game = Game("gradient", rounds=4 if quick else 40, size=16)
     kinds = (*QUICK_KINDS, "half of the samples") if quick else tuple(GRADIENT_KINDS)
     with tempfile.TemporaryDirectory() as temporary:
         spec = game.spec(Path(temporary), HONEST)
-        exchange = spec.exchange.model_copy(update={"compression": codec, "aggregation": "centered_clip"})
+        exchange = spec.exchange.model_copy(update={"compression": codec, "aggregation": aggregation})
         ground = Ground.prepare(spec, Path(temporary) / "ground")
         arena = GradientArena(ground, spec.model_copy(update={"exchange": exchange}), kinds, game.size, every=2)
         found = list(arena.scores())

@@ -15,14 +15,16 @@ from coordinator.spotchecks import control
 from peer.codecs import Shapes
 from peer.exchange.average import measure
 from peer.exchange.base import Applied, Seen, Update
-from peer.exchange.butterfly import vectors
-from peer.exchange.parts import cut, encoded, shares
-from peer.gradient_check import KeptGradient, looks
+from peer.exchange.butterfly import CODECS, part_size, places, vectors
+from peer.exchange.parts import cut, shares
+from peer.gradient_check import KeptGradient, looks, travelled
 from peer.learner import GradientLearner
 from peer.recomputation import Subject
 from swarm.ranges import Range
 from swarm.runspec import RunSpec
 from tests.steps import ended
+
+from hivemind.averaging.partition import TensorPartContainer  # isort: skip - after peer.exchange
 
 
 @dataclass(frozen=True)
@@ -101,16 +103,28 @@ class GradientArena:
         return tensors(ATTACKS[kind.attack].send(scene), _shapes(mine))
 
     def _score(self, learner: GradientLearner, sent: dict[str, torch.Tensor], own: Range) -> float:
-        """As a reducer sees it, with one part of another's."""
+        """As one of three reducers sees it."""
         codec = self.spec.exchange.compression
-        parts = cut(vectors(sent, codec))
-        mine = shares([part.numel() for part in parts], HONEST)[0]
-        drawn = self.rng.choice([place for place in range(len(parts)) if place not in mine])
-        seen = [{place: encoded(parts[place], codec) for place in look} for look in (mine, [drawn])]
-        kept = KeptGradient.of(learner, Seen(self.size, tuple(seen)))
+        seen = self._added(sent) if self.spec.exchange.aggregation == "mean" else self._clipped(sent)
+        kept = KeptGradient.of(learner, Seen(self.size, tuple(travelled(sent, look, codec) for look in seen)))
         subject = Subject([own], control([own], self._epoch, self.rng))
         found = ended(looks(learner, kept, subject, self.ground.batches.load))
         return min(one for one in found if one is not None)
+
+    def _clipped(self, sent: dict[str, torch.Tensor]) -> list[list[Range]]:
+        """Where its parts are, and one of another's."""
+        there = places(part.numel() for part in cut(vectors(sent, self.spec.exchange.compression)))
+        mine = shares([len(place) for place in there], HONEST)[0]
+        drawn = self.rng.choice([place for index, place in enumerate(there) if index not in mine])
+        return [there[mine.start : mine.stop], [drawn]]
+
+    def _added(self, sent: dict[str, torch.Tensor]) -> list[list[Range]]:
+        """Where its parts of the plain mean are."""
+        codec = self.spec.exchange.compression
+        flats, coder = vectors(sent, codec), CODECS[codec]()
+        size = part_size(flats, codec, HONEST)
+        container = TensorPartContainer(flats, [1.0] * HONEST, compression=coder, part_size_bytes=size)
+        return [places(part.numel() for part in container.get_raw_input_parts(0))]
 
     def _end_round(self, learner: GradientLearner, honest: Sequence[Update]) -> None:
         shapes = _shapes(honest[0])

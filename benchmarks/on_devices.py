@@ -20,9 +20,9 @@ from peer.data import Samples
 from peer.device import hardware, place
 from peer.exchange.average import measure, merged
 from peer.exchange.base import Applied, Seen, Update
-from peer.exchange.butterfly import vectors
-from peer.exchange.parts import cut, encoded
-from peer.gradient_check import KeptGradient, looks
+from peer.exchange.butterfly import places, vectors
+from peer.exchange.parts import cut
+from peer.gradient_check import KeptGradient, looks, travelled
 from peer.learner import GradientLearner, Learner
 from peer.local_mode import LocalLearner
 from peer.merge import Contribution
@@ -116,9 +116,9 @@ class Crossed:
         for sender, checker, subject, found in self._pairs(own):
             learner = self.learners[checker]
             assert isinstance(learner, GradientLearner)
-            parts = cut(vectors(updates[sender].tensors, codec))
-            places = range(0, len(parts), max(1, len(parts) // 8))
-            kept = KeptGradient.of(learner, Seen(self.size, ({p: encoded(parts[p], codec) for p in places},)))
+            there = places(part.numel() for part in cut(vectors(updates[sender].tensors, codec)))
+            look = travelled(updates[sender].tensors, there[:: max(1, len(there) // 8)], codec)
+            kept = KeptGradient.of(learner, Seen(self.size, (look,)))
             looked = [one for one in ended(looks(learner, kept, subject, self.texts.load)) if one is not None]
             found.setdefault((sender, checker), []).extend(looked)
         mean = {

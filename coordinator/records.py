@@ -23,7 +23,6 @@ class Terms:
     heartbeat_seconds: float = 5.0
     lease_seconds: float = 60.0
     probation_checks: int = 0
-    spot_checks: bool = False
 
     @property
     def patience_seconds(self) -> float:

@@ -293,7 +293,6 @@ def _engine(settings: Settings, artefacts: Artefacts, store: Store, blobs: Blobs
         keep_checkpoints=spec.checkpoint.keep,
         heartbeat_seconds=settings.heartbeat_seconds,
         probation_checks=spec.trust.probation_checks,
-        spot_checks=spec.checkable,
     )
     begun = bool(store.load(terms).checkpoints)
     if not begun:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from peer import gradient_check
 from peer.bridge import Bridge
@@ -35,6 +36,14 @@ _OUTCOMES = {True: "passed", False: "failed", None: "given up"}
 Again = Callable[[Subject, Load], Steps]
 
 
+class Order(NamedTuple):
+    """What the coordinator asks for: a check, whom to watch, and from which round on."""
+
+    check: str = ""
+    member: str = ""
+    since: int = 0
+
+
 @dataclass
 class Watch:
     """One check. `subject` comes once the member's report is filed; `steps` are under way."""
@@ -58,24 +67,29 @@ class Checker:
         self._ask = ask
         self._tell = tell
         self._shelf = shelf
-        self._order = ("", "", 0)  # the check, whom to watch, and from which round on
+        self._order = Order()
         self._begun = ""  # the check for which a round was kept
         self._watch: Watch | None = None
         self._waiting = ThreadPoolExecutor(1, "checker")
 
     def told(self, check: str, member: str, since: int) -> None:
         """By the coordinator, again and again. From any thread."""
-        self._order = (check, member, since)
+        self._order = Order(check, member, since)
+
+    def awaits(self, round_: int) -> str:
+        """Of whose update a check needs that round's; as a rule nobody's."""
+        order = self._order
+        return order.member if self._due(order, round_) else ""
 
     def keep(self, learner: Learner, result: Applied) -> None:
         """Before a round's step: keep of it what a check needs, if one waits for that."""
-        check, member, since = self._order
-        if check == self._begun or learner.round < since or not (again := kept_of(learner, result, member)):
+        order = self._order
+        if not self._due(order, learner.round) or not (again := kept_of(learner, result, order.member)):
             return
-        self._begun = check
-        subject = self._waiting.submit(self._await_subject, check, learner.round)
-        self._watch = Watch(check, learner.round, again, subject)
-        logger.info("round %d of %s is kept for a spot check", learner.round, member)
+        self._begun = order.check
+        subject = self._waiting.submit(self._await_subject, order.check, learner.round)
+        self._watch = Watch(order.check, learner.round, again, subject)
+        logger.info("round %d of %s is kept for a spot check", learner.round, order.member)
 
     @property
     def busy(self) -> bool:
@@ -97,6 +111,9 @@ class Checker:
         """The one under way, if there is one: what this peer holds cannot be trusted."""
         if self._watch:
             self._end(self._watch, Verdict(None, why))
+
+    def _due(self, order: Order, round_: int) -> bool:
+        return order.check != self._begun and round_ >= order.since
 
     def _begin(self, watch: Watch) -> Steps:
         subject = watch.subject.result()

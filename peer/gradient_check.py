@@ -1,7 +1,7 @@
 """Another member's gradient, made again by a checker in small steps between which its own rounds go on.
 
-Only parts of it reach the checker: those that it averages itself, and one that it computes again to check a reducer
-(`peer.exchange.clipped`). So those are compared, at the values that travelled.
+Only parts of it reach the checker: those that it averages itself, and with the clipped mean one that it computes again
+to check a reducer (`peer.exchange.clipped`). So those are compared, at the values that travelled.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from torch import Tensor
 
 from peer.codecs import Floats
 from peer.data import Samples
 from peer.exchange.base import Seen
-from peer.exchange.butterfly import vectors
-from peer.exchange.parts import cut, decoded, encoded
+from peer.exchange.butterfly import flat
+from peer.exchange.parts import decoded, encoded
 from peer.learner import GradientLearner
 from peer.recomputation import Load, Steps, Subject, batches, unfit_for
 from peer.spotcheck import near, nearness
@@ -50,16 +49,15 @@ def looks(
     """How near each look at the member's gradient finds it (`peer.spotcheck.nearness`)."""
     own = yield from made(learner, kept, subject.own, load)
     control = yield from made(learner, kept, subject.control, load)
-    codec, found = learner.spec.exchange.compression, []
-    for look in kept.seen.looks:
-        sent = [_readable(data, len(own[place]), codec) for place, data in look.items()]
-        found.append(nearness(sent, [own[place] for place in look], [control[place] for place in look]))
-    return found
+    return [
+        nearness(list(look.values()), [own[place] for place in look], [control[place] for place in look])
+        for look in kept.seen.looks
+    ]
 
 
 def made(
     learner: GradientLearner, kept: KeptGradient, positions: Sequence[Range], load: Load
-) -> Generator[None, None, Mapping[int, Floats]]:
+) -> Generator[None, None, Mapping[Range, Floats]]:
     """The parts that were seen, as an honest member with those samples sends them, decoded."""
     gradients = learner.gradients.apart()
     for batch in batches(positions, gradients.micro_batch):
@@ -73,18 +71,12 @@ def made(
     return travelled(mean, places, learner.spec.exchange.compression)
 
 
-def travelled(gradient: dict[str, Tensor], places: Collection[int], codec: str) -> dict[int, Floats]:
+def travelled(gradient: dict[str, Tensor], places: Collection[Range], codec: str) -> dict[Range, Floats]:
     """The parts at these places after their codec, which two that hold nearly the same values lose nearly alike."""
-    parts = cut(vectors(gradient, codec))
-    return {place: _travelled(parts[place], codec) for place in places}
+    values = flat(gradient)
+    return {place: _travelled(values[place.start : place.stop], codec) for place in places}
 
 
 def _travelled(part: Tensor, codec: str) -> Floats:
     found = decoded(encoded(part, codec), part.numel(), codec)
     return part.numpy() if found is None else found
-
-
-def _readable(data: bytes, count: int, codec: str) -> Floats:
-    """What cannot be read counts nothing, as in the mean."""
-    found = decoded(data, count, codec)
-    return np.zeros(count, np.float32) if found is None else found

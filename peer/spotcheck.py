@@ -31,7 +31,7 @@ LARGEST = 135_000_000  # trained parameters, of which a round is done again
 # begin elsewhere than at θ_r (overlap), and where they are of one round alone.
 MARGIN, DENSE_MARGIN = 0.65, 1.5
 # The least nearness of an honest gradient: what half precision and 8 bits leave is 0.94 and more; half of the samples
-# are at 0.63 and less (docs/results/checks.json).
+# are at 0.64 and less (docs/results/checks.json).
 NEAR = 0.75
 # How far each measure strays for updates from other samples: one unit of a score.
 _BEYOND = 0.12  # of `Likeness.beyond`

@@ -165,7 +165,7 @@ def _end_round(peer: Peer, members: int) -> None:
 
 def _update(peer: Peer) -> Update | None:
     """What this peer adds to the round; None when it is not fit to leave this machine."""
-    update = replace(peer.learner.update(peer.work.samples), uses=peer.work.uses)
+    update = replace(peer.learner.update(peer.work.samples), uses=peer.work.uses, watched=peer.watched)
     if found := look(peer) or health.of_update(all_finite(update.tensors.values())):
         quarantine(peer, found)
         return None

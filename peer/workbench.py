@@ -128,6 +128,11 @@ class Peer:
         return self.checker is not None and self.checker.busy and not self.work.samples
 
     @property
+    def watched(self) -> str:
+        """Whose update it wants to see, for a check that waits for one; as a rule nobody's."""
+        return self.checker.awaits(self.learner.round) if self.checker else ""
+
+    @property
     def finished(self) -> bool:
         return self.learner.round >= self.learner.spec.training.rounds
 

@@ -48,13 +48,6 @@ class RunSpec(Section):
     tracking: Tracking = Field(default_factory=Tracking)
     release: Release = Field(default_factory=Release)
 
-    @property
-    def checkable(self) -> bool:
-        """Whether members can do each other's rounds again: they must see what each sent, and know from which θ."""
-        if self.training.mode == "local":
-            return True
-        return self.exchange.aggregation == "centered_clip"
-
     def to_toml(self, explained: bool = False) -> str:
         """The spec as TOML with every key written out, so that later defaults do not change a run.
 

@@ -34,7 +34,7 @@ TASKS = Tolerance(1.0, 30.0)  # they come and go in bursts
 OBJECTS = Tolerance(1000.0, 2000.0)  # that Python's garbage collector knows
 
 # What is kept on purpose, up to a number that short runs do not reach; p2pd's garbage collector begins late.
-BOUNDS: Mapping[str, float] = {"closed leases": 4096, "votes": 65, "outcomes": 16, "all-reduces": 8, "p2pd MB": 100}
+BOUNDS: Mapping[str, float] = {"closed leases": 4096, "votes": 65, "outcomes": 16, "all-reduces": 1, "p2pd MB": 100}
 
 
 def growth(samples: Sequence[Sample], bounds: Mapping[str, float] = BOUNDS) -> list[str]:

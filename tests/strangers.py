@@ -89,6 +89,7 @@ class Stranger:
     def __init__(self, name: str, wire: Wire, codec: str = "none", samples: int = 8) -> None:
         self.identity = Identity.from_seed(hashlib.sha256(name.encode()).digest())
         self.samples = samples
+        self.watched = ""
         self.notary = Notary("run", signer_of(self.identity), 1000)
         self.node = FakeNode(name.encode(), wire)
         self.reducing = Reducing(self.node, self.notary, PATIENCE)  # type: ignore[arg-type]
@@ -98,7 +99,7 @@ class Stranger:
 
     @property
     def update(self) -> Update:
-        return Update(0, DIGEST, self.samples, self.tensors)
+        return Update(0, DIGEST, self.samples, self.tensors, watched=self.watched)
 
     def ready(self) -> pb.ReadyRequest:
         """Its word to the leader, sealed."""

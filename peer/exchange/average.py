@@ -36,7 +36,7 @@ class Average:
     second at which others were seen to send. `lost` is what averaging lost of adapters (`peer.factors.lost`). `refused`
     are the contributions that were left out, by their place; in local mode `sent` are the others, by member.
     `complaints` are about members that did not do their part, `shares` what each reducer gave this member, `seen` what
-    this member saw of each other's update.
+    this member saw of the update of the one that it watches.
     """
 
     mean: dict[str, Tensor] = field(default_factory=dict)

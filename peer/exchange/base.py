@@ -13,8 +13,10 @@ from typing import Protocol
 
 from torch import Tensor
 
+from peer.codecs import Floats
 from peer.leases import Use
 from peer.merge import Contribution
+from swarm.ranges import Range
 
 
 class Phase(Enum):
@@ -43,7 +45,8 @@ class Update:
 
     `digest` is θ_round's. A peer with no samples may still take part, to receive the result; its tensors are zeros.
     `device` is where the model is, as torch names it: a codec may compute there. `uses` are the leases that the samples
-    are of; of fewer samples, when there are more leases than can be shown.
+    are of; of fewer samples, when there are more leases than can be shown. `watched` is the member of whose gradient
+    this peer wants to keep what it sees; nobody but itself hears of that.
     """
 
     round: int
@@ -52,6 +55,7 @@ class Update:
     tensors: dict[str, Tensor]
     device: str = "cpu"
     uses: tuple[Use, ...] = ()
+    watched: str = ""
 
     @property
     def claimed(self) -> int:
@@ -61,13 +65,13 @@ class Update:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a peer saw of another member's gradient, as it travelled: parts by their place among all (`peer.exchange.
-    parts.cut`), those that it averages and one that was drawn when nobody could change anything any more. `samples` is
-    of how many the member said that it is.
+    """What a peer saw of another member's gradient, as it travelled: its parts, by where they are among all values one
+    behind the other (`peer.exchange.butterfly.flat`). First those that the peer averages, then with the clipped mean
+    one that was drawn when nobody could change anything any more. `samples` is of how many the member said that it is.
     """
 
     samples: int
-    looks: tuple[Mapping[int, bytes], ...]
+    looks: tuple[Mapping[Range, Floats], ...]
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,8 @@ class Applied:
 
     `mean` is the group's mean (local mode: the combined update, `peer.combine`), `norm` its global L2 norm as the
     leader measured it. In local mode `taken` is what of this peer's own update is in it, and `lost` is what averaging
-    lost of adapters (`peer.factors.lost`), `sent` what each member sent that is in it. In gradient mode's clipped mean
-    `seen` is what this peer saw of what each member sent.
+    lost of adapters (`peer.factors.lost`), `sent` what each member sent that is in it. In gradient mode `seen` is what
+    this peer saw of what the watched member sent, if it saw anything.
     """
 
     mean: dict[str, Tensor]

@@ -10,23 +10,27 @@ arXiv:2103.03239, section 3.2.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from math import prod
 
 import torch
 from torch import Tensor
 
+from peer.codecs import Floats
 from peer.exchange import guard
 from peer.exchange.living import first_gone
 from peer.exchange.node import Node
+from swarm.ranges import Range
 
 guard.prepare()
 
 from hivemind.averaging.allreduce import AllreduceException, AllReduceRunner, AveragingMode  # noqa: E402
-from hivemind.averaging.partition import BannedException  # noqa: E402
+from hivemind.averaging.partition import DEFAULT_PART_SIZE_BYTES, BannedException  # noqa: E402
 from hivemind.compression import (  # noqa: E402
     CompressionBase,
+    CompressionInfo,
     Float16Compression,
     NoCompression,
     Uniform8BitQuantization,
@@ -46,17 +50,21 @@ CODECS: dict[str, type[CompressionBase]] = {
 
 @dataclass(frozen=True)
 class Seat:
-    """One member of the group: its weight is the number of its samples, times what each weighs."""
+    """One member of the group: its weight is the number of its samples, times what each weighs. What a `watched` one
+    sends this peer is kept.
+    """
 
     peer_id: bytes
     weight: float
     client_mode: bool
+    watched: bool = False
 
 
 class ExactAllReduce(AllReduceRunner):
     """One exchange in one group. Iterating gives the averaged tensors in order.
 
-    After the iteration, `broken` says why the result must not be used, or is empty.
+    After the iteration, `broken` says why the result must not be used, or is empty; and `kept` holds what this reducer
+    took of the watched member's, by where its parts are among all values.
     """
 
     def __init__(
@@ -82,10 +90,14 @@ class ExactAllReduce(AllReduceRunner):
             sender_timeout=patience,
             reducer_timeout=2 * patience,
             compression=CODECS[codec](),
+            part_size_bytes=part_size(tensors, codec, sum(not seat.client_mode for seat in seats)),
         )
         self.tensor_part_container.return_deltas = False
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.kept: dict[Range, Floats] = {}
+        self._watched = {PeerID(seat.peer_id) for seat in seats if seat.watched}
+        self._places = self._own_places()
         self._line = node.line
         self._lives = node.lives
         self._weights = {PeerID(seat.peer_id): seat.weight for seat in seats}
@@ -100,6 +112,13 @@ class ExactAllReduce(AllReduceRunner):
         if self.tensor_part_container.failed_size:
             return "a peer that averaged a part of the vector stopped answering"
         return ""
+
+    def _own_places(self) -> list[Range]:
+        """Where each part that this reducer averages is. hivemind deals parts out in their order."""
+        own = self.ordered_peer_ids.index(self.peer_id)
+        before = self.tensor_part_container._input_parts_by_peer[:own]
+        start = sum(part.numel() for parts in before for part, _ in parts)
+        return places([part.numel() for part in self.parts_for_local_averaging], start)
 
     async def _communicate_with_peer(self, peer_id: PeerID) -> None:
         if peer_id != self.peer_id:
@@ -157,6 +176,8 @@ class ExactAllReduce(AllReduceRunner):
                 averaged = await self.tensor_part_reducer.accumulate_part(
                     sender_index, index, part, weight=self._weights[sender]
                 )
+                if sender in self._watched:
+                    self.kept[self._places[index]] = part.detach().numpy()
                 encoded = await self._encode(index, averaged)
                 index += 1
                 self.bytes_sent += len(encoded.buffer)
@@ -207,12 +228,31 @@ def _decode(part: runtime_pb2.Tensor, shape: torch.Size) -> Tensor:
     return tensor
 
 
+def part_size(tensors: Sequence[Tensor], codec: str, reducers: int) -> int:
+    """Bytes of an encoded part: hivemind's, or so few that each reducer gets one. Else in a small run a single one
+    would average everything, and the others would see nothing.
+    """
+    share = -(-sum(tensor.numel() for tensor in tensors) // reducers)
+    ratio = CODECS[codec]().estimate_compression_ratio(CompressionInfo.from_tensor(tensors[0], key=0))
+    return min(int(DEFAULT_PART_SIZE_BYTES), int(share * tensors[0].element_size() * ratio))
+
+
+def places(counts: Iterable[int], start: int = 0) -> list[Range]:
+    """Where neighbouring parts of so many values are, the first of which begins at `start`."""
+    return [Range(*ends) for ends in pairwise(accumulate(counts, initial=start))]
+
+
+def flat(tensors: dict[str, Tensor]) -> Tensor:
+    """All values one behind the other, in the order of the tensors' names."""
+    return torch.cat([tensors[name].detach().reshape(-1) for name in sorted(tensors)])
+
+
 def vectors(tensors: dict[str, Tensor], codec: str) -> list[Tensor]:
     """What travels: one flat vector, or, for 8 bit, a tensor each, because a scale is shared by a part of one tensor
     only.
     """
-    ordered = [tensors[name].detach().reshape(-1) for name in sorted(tensors)]
-    return ordered if codec == "8bit" else [torch.cat(ordered)]
+    each = [tensors[name].detach().reshape(-1) for name in sorted(tensors)]
+    return each if codec == "8bit" else [flat(tensors)]
 
 
 def tensors_from(averaged: Sequence[Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -368,7 +368,8 @@ class Clipped:
                 logger.warning("a part of %s's update is left out: %s", meeting.member(peer).member, why)
         made = await asyncio.to_thread(self._tensors, meeting, update)
         found = await asyncio.to_thread(measure, made, meeting.bytes_sent, meeting.bytes_received)
-        return replace(found, shares=shares_, seen=seen_by(meeting.work, meeting.reducer, meeting.shown))
+        seen = await asyncio.to_thread(seen_by, meeting.work, meeting.reducer, meeting.shown, update.watched)
+        return replace(found, shares=shares_, seen=seen)
 
     def _tensors(self, meeting: Meeting, update: Update) -> dict[str, torch.Tensor]:
         counts = meeting.work.counts

@@ -9,11 +9,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from peer.exchange.base import Seen
-from peer.exchange.parts import HASH, Floats, encoded, hash_of, leaf, mean_of, root
+from peer.exchange.butterfly import places
+from peer.exchange.parts import HASH, Floats, decoded, encoded, hash_of, leaf, mean_of, root
 from swarm.proto import exchange_pb2 as pb
+from swarm.ranges import Range
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,12 @@ class Work:
         """Of part `index` as they sent it, and which senders were refused, by their place, and why."""
         data, samples = [sent[one.peer_id] for one in self.senders], [one.samples for one in self.senders]
         return mean_of(data, samples, self.counts[index], self.codec, self.weighs)
+
+    def look(self, parts: Mapping[int, bytes]) -> dict[Range, Floats]:
+        """The values of a sender's parts, by where they are; what cannot be read counts nothing, as in the mean."""
+        there = places(self.counts)
+        read = {there[index]: decoded(data, self.counts[index], self.codec) for index, data in parts.items()}
+        return {place: np.zeros(len(place), np.float32) if found is None else found for place, found in read.items()}
 
 
 class WrongPartError(Exception):
@@ -115,11 +124,13 @@ class Reducer:
         return encoded(torch.from_numpy(mean), self._work.codec)
 
 
-def seen_by(work: Work, reducer: Reducer | None, shown: Mapping[int, Mapping[bytes, pb.Input]]) -> dict[str, Seen]:
-    """What a member saw of everybody's update, by member: as a reducer, and of the parts that others showed."""
-    found = {}
-    for sender in work.senders:
-        own = reducer.sent_by(sender.peer_id) if reducer else {}
-        drawn = {part: inputs[sender.peer_id].tensor for part, inputs in shown.items()}
-        found[sender.member] = Seen(sender.samples, tuple(look for look in (own, drawn) if look))
-    return found
+def seen_by(
+    work: Work, reducer: Reducer | None, shown: Mapping[int, Mapping[bytes, pb.Input]], watched: str
+) -> dict[str, Seen]:
+    """What a member saw of the update of the one that it watches: as a reducer, and of the parts that others showed."""
+    sender = next((one for one in work.senders if watched and one.member == watched), None)
+    if sender is None:
+        return {}
+    own = reducer.sent_by(sender.peer_id) if reducer else {}
+    drawn = {part: inputs[sender.peer_id].tensor for part, inputs in shown.items()}
+    return {watched: Seen(sender.samples, tuple(work.look(parts) for parts in (own, drawn) if parts))}

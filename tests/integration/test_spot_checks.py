@@ -83,9 +83,10 @@ def test_who_trains_on_other_samples_fails_and_who_does_not_passes(tmp_path: Pat
         agree(peers)
 
 
-def test_gradients_of_other_samples_lead_to_probation_with_the_reason(tmp_path: Path) -> None:
+@pytest.mark.parametrize("aggregation", ["mean", "centered_clip"])
+def test_gradients_of_other_samples_lead_to_probation_with_the_reason(tmp_path: Path, aggregation: str) -> None:
     with swarm_run(tmp_path, rounds=100_000, batch=60, every=50, letters=300_000) as run:
-        run.spec.write_text(run.spec.read_text().replace("[exchange]", '[exchange]\naggregation = "centered_clip"'))
+        run.spec.write_text(run.spec.read_text().replace("[exchange]", f'[exchange]\naggregation = "{aggregation}"'))
         peers = together(run, tmp_path)
         told = peers[2].wait_for(weighs("0%"), SECONDS)
         assert re.search(r"on probation again \(its gradient is -?0\.\d+ near that of its samples", told["text"])

@@ -6,13 +6,17 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from peer.exchange.clipped import checked_by, reducers_of
 from peer.exchange.court import objection
 from peer.exchange.parts import VALUES, shares
+from peer.exchange.reducer import Work
+from peer.gradient_check import travelled
 from swarm.proto import exchange_pb2 as pb
+from swarm.ranges import Range
 from tests.liars import LIES
 from tests.strangers import DIGEST, Stranger, Table, Wire
 
@@ -55,25 +59,48 @@ def test_a_peer_without_samples_gets_the_mean_of_the_others() -> None:
     run(story())
 
 
-def test_everybody_sees_parts_of_what_each_sent() -> None:
+@pytest.mark.parametrize("codec", ["none", "8bit"])
+def test_everybody_sees_parts_of_what_the_one_sent_that_it_watches(codec: str) -> None:
     """Also the leader, which reduces nothing: of the part by which it checks a reducer."""
 
     async def story() -> None:
-        four = table(4, size=8 * VALUES)
+        four = table(4, codec, size=7 * VALUES + 1000)
         four.strangers[2].samples = 0
+        sender = four.strangers[1]
+        for one in four.strangers:
+            one.watched = sender.identity.member_id
         averages = await four.averages(four.group())
-        senders = {one.identity.member_id: one for one in four.strangers if one.samples}
-        looks = [[len(look) for look in next(iter(average.seen.values())).looks] for average in averages]
+        found = [average.seen[sender.identity.member_id] for average in averages]
+        looks = [[len(look) for look in seen.looks] for seen in found]
         assert looks[0] == [1]
         assert sorted(looks[1:]) == [[2, 1], [3, 1], [3, 1]], "its share, and one of another's"
-        for average in averages:
-            assert average.seen.keys() == senders.keys()
-            for member, found in average.seen.items():
-                assert found.samples == 8
-                for look in found.looks:
-                    assert all(data == senders[member].way._offer.parts[place] for place, data in look.items())
+        for seen in found:
+            assert seen.samples == 8
+            for look in seen.looks:
+                expected = travelled(sender.tensors, look.keys(), codec)
+                assert all(np.array_equal(values, expected[place]) for place, values in look.items())
 
     run(story())
+
+
+@pytest.mark.parametrize("watched", ["", "nobody", "who has no samples"])
+def test_nothing_is_kept_of_those_whom_nobody_watches(watched: str) -> None:
+    async def story() -> None:
+        four = table(4)
+        idle = four.strangers[2]
+        idle.samples = 0
+        for one in four.strangers:
+            one.watched = idle.identity.member_id if "samples" in watched else watched
+        assert not [average for average in await four.averages(four.group()) if average.seen]
+
+    run(story())
+
+
+def test_a_part_that_cannot_be_read_is_seen_as_zeros() -> None:
+    work = Work((), (), [1000, 7], "none")
+    [(place, values)] = work.look({1: b"no part"}).items()
+    assert place == Range(1000, 1007)
+    assert values.tolist() == [0.0] * 7
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e9])

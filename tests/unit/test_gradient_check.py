@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from peer.checker import kept_of
+from peer.codecs import Floats
 from peer.exchange.average import measure
 from peer.exchange.base import Applied, Seen
-from peer.exchange.butterfly import vectors
-from peer.exchange.parts import cut, encoded
+from peer.exchange.butterfly import places, vectors
+from peer.exchange.parts import cut, decoded, encoded
 from peer.gradient_check import KeptGradient, examined
 from peer.learner import GradientLearner
 from peer.recomputation import Subject
@@ -43,9 +44,17 @@ def gradient(member: GradientLearner, *positions: Range) -> dict[str, torch.Tens
     return tensors
 
 
-def parts(member: GradientLearner, tensors: dict[str, torch.Tensor]) -> dict[int, bytes]:
+def parts(member: GradientLearner, tensors: dict[str, torch.Tensor]) -> dict[Range, Floats]:
     codec = member.spec.exchange.compression
-    return {place: encoded(part, codec) for place, part in enumerate(cut(vectors(tensors, codec)))}
+    found = cut(vectors(tensors, codec))
+    there = places(part.numel() for part in found)
+    return {place: read(encoded(part, codec), len(place), codec) for place, part in zip(there, found, strict=True)}
+
+
+def read(data: bytes, count: int, codec: str) -> Floats:
+    values = decoded(data, count, codec)
+    assert values is not None
+    return values
 
 
 def seen(member: GradientLearner, *positions: Range, samples: int = SIZE) -> Seen:
@@ -73,17 +82,18 @@ def test_more_samples_than_were_counted_fail_without_looking(tmp_path: Path) -> 
     assert found == Verdict(False, "it said that it sent an update of 17 samples, and 16 were counted")
 
 
-def test_parts_that_cannot_be_read_fail(tmp_path: Path) -> None:
+def test_parts_that_could_not_be_read_fail(tmp_path: Path) -> None:
     own = learner(tmp_path)
-    assert checked(own, Seen(SIZE, ({0: b"no part"},))).passed is False
+    assert checked(own, Seen(SIZE, ({Range(0, 1000): np.zeros(1000, np.float32)},))).passed is False
 
 
 def test_one_part_that_is_not_from_the_samples_is_enough(tmp_path: Path) -> None:
     """Who knows which parts a checker averages might send true ones there."""
     own, member = learner(tmp_path, "8bit"), learner(tmp_path, "8bit")
     true, false = (parts(member, gradient(member, *where)) for where in (OWN, CONTROL))
-    drawn = {3: false.pop(3)}
-    true.pop(3)
+    place = list(true)[3]
+    drawn = {place: false.pop(place)}
+    true.pop(place)
     assert checked(own, Seen(SIZE, (true,))).passed
     assert checked(own, Seen(SIZE, (true, drawn))).passed is False
 

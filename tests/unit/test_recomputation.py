@@ -271,6 +271,7 @@ def test_a_round_from_before_the_order_is_not_kept(tmp_path: Path) -> None:
     office = Office(Subject(OWN, CONTROL))
     one = office.checker()
     one.told("c1", "anna", 1)
+    assert [one.awaits(round_) for round_ in (0, 1, 2)] == ["", "anna", "anna"]
     one.keep(own, applied(learner(tmp_path, SPARSE)))
     assert len(office.answers) == 1
 
@@ -307,6 +308,7 @@ class Pair(SoloExchange):
         super().__init__(closing_of(own.spec), own.spec.local)
         self.own, self.other, self.looks = own, other, 0
         self.samples: list[int] = []
+        self.watched: list[str] = []
 
     def progress(self, round_: int, samples: int, samples_per_second: float, done: bool = False) -> View:
         self.looks += done
@@ -315,6 +317,7 @@ class Pair(SoloExchange):
 
     def exchange(self, update: Update) -> Result:
         self.samples.append(update.samples)
+        self.watched.append(update.watched)
         learn(self.other, OWN[0].start if not update.round else 160, SIZE)
         found = sent_by(self.other)
         shapes = {name: tuple(tensor.shape) for name, tensor in update.tensors.items()}
@@ -367,6 +370,7 @@ def test_a_checker_takes_part_in_its_rounds_without_samples_until_it_is_done(tmp
     train(Peer(own, pair, Script(), log, tmp_path, lambda: None, checker=one, traveller=AtOnce()))
     assert [found.passed for _, _, found in office.heard] == [True]
     assert pair.samples == [SIZE, 0, SIZE]
+    assert pair.watched == ["anna", "", ""], "what is seen of a member is kept only while a check waits for that"
     assert log.phases.count("checking") == 4 * own.spec.local.steps + 1
     assert own.digest == other.digest
 

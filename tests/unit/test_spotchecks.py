@@ -44,11 +44,10 @@ def beat(name: str) -> e.Heartbeat:
     return e.Heartbeat(IDS[name], Pulse(), name)
 
 
-def swarm(*more: e.Event, spot_checks: bool = True) -> State:
+def swarm(*more: e.Event) -> State:
     """A run in which vera is a validator and anna a volunteer."""
-    state = fresh(replace(TERMS, spot_checks=spot_checks))
     made = [e.MakeInvite(invite) for invite in INVITES.values()]
-    return run(state, *made, join("vera", Role.VALIDATOR), join("anna"), *more)[0]
+    return run(fresh(TERMS), *made, join("vera", Role.VALIDATOR), join("anna"), *more)[0]
 
 
 def watching(state: State, name: str = "vera") -> SpotCheck | None:
@@ -89,10 +88,6 @@ def test_a_maintainer_checks_too_and_so_does_the_coordinators_own_machine() -> N
     state, _ = run(swarm(join("ben", Role.MAINTAINER), own), beat("ben"), beat("zoe"))
     assert watching(state, "ben")
     assert watching(state, "zoe")
-
-
-def test_nothing_is_checked_where_rounds_cannot_be_done_again() -> None:
-    assert watching(run(swarm(spot_checks=False), beat("vera"))[0]) is None
 
 
 @given(st.integers(0, 1 << 32))
