@@ -15,9 +15,9 @@ import torch
 from coordinator.translate import require_bounded, round_report
 from peer.admission import _read
 from peer.exchange import attempt, circuit
+from peer.exchange.attempt import sane
 from peer.exchange.butterfly import ExactAllReduce
 from peer.exchange.carrier import Carrier
-from peer.exchange.leader import _sane
 from peer.exchange.node import _usable
 from peer.exchange.parts import decoded
 from peer.exchange.records import LARGEST, Readable
@@ -274,12 +274,12 @@ def test_a_relay_has_no_room_for_a_million_tiny_payloads() -> None:
 @pytest.mark.parametrize("speed", [float("nan"), float("inf"), -1.0, 1e300])
 def test_a_speed_that_is_none_is_not_counted(speed: float) -> None:
     """int() raised, and the member's result was lost."""
-    assert not _sane(xpb.Rate(peer_id=b"p", bytes_per_second=speed), {b"p"})
+    assert not sane(xpb.Rate(peer_id=b"p", bytes_per_second=speed), {b"p"})
 
 
 def test_only_speeds_of_who_sends_in_the_group_are_kept() -> None:
-    assert _sane(xpb.Rate(peer_id=b"p", bytes_per_second=1.0), {b"p"})
-    assert not _sane(xpb.Rate(peer_id=b"made up", bytes_per_second=1.0), {b"p"})
+    assert sane(xpb.Rate(peer_id=b"p", bytes_per_second=1.0), {b"p"})
+    assert not sane(xpb.Rate(peer_id=b"made up", bytes_per_second=1.0), {b"p"})
 
 
 def test_a_group_that_is_none_for_this_peer_is_not_taken_part_in() -> None:
