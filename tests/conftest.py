@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,9 @@ _ROOM = 4 << 30  # bytes; a whole run of the tests needs a tenth of it
 
 # Read when torch is imported. Threads of tests that run side by side wait for each other: 86 seconds instead of 17.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and whatever they start as well.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no fault of a test.
 settings.register_profile("machines", deadline=None, suppress_health_check=[HealthCheck.too_slow])
