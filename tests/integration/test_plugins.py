@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -163,8 +164,17 @@ def test_nothing_of_it_lives_on() -> None:
     before = {process.pid for process in psutil.process_iter()}
     call("import os\nos.setsid() if os.getpid() != os.getsid(0) else 0\nimport time\ntime.sleep(60)", seconds=0.5)
     time.sleep(0.2)
-    ours = [p for p in psutil.process_iter(["name"]) if p.pid not in before and p.info["name"] == "bwrap"]
-    assert ours == []
+    new = [process for process in psutil.process_iter(["name", "status"]) if process.pid not in before]
+    assert [process for process in new if process.info["name"] == "bwrap" and _is_ours(process)] == []
+
+
+def _is_ours(process: psutil.Process) -> bool:
+    """Whether it lives, and neither it nor what it comes from is another test's, which may run beside this one."""
+    ours = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    try:
+        return process.info["status"] != psutil.STATUS_ZOMBIE and ours.issuperset(one.pid for one in process.parents())
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_without_a_sandbox_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
