@@ -97,11 +97,9 @@ class Arena:
         learners = [self._learner() for _ in self.kinds]
         for round_ in range(self.spec.training.rounds):
             own = [self._share(round_, place) for place in range(len(learners))]
-            for place, learner in enumerate(learners):
-                self._teach(learner, round_, place, range(self.early if round_ else 0, self.spec.local.steps))
+            self._teach(learners, round_, range(self.early if round_ else 0, self.spec.local.steps))
             sent, shapes = self._sent(learners)
-            for place, learner in enumerate(learners):
-                self._teach(learner, round_ + 1, place, range(self.early))
+            self._teach(learners, round_ + 1, range(self.early))
             if round_ >= self.first and round_ % 2 == 0:
                 for place in range(1, len(learners)):
                     yield (self.kinds[place], *self._check(learners[0], sent[place], own[place]))
@@ -140,8 +138,12 @@ class Arena:
             found.append(Contribution(self._size, encode(codec, values)))
         return found, shapes
 
-    def _teach(self, learner: LocalLearner, round_: int, place: int, steps: range) -> None:
-        """Those steps of a round, as far as a member of its kind takes them."""
+    def _teach(self, learners: Sequence[LocalLearner], round_: int, steps: range) -> None:
+        """Those steps of a round, as far as members of their kinds take them."""
+        for place, learner in enumerate(learners):
+            self._teach_one(learner, round_, place, steps)
+
+    def _teach_one(self, learner: LocalLearner, round_: int, place: int, steps: range) -> None:
         local, kind = self.spec.local, KINDS[self.kinds[place]]
         begin = self._share(round_, place).start
         if kind.elsewhere:

@@ -105,9 +105,9 @@ def shares(minutes: float) -> dict[str, float]:
     return {name: max(minutes / rows[decoder_of(row)], min(_LEAST, minutes)) for name, row in table().items()}
 
 
-def _minutes(name: str) -> float:
-    """As long as it was recorded, rounded as that is."""
-    return float(recorded().get(name, {}).get("minutes", 0.0)) + 0.005
+def _minutes(found: Mapping[str, Any]) -> float:
+    """As long as a row was recorded, but for the rounding of that."""
+    return float(found.get("minutes", 0.0)) + 0.005
 
 
 def summary(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -159,7 +159,8 @@ def main() -> None:
         return
     names = {name: share for name, share in sorted(shares(given.minutes).items()) if name.startswith(tuple(given.only))}
     if given.missing:
-        names = {name: share for name, share in names.items() if _minutes(name) < share}
+        known = recorded()
+        names = {name: share for name, share in names.items() if _minutes(known.get(name, {})) < share}
     if given.quick:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             found = {name: row(name, _QUICK_SECONDS, given.seed, Path(folder) / "last") for name in names}

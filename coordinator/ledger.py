@@ -14,6 +14,7 @@ from immutables import Map
 
 from coordinator.tempo import Tempo
 from swarm.ranges import LAST, Range, among, joined, merge, subtract, total, without
+from swarm.texts import whole_number
 
 END = LAST
 CLOSED_KEPT = 32_768  # a late report may still name a closed lease that is among so many last ones
@@ -289,5 +290,4 @@ def _without_keys(counted: Map[int, Map[int, Entry]], gone: Iterable[int]) -> Ma
 
 def number_of(lease_id: str) -> int:
     """The number that a lease's id begins with; -1 for what is no such id."""
-    number, _, _ = lease_id.partition("-")
-    return int(number) if number.isascii() and number.isdecimal() and len(number) < 19 else -1
+    return whole_number(lease_id.partition("-")[0], -1)

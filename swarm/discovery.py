@@ -6,7 +6,6 @@ What is heard is a stranger's word: it names an address and a fingerprint, and o
 from __future__ import annotations
 
 import logging
-import re
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +20,7 @@ from swarm import log
 from swarm.errors import InviteError, SwarmError, UnreachableError
 from swarm.interfaces import Choice, choose, here, near
 from swarm.invite import Invite
+from swarm.texts import whole_number
 from swarm.tls import certificate
 from swarm.version import PROTOCOL_VERSION
 
@@ -31,7 +31,6 @@ _NEWS_SECONDS = 30.0  # between announcements of a new round: each goes to the w
 _ASK_MILLISECONDS = 1000
 _DIAL_SECONDS = 2.0
 _NO_TOKEN = "?"  # stands for a token where there is none
-_ROUND = re.compile(r"[0-9]{1,18}")  # of thousands of digits Python makes no number
 _ANY = {"0.0.0.0": 4, "::": 0}  # listening everywhere: the version of addresses then, 0 for both
 
 
@@ -138,18 +137,17 @@ def search(seconds: float) -> Search:
 def entry(properties: Mapping[str, str | None], addresses: Iterable[str], port: int) -> Found | None:
     """What an announcement says; None when it makes no sense, for anybody may send one."""
     run, fingerprint, token = (properties.get(key) or "" for key in ("run", "fp", "token"))
-    round_ = properties.get("round") or ""
+    round_ = whole_number(properties.get("round") or "", 0)
     made = [Invite(address, port, run, fingerprint, token or _NO_TOKEN) for address in addresses]
     try:
         invites = tuple(Invite.parse(str(invite)) for invite in made)
     except InviteError:
         return None
     state = "finished" if properties.get("state") == "finished" else "running"
-    number = int(round_) if _ROUND.fullmatch(round_) else 0
     if not invites:
         return None
     run, fingerprint = invites[0].run, invites[0].fingerprint  # as they were understood, without what URLs leave out
-    return Found(run, fingerprint, invites, number, state, properties.get("protocol") or "?", bool(token))
+    return Found(run, fingerprint, invites, round_, state, properties.get("protocol") or "?", bool(token))
 
 
 def answering(found: Found) -> Invite:

@@ -5,6 +5,7 @@ from __future__ import annotations
 MOST = 8  # texts of one evaluation
 PROMPT_BYTES = 512
 TEXT_BYTES = 2048
+_DIGITS = 18  # of a number: more may not fit into 64 bits, and of thousands Python makes none
 
 
 def cut(text: str, most: int) -> str:
@@ -15,6 +16,11 @@ def cut(text: str, most: int) -> str:
 def fits(text: str, most: int) -> bool:
     """Whether it has at most `most` bytes as UTF-8."""
     return len(text.encode("utf-8", "ignore")) <= most
+
+
+def whole_number(text: str, otherwise: int) -> int:
+    """The number whose decimal digits `text` is; `otherwise` when it is none, or one of more than 18 digits."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else otherwise
 
 
 def shown(text: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from swarm import notes
 from swarm.errors import from_os_error
+from swarm.texts import whole_number
 
 UNKNOWN = 1 << 62  # later than every round: a torn note may have named any
 _DIGITS = 18  # of every round that is kept
@@ -30,7 +31,7 @@ class Ballot:
         in its place: a disk that has become full since takes it all the same. Raises OSError.
         """
         line = notes.kept(path)
-        round_ = _number(line) if path.exists() else 0
+        round_ = whole_number(line, UNKNOWN) if path.exists() else 0
         if len(line) != _DIGITS and round_ != UNKNOWN:
             notes.keep(path, _line(round_))
         return cls(round_, partial(_write, path))
@@ -60,7 +61,3 @@ def _write(path: Path, round_: int) -> None:
 
 def _line(round_: int) -> str:
     return f"{round_:0{_DIGITS}d}"
-
-
-def _number(line: str) -> int:
-    return int(line) if line.isascii() and line.isdecimal() and len(line) <= _DIGITS else UNKNOWN

@@ -244,15 +244,18 @@ def places(counts: Iterable[int], start: int = 0) -> list[Range]:
 
 def flat(tensors: dict[str, Tensor]) -> Tensor:
     """All values one behind the other, in the order of the tensors' names."""
-    return torch.cat([tensors[name].detach().reshape(-1) for name in sorted(tensors)])
+    return torch.cat(_each(tensors))
+
+
+def _each(tensors: dict[str, Tensor]) -> list[Tensor]:
+    return [tensors[name].detach().reshape(-1) for name in sorted(tensors)]
 
 
 def vectors(tensors: dict[str, Tensor], codec: str) -> list[Tensor]:
     """What travels: one flat vector, or, for 8 bit, a tensor each, because a scale is shared by a part of one tensor
     only.
     """
-    each = [tensors[name].detach().reshape(-1) for name in sorted(tensors)]
-    return each if codec == "8bit" else [flat(tensors)]
+    return _each(tensors) if codec == "8bit" else [flat(tensors)]
 
 
 def tensors_from(averaged: Sequence[Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:

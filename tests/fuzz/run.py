@@ -84,7 +84,7 @@ def _try(
         before(data)
         found.runs += 1
         why = _one(decoder, data, found)
-        if why and why.partition(":")[0] not in [known.partition(":")[0] for known in found.crashes.values()]:
+        if why and why not in found.crashes.values():
             found.crashes[shrunk(decoder, data).hex()] = why
         found.seconds = time.process_time() - began
 

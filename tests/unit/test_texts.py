@@ -10,7 +10,7 @@ from coordinator import translate
 from coordinator.records import TextSample
 from swarm.errors import UsageError
 from swarm.proto import coordinator_pb2 as pb
-from swarm.texts import MOST, PROMPT_BYTES, TEXT_BYTES, cut, fits
+from swarm.texts import MOST, PROMPT_BYTES, TEXT_BYTES, cut, fits, whole_number
 
 DIGEST = "0" * 64
 
@@ -25,6 +25,14 @@ def test_what_is_cut_fits_and_is_a_beginning(text: str, most: int) -> None:
     assert fits(cut(text, most), most)
     assert whole.startswith(cut(text, most))
     assert cut(text, 400) == whole
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("0", 0), ("007", 7), ("9" * 18, 10**18 - 1), ("9" * 19, -1), ("9" * 5000, -1), ("", -1), ("-1", -1), ("²", -1)],
+)
+def test_a_number_is_of_at_most_eighteen_digits(text: str, found: int) -> None:
+    assert whole_number(text, -1) == found
 
 
 def test_lines_stay_and_what_a_terminal_obeys_goes() -> None:
