@@ -11,7 +11,7 @@ from swarm.identity import key_of
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Range
 
-MOST = 32  # leases that one update shows; members have a few at a time
+MOST = 32  # leases that one update shows; members have a few at a time, and take no more in one round
 _REMEMBERED = 16_384  # leases of which is known how much went into rounds
 
 # The coordinator's word on a lease (`swarm.lent`); None when it is none.
@@ -44,11 +44,11 @@ class Use:
 
 
 def uses_of(ranges: Iterable[LeasedRange]) -> tuple[Use, ...]:
-    """What an update of these samples shows: of more leases than it may show those with most samples."""
+    """What an update of these samples shows."""
     found = Counter[bytes]()
     for part in ranges:
         found[part.lent] += len(part.range)
-    return tuple(Use(lent, samples) for lent, samples in found.most_common(MOST) if lent)
+    return tuple(Use(lent, samples) for lent, samples in found.items() if lent)
 
 
 def objection(member: str, samples: int, uses: Sequence[Use], opened: Open) -> str:

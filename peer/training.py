@@ -11,6 +11,7 @@ from peer.damage import hurt
 from peer.exchange.base import Applied, Phase, Result, Resync, Retry, Update
 from peer.feed import Batch
 from peer.finite import all_finite
+from peer.leases import MOST
 from peer.recovery import catch_up, look, quarantine, recover, take_over
 from peer.workbench import Peer, RoundDone, Travel, Work
 from swarm.faults import Fault
@@ -36,7 +37,7 @@ def train(peer: Peer) -> None:
 
 def _go_on(peer: Peer) -> None:
     """One step of a round: a batch, its end, or a look around."""
-    room = 0 if peer.checks else peer.learner.room()
+    room = 0 if peer.checks else peer.room
     view = peer.exchange.progress(peer.learner.round, peer.work.samples, peer.rate, done=not room)
     ends = view.phase is Phase.CLOSING
     if view.phase is Phase.BEHIND:
@@ -69,7 +70,7 @@ def _travel_on(peer: Peer, travel: Travel) -> None:
     """One step of the next round while the last one's update travels."""
     if travel.result.done():
         _arrive(peer, travel)
-    elif not (room := peer.learner.room()) or peer.last_round or peer.orders.drain.is_set() or peer.finding:
+    elif not (room := peer.room) or peer.last_round or peer.orders.drain.is_set() or peer.finding:
         peer.tell("exchanging", "the next round begins when the swarm's update has come", travel.members)
         wait([travel.result], _IDLE_SECONDS)
     elif peer.checks:
@@ -112,8 +113,9 @@ def _check(peer: Peer, members: int) -> None:
 
 
 def _await_others(peer: Peer, members: int) -> None:
-    """All steps of this round are done."""
-    peer.tell("waiting", "this peer's steps are done; the round closes when the others' are", members)
+    """All that this peer may do in this round is done."""
+    done = f"samples are of {MOST} leases, as many as may go into a round" if peer.full else "steps are done"
+    peer.tell("waiting", f"this peer's {done}; the round closes when the others' are", members)
     peer.orders.stop.wait(_IDLE_SECONDS)
     peer.busy = time.monotonic()
 

@@ -14,7 +14,7 @@ from peer.exchange.base import Exchange, Result
 from peer.feed import Batch
 from peer.health import Finding, Health
 from peer.learner import Learner
-from peer.leases import LeasedRange, Use, uses_of
+from peer.leases import MOST, LeasedRange, Use, uses_of
 from peer.orders import Orders
 
 
@@ -126,6 +126,16 @@ class Peer:
     def checks(self) -> bool:
         """Whether it does another member's round again, instead of taking part in this one with samples."""
         return self.checker is not None and self.checker.busy and not self.work.samples
+
+    @property
+    def full(self) -> bool:
+        """Whether its update could show no further lease. What travels may come back and go into the same update."""
+        return len(self.work.uses) + (len(self.travel.work.uses) if self.travel else 0) >= MOST
+
+    @property
+    def room(self) -> int:
+        """How many samples it takes at once now; 0 when it has done all that it may do in this round."""
+        return 0 if self.full else self.learner.room()
 
     @property
     def watched(self) -> str:

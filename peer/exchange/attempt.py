@@ -71,6 +71,7 @@ def ready_of(request: pb.ReadyRequest, now: float, light: bool) -> Ready:
         request.voted,
         request.seal,
         light,
+        request.full,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from torch import Tensor
 
 from peer.codecs import Floats
-from peer.leases import Use
+from peer.leases import MOST, Use
 from peer.merge import Contribution
 from swarm.ranges import Range
 
@@ -45,7 +45,7 @@ class Update:
 
     `digest` is θ_round's. A peer with no samples may still take part, to receive the result; its tensors are zeros.
     `device` is where the model is, as torch names it: a codec may compute there. `uses` are the leases that the samples
-    are of; of fewer samples, when there are more leases than can be shown. `watched` is the member of whose gradient
+    are of; none where nobody asks for leases. `watched` is the member of whose gradient
     this peer wants to keep what it sees; nobody but itself hears of that.
     """
 
@@ -58,9 +58,9 @@ class Update:
     watched: str = ""
 
     @property
-    def claimed(self) -> int:
-        """The samples for which it shows leases; all of them where nobody asks for leases."""
-        return sum(use.samples for use in self.uses) if self.uses else self.samples
+    def full(self) -> bool:
+        """Whether it shows as many leases as it may."""
+        return len(self.uses) >= MOST
 
 
 @dataclass(frozen=True)

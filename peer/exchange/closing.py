@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,8 +23,8 @@ class Closing(Protocol):
     def due(self, said: Collection[Said], lasted: float, waited: float) -> str:
         """Why the round ends now, or nothing. Seconds since it began, and since the first peer had done all."""
 
-    def lacks(self, samples: Sequence[int]) -> str:
-        """What peers with so many samples each lack to end the round, or nothing."""
+    def lacks(self, said: Collection[Said]) -> str:
+        """What these peers lack to end the round, or nothing."""
 
     def news(self, before: Said, now: Said) -> bool:
         """Whether the leader must hear at once what a peer says now."""
@@ -32,17 +32,23 @@ class Closing(Protocol):
 
 @dataclass(frozen=True)
 class SampleTarget:
-    """Gradient mode: the swarm's samples make a batch."""
+    """Gradient mode: the swarm's samples make a batch, or nobody may take more."""
 
     target: int
 
     def due(self, said: Collection[Said], lasted: float, waited: float) -> str:
         """See Closing."""
-        return "the swarm's samples are complete" if sum(word.samples for word in said) >= self.target else ""
+        if self.lacks(said):
+            return ""
+        complete = _samples(said) >= self.target
+        return "the swarm's samples are complete" if complete else "no peer may take more samples in this round"
 
-    def lacks(self, samples: Sequence[int]) -> str:
+    def lacks(self, said: Collection[Said]) -> str:
         """See Closing."""
-        return f"{sum(samples)} of {self.target} samples" if sum(samples) < self.target else ""
+        found = _samples(said)
+        if found >= self.target or (found and all(word.done for word in said)):
+            return ""
+        return f"{found} of {self.target} samples"
 
     def news(self, before: Said, now: Said) -> bool:
         """See Closing."""
@@ -59,7 +65,7 @@ class StepWindow:
 
     def due(self, said: Collection[Said], lasted: float, waited: float) -> str:
         """See Closing."""
-        if self.lacks([word.samples for word in said]):
+        if self.lacks(said):
             return ""
         if all(word.done for word in said):
             return "all peers have done their steps"
@@ -67,14 +73,18 @@ class StepWindow:
             return f"the first peer had done its steps {self.grace:g} s ago"
         return "the round's time is over" if lasted >= self.window else ""
 
-    def lacks(self, samples: Sequence[int]) -> str:
+    def lacks(self, said: Collection[Said]) -> str:
         """See Closing."""
-        count = sum(number > 0 for number in samples)
+        count = sum(word.samples > 0 for word in said)
         return f"{count} of {self.contributors} contributors" if count < self.contributors else ""
 
     def news(self, before: Said, now: Said) -> bool:
         """See Closing. How many samples there are changes nothing."""
         return (before.samples > 0, before.done) != (now.samples > 0, now.done)
+
+
+def _samples(said: Collection[Said]) -> int:
+    return sum(word.samples for word in said)
 
 
 def closing_of(spec: RunSpec) -> Closing:

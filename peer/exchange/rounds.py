@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from peer.exchange.closing import Closing
+from peer.exchange.closing import Closing, Said
 
 _Name = TypeVar("_Name", bytes, str)
 
@@ -71,6 +71,7 @@ class Ready:
     voted: int = 0  # the latest round whose state it may have made
     seal: bytes = b""  # see `peer.seals`
     light: bool = False  # its samples weigh nothing, or it has none and its pass says so: it is on probation
+    full: bool = False  # it may take no more samples in this round
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def decide_group(
     if own not in ready:
         return Wait("waiting for the round's leader to finish its own batch")
     agreed, resync = _split_by_digest(ready, own)
-    if lack := closing.lacks([0 if ready[peer].light else ready[peer].samples for peer in agreed]):
+    if lack := closing.lacks([_said(ready[peer]) for peer in agreed]):
         without = ", without those on probation" if any(ready[peer].light for peer in agreed) else ""
         return Reopen(f"the ready peers have {lack}{without}; the round goes on", resync)
     vote = _vote({peer: ready[peer] for peer in agreed}, own, active_members, quorum)
@@ -180,6 +181,10 @@ def decide_group(
     late = f", without {missing} that were not ready in {grace:.0f} s" if missing else ""
     samples = sum(ready[peer].samples for peer in agreed)
     return Form(agreed, resync, f"{len(agreed)} peers with {samples} samples{late}", vote)
+
+
+def _said(word: Ready) -> Said:
+    return Said(0 if word.light else word.samples, word.full)
 
 
 def _light(words: Mapping[bytes, Ready]) -> set[bytes]:

@@ -258,11 +258,10 @@ class SwarmExchange:
         if outcome.verdict == pb.GO:
             self._group = group
             self._made_by = update.round + 1, makers_of(group)
-            samples = sum(member.samples for member in group.members)
             return Applied(
                 average.mean,
                 outcome.norm,
-                samples,
+                sum(member.samples for member in group.members),
                 len(group.members),
                 average.bytes_sent,
                 average.bytes_received,
@@ -278,13 +277,14 @@ class SwarmExchange:
     async def _ready(self, leader: bytes, update: Update, payload: str) -> pb.Group:
         request = pb.ReadyRequest(
             round=update.round,
-            samples=update.claimed,
+            samples=update.samples,
             digest=update.digest,
             client_mode=self._node.me.client_mode,
             payload=payload,
             member=self._node.me.member,
             made_by=self.made_by(update.round),
             voted=self._ballot.round,
+            full=update.full,
         )
         if self.notary:
             request.seal = await asyncio.to_thread(self.notary.seal, claim_of(request, self._node.id), update.uses)

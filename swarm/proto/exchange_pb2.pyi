@@ -182,6 +182,7 @@ class ReadyRequest(_message.Message):
     MADE_BY_FIELD_NUMBER: _builtins.int
     SEAL_FIELD_NUMBER: _builtins.int
     VOTED_FIELD_NUMBER: _builtins.int
+    FULL_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     samples: _builtins.int
     digest: _builtins.str
@@ -196,6 +197,8 @@ class ReadyRequest(_message.Message):
     """a Seal of all this"""
     voted: _builtins.int
     """the latest round whose state this member may have made: later than `round` is a vote given"""
+    full: _builtins.bool
+    """it may take no more samples in this round"""
     @_builtins.property
     def made_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """the members whose group made θ_round; empty when this peer does not know"""
@@ -212,10 +215,11 @@ class ReadyRequest(_message.Message):
         made_by: _abc.Iterable[_builtins.str] | None = ...,
         seal: _builtins.bytes = ...,
         voted: _builtins.int = ...,
+        full: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_mode", b"client_mode", "digest", b"digest", "made_by", b"made_by", "member", b"member", "payload", b"payload", "round", b"round", "samples", b"samples", "seal", b"seal", "voted", b"voted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_mode", b"client_mode", "digest", b"digest", "full", b"full", "made_by", b"made_by", "member", b"member", "payload", b"payload", "round", b"round", "samples", b"samples", "seal", b"seal", "voted", b"voted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

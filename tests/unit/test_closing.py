@@ -12,7 +12,14 @@ A, B, C, D = b"a", b"b", b"c", b"d"
 def test_gradient_mode_closes_when_the_swarm_has_its_samples() -> None:
     assert not SampleTarget(8).due([Said(4), Said(3)], 1e9, 1e9)
     assert SampleTarget(8).due([Said(4), Said(4)], 0, 0)
-    assert SampleTarget(8).lacks([4, 3]) == "7 of 8 samples"
+    assert SampleTarget(8).lacks([Said(4), Said(3)]) == "7 of 8 samples"
+
+
+def test_gradient_mode_closes_when_nobody_may_take_more() -> None:
+    assert not SampleTarget(8).due([Said(4, done=True), Said(3)], 1e9, 1e9)
+    assert SampleTarget(8).due([Said(4, done=True), Said(3, done=True)], 0, 0)
+    assert not SampleTarget(8).lacks([Said(4, done=True), Said(3, done=True)])
+    assert SampleTarget(8).lacks([Said(0, done=True)]) == "0 of 8 samples", "all do others' rounds again"
 
 
 def test_local_mode_closes_when_all_have_done_their_steps() -> None:
@@ -32,7 +39,7 @@ def test_a_round_ends_when_its_time_is_over_though_nobody_is_done() -> None:
 
 def test_a_round_needs_its_contributors() -> None:
     assert not WINDOW.due([Said(8, done=True), Said(0)], 1e9, 1e9)
-    assert WINDOW.lacks([8, 0]) == "1 of 2 contributors"
+    assert WINDOW.lacks([Said(8), Said(0)]) == "1 of 2 contributors"
 
 
 def test_the_leader_hears_at_once_what_may_close_the_round_and_no_more() -> None:

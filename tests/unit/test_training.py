@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from peer.feed import Batch
 from peer.gradients import Gradients
 from peer.health import Finding
 from peer.learner import GradientLearner, Learner
-from peer.leases import LeasedRange
+from peer.leases import MOST, LeasedRange
 from peer.model import trainable
 from peer.training import train
 from peer.workbench import Peer, RoundDone, Work
@@ -124,6 +125,57 @@ def test_every_range_is_reported_in_the_round_that_it_went_into(tmp_path: Path) 
         used = [item.range for item in done.work.used]
         assert used == [Range(done.round * 8, done.round * 8 + 4), Range(done.round * 8 + 4, done.round * 8 + 8)]
         assert done.global_samples == 8 * (done.round + 1)
+
+
+class Scraps(Script):
+    """Each sample is of a lease of its own, as the coordinator lends what many left behind."""
+
+    def take(self, count: int) -> Batch | None:
+        batch = super().take(1)
+        if batch is None:
+            return None
+        lease = str(batch.source.range.start)
+        return replace(batch, source=LeasedRange(lease, batch.source.range, lease.encode()))
+
+
+class Frozen(SoloExchange):
+    """Its leader does not say for a while that the samples are complete."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__(SampleTarget(8))
+        self.looks = looks
+        self.updates: list[Update] = []
+
+    def progress(self, round_: int, samples: int, samples_per_second: float, done: bool = False) -> View:
+        self.looks -= 1
+        view = super().progress(round_, samples, samples_per_second, done)
+        return view if self.looks < 0 else replace(view, phase=Phase.OPEN)
+
+    def exchange(self, update: Update) -> Result:
+        self.updates.append(update)
+        return super().exchange(update)
+
+
+def test_a_peer_takes_no_samples_of_more_leases_than_its_update_shows(tmp_path: Path) -> None:
+    exchange = Frozen(3 * MOST)
+    alone = peer(tmp_path, exchange)
+    alone.source = Scraps(96)
+    stop_after(alone, 1)
+    train(alone)
+    assert exchange.updates[0].samples == sum(use.samples for use in exchange.updates[0].uses) == MOST
+    assert alone.listener.rounds[0].work.samples == MOST  # type: ignore[attr-defined]
+    why = {why for phase, why in alone.listener.phases if phase == "waiting"}  # type: ignore[attr-defined]
+    assert why == {
+        "this peer's samples are of 32 leases, as many as may go into a round; the round closes when the others' are"
+    }
+
+
+def test_a_round_ends_where_all_leases_that_may_be_shown_are_short_of_its_samples(tmp_path: Path) -> None:
+    alone = peer(tmp_path, SoloExchange(SampleTarget(2 * MOST)))
+    alone.source = Scraps(96)
+    stop_after(alone, 1)
+    train(alone)
+    assert alone.listener.rounds[0].work.samples == MOST  # type: ignore[attr-defined]
 
 
 class Scripted(SoloExchange):
