@@ -40,7 +40,7 @@ def _objection(state: State, event: e.AskRound) -> str:
     if not state.latest.round <= event.round <= ends or any(_is_beyond(one, event) for one in here):
         return f"the run is in round {state.round}"
     part = {member.key for member in here if member.id in event.members}
-    others = {member.key for member in here if quorum.could_make(member, holding)} - part
+    others = {member.key for member in here if quorum.could_make(state, member, holding)} - part
     if len(others) > len(part) or (event.blind and event.round and len(others) == len(part)):
         return f"{len(others)} others hold that state, too, and may be going on"
     before = state.grants.get(event.round, frozenset()) & live

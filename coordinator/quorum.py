@@ -141,7 +141,7 @@ def _electors(state: State, poll: Poll, away: frozenset[str]) -> tuple[list[Memb
             return [], here, weigh
     last = state.votes.get(round_ - 1, Poll())
     makers = [member for member, vote in last.votes.items() if last.agreed and vote.digest == last.agreed]
-    holders = [key for key, member in members.items() if member.live and could_make(member, round_)]
+    holders = [key for key, member in members.items() if member.live and could_make(state, member, round_)]
     ids = sorted({*makers, *holders, *poll.votes})
     everybody, weigh = weighing(state, [members[member] for member in ids if member in members])
     missed = away.difference(holders)
@@ -174,9 +174,13 @@ def most(members: Sequence[Member], chosen: Collection[str]) -> bool:
     return 2 * sum(Fraction(1, seats[member.key]) for member in members if member.id in chosen) > len(seats)
 
 
-def could_make(member: Member, round_: int) -> bool:
-    """Whether it holds θ_round or a later state, as far as it is known, and does not fetch one just now."""
-    return member.furthest >= round_ and member.pulse.phase != _FETCHING
+def could_make(state: State, member: Member, round_: int) -> bool:
+    """Whether it holds θ_round or a later state, as far as it is known, and neither another θ_round than the run's nor
+    fetches one just now.
+    """
+    pulse = member.pulse
+    other = pulse.round == round_ and pulse.digest not in ("", state.agreed_on(round_ - 1) or pulse.digest)
+    return member.furthest >= round_ and pulse.phase != _FETCHING and not other
 
 
 def _word(member: Member, round_: int, poll: Poll) -> str:

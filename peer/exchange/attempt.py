@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from peer.exchange.guard import LONGEST_ID
 from peer.exchange.rounds import Abort, Apply, Commit, Member, Needs, Ready, voters_of
 from swarm.proto import exchange_pb2 as pb
 
@@ -91,6 +92,8 @@ def unsound(group: pb.Group, own: bytes, payload: str) -> str:
     names = [member.member for member in group.members if member.member]
     if len(set(nodes)) != len(nodes) or len(set(names)) != len(names):
         return "the leader's group names a member twice"
+    if max(map(len, [*nodes, group.relay])) > LONGEST_ID:
+        return "the leader's group names a node that can be none"
     if not any(member.peer_id == own and member.payload == payload for member in group.members):
         return "the leader's group is without this peer's update"
     return "" if any(not member.client_mode for member in group.members) else "nobody in the group can be dialled"

@@ -39,6 +39,7 @@ _RELAY = {
 _DEEPEST = 8  # tuples and dictionaries within each other, in what others packed
 
 
+LONGEST_ID = 64  # bytes of a peer id; a hash of a public key has 34, the longest key that stands for itself 44
 LARGEST = 8 << 20  # bytes of a message in a stream; ours have up to 4 MiB
 _SIZE = 8  # bytes, in which a message says its own
 
@@ -48,17 +49,18 @@ def prepare() -> None:
     """Make hivemind safe to import and to start in this process; call it before the first import of hivemind.
 
     Its sockets go to the temporary folder of this process (whoever set TMPDIR removes it), shared memory leaves no
-    files, its log lines go to our handlers, its children die with us, what it unpacks cannot overflow the stack, and an
-    answer that nobody waits for any more does not make it deaf.
+    files, its log lines go to our handlers, its children die with us, what it unpacks cannot overflow the stack, an
+    answer that nobody waits for any more does not make it deaf, and no stranger's peer id keeps it busy.
     """
     os.environ.setdefault("HIVEMIND_LOGLEVEL", "ERROR")
     os.environ.setdefault("HIVEMIND_MEMORY_SHARING_STRATEGY", "file_descriptor")
     os.register_at_fork(after_in_child=_die_with_parent)
-    from hivemind.p2p import P2P
+    from hivemind.p2p import P2P, PeerID
     from hivemind.p2p.p2p_daemon_bindings.control import ControlClient
     from hivemind.utils.serializer import MSGPackSerializer
 
     ControlClient.__init__ = _with_calls(ControlClient.__init__)
+    PeerID.__init__ = _short(PeerID.__init__)
     MSGPackSerializer._decode_ext_types = _bounded(MSGPackSerializer._decode_ext_types)
     P2P._UNIX_SOCKET_PREFIX = f"/unix{tempfile.gettempdir()}/"
     P2P.receive_raw_data = staticmethod(_received)
@@ -123,6 +125,19 @@ def _bounded(decode: Callable[[int, bytes], Any]) -> Callable[[int, bytes], Any]
             nested.depth -= 1
 
     return bounded
+
+
+def _short(init: Callable[[Any, bytes], None]) -> Callable[[Any, bytes], None]:
+    """hivemind writes each peer id that it hears of in base 58, for which the time grows with the square of its length:
+    one of 300 kB in an answer of the DHT took three seconds. Raises ValueError.
+    """
+
+    def made(self: Any, peer_id_bytes: bytes) -> None:
+        if len(peer_id_bytes) > LONGEST_ID:
+            raise ValueError(f"a peer id of {len(peer_id_bytes)} bytes; {LONGEST_ID} are the most")
+        init(self, peer_id_bytes)
+
+    return made
 
 
 def _die_with_parent() -> None:

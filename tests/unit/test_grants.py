@@ -135,3 +135,15 @@ def test_the_run_does_not_go_back_behind_one_who_took_part_without_samples() -> 
     assert (state.round, state.reported) == (0, 1)
     state, _ = run(state, e.Report("b", (report("k2", 0, ()),)))
     assert state.round == 1
+
+
+def test_who_holds_another_state_of_the_round_is_not_waited_for() -> None:
+    """a led round 0 while it was cut off from b, to which it was granted. It hears only of a later round than its own
+    that it has to take the run's state, so b must be able to go on alone until then.
+    """
+    state, _, _ = asked(joined("a", "b"), 0, "b")
+    state, _ = run(state, e.Report("b", (report("b0", 0, (), digest="y"),)))
+    state, _ = run(state, e.Heartbeat("a", Pulse(round=1, digest="x")))
+    assert not asked(state, 1, "a")[1]
+    state, _ = run(state, e.Report("b", (report("b1", 1, (), digest="z"),)))
+    assert state.round == 2
