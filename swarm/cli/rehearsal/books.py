@@ -129,7 +129,7 @@ class Books:
         """All of it is here."""
         self._tell([e.CheckpointUploaded(sha256, _digest(round_))], now)
 
-    def _tell(self, events: list[e.Event], now: float) -> list[d.Decision]:
+    def _tell(self, events: Sequence[e.Event], now: float) -> list[d.Decision]:
         self.state, made = tick(self.state, events, now, self._rng.getrandbits(32))
         return made
 
