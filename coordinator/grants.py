@@ -7,6 +7,7 @@ state, the run goes back. Only who has a voice counts (`coordinator.quorum.voter
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from coordinator import decisions as d
@@ -59,11 +60,32 @@ def _is_beyond(member: Member, event: e.AskRound) -> bool:
     return member.furthest > event.round and not asks
 
 
+def deferred(state: State, member: str, report: RoundReport) -> str:
+    """Why it cannot be said yet what a report counts: its round was granted to others, and one that lives may have made
+    it with this member, who came after the grant, or without it.
+    """
+    others = _others(state, member, report)
+    if not others or _made(state, report.round, others):
+        return ""
+    waiting = any(one.id in others and one.holds <= report.round for one in state.live)
+    return "those to whom the round was granted have not reported it yet" if waiting else ""
+
+
 def overruled(state: State, member: str, report: RoundReport) -> str:
     """Why the round that a member reports is not the run's: it was granted to others, who made another state."""
-    granted = state.grants.get(report.round, frozenset[str]())
-    if not granted or member in granted or not report.metrics.digest:
+    others = _others(state, member, report)
+    if not others or report.metrics.digest in _made(state, report.round, others):
         return ""
-    votes = state.votes.get(report.round, Poll()).votes
-    theirs = {votes[other].digest for other in granted if other in votes}
-    return "" if report.metrics.digest in theirs else "another part of the swarm made this round"
+    return "another part of the swarm made this round"
+
+
+def _others(state: State, member: str, report: RoundReport) -> frozenset[str]:
+    """To whom the round that a member says it made was granted; nobody when that is the member, too."""
+    granted = state.grants.get(report.round, frozenset[str]())
+    return granted if report.metrics.digest and member not in granted else frozenset()
+
+
+def _made(state: State, round_: int, members: Collection[str]) -> set[str]:
+    """The states that these say the round made."""
+    votes = state.votes.get(round_, Poll()).votes
+    return {votes[member].digest for member in members if member in votes}

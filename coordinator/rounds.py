@@ -146,4 +146,16 @@ class VoteForgotten:
         return ""
 
 
-RoundDecision = DigestsDiffer | RoundAgreed | VoteForgotten
+@dataclass(frozen=True)
+class ReportDeferred:
+    """A report is not taken yet: it has to be sent again later."""
+
+    round: int
+    member: str
+    why: str
+
+    def __str__(self) -> str:
+        return ""
+
+
+RoundDecision = DigestsDiffer | RoundAgreed | VoteForgotten | ReportDeferred

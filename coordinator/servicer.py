@@ -21,6 +21,7 @@ from coordinator.handover import Lead
 from coordinator.login import Login
 from coordinator.probe import Probe
 from coordinator.records import Checkpoint, RoundReport
+from coordinator.rounds import ReportDeferred
 from coordinator.state import State
 from coordinator.trialcalls import TrialCalls
 from swarm import receipts
@@ -228,15 +229,20 @@ class Servicer(TrialCalls):
         self._state(request.run)
         reports = translate.round_reports(request.member_id, request.reports)
         made = self._engine.apply(e.Report(request.member_id, reports, session=session_of(context)))
-        answered = [item for item in made if isinstance(item, d.ReportFiled | d.ReportKnown)]
+        answers = [item for item in made if isinstance(item, d.ReportFiled | d.ReportKnown | ReportDeferred)]
+        taken = [item for item in answers if not isinstance(item, ReportDeferred)]
         return pb.ReportRoundsResponse(
-            receipts=[translate.receipt_message(receipt) for item in answered for receipt in item.receipts],
+            receipts=[translate.receipt_message(receipt) for item in taken for receipt in item.receipts],
             signed=[
-                self._signed(request.member_id, report, item) for report, item in zip(reports, answered, strict=True)
+                self._signed(request.member_id, report, item) for report, item in zip(reports, answers, strict=True)
             ],
         )
 
-    def _signed(self, member: str, report: RoundReport, answered: d.ReportFiled | d.ReportKnown) -> pb.SignedReceipt:
+    def _signed(
+        self, member: str, report: RoundReport, answered: d.ReportFiled | d.ReportKnown | ReportDeferred
+    ) -> pb.SignedReceipt:
+        if isinstance(answered, ReportDeferred):
+            return pb.SignedReceipt()
         word = translate.round_receipt(self._spec.run.name, member, report, answered.receipts, time.time())
         return receipts.signed(word, self._certificate)
 

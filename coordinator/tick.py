@@ -30,6 +30,7 @@ from coordinator.ledger import Entry, Ledger
 from coordinator.recalling import recall, unsettled
 from coordinator.records import Member, RoundReport
 from coordinator.returning import expire, go_back
+from coordinator.rounds import ReportDeferred
 from coordinator.seats import seat_for
 from coordinator.state import State, Step
 from coordinator.steering import Steered, Steering
@@ -280,6 +281,9 @@ def _report(state: State, member: Member, event: e.Report) -> Step:
     for report in event.reports:
         if report.key in known:
             made.append(d.ReportKnown(known[report.key]))
+            continue
+        if why := grants.deferred(state, member.id, report):
+            made.append(ReportDeferred(report.round, member.id, why))
             continue
         state, filed, more = _file(state, state.members[member.id], report)
         known[report.key] = filed.receipts

@@ -16,7 +16,7 @@ from peer.recall import recalled
 from peer.standing import Standing
 from swarm import log, notes
 from swarm.client import CoordinatorClient
-from swarm.errors import DiskError, RefusedError, SwarmError, UnreachableError, from_os_error
+from swarm.errors import DiskError, ProtocolError, RefusedError, SwarmError, UnreachableError, from_os_error
 from swarm.proto import coordinator_pb2 as pb
 from swarm.tensorfile import sha256_file
 
@@ -117,12 +117,12 @@ class Sender:
     def _send_all(self, end: float) -> None:
         while time.monotonic() < end and not self._ended.is_set():
             try:
+                self._speak(lambda: True)
                 if not len(self._outbox):
                     return
-                self._speak(lambda: True)
             except SwarmError as error:
                 logger.info("outbox: %s", error)
-                self._ended.wait(_AGAIN_SECONDS)
+            self._ended.wait(_AGAIN_SECONDS)
 
     def _keep_sending(self) -> None:
         while not self._ended.is_set():
@@ -140,9 +140,12 @@ class Sender:
                 self.on_trouble(f"Sending what waits for the coordinator failed: {error!r}. It is kept.")
 
     def _speak(self, may: Callable[[], bool]) -> None:
+        """Until nothing waits, or the coordinator wants what does later."""
         with self._speaking:
-            while may() and (items := self._outbox.first(*_AT_ONCE)):
+            before: list[Item] = []
+            while may() and (items := self._outbox.first(*_AT_ONCE)) and items != before:
                 self._send_some(items)
+                before = items
 
     def _may_speak(self) -> bool:
         """To a restored coordinator once all could say what they hold, and what others gave back is free."""
@@ -167,8 +170,11 @@ class Sender:
     def _report(self, items: list[Item]) -> list[pb.Receipt]:
         reports = [pb.RoundReport.FromString(item.body) for item in items]
         answer = self._client.report_rounds(self.member_id, reports)
-        self.on_signed(answer.signed)  # first: a report that is not removed is answered again
-        self._outbox.remove(items)
+        if len(answer.signed) != len(items):
+            what = f"The coordinator answered {len(answer.signed)} of {len(items)} reports; they are kept."
+            raise ProtocolError(what, "Use the same version of garage-swarm as the run's coordinator.")
+        self.on_signed([one for one in answer.signed if one.receipt])  # first: what is not removed is answered again
+        self._outbox.remove([item for item, one in zip(items, answer.signed, strict=True) if one.receipt])
         return list(answer.receipts)
 
     def _send_again(self, items: list[Item]) -> None:

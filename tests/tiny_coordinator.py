@@ -86,7 +86,8 @@ class TinyCoordinator(CoordinatorServicer):
     def ReportRounds(self, request: pb.ReportRoundsRequest, context: grpc.ServicerContext) -> pb.ReportRoundsResponse:
         self._note(request, context)
         return pb.ReportRoundsResponse(
-            receipts=[pb.Receipt(round=item.round, counted=True) for item in request.reports]
+            receipts=[pb.Receipt(round=item.round, counted=True) for item in request.reports],
+            signed=[pb.SignedReceipt(receipt=b"receipt") for _ in request.reports],
         )
 
     def GetLedger(self, request: pb.GetLedgerRequest, context: grpc.ServicerContext) -> pb.GetLedgerResponse:

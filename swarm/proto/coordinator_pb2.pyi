@@ -1260,7 +1260,7 @@ class ReportRoundsResponse(_message.Message):
     def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Receipt]: ...
     @_builtins.property
     def signed(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedReceipt]:
-        """the same for the member to keep, one for each report"""
+        """the same for the member to keep, one for each report; empty: send it again later"""
 
     def __init__(
         self,

@@ -149,3 +149,51 @@ class TestGoodbye:
         until(lambda: not any(thread.name == "session" for thread in threading.enumerate()), 10)
         told = [type(item) for item in server.asked if isinstance(item, pb.JoinRequest | pb.LeaveRequest)]
         assert told == [pb.JoinRequest, pb.LeaveRequest]
+
+
+@dataclass
+class Undecided(Busy):
+    """Does not take the report of round 1 when it first hears of it."""
+
+    def ReportRounds(self, request: pb.ReportRoundsRequest, context: grpc.ServicerContext) -> pb.ReportRoundsResponse:  # noqa: N802
+        later = [item.round == 1 and not self.over.is_set() for item in request.reports]
+        self._note(request, context)
+        self.over.set()
+        taken = [item for item, waits in zip(request.reports, later, strict=True) if not waits]
+        return pb.ReportRoundsResponse(
+            receipts=[pb.Receipt(round=item.round, counted=True) for item in taken],
+            signed=[pb.SignedReceipt(receipt=b"" if waits else b"receipt") for waits in later],
+        )
+
+
+@pytest.mark.parametrize("server", [Undecided()])
+def test_a_report_that_is_not_taken_yet_is_sent_again_after_the_next_heartbeat(
+    server: Undecided, session: Session, box: Outbox
+) -> None:
+    kept: list[pb.SignedReceipt] = []
+    session.sender.on_signed = kept.extend
+    session.sender.report(pb.RoundReport(round=1))
+    session.start()
+    until(lambda: not len(box), 10)
+    asked = list(server.asked)
+    first, second = (place for place, item in enumerate(asked) if isinstance(item, pb.ReportRoundsRequest))
+    assert any(isinstance(item, pb.HeartbeatRequest) for item in asked[first + 1 : second])
+    assert len(kept) == 1
+
+
+@pytest.mark.parametrize("server", [Undecided()])
+def test_it_holds_up_no_other_report(server: Undecided, session: Session, box: Outbox) -> None:
+    for number in (1, 2):
+        session.sender.report(pb.RoundReport(round=number))
+    session.start()
+    until(lambda: not len(box), 10)
+    said = [[one.round for one in item.reports] for item in server.asked if isinstance(item, pb.ReportRoundsRequest)]
+    assert said[0] == [1, 2]
+    assert said[-1] == [1]
+
+
+@pytest.mark.parametrize("server", [Undecided()])
+def test_at_the_end_it_is_sent_again_at_once(server: Undecided, session: Session, box: Outbox) -> None:
+    session.sender.report(pb.RoundReport(round=1))
+    assert session.sender.flush(5.0)
+    assert not len(box)

@@ -26,7 +26,7 @@ from peer.desk import Desk
 from peer.fetch import Files
 from peer.machine import look
 from peer.needs import needs_of
-from peer.outbox import Outbox
+from peer.outbox import REPORT, Item, Outbox
 from peer.session import Session
 from peer.shards import Shards
 from swarm import handover, lent, passes, receipts, runspec, wire
@@ -206,7 +206,7 @@ def _leased(answer: pb.TakeLeaseResponse) -> None:
 def _receipts(answer: pb.ReportRoundsResponse) -> None:
     sender = _session(SimpleNamespace(report_rounds=lambda *_: answer)).sender
     sender.on_signed = lambda signed: receipts.keep(scratch() / receipts.FILE, certificate().certificate_pem, signed)
-    sender._send_reports([])
+    sender._send_reports([Item(number, REPORT, b"") for number in range(len(answer.signed))])
 
 
 def _status(status: pb.Status) -> None:

@@ -9,6 +9,7 @@ from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import Claim, Entry, Lease, Ledger
 from coordinator.records import Checkpoint, Metrics, Pulse, RoundReport, Terms
+from coordinator.rounds import ReportDeferred
 from coordinator.state import State
 from coordinator.tick import tick
 from peer.exchange.belief import Told
@@ -53,11 +54,14 @@ class VirtualCoordinator:
         made = self._tell(e.TakeLease(member, samples, session))
         return next((item.lease for item in made if isinstance(item, d.LeaseGranted)), None)
 
-    def report(self, member: str, session: str, round_: int, digest: str, claims: Sequence[Claim]) -> None:
-        """The member finished the round before θ_round_, with samples of its leases in it."""
+    def report(self, member: str, session: str, round_: int, digest: str, claims: Sequence[Claim]) -> bool:
+        """The member finished the round before θ_round_, with samples of its leases in it. Whether that was taken: if
+        not, it has to be said again later.
+        """
         metrics = Metrics(digest, 8, 8 * round_, 1, 8, 1.0, 1, 1, 1, 1, self._now())
         key = f"{member}/{session}/{round_}/{digest}"
-        self._tell(e.Report(member, (RoundReport(key, round_ - 1, metrics, tuple(claims)),), session=session))
+        made = self._tell(e.Report(member, (RoundReport(key, round_ - 1, metrics, tuple(claims)),), session=session))
+        return not any(isinstance(item, ReportDeferred) for item in made)
 
     def grant(self, member: str, session: str, round_: int, appeal: Appeal) -> bool:
         """Whether these make the round."""

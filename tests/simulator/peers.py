@@ -178,9 +178,12 @@ class VirtualPeer:
         return Pulse(self.phase, round=self._began_at)
 
     def _report_all(self) -> None:
-        for theta, claims in self._unheard:
-            self.world.coordinator.report(self.name, self.session, theta.round, theta.digest, claims)
-        self._unheard.clear()
+        report = self.world.coordinator.report
+        self._unheard[:] = [
+            (theta, claims)
+            for theta, claims in self._unheard
+            if not report(self.name, self.session, theta.round, theta.digest, claims)
+        ]
 
     def _lease(self) -> Claim | None:
         """A batch of leased samples; more than one is leased ahead."""

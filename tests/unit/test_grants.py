@@ -9,6 +9,7 @@ from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import Claim
 from coordinator.records import Pulse, Receipt
+from coordinator.rounds import ReportDeferred
 from coordinator.state import State
 from tests.histories import report
 from tests.unit.test_state import joined, lease, run
@@ -56,6 +57,16 @@ def reported(state: State, granted: d.LeaseGranted, digest: str) -> tuple[State,
     return state, tuple(made[0].receipts)
 
 
+def deferred(state: State, granted: d.LeaseGranted, digest: str) -> bool:
+    """Whether that report has to be sent again later, and changes nothing until then."""
+    lent = granted.lease
+    said = report(lent.member, 0, (Claim(lent.id, lent.range),), digest)
+    after, made = run(state, e.Report(lent.member, (said,)))
+    waits = any(isinstance(item, ReportDeferred) for item in made)
+    assert not waits or (after == state and len(made) == 1)
+    return waits
+
+
 def of_round_one() -> State:
     """a reported round 0, b is at work."""
     state, granted = lease(joined("a", "b"), "a", 10)
@@ -90,20 +101,32 @@ def test_what_one_leader_did_in_a_round_that_others_made_does_not_count() -> Non
     state, mine = lease(joined("a", "b", "c"), "a", 10)
     state, granted, _ = asked(state, 0, "bc")
     assert granted
+    before, theirs = lease(state, "b", 4)
+    assert deferred(before, mine, "x")
+    assert not asked(before, 1, "a")[1]
+    state, receipts = reported(before, theirs, "y")
+    assert all(receipt.counted for receipt in receipts)
     state, receipts = reported(state, mine, "x")
     assert [receipt.why for receipt in receipts] == ["another part of the swarm made this round"]
-    assert (state.round, state.members["a"].holds) == (0, 0)
-    assert not asked(state, 1, "a")[1]
-    state, theirs = lease(state, "b", 4)
-    assert all(receipt.counted for receipt in reported(state, theirs, "y")[1])
 
 
-def test_who_was_in_the_group_after_all_counts() -> None:
+def test_who_came_after_the_grant_counts_though_it_reports_first() -> None:
     """The grant for b was not used: a came back, and they made the round together."""
     state, mine = lease(joined("a", "b"), "a", 10)
     state, _, _ = asked(state, 0, "b")
+    assert deferred(state, mine, "x")
     state, _ = run(state, e.Report("b", (report("b", 0, (), digest="x"),)))
     assert all(receipt.counted for receipt in reported(state, mine, "x")[1])
+
+
+def test_a_report_does_not_wait_for_those_who_are_gone_or_further() -> None:
+    state, mine = lease(joined("a", "b"), "a", 10)
+    state, _, _ = asked(state, 0, "b")
+    assert deferred(state, mine, "x")
+    gone, _ = run(state, e.Leave("b", "crash"))
+    assert not deferred(gone, mine, "x")
+    further, _ = run(state, e.Report("b", (report("b", 1, (), digest="y"),)))
+    assert not deferred(further, mine, "x")
 
 
 def test_the_run_does_not_go_back_behind_one_who_took_part_without_samples() -> None:

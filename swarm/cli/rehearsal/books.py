@@ -12,6 +12,7 @@ from coordinator import decisions as d
 from coordinator import events as e
 from coordinator.ledger import Claim, Ledger
 from coordinator.records import Checkpoint, Metrics, Pulse, RoundReport, Terms
+from coordinator.rounds import ReportDeferred
 from coordinator.state import State
 from coordinator.tick import tick
 from swarm.cli.rehearsal.peers import VirtualPeer
@@ -99,14 +100,17 @@ class Books:
     def report(self, round_: int, group: Sequence[VirtualPeer], claims: Sequence[list[Claim]], now: float) -> int:
         """The group made the round before θ_round_, with these samples in it; how many of them counted."""
         total = sum(len(claim.range) for own in claims for claim in own)
-        events: list[e.Event] = []
+        events: list[e.Report] = []
         for peer, own in zip(group, claims, strict=True):
             count = sum(len(claim.range) for claim in own)
             metrics = Metrics(_digest(round_), total, 0, len(group), count, 1.0, 1.0, 1.0, 0, 0, now)
             session = self._stocks[peer.number].session
             told = RoundReport(f"{session}/{round_}", round_ - 1, metrics, tuple(own))
             events.append(e.Report(peer.name, (told,), session=session))
-        filed = [item for item in self._tell(events, now) if isinstance(item, d.ReportFiled)]
+        made = self._tell(events, now)
+        later = {item.member for item in made if isinstance(item, ReportDeferred)}
+        made += self._tell([event for event in events if event.member in later], now)
+        filed = [item for item in made if isinstance(item, d.ReportFiled)]
         return sum(len(entry.range) for item in filed for entry in item.entries if entry.state == "counted")
 
     def grant(self, peer: VirtualPeer, round_: int, members: Sequence[str], blind: bool, now: float) -> bool:
@@ -125,7 +129,7 @@ class Books:
         """All of it is here."""
         self._tell([e.CheckpointUploaded(sha256, _digest(round_))], now)
 
-    def _tell(self, events: list[e.Event], now: float) -> list[d.Decision]:
+    def _tell(self, events: Sequence[e.Event], now: float) -> list[d.Decision]:
         self.state, made = tick(self.state, events, now, self._rng.getrandbits(32))
         return made
 
