@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +80,6 @@ class Leader:
         self.round = 0
         self.outcomes = Newest[bytes, pb.Outcome](_KEPT_OUTCOMES)
         self.relays: Callable[[], Collection[bytes]] = tuple  # nodes that carry payloads and are no members
-        self.left: Callable[[], Mapping[str, int]] = dict  # members that said goodbye, and in which round
         self.arbiter: Arbiter = nobody_else
         self.lives: Callable[[bytes], Awaitable[bool]] = always  # False when a member's process is surely gone
         self._unheard: set[bytes] = set()  # members of the last group that did not speak since its outcome
@@ -270,7 +269,7 @@ class Leader:
 
     def _gone(self) -> frozenset[str]:
         """Who is missed no more: those who left without a later state. One that had a later one left others with it."""
-        return frozenset(member for member, round_ in self.left().items() if round_ <= self.round)
+        return frozenset(member for member, round_ in self.hearsay.left().items() if round_ <= self.round)
 
     async def _ask_arbiter(self, round_: int, appeal: Appeal) -> None:
         if await self.arbiter(round_, appeal):

@@ -44,7 +44,7 @@ def leader_at(node: Node, options: ExchangeOptions) -> Leader:
     if options.notary:
         leader = court = Court(node.id, options.rules, node.members)
         court.admit(options.notary)
-    leader.relays, leader.left = (lambda: node.relays), (lambda: node.left)
+    leader.relays = lambda: node.relays
     leader.arbiter, leader.hearsay.ask = options.arbiter, options.ask
     return leader
 

@@ -135,7 +135,7 @@ class VirtualPeer:
         self.node = VirtualNode(dht, None, "run", Member(now, self.id, active=False, member=self.name), BRISK)
         rules = Rules(SampleTarget(world.target), GRACE, PATIENCE)
         leader = Leader(self.id, rules, self.node.members, asyncio.get_running_loop().time)
-        leader.left, leader.arbiter = (lambda: self.node.left), self._ask_coordinator
+        leader.arbiter = self._ask_coordinator
         servicer = VirtualServicer(leader)
         servicer.peer = self
         way, loop = VirtualWay(self), _Loop()
