@@ -69,13 +69,15 @@ class Game:
     codec: str = "sparse"
     kept: int = 512
     outer: float = 0.5
+    width: int = 64  # of the model, a multiple of 16
+    layers: int = 1
 
     def spec(self, folder: Path, peers: int, seed: int = 0) -> RunSpec:
         """Its run spec; the model is made in `folder`."""
         LlamaConfig(
-            hidden_size=64,
-            intermediate_size=176,
-            num_hidden_layers=1,
+            hidden_size=self.width,
+            intermediate_size=self.width * 11 // 4,
+            num_hidden_layers=self.layers,
             num_attention_heads=4,
             initializer_range=0.05,
             vocab_size=BYTES,

@@ -1,6 +1,6 @@
 """How often honest members and others pass spot checks: replicas in one process, one of which checks the rest.
 
-python benchmarks/bench_checks.py [--quick] [--only local|overlap|gradient]
+python benchmarks/bench_checks.py [--quick] [--only local|overlap|gradient|large]
 
 A Llama of 65 thousand parameters learns the built-in text in local mode, once with sparse updates and error feedback,
 once with int8 ones: 15 steps of 4 samples in a round. Three honest replicas make the run; beside them each kind of
@@ -9,7 +9,8 @@ run. The first replica checks all others with the peers' own code, in every othe
 With `local.overlap` some or all steps of a round are taken while the update of the round before travels.
 
 In gradient mode each member takes 16 samples in a round, with each of the exchange's codecs; every other round is
-checked (`checked_gradients.py`). `--only` keeps the others' figures.
+checked (`checked_gradients.py`), also with the plain mean, where a model of 3.3 million parameters is checked, too
+(`large`). `--only` keeps the others' figures.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ STORIES = 2000  # of sequential tests
 GRADIENT_CODECS = ("none", "fp16", "8bit")
 STEPS = 15  # of a round
 OVERLAPPING = (7, STEPS)
+SMALL = Game("gradient", rounds=40, size=16)
+LARGE = replace(SMALL, width=256, layers=4)
 CODECS = {"sparse": 56, "int8": 32}  # and the rounds of a game
 
 
@@ -210,7 +213,7 @@ def main() -> None:
     """Play and record."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="under a minute; writes nothing")
-    parser.add_argument("--only", choices=("local", "overlap", "gradient"), help="check this alone")
+    parser.add_argument("--only", choices=("local", "overlap", "gradient", "large"), help="check this alone")
     options = parser.parse_args()
     torch.set_num_threads(1)
     np.seterr(all="ignore")
@@ -226,6 +229,8 @@ def main() -> None:
     if options.only in (None, "gradient"):
         figures |= {f"gradient, {codec}": of_gradients(codec, options.quick) for codec in GRADIENT_CODECS}
         figures["gradient, 8bit, plain mean"] = of_gradients("8bit", options.quick, "mean")
+    if options.only in (None, "gradient", "large"):
+        figures["gradient, 8bit, plain mean, 3.3 million"] = of_gradients("8bit", options.quick, "mean", LARGE)
     record("checks", figures, options.quick)
 
 
@@ -237,9 +242,9 @@ def of_updates(codec: str, early: int, quick: bool) -> dict[str, Any]:
     return {"margin": least, "rounds": game.rounds, "checks": summary(found, least)}
 
 
-def of_gradients(codec: str, quick: bool, aggregation: str = "centered_clip") -> dict[str, Any]:
+def of_gradients(codec: str, quick: bool, aggregation: str = "centered_clip", game: Game = SMALL) -> dict[str, Any]:
     """The figures of gradient mode."""
-    game = Game("gradient", rounds=4 if quick else 40, size=16)
+    game = replace(game, rounds=2) if quick else game
     kinds = (*QUICK_KINDS, "half of the samples") if quick else tuple(GRADIENT_KINDS)
     with tempfile.TemporaryDirectory() as temporary:
         spec = game.spec(Path(temporary), HONEST)
