@@ -60,15 +60,14 @@ def _is_beyond(member: Member, event: e.AskRound) -> bool:
     return member.furthest > event.round and not asks
 
 
-def deferred(state: State, member: str, report: RoundReport) -> str:
-    """Why it cannot be said yet what a report counts: its round was granted to others, and one that lives may have made
-    it with this member, who came after the grant, or without it.
+def deferred(state: State, member: str, report: RoundReport) -> bool:
+    """Whether it cannot be said yet what a report counts: its round was granted to others, and one that lives may have
+    made it, with this member, who came after the grant, or without it.
     """
     others = _others(state, member, report)
     if not others or _made(state, report.round, others):
-        return ""
-    waiting = any(one.id in others and one.holds <= report.round for one in state.live)
-    return "those to whom the round was granted have not reported it yet" if waiting else ""
+        return False
+    return any(one.id in others and one.furthest <= report.round + 1 for one in state.live)
 
 
 def overruled(state: State, member: str, report: RoundReport) -> str:
@@ -86,6 +85,6 @@ def _others(state: State, member: str, report: RoundReport) -> frozenset[str]:
 
 
 def _made(state: State, round_: int, members: Collection[str]) -> set[str]:
-    """The states that these say the round made."""
-    votes = state.votes.get(round_, Poll()).votes
-    return {votes[member].digest for member in members if member in votes}
+    """The states that these say the round made, or hold now, whoever made them."""
+    poll = state.votes.get(round_, Poll())
+    return {quorum.word(state.members[key], round_, poll) for key in members if key in state.members} - {""}

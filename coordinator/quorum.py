@@ -123,7 +123,7 @@ def _by(electors: Iterable[Member], round_: int, poll: Poll, weigh: bool) -> str
     """The state that more than half of these name."""
     said = dict[str, list[str]]()
     for member in electors:
-        said.setdefault(member.key, []).append(_word(member, round_, poll))
+        said.setdefault(member.key, []).append(word(member, round_, poll))
     named = Counter(_most(words) for words in said.values())
     digest = _most(word for word in named.elements() if word in poll.named)
     enough = 2 * named[digest] > len(said) and (weigh or named[digest] > 1)  # never one alone that weighs nothing
@@ -183,7 +183,7 @@ def could_make(state: State, member: Member, round_: int) -> bool:
     return member.furthest >= round_ and pulse.phase != _FETCHING and not other
 
 
-def _word(member: Member, round_: int, poll: Poll) -> str:
+def word(member: Member, round_: int, poll: Poll) -> str:
     """What it reported, or that it holds the state that the round made."""
     vote, pulse = poll.votes.get(member.id), member.pulse
     return vote.digest if vote else pulse.digest if member.live and pulse.round == round_ + 1 else ""

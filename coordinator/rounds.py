@@ -152,7 +152,6 @@ class ReportDeferred:
 
     round: int
     member: str
-    why: str
 
     def __str__(self) -> str:
         return ""

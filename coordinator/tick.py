@@ -282,8 +282,8 @@ def _report(state: State, member: Member, event: e.Report) -> Step:
         if report.key in known:
             made.append(d.ReportKnown(known[report.key]))
             continue
-        if why := grants.deferred(state, member.id, report):
-            made.append(ReportDeferred(report.round, member.id, why))
+        if grants.deferred(state, member.id, report):
+            made.append(ReportDeferred(report.round, member.id))
             continue
         state, filed, more = _file(state, state.members[member.id], report)
         known[report.key] = filed.receipts

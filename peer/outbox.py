@@ -117,6 +117,18 @@ class Outbox:
             ("DELETE FROM outbox WHERE id = ?", [(item.id,) for item in items]),
         )
 
+    def put_back(self, items: list[Item]) -> None:
+        """They wait behind all others, under new ids. Raises DiskError."""
+        self._change(
+            ("INSERT INTO outbox (kind, body) VALUES (?, ?)", [(item.kind, item.body) for item in items]),
+            ("DELETE FROM outbox WHERE id = ?", [(item.id,) for item in items]),
+        )
+
+    @property
+    def newest(self) -> int:
+        """The id of what was put last of all that waits; 0 when nothing does. Raises DiskError."""
+        return int(self._run("SELECT COALESCE(MAX(id), 0) FROM outbox")[0][0]) if self._db is not None else 0
+
     def remember(self, lease: bytes) -> None:
         """Keep in mind what was leased, if the disk takes it."""
         with _noted():

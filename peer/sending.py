@@ -140,12 +140,11 @@ class Sender:
                 self.on_trouble(f"Sending what waits for the coordinator failed: {error!r}. It is kept.")
 
     def _speak(self, may: Callable[[], bool]) -> None:
-        """Until nothing waits, or the coordinator wants what does later."""
+        """Send once what waits now: what the coordinator wants later waits behind it then."""
         with self._speaking:
-            before: list[Item] = []
-            while may() and (items := self._outbox.first(*_AT_ONCE)) and items != before:
+            last = self._outbox.newest
+            while may() and (items := self._outbox.first(*_AT_ONCE)) and items[0].id <= last:
                 self._send_some(items)
-                before = items
 
     def _may_speak(self) -> bool:
         """To a restored coordinator once all could say what they hold, and what others gave back is free."""
@@ -175,6 +174,7 @@ class Sender:
             raise ProtocolError(what, "Use the same version of garage-swarm as the run's coordinator.")
         self.on_signed([one for one in answer.signed if one.receipt])  # first: what is not removed is answered again
         self._outbox.remove([item for item, one in zip(items, answer.signed, strict=True) if one.receipt])
+        self._outbox.put_back([item for item, one in zip(items, answer.signed, strict=True) if not one.receipt])
         return list(answer.receipts)
 
     def _send_again(self, items: list[Item]) -> None:

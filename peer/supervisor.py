@@ -130,10 +130,24 @@ class Supervisor:
     def _join(self) -> bool:
         run = self._client.get_run()
         if run.finished:
+            if len(self._outbox):
+                self._become_member(run)
+                self._session.leave(Left.FINISHED.value)
             self._desk.note(f"The run {run.name} is finished after {run.round} rounds; there is nothing to train.")
             return False
         if run.halted:
             raise halted(run.halted)
+        self._become_member(run)
+        if is_newer(run.version):
+            self._desk.note(
+                f"The run's coordinator has version {run.version}, this is {__version__}. "
+                "Nothing is updated by itself: install the new version when you like."
+            )
+        self._desk.note(f"joined {run.name} at round {self._desk.run.round}")
+        return True
+
+    def _become_member(self, run: pb.Run) -> None:
+        """What waits from last time is sent first."""
         identity = Identity.of(self._options.data_dir, paths.home())
         before = parting.before(self._seat.folder)  # it has ended, its seat is free for this one
         who = Who(identity, self._options.name, self._options.credit, self._seat.number, before)
@@ -148,16 +162,9 @@ class Supervisor:
         if why:
             self._desk.note(why)
         if len(self._outbox):
-            self._desk.note(f"sending {len(self._outbox)} reports that were kept from last time")
+            self._desk.note(f"sending what was kept from last time: {len(self._outbox)} in all")
             self._session.sender.flush(10.0)
             self._desk.refresh()
-        if is_newer(run.version):
-            self._desk.note(
-                f"The run's coordinator has version {run.version}, this is {__version__}. "
-                "Nothing is updated by itself: install the new version when you like."
-            )
-        self._desk.note(f"joined {run.name} at round {self._desk.run.round}")
-        return True
 
     def _keep(self, signed: Sequence[pb.SignedReceipt]) -> None:
         if signed:

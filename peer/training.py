@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from peer import health
 from peer.damage import hurt
-from peer.exchange.base import Applied, Phase, Result, Resync, Retry, Update
+from peer.exchange.base import Applied, Phase, Result, Resync, Retry, Update, View
 from peer.feed import Batch
 from peer.finite import all_finite
 from peer.leases import MOST
@@ -45,7 +45,7 @@ def _go_on(peer: Peer) -> None:
     elif peer.overlaps and (ends or not (room or peer.checks)):
         _depart(peer, view.members)
     elif ends:
-        _end_round(peer, view.members)
+        _end_round(peer, view)
     elif peer.checks:
         _check(peer, view.members)
     elif not room:
@@ -154,15 +154,15 @@ def _learn(peer: Peer, batch: Batch, members: int) -> None:
     peer.orders.rest(seconds, lambda: peer.tell("training", "", members))
 
 
-def _end_round(peer: Peer, members: int) -> None:
-    peer.tell("exchanging", "the swarm's samples are complete", members)
+def _end_round(peer: Peer, view: View) -> None:
+    peer.tell("exchanging", view.why, view.members)
     if not (update := _update(peer)):
         return
     result = peer.exchange.exchange(update)
     if isinstance(result, Applied):
         _apply(peer, result, peer.work, 0.0)
     else:
-        _not_applied(peer, result, members)
+        _not_applied(peer, result, view.members)
 
 
 def _update(peer: Peer) -> Update | None:

@@ -92,7 +92,7 @@ def unsound(group: pb.Group, own: bytes, payload: str) -> str:
     names = [member.member for member in group.members if member.member]
     if len(set(nodes)) != len(nodes) or len(set(names)) != len(names):
         return "the leader's group names a member twice"
-    if max(map(len, [*nodes, group.relay])) > LONGEST_ID:
+    if max(map(len, [*nodes, group.leader, group.relay])) > LONGEST_ID:
         return "the leader's group names a node that can be none"
     if not any(member.peer_id == own and member.payload == payload for member in group.members):
         return "the leader's group is without this peer's update"

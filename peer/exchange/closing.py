@@ -32,7 +32,7 @@ class Closing(Protocol):
 
 @dataclass(frozen=True)
 class SampleTarget:
-    """Gradient mode: the swarm's samples make a batch, or nobody may take more."""
+    """Gradient mode: the swarm's samples make a batch, or nobody of those who have any may take more."""
 
     target: int
 
@@ -46,7 +46,7 @@ class SampleTarget:
     def lacks(self, said: Collection[Said]) -> str:
         """See Closing."""
         found = _samples(said)
-        if found >= self.target or (found and all(word.done for word in said)):
+        if found >= self.target or (found and all(word.done for word in said if word.samples)):
             return ""
         return f"{found} of {self.target} samples"
 

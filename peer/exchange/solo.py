@@ -23,8 +23,8 @@ class SoloExchange:
         """There is nobody to serve."""
 
     def progress(self, round_: int, samples: int, samples_per_second: float, done: bool = False) -> View:
-        phase = Phase.CLOSING if self._closing.due([Said(samples, done)], 0.0, 0.0) else Phase.OPEN
-        return View(phase, round_, samples, 1, "")
+        why = self._closing.due([Said(samples, done)], 0.0, 0.0)
+        return View(Phase.CLOSING if why else Phase.OPEN, round_, samples, 1, why)
 
     def exchange(self, update: Update) -> Result:
         if self._local is None:

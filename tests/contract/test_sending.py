@@ -181,15 +181,26 @@ def test_a_report_that_is_not_taken_yet_is_sent_again_after_the_next_heartbeat(
     assert len(kept) == 1
 
 
-@pytest.mark.parametrize("server", [Undecided()])
-def test_it_holds_up_no_other_report(server: Undecided, session: Session, box: Outbox) -> None:
-    for number in (1, 2):
-        session.sender.report(pb.RoundReport(round=number))
+@dataclass
+class Unwilling(Undecided):
+    """Takes the report of round 1 never."""
+
+    def ReportRounds(self, request: pb.ReportRoundsRequest, context: grpc.ServicerContext) -> pb.ReportRoundsResponse:  # noqa: N802
+        self.over.clear()
+        return super().ReportRounds(request, context)
+
+
+@pytest.mark.parametrize("server", [Unwilling()])
+def test_it_holds_up_nothing_else(server: Unwilling, session: Session, box: Outbox) -> None:
+    session.sender.report(pb.RoundReport(round=1))
+    offer(session)
+    session.sender.evaluated(pb.Evaluation(round=4))
+    session.sender.report(pb.RoundReport(round=2))
     session.start()
-    until(lambda: not len(box), 10)
-    said = [[one.round for one in item.reports] for item in server.asked if isinstance(item, pb.ReportRoundsRequest)]
-    assert said[0] == [1, 2]
-    assert said[-1] == [1]
+    until(lambda: len(box) == 1, 10)
+    assert pb.RoundReport.FromString(box.first(1)[0].body).round == 1
+    assert not session.sender.flush(1.0)
+    assert len(box) == 1
 
 
 @pytest.mark.parametrize("server", [Undecided()])

@@ -13,6 +13,7 @@ import torch
 from peer import parting
 from peer.checkpoint import read_state
 from peer.model import load_model
+from peer.outbox import REPORT, Outbox
 from swarm.proto import coordinator_pb2 as pb
 from swarm.ranges import Range
 from swarm.runspec import load
@@ -135,6 +136,25 @@ def test_everything_stopped_and_launched_again_goes_on_where_it_stood(tmp_path: 
         assert {entry.round for entry in entries} == set(range(14))
         losses = swarm_losses([*peers, *again], 14)
         assert losses == pytest.approx(replayed(run, entries), rel=5e-4)
+
+
+@pytest.mark.long
+def test_what_was_kept_is_heard_though_the_run_is_finished(tmp_path: Path) -> None:
+    with swarm_run(tmp_path, rounds=3) as run:
+        run.launch()
+        assert_quiet_end(run.join("peer"), 60)
+        box = Outbox(run.folder / "peer" / "outbox.sqlite")
+        box.open()
+        box.put(REPORT, pb.RoundReport(round=2, digest="unheard").SerializeToString())
+        box.close()
+        again = run.join("peer")
+        assert_quiet_end(again, 60)
+        said = [event["text"] for event in again.every("note")]
+        assert "sending what was kept from last time: 1 in all" in said
+        assert said[-1] == "The run test is finished after 3 rounds; there is nothing to train."
+        box.open()
+        assert len(box) == 0
+        box.close()
 
 
 def test_ctrl_c_leaves_silently_within_five_seconds_and_kill_9_leaves_nothing(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ def test_gradient_mode_closes_when_nobody_may_take_more() -> None:
     assert not SampleTarget(8).due([Said(4, done=True), Said(3)], 1e9, 1e9)
     assert SampleTarget(8).due([Said(4, done=True), Said(3, done=True)], 0, 0)
     assert not SampleTarget(8).lacks([Said(4, done=True), Said(3, done=True)])
+    assert not SampleTarget(8).lacks([Said(4, done=True), Said(0)]), "who weighs nothing, or has begun nothing"
     assert SampleTarget(8).lacks([Said(0, done=True)]) == "0 of 8 samples", "all do others' rounds again"
 
 

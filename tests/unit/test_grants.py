@@ -123,10 +123,20 @@ def test_a_report_does_not_wait_for_those_who_are_gone_or_further() -> None:
     state, mine = lease(joined("a", "b"), "a", 10)
     state, _, _ = asked(state, 0, "b")
     assert deferred(state, mine, "x")
-    gone, _ = run(state, e.Leave("b", "crash"))
-    assert not deferred(gone, mine, "x")
-    further, _ = run(state, e.Report("b", (report("b", 1, (), digest="y"),)))
-    assert not deferred(further, mine, "x")
+    for event in (e.Leave("b", "crash"), e.Heartbeat("b", Pulse(round=2))):
+        after, _ = run(state, event)
+        assert not deferred(after, mine, "x")
+        assert [one.why for one in reported(after, mine, "x")[1]] == ["another part of the swarm made this round"]
+
+
+def test_who_was_granted_a_round_and_took_over_what_another_made_of_it_says_so_by_its_heartbeat() -> None:
+    """b did not hear how the round ended, was granted it, and then found a again and fetched its state."""
+    state, mine = lease(joined("a", "b"), "a", 10)
+    state, _, _ = asked(state, 0, "b")
+    other, _ = run(state, e.Heartbeat("b", Pulse(round=1, digest="y")))
+    assert [one.why for one in reported(other, mine, "x")[1]] == ["another part of the swarm made this round"]
+    state, _ = run(state, e.Heartbeat("b", Pulse(round=1, digest="x")))
+    assert all(receipt.counted for receipt in reported(state, mine, "x")[1])
 
 
 def test_the_run_does_not_go_back_behind_one_who_took_part_without_samples() -> None:

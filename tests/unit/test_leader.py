@@ -229,3 +229,21 @@ def test_who_made_the_last_round_is_waited_for_before_it_speaks_in_this_one(
     first, second = asyncio.run(play())
     assert 5.0 <= first < 13.0
     assert second < 5.0
+
+
+def test_a_round_ends_when_nobody_who_has_samples_may_take_more() -> None:
+    """OTHER does another member's round again and takes none; THIRD is on probation: its samples weigh nothing."""
+
+    async def play() -> pb.Group:
+        members = [Member(1.0, OWN), Member(2.0, OTHER), Member(3.0, THIRD, light=True)]
+        leader = Leader(OWN, Rules(SampleTarget(80), grace=0.2, patience=60.0), lambda: members)
+        leader.progress(OTHER, pb.Progress(round=0, done=True))
+        leader.progress(THIRD, pb.Progress(round=0))
+        assert leader.progress(OWN, pb.Progress(round=0, samples=8)).phase == pb.OPEN
+        view = leader.progress(OWN, pb.Progress(round=0, samples=8, done=True))
+        assert (view.phase, view.why) == (pb.CLOSING, "no peer may take more samples in this round")
+        words = {OWN: pb.ReadyRequest(samples=8, full=True), OTHER: pb.ReadyRequest(), THIRD: pb.ReadyRequest()}
+        forming = [leader.ready(peer, word) for peer, word in words.items()]
+        return (await asyncio.wait_for(asyncio.gather(*forming), 5.0))[0]
+
+    assert asyncio.run(play()).verdict == pb.GO

@@ -300,7 +300,10 @@ def test_a_group_that_is_none_for_this_peer_is_not_taken_part_in() -> None:
     assert "without" in attempt.unsound(group(b"b"), b"a", "x")
     assert "without" in attempt.unsound(group(b"a", b"b"), b"a", "another payload")
     assert "twice" in attempt.unsound(group(b"a", b"b", b"b"), b"a", "x")
-    named = [xpb.GroupMember(peer_id=peer, payload="x", member="one") for peer in (b"a", b"b")]
-    assert "twice" in attempt.unsound(xpb.Group(members=named), b"a", "x")
+    same = [xpb.GroupMember(peer_id=peer, payload="x", member="one") for peer in (b"a", b"b")]
+    assert "twice" in attempt.unsound(xpb.Group(members=same), b"a", "x")
     assert "can be none" in attempt.unsound(group(b"a", bytes(65)), b"a", "x")
+    for role in ("leader", "relay"):
+        named = xpb.Group(members=group(b"a").members, **{role: bytes(65)})
+        assert "can be none" in attempt.unsound(named, b"a", "x")
     assert "nobody" in attempt.unsound(group(b"a", client_mode=True), b"a", "x")
