@@ -8,7 +8,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 import typer
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from swarm.checks import Check
+
+Item = TypeVar("Item")
 
 _ENDLESS = 1 << 20  # letters
 _FILLED = re.compile(" +(?=\n)")
@@ -85,6 +87,14 @@ def add_row(table: Table, *cells: str, style: str = "") -> None:
     from rich.text import Text
 
     table.add_row(*(Text(shown(cell)) for cell in cells), style=style)
+
+
+def first_rows(table: Table, items: Sequence[Item], most: int) -> Sequence[Item]:
+    """Those for which there is room; how many more there are is said below. A row takes half a millisecond."""
+    if len(items) > most:
+        table.caption = f"and {count(len(items) - most)} more; --json lists all"
+        table.caption_justify = "left"
+    return items[:most]
 
 
 def show_checks(checks: Sequence[Check], err: bool = False) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from swarm.proto import coordinator_pb2 as pb
 
+_ROWS = 1000
+
 MemberName = Annotated[
     str, typer.Argument(metavar="MEMBER", help="Its id, the beginning of one, or its name, when only one key has that.")
 ]
@@ -71,17 +73,18 @@ def trust(
 
 
 def _table(found: list[pb.PeerRecord], now: float) -> Table:
-    """A member's name and id stay whole: with them it is banned."""
+    """Who is here first, then who was seen last. A member's name and id stay whole: with them it is banned."""
     from rich.table import Table
 
-    from swarm.cli.output import add_row, count, member_short
+    from swarm.cli.output import add_row, count, first_rows, member_short
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("Member", "Since", "Rounds", "Counted"):
         table.add_column(name, no_wrap=True)
     for name in ("Rejected", "State", "Trust", "Invite"):
         table.add_column(name, overflow="fold")
-    for item in found:
+    here_first = sorted(found, key=lambda item: (not item.live, -item.last_seen))
+    for item in first_rows(table, here_first, _ROWS):
         who, done = member_short(item.name, item.member_id), (count(item.rounds), count(item.counted_samples))
         add_row(table, who, _since(item, now), *done, _rejected(item), _state(item, now), _trust(item), _invite(item))
     return table

@@ -8,12 +8,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from swarm.cli.output import add_row, count, duration, member_short, metrics, rate
+from swarm.cli.output import add_row, count, duration, first_rows, member_short, metrics, rate
 from swarm.proto import coordinator_pb2 as pb
 from swarm.texts import shown
 
 _ROUNDS = 8
 _DECISIONS = 6
+_MEMBERS = 200
 _LETTERS = 240  # of a text
 
 
@@ -95,7 +96,8 @@ def _members(status: pb.Status, now: float) -> RenderableType:
     table.add_column("Does")
     if any(member.live and member.device for member in status.members):
         table.add_column("Device", max_width=16, overflow="ellipsis", no_wrap=True)
-    for member in sorted(status.members, key=lambda member: (not member.live, member.name)):
+    here_first = sorted(status.members, key=lambda member: (not member.live, member.name))
+    for member in first_rows(table, here_first, _MEMBERS):
         add_row(table, *_member(member, status.round, now)[: len(table.columns)], style="" if member.live else "dim")
     return table
 

@@ -11,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
+from swarm.cli import peers
 from swarm.cli.output import duration, plain, rate
 from swarm.cli.screen import open_screen
 from swarm.cli.show import news, status_view
@@ -225,3 +226,19 @@ def test_messages_become_plain_json() -> None:
 def test_numbers_are_short() -> None:
     assert [duration(seconds) for seconds in (-1, 5, 60, 7200, 200000)] == ["0 s", "5 s", "1 min", "2 h", "2 d"]
     assert [rate(value) for value in (0, 25.31, 1234.5)] == ["0/s", "25.3/s", "1,234/s"]
+
+
+def test_of_very_many_members_those_who_are_here_are_shown() -> None:
+    gone = [pb.Member(member_id=f"gone-{number}", name=f"gone-{number}") for number in range(300)]
+    text = shown(status_view(pb.Status(run="x", total_rounds=9, members=[*gone, *STATUS.members]), 4600.0), 200)
+    assert all(member.name in text for member in STATUS.members if member.live)
+    assert f"and {100 + len(STATUS.members)} more; --json lists all" in text
+
+
+def test_of_very_many_peers_those_who_were_seen_last_are_listed() -> None:
+    found = [pb.PeerRecord(member_id="m", name=f"peer-{number}", last_seen=number) for number in range(1500)]
+    found.append(pb.PeerRecord(member_id="m", name="here", live=True))
+    text = shown(peers._table(found, 4600.0), 200)
+    assert all(name in text for name in ("here", "peer-1499 ", "peer-501 "))
+    assert "peer-500 " not in text
+    assert "and 501 more; --json lists all" in text
