@@ -7,7 +7,7 @@ that it may run beside other work. They are of each decoder: the rows that are m
 at least. A crash is an exception that is none of the row's errors, the end of the process, an
 input that takes more than 2 s, or more memory than twice the row's limit: of all together as the growth of the process,
 and of one input as tracemalloc counts it in the last tenth of the time. `--only` takes the rows whose names begin so,
-`--missing` those that were not recorded for as long yet. Rows of earlier calls stay in docs/results/fuzz.json, each
+`--missing` those that were not recorded for as long yet, or crashed. Rows of earlier calls stay in docs/results/fuzz.json, each
 with its date, until they run again.
 """
 
@@ -105,9 +105,11 @@ def shares(minutes: float) -> dict[str, float]:
     return {name: max(minutes / rows[decoder_of(row)], min(_LEAST, minutes)) for name, row in table().items()}
 
 
-def _minutes(found: Mapping[str, Any]) -> float:
-    """As long as a row was recorded, but for the rounding of that."""
-    return float(found.get("minutes", 0.0)) + 0.005
+def _is_missing(found: Mapping[str, Any], share: float) -> bool:
+    """Whether a row was not recorded for so many minutes, but for the rounding of that, or what it found is to be tried
+    again once it is mended.
+    """
+    return float(found.get("minutes", 0.0)) + 0.005 < share or bool(found["crashes"])
 
 
 def summary(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -147,7 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=10.0, help="of each decoder")
     parser.add_argument("--only", nargs="+", default=[""], help="rows whose names begin so")
-    parser.add_argument("--missing", action="store_true", help="only rows that were not recorded for as long yet")
+    parser.add_argument("--missing", action="store_true", help="only rows that were not recorded for as long yet, or crashed")
     parser.add_argument("--quick", action="store_true", help="a moment of each; writes nothing")
     parser.add_argument("--seed", type=int, default=int(datetime.now(UTC).timestamp()))
     parser.add_argument("--row", help=argparse.SUPPRESS)
@@ -160,7 +162,7 @@ def main() -> None:
     names = {name: share for name, share in sorted(shares(given.minutes).items()) if name.startswith(tuple(given.only))}
     if given.missing:
         known = recorded()
-        names = {name: share for name, share in names.items() if _minutes(known.get(name, {})) < share}
+        names = {name: share for name, share in names.items() if _is_missing(known.get(name, {}), share)}
     if given.quick:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             found = {name: row(name, _QUICK_SECONDS, given.seed, Path(folder) / "last") for name in names}
