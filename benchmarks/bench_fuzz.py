@@ -7,8 +7,8 @@ that it may run beside other work. They are of each decoder: the rows that are m
 at least. A crash is an exception that is none of the row's errors, the end of the process, an
 input that takes more than 2 s, or more memory than twice the row's limit: of all together as the growth of the process,
 and of one input as tracemalloc counts it in the last tenth of the time. `--only` takes the rows whose names begin so,
-`--missing` those that were not recorded for as long yet, or crashed. Rows of earlier calls stay in docs/results/fuzz.json, each
-with its date, until they run again.
+`--missing` those that were not recorded for as long yet, or crashed. Rows of earlier calls stay in
+docs/results/fuzz.json, each with its date, until they run again.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=10.0, help="of each decoder")
     parser.add_argument("--only", nargs="+", default=[""], help="rows whose names begin so")
-    parser.add_argument("--missing", action="store_true", help="only rows that were not recorded for as long yet, or crashed")
+    parser.add_argument("--missing", action="store_true", help="only rows that have less, or crashed")
     parser.add_argument("--quick", action="store_true", help="a moment of each; writes nothing")
     parser.add_argument("--seed", type=int, default=int(datetime.now(UTC).timestamp()))
     parser.add_argument("--row", help=argparse.SUPPRESS)
