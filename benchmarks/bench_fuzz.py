@@ -109,7 +109,7 @@ def _is_missing(found: Mapping[str, Any], share: float) -> bool:
     """Whether a row was not recorded for so many minutes, but for the rounding of that, or what it found is to be tried
     again once it is mended.
     """
-    return float(found.get("minutes", 0.0)) + 0.005 < share or bool(found["crashes"])
+    return float(found.get("minutes", 0.0)) + 0.005 < share or bool(found.get("crashes"))
 
 
 def summary(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

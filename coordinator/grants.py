@@ -61,13 +61,15 @@ def _is_beyond(member: Member, event: e.AskRound) -> bool:
 
 
 def deferred(state: State, member: str, report: RoundReport) -> bool:
-    """Whether it cannot be said yet what a report counts: its round was granted to others, and one that lives may have
-    made it, with this member, who came after the grant, or without it.
+    """Whether it cannot be said yet what a report counts: its round was granted to others, none of them reported it,
+    and one that lives may still do so. This member may have come after the grant, and made it with them.
     """
-    others = _others(state, member, report)
-    if not others or _made(state, report.round, others):
+    others, number = _others(state, member, report), report.round
+    votes = state.votes.get(number, Poll()).votes
+    if any(other in votes for other in others) or report.metrics.digest in _made(state, number, others):
         return False
-    return any(one.id in others and one.furthest <= report.round + 1 for one in state.live)
+    waited = (one for one in state.live if one.id in others and one.holds <= number)
+    return any(one.furthest <= number + quorum.AHEAD for one in waited)
 
 
 def overruled(state: State, member: str, report: RoundReport) -> str:

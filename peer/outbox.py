@@ -124,9 +124,10 @@ class Outbox:
             ("DELETE FROM outbox WHERE id = ?", [(item.id,) for item in items]),
         )
 
-    @property
     def newest(self) -> int:
-        """The id of what was put last of all that waits; 0 when nothing does. Raises DiskError."""
+        """The id of what was put last of all that waits; 0 when nothing does. Raises DiskError, as `first`."""
+        if self._waiting:
+            self._settle()
         return int(self._run("SELECT COALESCE(MAX(id), 0) FROM outbox")[0][0]) if self._db is not None else 0
 
     def remember(self, lease: bytes) -> None:

@@ -5,6 +5,7 @@ In a thread of its own: an upload may take minutes on a home link, and heartbeat
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ _AT_ONCE = 100, 256 << 10  # reports, and bytes: the coordinator takes at most t
 _ALL = 1 << 31
 _LOOK_SECONDS = 0.05
 _AGAIN_SECONDS = 0.3
+_UNDECIDED_SECONDS = 6.0  # by then every live member's next heartbeat, and with it its reports, came
 
 
 class Sender:
@@ -115,13 +117,18 @@ class Sender:
         return not len(self._outbox)
 
     def _send_all(self, end: float) -> None:
-        while time.monotonic() < end and not self._ended.is_set():
+        """Until `end`, or the coordinator has taken nothing for a while of what it heard."""
+        left, since = math.inf, time.monotonic()
+        while (now := time.monotonic()) < min(end, since + _UNDECIDED_SECONDS) and not self._ended.is_set():
             try:
                 self._speak(lambda: True)
-                if not len(self._outbox):
+                before, left = left, len(self._outbox)
+                since = since if left == before else time.monotonic()
+                if not left:
                     return
             except SwarmError as error:
                 logger.info("outbox: %s", error)
+                since = now
             self._ended.wait(_AGAIN_SECONDS)
 
     def _keep_sending(self) -> None:
@@ -142,7 +149,7 @@ class Sender:
     def _speak(self, may: Callable[[], bool]) -> None:
         """Send once what waits now: what the coordinator wants later waits behind it then."""
         with self._speaking:
-            last = self._outbox.newest
+            last = self._outbox.newest()
             while may() and (items := self._outbox.first(*_AT_ONCE)) and items[0].id <= last:
                 self._send_some(items)
 
@@ -173,8 +180,8 @@ class Sender:
             what = f"The coordinator answered {len(answer.signed)} of {len(items)} reports; they are kept."
             raise ProtocolError(what, "Use the same version of garage-swarm as the run's coordinator.")
         self.on_signed([one for one in answer.signed if one.receipt])  # first: what is not removed is answered again
-        self._outbox.remove([item for item, one in zip(items, answer.signed, strict=True) if one.receipt])
         self._outbox.put_back([item for item, one in zip(items, answer.signed, strict=True) if not one.receipt])
+        self._outbox.remove([item for item, one in zip(items, answer.signed, strict=True) if one.receipt])
         return list(answer.receipts)
 
     def _send_again(self, items: list[Item]) -> None:

@@ -25,7 +25,7 @@ from peer.throttle import Throttle
 from peer.worker import TOLD
 from swarm import log, paths, receipts, runspec
 from swarm.client import CoordinatorClient
-from swarm.errors import UnreachableError
+from swarm.errors import RefusedError, UnreachableError
 from swarm.handover import Handover
 from swarm.identity import Identity
 from swarm.proto import coordinator_pb2 as pb
@@ -130,9 +130,7 @@ class Supervisor:
     def _join(self) -> bool:
         run = self._client.get_run()
         if run.finished:
-            if len(self._outbox):
-                self._become_member(run)
-                self._session.leave(Left.FINISHED.value)
+            self._send_kept(run)
             self._desk.note(f"The run {run.name} is finished after {run.round} rounds; there is nothing to train.")
             return False
         if run.halted:
@@ -145,6 +143,17 @@ class Supervisor:
             )
         self._desk.note(f"joined {run.name} at round {self._desk.run.round}")
         return True
+
+    def _send_kept(self, run: pb.Run) -> None:
+        """What was kept from last time counts also in a run that is finished, if that still lets this machine in."""
+        if not len(self._outbox):
+            return
+        try:
+            self._become_member(run)
+            self._session.start()
+            self._depart(Left.FINISHED)
+        except RefusedError as error:
+            self._desk.note(f"{error.what} What was kept from last time is not sent.")
 
     def _become_member(self, run: pb.Run) -> None:
         """What waits from last time is sent first."""

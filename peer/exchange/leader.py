@@ -175,8 +175,7 @@ class Leader:
         now = self._clock()
         waited = now - self._first_done if self._first_done else 0.0
         why = self._rules.closing.due(self._said().values(), now - self._began, waited)
-        if why:
-            self._closing_since = self._closing_since or now
+        self._closing_since = (self._closing_since or now) if why else 0.0
         return why
 
     def _said(self) -> dict[bytes, Said]:
@@ -262,10 +261,13 @@ class Leader:
 
     def _reopen(self, attempt: Attempt, decision: Reopen) -> None:
         """Who was not ready may be gone: its last count must not close the round for ever, nor one that is void."""
-        counts = attempt.ready.keys() - set(decision.resync)
-        self._progress = {peer: word for peer, word in self._progress.items() if peer in counts}
+        self._go_on_with(attempt.ready.keys() - set(decision.resync))
         attempt.resync = decision.resync
         self._release(decision.why)
+
+    def _go_on_with(self, peers: Collection[bytes]) -> None:
+        """The round is open again: what these did for it counts, and they may do more."""
+        self._progress = {peer: Said(word.samples) for peer, word in self._progress.items() if peer in peers}
 
     def _gone(self) -> frozenset[str]:
         """Who is missed no more: those who left without a later state. One that had a later one left others with it."""
@@ -329,8 +331,7 @@ class Leader:
             return
         self._say(decision.why)
         if isinstance(decision, Abort):
-            for suspect in decision.suspects:
-                self._progress.pop(suspect, None)
+            self._go_on_with(self._progress.keys() - set(decision.suspects))
         self._conclude(group_id, attempt, outcome_message(decision))
         if isinstance(decision, Apply):
             self._unheard = set(attempt.members) - {self._own}

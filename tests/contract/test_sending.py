@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -198,8 +199,14 @@ def test_it_holds_up_nothing_else(server: Unwilling, session: Session, box: Outb
     session.sender.report(pb.RoundReport(round=2))
     session.start()
     until(lambda: len(box) == 1, 10)
+    said = [[one.round for one in item.reports] for item in server.asked if isinstance(item, pb.ReportRoundsRequest)]
+    assert said[0] == [1, 2]
+    assert said[1:] == [[1]] * (len(said) - 1)
+    assert server.count(pb.HeartbeatRequest) >= len(said), "once after each heartbeat"
     assert pb.RoundReport.FromString(box.first(1)[0].body).round == 1
-    assert not session.sender.flush(1.0)
+    began = time.monotonic()
+    assert not session.sender.flush(60.0)
+    assert time.monotonic() - began < 10, "it does not wait to the end for what the coordinator may never take"
     assert len(box) == 1
 
 

@@ -247,3 +247,19 @@ def test_a_round_ends_when_nobody_who_has_samples_may_take_more() -> None:
         return (await asyncio.wait_for(asyncio.gather(*forming), 5.0))[0]
 
     assert asyncio.run(play()).verdict == pb.GO
+
+
+def test_who_finds_nothing_to_do_at_first_is_not_left_out_once_it_does() -> None:
+    """OWN may take no more, so the round was about to end; then THIRD begins. An attempt that broke leaves no mark."""
+
+    async def play() -> list[int]:
+        members = [Member(float(number), peer) for number, peer in enumerate((OWN, THIRD))]
+        leader = Leader(OWN, Rules(SampleTarget(80), grace=0.2, patience=1.0), lambda: members)
+        seen = [leader.progress(OWN, pb.Progress(round=0, samples=8, done=True)).phase]
+        forming = asyncio.ensure_future(leader.ready(OWN, pb.ReadyRequest(samples=8, full=True)))
+        seen.append(leader.progress(THIRD, pb.Progress(round=0, samples=20)).phase)
+        assert (await asyncio.wait_for(forming, 5.0)).verdict == pb.RETRY
+        seen.append(leader.progress(THIRD, pb.Progress(round=0, samples=72)).phase)
+        return seen
+
+    assert asyncio.run(play()) == [pb.CLOSING, pb.OPEN, pb.CLOSING]
