@@ -41,7 +41,7 @@ class Maintaining:
         kind = GetMessageClass(SERVICE.methods_by_name[name].input_type)
         try:
             return json_format.ParseDict({**body, "run": self._run}, kind())
-        except (json_format.ParseError, ValueError, TypeError, RecursionError) as error:
+        except (json_format.ParseError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise UsageError(
                 f"The action {name} came with values that it does not take.", "Reload the page."
             ) from error

@@ -18,6 +18,7 @@ from sigstore_models.bundle.v1 import Bundle as SignatureFile
 from swarm.bundle.manifest import SIGNATURES
 
 LARGEST = 16 << 20  # bytes of a signature: it lists every file
+_KIND = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _ODD = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, InvalidSignature)
 
 
@@ -63,10 +64,21 @@ def wrong(manifest: Manifest, folder: Path, signature: Path, key: Path) -> str:
 
 
 def _require_plain(signature: Path) -> None:
-    """A signature's file may hold nothing but the signature: JSON and base64 write the same in many ways, and the
-    library does not mind. Raises ValueError.
+    """A signature's file may hold nothing but the signature: JSON and base64 write the same in many ways, a key's id
+    and timestamps are not signed, and the library minds none of that. Raises ValueError.
     """
     with signature.open("rb") as file:
         data = file.read(LARGEST + 1)
-    if len(data) > LARGEST or SignatureFile.from_json(data).to_json().encode() != data:
+    if len(data) > LARGEST or _plain(SignatureFile.from_json(data)).to_json().encode() != data:
         raise ValueError("it was altered: model-signing writes it otherwise")
+
+
+def _plain(found: SignatureFile) -> SignatureFile:
+    """With what is signed, the key's digest, which is compared, and nothing else. Raises as odd files do (`_ODD`)."""
+    envelope = found.dsse_envelope
+    if envelope is None:
+        raise ValueError("it is no signature of model-signing's")
+    nothing = dict.fromkeys(("certificate", "x509_certificate_chain", "timestamp_verification_data"))
+    material = found.verification_material.model_copy(update={**nothing, "tlog_entries": []})
+    signed = envelope.model_copy(update={"signatures": [envelope.signatures[0].model_copy(update={"keyid": ""})]})
+    return found.model_copy(update={"media_type": _KIND, "verification_material": material, "dsse_envelope": signed})

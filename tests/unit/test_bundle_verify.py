@@ -156,7 +156,37 @@ def no_signatures(said: Any) -> None:
     said["dsseEnvelope"]["signatures"] = []
 
 
-@pytest.mark.parametrize("change", [without_hint, longer_base64, no_signatures, lambda said: [said], lambda said: 7])
+def two_signatures(said: Any) -> None:
+    said["dsseEnvelope"]["signatures"] *= 2
+
+
+def a_letter_beside_it(said: Any) -> None:
+    """Nobody signs the id of the key."""
+    said["dsseEnvelope"]["signatures"][0]["keyid"] = "a letter"
+
+
+def a_timestamp(said: Any) -> None:
+    said["verificationMaterial"]["timestampVerificationData"] = {"rfc3161Timestamps": [{"signedTimestamp": "aGVsbG8="}]}
+
+
+def another_kind(said: Any) -> None:
+    said["mediaType"] = "application/vnd.dev.sigstore.bundle+json;version=0.3"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        without_hint,
+        longer_base64,
+        no_signatures,
+        two_signatures,
+        a_letter_beside_it,
+        a_timestamp,
+        another_kind,
+        lambda said: [said],
+        lambda said: 7,
+    ],
+)
 def test_a_signature_that_is_written_otherwise_is_refused(
     made: tuple[Path, Signer], bundle: Path, change: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

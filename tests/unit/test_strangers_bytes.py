@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from coordinator.translate import require_bounded, round_report
+from coordinator.web.calls import Maintaining
 from peer.admission import _read
 from peer.exchange import attempt, circuit
 from peer.exchange.attempt import sane
@@ -199,6 +200,12 @@ def test_a_state_that_was_built_to_deceive_is_torn(header: str, tmp_path: Path) 
 
 def test_an_empty_tensor_between_others_is_none_of_these(tmp_path: Path) -> None:
     assert len(read_header(_file(tmp_path / "state", _tensors((0, 3), (3, 3), (3, 8)), bytes(8))).tensors) == 3
+
+
+def test_a_number_that_no_double_holds_is_no_value_of_an_action() -> None:
+    maintaining = Maintaining("law", cast(Any, None), cast(Any, None))
+    with pytest.raises(UsageError, match="values that it does not take"):
+        maintaining._request("MakeInvite", {"days": 10**400})
 
 
 # ── peers ───────────────────────────────────────────────────────────────────────────────────────
