@@ -45,8 +45,8 @@ class Update:
 
     `digest` is θ_round's. A peer with no samples may still take part, to receive the result; its tensors are zeros.
     `device` is where the model is, as torch names it: a codec may compute there. `uses` are the leases that the samples
-    are of; none where nobody asks for leases. `watched` is the member of whose gradient
-    this peer wants to keep what it sees; nobody but itself hears of that.
+    are of; none where nobody asks for leases. `watched` is the member of whose gradient this peer wants to keep what it
+    sees; nobody but itself hears of that.
     """
 
     round: int
