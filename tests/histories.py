@@ -23,6 +23,7 @@ from coordinator.records import (
     Terms,
     TextSample,
 )
+from coordinator.rounds import ReportDeferred
 from coordinator.state import State
 from coordinator.tick import tick
 from swarm.faults import Fault
@@ -57,6 +58,7 @@ class History:
     granted: list[Lease] = field(default_factory=list)
     known: dict[str, tuple[Receipt, ...]] = field(default_factory=dict)
     said: list[e.Report] = field(default_factory=list)
+    later: list[e.Report] = field(default_factory=list)  # that the coordinator wants to hear again
     keys: str = "k"  # what its reports' keys begin with
     bans: float = 0.0  # the part of its events that are bans, or lift them, or trust somebody
 
@@ -73,6 +75,8 @@ class History:
                     self.granted.append(item.lease)
                 if isinstance(item, d.ReportFiled):
                     self.known[item.report.key] = item.receipts
+            if any(isinstance(item, ReportDeferred) for item in made):
+                self.later += [event for event in events if isinstance(event, e.Report)]
             yield before, made, self.state, self.now
 
     def _beats(self, rng: random.Random) -> list[e.Event]:
@@ -142,9 +146,10 @@ class History:
                 return self._report(rng, who, number)
 
     def _report(self, rng: random.Random, who: str, number: int) -> e.Report:
+        if self.later and rng.random() < 0.5:
+            return self._again(self.later.pop(0))
         if self.said and rng.random() < 0.15:
-            again = rng.choice(self.said)
-            return replace(again, known={r.key: self.known[r.key] for r in again.reports if r.key in self.known})
+            return self._again(rng.choice(self.said))
         claims = tuple(self._claims(rng, who))
         round_ = max(0, self.state.round + rng.choice([0, 0, 0, 0, 1, -1, -3]))
         dropped = "late by 4 s" if rng.random() < 0.15 else ""
@@ -156,6 +161,9 @@ class History:
         said = e.Report(who, (one, one) if rng.random() < 0.05 else (one,))
         self.said.append(said)
         return said
+
+    def _again(self, said: e.Report) -> e.Report:
+        return replace(said, known={r.key: self.known[r.key] for r in said.reports if r.key in self.known})
 
     def _claims(self, rng: random.Random, who: str) -> Iterator[Claim]:
         """Mostly parts of the member's own leases, the newest first; now and then anything of anybody's."""

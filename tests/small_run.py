@@ -74,7 +74,7 @@ def prepared(folder: Path) -> Checkpoint:
     return first
 
 
-def small_run(folder: Path, seed: int = 11, steps: int = 120) -> State:
+def small_run(folder: Path, seed: int = 18, steps: int = 120) -> State:
     """A run that was launched and has a history; its state."""
     first = prepared(folder)
     certificate = server_certificate(folder)
