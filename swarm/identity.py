@@ -174,6 +174,14 @@ def signed_by(certificate: x509.Certificate, words: bytes, signature: bytes) -> 
     return False
 
 
+def certificate_of(pem: bytes) -> x509.Certificate:
+    """The certificate that is written there. Raises ValueError when it is none."""
+    try:
+        return x509.load_pem_x509_certificate(pem)
+    except x509.InvalidVersion as error:  # alone among the errors of what is no certificate it is no ValueError
+        raise ValueError(str(error)) from error
+
+
 def server_certificate(folder: Path) -> ServerCertificate:
     """The certificate kept in `folder`/tls.pem (key, then certificate); made there when there is none.
 
@@ -183,7 +191,7 @@ def server_certificate(folder: Path) -> ServerCertificate:
     pem = _kept(path, _new_server_pem)
     key = _load_key(pem, path)
     try:
-        certificate = x509.load_pem_x509_certificate(pem)
+        certificate = certificate_of(pem)
     except ValueError as error:
         raise _no_key(path) from error
     if not isinstance(key, EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():

@@ -12,7 +12,7 @@ from enum import StrEnum
 from cryptography import x509
 from google.protobuf.message import DecodeError
 
-from swarm.identity import ServerCertificate, framed, signed_by
+from swarm.identity import ServerCertificate, certificate_of, framed, signed_by
 from swarm.proto import coordinator_pb2 as pb
 
 NODE = "node"  # in place of a role: the coordinator's own node, which takes no part in rounds
@@ -41,7 +41,7 @@ class Authority:
     @classmethod
     def of(cls, run: str, pem: bytes) -> Authority:
         """Raises ValueError when `pem` is no certificate."""
-        return cls(run, x509.load_pem_x509_certificate(pem))
+        return cls(run, certificate_of(pem))
 
     def vouches(self, words: bytes, signature: bytes, run: str) -> bool:
         """Whether it signed these words, which say that they are about `run`."""

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from google.protobuf.message import DecodeError
 
 from swarm.errors import CorruptError, from_os_error
-from swarm.identity import ServerCertificate, fingerprint, signed_by
+from swarm.identity import ServerCertificate, certificate_of, fingerprint, signed_by
 from swarm.proto import coordinator_pb2 as pb
 
 _Receipt = TypeVar("_Receipt")
@@ -120,7 +120,7 @@ def _cut_off(lines: Sequence[str], number: int) -> bool:
 
 def _certificate(path: Path, lines: Sequence[str]) -> x509.Certificate:
     try:
-        return x509.load_pem_x509_certificate(json.loads(lines[0])["certificate"].encode())
+        return certificate_of(json.loads(lines[0])["certificate"].encode())
     except (*_NONSENSE, IndexError, AttributeError) as error:
         raise _damaged(path, 1, "it does not begin with a coordinator's certificate") from error
 

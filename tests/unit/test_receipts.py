@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -101,6 +102,19 @@ def test_a_certificate_with_a_key_of_a_kind_that_nobody_knows_proves_nothing(boo
     pem = load_der_x509_certificate(bytes(der)).public_bytes(Encoding.PEM).decode()
     book.write_text("\n".join([json.dumps({"certificate": pem}), *lines[1:]]) + "\n")
     with pytest.raises(CorruptError, match="did not sign it"):
+        receipts.verified(book)
+
+
+def test_a_certificate_of_a_version_that_nobody_knows_proves_nothing(book: Path) -> None:
+    """Fuzzing found it, too: that is no ValueError."""
+    lines = book.read_text().splitlines()
+    der = load_pem_x509_certificate(json.loads(lines[0])["certificate"].encode()).public_bytes(Encoding.DER)
+    version = bytes.fromhex("a003020102")  # 3
+    assert der.count(version) == 1
+    altered = base64.encodebytes(der.replace(version, bytes.fromhex("a003020135"))).decode()
+    pem = f"-----BEGIN CERTIFICATE-----\n{altered}-----END CERTIFICATE-----\n"
+    book.write_text("\n".join([json.dumps({"certificate": pem}), *lines[1:]]) + "\n")
+    with pytest.raises(CorruptError, match="does not begin with a coordinator's certificate"):
         receipts.verified(book)
 
 
