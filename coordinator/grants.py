@@ -68,7 +68,7 @@ def deferred(state: State, member: str, report: RoundReport) -> bool:
     votes = state.votes.get(number, Poll()).votes
     if any(other in votes for other in others) or report.metrics.digest in _made(state, number, others):
         return False
-    waited = (one for one in state.live if one.id in others and one.holds <= number)
+    waited = (one for one in _known(state, others) if one.live and one.holds <= number)
     return any(one.furthest <= number + quorum.AHEAD for one in waited)
 
 
@@ -89,4 +89,8 @@ def _others(state: State, member: str, report: RoundReport) -> frozenset[str]:
 def _made(state: State, round_: int, members: Collection[str]) -> set[str]:
     """The states that these say the round made, or hold now, whoever made them."""
     poll = state.votes.get(round_, Poll())
-    return {quorum.word(state.members[key], round_, poll) for key in members if key in state.members} - {""}
+    return {quorum.word(member, round_, poll) for member in _known(state, members)} - {""}
+
+
+def _known(state: State, ids: Collection[str]) -> list[Member]:
+    return [state.members[key] for key in ids if key in state.members]

@@ -43,6 +43,11 @@ class Work:
         return self.loss / self.samples if self.samples else float("nan")
 
     @property
+    def leases(self) -> int:
+        """How many leases its samples are of; asked before every batch, and so without summing them up."""
+        return len({part.lent for part in self.used if part.lent})
+
+    @property
     def uses(self) -> tuple[Use, ...]:
         """The leases that its samples are of, as others are shown them."""
         return uses_of(self.used)
@@ -130,7 +135,7 @@ class Peer:
     @property
     def full(self) -> bool:
         """Whether its update could show no further lease. What travels may come back and go into the same update."""
-        return len(self.work.uses) + (len(self.travel.work.uses) if self.travel else 0) >= MOST
+        return self.work.leases + (self.travel.work.leases if self.travel else 0) >= MOST
 
     @property
     def room(self) -> int:
