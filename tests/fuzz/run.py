@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import resource
 import time
@@ -57,14 +58,16 @@ def fuzz(decoder: Decoder, seconds: float, seed: int, before: Callable[[bytes], 
     hears each input before it is tried.
     """
     rng, found = random.Random(f"{decoder.name}/{seed}"), Found()
-    size = _largest_yet()
-    _try(decoder, _inputs(decoder, rng), (1 - _TRACED) * seconds, found, before)
-    found.growth = _largest_yet() - size
-    tracemalloc.start()
+    gc.freeze()  # to look once through what others hold in this process takes seconds, which are not the decoder's
     try:
+        size = _largest_yet()
+        _try(decoder, _inputs(decoder, rng), (1 - _TRACED) * seconds, found, before)
+        found.growth = _largest_yet() - size
+        tracemalloc.start()
         _try(decoder, _inputs(decoder, rng), seconds, found, before)
     finally:
         tracemalloc.stop()
+        gc.unfreeze()
     return found
 
 
