@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from peer.agreement import FEWEST
 from peer.alternation import Alternation
 from peer.gradients import Gradients
 from peer.learner import GradientLearner, Learner
@@ -31,11 +30,6 @@ def first_state(spec: RunSpec, values: dict[str, Tensor]) -> dict[str, Tensor]:
         outer = Outer(spec.local, {name: tuple(value.shape) for name, value in values.items()})
         return model | outer.state() | Alternation(values).state()
     return model | AdamW({name: nn.Parameter(value) for name, value in values.items()}, spec.training).state()
-
-
-def contributors_of(spec: RunSpec) -> int:
-    """How many a round waits for although it could be made: fewer than three cannot say who of them lies."""
-    return FEWEST if spec.exchange.aggregation == "centered_clip" else 1
 
 
 def most_samples(spec: RunSpec) -> int:

@@ -49,7 +49,7 @@ def _go_on(peer: Peer) -> None:
     elif peer.checks:
         _check(peer, view.members)
     elif not room:
-        _await_others(peer, view.members)
+        _await_others(peer, view)
     elif batch := peer.source.take(_batch_size(peer, room)):
         _promise(peer, batch)
         _learn(peer, batch, view.members)
@@ -112,10 +112,11 @@ def _check(peer: Peer, members: int) -> None:
     peer.busy = time.monotonic()
 
 
-def _await_others(peer: Peer, members: int) -> None:
+def _await_others(peer: Peer, view: View) -> None:
     """All that this peer may do in this round is done."""
     done = f"samples are of {MOST} leases, as many as may go into a round" if peer.full else "steps are done"
-    peer.tell("waiting", f"this peer's {done}; the round closes when the others' are", members)
+    lack = f": {view.why}" if view.why else ""
+    peer.tell("waiting", f"this peer's {done}; the round closes when the others' are{lack}", view.members)
     peer.orders.stop.wait(_IDLE_SECONDS)
     peer.busy = time.monotonic()
 

@@ -186,19 +186,16 @@ def _enter(setup: Setup, bridge: Bridge, orders: Orders, renewal: Renewal, trace
     """Start hivemind first: it forks, and must do so before CUDA is touched."""
     from peer.exchange.ballot import Ballot
     from peer.exchange.belief import Told
-    from peer.exchange.closing import closing_of
-    from peer.exchange.leader import Rules
+    from peer.exchange.closing import rules_of
     from peer.exchange.node import BRISK, CALM, NodeOptions
     from peer.exchange.options import ExchangeOptions
     from peer.exchange.swarm import SwarmExchange
     from peer.exchange.traced import TracedExchange
     from peer.line import Line
-    from peer.modes import contributors_of, most_samples
+    from peer.modes import most_samples
     from peer.seals import Notary
 
     spec = setup.spec
-    seconds = spec.exchange.grace_seconds, spec.exchange.timeout_seconds
-    rules = Rules(closing_of(spec), *seconds, contributors_of(spec))
 
     async def arbiter(round_: int, appeal: Appeal) -> bool:
         ask = partial(bridge.call, "grant", number=round_, members=list(appeal.members), blind=appeal.blind)
@@ -224,7 +221,9 @@ def _enter(setup: Setup, bridge: Bridge, orders: Orders, renewal: Renewal, trace
     ballot = Ballot.of(Path(setup.folder) / "vote")
     notary = Notary(spec.run.name, partial(_sign, bridge), most_samples(spec))
     clipped = spec.exchange.aggregation == "centered_clip"
-    options = ExchangeOptions(rules, spec.exchange.compression, local, line, arbiter, ballot, ask, notary, clipped)
+    options = ExchangeOptions(
+        rules_of(spec), spec.exchange.compression, local, line, arbiter, ballot, ask, notary, clipped
+    )
     pace = CALM if local else BRISK
     node = NodeOptions(
         spec.run.name,

@@ -257,7 +257,6 @@ class Local(Section):
     steps: Count = Field(default=30, description="inner optimizer steps of a peer in a round, at most")
     batch_size: Count = Field(default=8, description="samples of one inner step")
     window_seconds: Positive = Field(default=600.0, description="a round ends at the latest after so long")
-    min_contributors: Count = Field(default=1, description="how many peers a round needs")
     overlap: bool = Field(
         default=False,
         description="train on while updates travel: no time is lost, but those steps' gradients are one round old",
@@ -298,6 +297,10 @@ class Exchange(Section):
         "members that lie",
     )
     compression: Literal["none", "fp16", "8bit"] = Field(default="none", description="of averaged gradients")
+    min_contributors: Count = Field(
+        default=1,
+        description="how many peers a round needs; among 2n + 1 of them n that lie are not the majority",
+    )
     grace_seconds: Positive = Field(default=5.0, description="how long a round waits for members that are not ready")
     timeout_seconds: Positive = Field(default=60.0, description="after which an exchange has failed")
 

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from peer.exchange import delivery
-from peer.exchange.closing import SampleTarget
-from peer.exchange.leader import Rules
+from peer.exchange.closing import Rules, SampleTarget
 from peer.exchange.node import NodeOptions
 from peer.exchange.options import ExchangeOptions
 from peer.exchange.swarm import SwarmExchange

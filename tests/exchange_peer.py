@@ -28,8 +28,7 @@ from peer.chunks import COORDINATOR, Ask
 from peer.doorkeeper import Doorkeeper
 from peer.exchange import delivery
 from peer.exchange.base import Applied, Phase, Resync, Update
-from peer.exchange.closing import SampleTarget
-from peer.exchange.leader import Rules
+from peer.exchange.closing import Rules, SampleTarget
 from peer.exchange.node import NodeOptions
 from peer.exchange.nodekey import NodeKey
 from peer.exchange.options import ExchangeOptions
@@ -230,7 +229,7 @@ def main(walks: type[Walker] = Walker) -> None:
     """`walks` is the kind of walker to be."""
     settings = json.loads(sys.argv[1])
     torch.set_num_threads(1)
-    closing = SampleTarget(settings["target"])
+    closing = SampleTarget(settings["target"], settings.get("contributors", 1))
     clipped = settings.get("clipped", False)
     rules = Rules(closing, settings.get("grace", 2.0), settings.get("patience", 10.0), FEWEST if clipped else 1)
     local = Local(codec=settings["local"], kept=settings.get("kept", KEPT)) if "local" in settings else None

@@ -17,9 +17,8 @@ from peer.exchange.average import Average
 from peer.exchange.base import Update
 from peer.exchange.carrier import Carrier
 from peer.exchange.clipped import Clipped, Reducing
-from peer.exchange.closing import SampleTarget
+from peer.exchange.closing import Rules, SampleTarget
 from peer.exchange.court import Court
-from peer.exchange.leader import Rules
 from peer.exchange.rounds import Member
 from peer.line import Line
 from peer.seals import Claim, Notary, signer_of

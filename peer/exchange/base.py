@@ -29,7 +29,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class View:
-    """The swarm as this peer last heard of it; `why` is a sentence for the volunteer."""
+    """The swarm as this peer last heard of it; `why`, for the volunteer, is of the phase: what an open round lacks."""
 
     phase: Phase
     round: int

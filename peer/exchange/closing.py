@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
+from peer.agreement import FEWEST
 from swarm.runspec import RunSpec
 
 
@@ -35,6 +36,7 @@ class SampleTarget:
     """Gradient mode: the swarm's samples make a batch, or nobody of those who have any may take more."""
 
     target: int
+    contributors: int = 1
 
     def due(self, said: Collection[Said], lasted: float, waited: float) -> str:
         """See Closing."""
@@ -46,9 +48,9 @@ class SampleTarget:
     def lacks(self, said: Collection[Said]) -> str:
         """See Closing."""
         found = _samples(said)
-        if found >= self.target or (found and all(word.done for word in said if word.samples)):
-            return ""
-        return f"{found} of {self.target} samples"
+        if found < self.target and not (found and all(word.done for word in said if word.samples)):
+            return f"{found} of {self.target} samples"
+        return _too_few(said, self.contributors)
 
     def news(self, before: Said, now: Said) -> bool:
         """See Closing."""
@@ -75,21 +77,44 @@ class StepWindow:
 
     def lacks(self, said: Collection[Said]) -> str:
         """See Closing."""
-        count = sum(word.samples > 0 for word in said)
-        return f"{count} of {self.contributors} contributors" if count < self.contributors else ""
+        return _too_few(said, self.contributors)
 
     def news(self, before: Said, now: Said) -> bool:
         """See Closing. How many samples there are changes nothing."""
         return (before.samples > 0, before.done) != (now.samples > 0, now.done)
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What the run spec says of a round: when it closes, and how long it waits then, in seconds, and for how many (see
+    `peer.exchange.rounds.Limits`).
+    """
+
+    closing: Closing
+    grace: float
+    patience: float
+    contributors: int = 1
+
+
 def _samples(said: Collection[Said]) -> int:
     return sum(word.samples for word in said)
 
 
+def _too_few(said: Collection[Said], needed: int) -> str:
+    count = sum(word.samples > 0 for word in said)
+    return f"{count} of {needed} contributors" if count < needed else ""
+
+
 def closing_of(spec: RunSpec) -> Closing:
     """When a round of the run closes."""
-    local = spec.local
+    exchange = spec.exchange
     if spec.training.mode == "local":
-        return StepWindow(local.window_seconds, spec.exchange.grace_seconds, local.min_contributors)
-    return SampleTarget(spec.training.target_batch_size)
+        return StepWindow(spec.local.window_seconds, exchange.grace_seconds, exchange.min_contributors)
+    return SampleTarget(spec.training.target_batch_size, exchange.min_contributors)
+
+
+def rules_of(spec: RunSpec) -> Rules:
+    """The run's. With clipping a round waits for a third although it could be made: of two nobody can say who lies."""
+    exchange = spec.exchange
+    contributors = FEWEST if exchange.aggregation == "centered_clip" else 1
+    return Rules(closing_of(spec), exchange.grace_seconds, exchange.timeout_seconds, contributors)

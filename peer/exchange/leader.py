@@ -11,11 +11,10 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
 from typing import Any
 
 from peer.exchange.attempt import Attempt, for_member, light_in, on_probation, outcome_message, ready_of, sane, seat
-from peer.exchange.closing import Closing, Said
+from peer.exchange.closing import Rules, Said
 from peer.exchange.hearsay import Hearsay
 from peer.exchange.living import SILENCE_SECONDS, always
 from peer.exchange.relays import relay_of
@@ -55,16 +54,6 @@ Arbiter = Callable[[int, Appeal], Awaitable[bool]]
 async def nobody_else(_round: int, _appeal: Appeal) -> bool:
     """The arbiter of a swarm without a coordinator."""
     return True
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What the run spec says of a round. Seconds."""
-
-    closing: Closing
-    grace: float
-    patience: float
-    contributors: int = 1
 
 
 class Leader:
@@ -144,7 +133,9 @@ class Leader:
         return view
 
     def _look(self) -> pb.SwarmView:
-        return self._view(pb.CLOSING, self._why or due) if (due := self._due()) else self._view(pb.OPEN, "")
+        if due := self._due():
+            return self._view(pb.CLOSING, self._why or due)
+        return self._view(pb.OPEN, self._rules.closing.lacks(self._said().values()))
 
     @property
     def behind_of(self) -> int:

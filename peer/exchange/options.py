@@ -9,10 +9,11 @@ from peer.exchange.allreduce import AllReduce
 from peer.exchange.ballot import Ballot
 from peer.exchange.carrier import Carrier
 from peer.exchange.clipped import Clipped, Reducing
+from peer.exchange.closing import Rules
 from peer.exchange.court import Court
 from peer.exchange.gather import Gather
 from peer.exchange.hearsay import Ask, as_they_say
-from peer.exchange.leader import Arbiter, Leader, Rules, nobody_else
+from peer.exchange.leader import Arbiter, Leader, nobody_else
 from peer.exchange.node import Node
 from peer.exchange.protocol import Servicer
 from peer.exchange.ways import Way, alike

@@ -23,8 +23,9 @@ class SoloExchange:
         """There is nobody to serve."""
 
     def progress(self, round_: int, samples: int, samples_per_second: float, done: bool = False) -> View:
-        why = self._closing.due([Said(samples, done)], 0.0, 0.0)
-        return View(Phase.CLOSING if why else Phase.OPEN, round_, samples, 1, why)
+        said = [Said(samples, done)]
+        due = self._closing.due(said, 0.0, 0.0)
+        return View(Phase.CLOSING if due else Phase.OPEN, round_, samples, 1, due or self._closing.lacks(said))
 
     def exchange(self, update: Update) -> Result:
         if self._local is None:

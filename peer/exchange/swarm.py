@@ -17,10 +17,11 @@ from peer.exchange.average import Average
 from peer.exchange.ballot import Ballot
 from peer.exchange.base import Applied, Fetched, Phase, Result, Resync, Retry, StateSource, Update, View
 from peer.exchange.clipped import Clipped
+from peer.exchange.closing import Rules
 from peer.exchange.court import Court, claim_of, objection
 from peer.exchange.delivery import Delivery, Fallback, Progress
 from peer.exchange.handlers import Handlers
-from peer.exchange.leader import Leader, Rules
+from peer.exchange.leader import Leader
 from peer.exchange.loop import LoopThread
 from peer.exchange.node import NETWORK_ERRORS, NOBODY_THERE, Node, NodeOptions, announce_handover, start_dht
 from peer.exchange.options import ExchangeOptions, leader_at, way_of
@@ -186,7 +187,7 @@ class SwarmExchange:
         heard_now = view.round == round_ and view.phase is not Phase.BEHIND
         if heard_now or view.round > round_:
             return view
-        return View(Phase.OPEN, round_, samples, view.members, view.why)  # the view is of an earlier round
+        return View(Phase.OPEN, round_, samples, view.members, "")  # the view is of an earlier round
 
     def _speak(self, said: pb.Progress) -> None:
         self._leader.advance(self._leader.hearsay.works_on(said.round, self._leader.round))

@@ -11,8 +11,8 @@ from typing import Any, TypeVar, cast
 import torch
 
 from peer.exchange.base import Update
-from peer.exchange.closing import SampleTarget
-from peer.exchange.leader import Leader, Rules
+from peer.exchange.closing import Rules, SampleTarget
+from peer.exchange.leader import Leader
 from peer.exchange.rounds import Member
 from swarm.proto import exchange_pb2 as pb
 from tests.strangers import DIGEST, Stranger, Table, Wire

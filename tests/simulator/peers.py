@@ -13,8 +13,8 @@ from coordinator.records import Pulse
 from peer.exchange.average import Average
 from peer.exchange.base import Applied, Phase, Resync, Update
 from peer.exchange.belief import Offered, Told, chosen
-from peer.exchange.closing import SampleTarget
-from peer.exchange.leader import Leader, Rules
+from peer.exchange.closing import Rules, SampleTarget
+from peer.exchange.leader import Leader
 from peer.exchange.node import BRISK, NETWORK_ERRORS, Node
 from peer.exchange.protocol import Servicer
 from peer.exchange.rounds import Appeal, Member

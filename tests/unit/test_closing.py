@@ -39,6 +39,8 @@ def test_a_round_ends_when_its_time_is_over_though_nobody_is_done() -> None:
 
 
 def test_a_round_needs_its_contributors() -> None:
+    assert not SampleTarget(8, contributors=3).due([Said(8, done=True), Said(8, done=True), Said(0)], 1e9, 1e9)
+    assert SampleTarget(8, contributors=2).due([Said(4), Said(4)], 0, 0)
     assert not WINDOW.due([Said(8, done=True), Said(0)], 1e9, 1e9)
     assert WINDOW.lacks([Said(8), Said(0)]) == "1 of 2 contributors"
 

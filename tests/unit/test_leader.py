@@ -10,8 +10,8 @@ from typing import TypeVar
 import pytest
 
 from peer.exchange.belief import Told
-from peer.exchange.closing import Closing, SampleTarget, StepWindow
-from peer.exchange.leader import Leader, Rules
+from peer.exchange.closing import Closing, Rules, SampleTarget, StepWindow
+from peer.exchange.leader import Leader
 from peer.exchange.rounds import Member
 from swarm.proto import exchange_pb2 as pb
 
@@ -65,6 +65,15 @@ def test_the_round_waits_for_who_catches_up_but_not_for_ever(monkeypatch: pytest
     assert 60 <= waited[0] < 62, "the first time as long as an exchange may take"
     assert all(5 <= seconds < 7 for seconds in waited[1:5])
     assert all(seconds < 5 for seconds in waited[5:])
+
+
+def test_a_round_waits_for_its_contributors_and_says_so() -> None:
+    members = [Member(float(number), peer) for number, peer in enumerate((OWN, OTHER, THIRD))]
+    leader = Leader(OWN, Rules(SampleTarget(8, contributors=3), grace=5.0, patience=60.0), lambda: members)
+    assert leader.progress(OTHER, pb.Progress(samples=4)).why == "4 of 8 samples"
+    view = leader.progress(OWN, pb.Progress(samples=8))
+    assert (view.phase, view.why) == (pb.OPEN, "2 of 3 contributors")
+    assert leader.progress(THIRD, pb.Progress(samples=1)).phase == pb.CLOSING
 
 
 @pytest.mark.parametrize(("told", "later"), [(0, 0), (2, 2), (9, 4)])

@@ -165,9 +165,10 @@ def test_a_batch_that_many_peers_overshoot_is_found() -> None:
     assert level(rehearse(gradient(replace(SANE, peers=40), target=64)), "batch") is Level.FAILED
 
 
-def test_too_few_contributors_are_found() -> None:
-    found = rehearse(plan(local="min_contributors = 9"))
-    assert level(found, "rounds") is Level.FAILED
+@pytest.mark.parametrize("mode", ["local", "gradient"])
+def test_too_few_contributors_are_found(mode: str) -> None:
+    assert level(rehearse(plan(mode, exchange="min_contributors = 9")), "rounds") is Level.FAILED
+    assert level(rehearse(plan(mode, exchange="min_contributors = 8")), "rounds") is Level.OK
 
 
 def test_slow_peers_that_others_wait_for_are_found() -> None:

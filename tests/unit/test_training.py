@@ -149,7 +149,7 @@ class Frozen(SoloExchange):
     def progress(self, round_: int, samples: int, samples_per_second: float, done: bool = False) -> View:
         self.looks -= 1
         view = super().progress(round_, samples, samples_per_second, done)
-        return view if self.looks < 0 else replace(view, phase=Phase.OPEN)
+        return view if self.looks < 0 else replace(view, phase=Phase.OPEN, why="2 of 3 contributors")
 
     def exchange(self, update: Update) -> Result:
         self.updates.append(update)
@@ -166,7 +166,8 @@ def test_a_peer_takes_no_samples_of_more_leases_than_its_update_shows(tmp_path: 
     assert alone.listener.rounds[0].work.samples == MOST  # type: ignore[attr-defined]
     why = {why for phase, why in alone.listener.phases if phase == "waiting"}  # type: ignore[attr-defined]
     assert why == {
-        "this peer's samples are of 32 leases, as many as may go into a round; the round closes when the others' are"
+        "this peer's samples are of 32 leases, as many as may go into a round; the round closes when the others' are: "
+        "2 of 3 contributors"
     }
 
 
@@ -358,5 +359,5 @@ def test_half_a_duty_takes_twice_as_long(tmp_path: Path) -> None:
 
 def test_views() -> None:
     solo = SoloExchange(SampleTarget(8))
-    assert solo.progress(0, 7, 1.0) == View(Phase.OPEN, 0, 7, 1, "")
+    assert solo.progress(0, 7, 1.0) == View(Phase.OPEN, 0, 7, 1, "7 of 8 samples")
     assert solo.progress(0, 8, 1.0).phase is Phase.CLOSING

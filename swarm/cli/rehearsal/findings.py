@@ -74,7 +74,7 @@ def _rounds(case: Case, draws: Sequence[Seen]) -> Iterator[Check]:
             'Choose training.mode = "local", a stronger exchange.compression, or a longer exchange.timeout_seconds.'
         )
         if "takes" not in stopped[0]:
-            remedy = "Invite more peers, or ask for fewer: local.min_contributors."
+            remedy = "Invite more peers, or ask for fewer: exchange.min_contributors."
         yield Check("rounds", Level.FAILED, f"no round can be made: {stopped[0]}", remedy)
     if not case.draws:
         return

@@ -48,28 +48,32 @@ def _gradient(plan: Plan, peers: Sequence[VirtualPeer], began: float, done: Mapp
     enough.
     """
     closing, late = closing_of(plan.spec), plan.swarm.latency
-    coarse = max(1, plan.spec.training.target_batch_size // (_BATCHES * plan.speed.micro_batch * len(peers)))
+    target, needed = plan.spec.training.target_batch_size, plan.spec.exchange.min_contributors
+    coarse = max(1, target // (_BATCHES * plan.speed.micro_batch * len(peers)))
     parts = {peer.number: Part(done.get(peer.number, 0), max(began, peer.begun)) for peer in peers}
-    promised, by_number = sum(part.samples for part in parts.values()), {peer.number: peer for peer in peers}
-    if closing.due([Said(promised)], 0.0, 0.0):
+    begun = {number: part.samples for number, part in parts.items()}
+    promised, by_number = sum(begun.values()), {peer.number: peer for peer in peers}
+    if closing.due([Said(samples) for samples in begun.values()], 0.0, 0.0):
         return Work(began, parts)
     closes = math.inf
     free = [(part.ready, number) for number, part in parts.items()]
     heapq.heapify(free)
-    while free and free[0][0] <= closes + late:
+    while free and free[0][0] <= closes + late and (closes < math.inf or len(free) >= needed):
         now, number = heapq.heappop(free)
         peer, before = by_number[number], parts.pop(number)
         batch = coarse * batch_of(plan, peer)
         ready = now + batch / peer.rate
-        promised += batch
         if ready >= peer.until:  # it goes, and what it did is lost
-            promised -= batch + before.samples
+            promised -= begun.pop(number)
             continue
+        begun[number] += batch
+        promised += batch
         parts[number] = Part(before.samples + batch, ready)
         heapq.heappush(free, (ready, number))
-        if closing.due([Said(promised)], now - began, 0.0):
-            closes = min(closes, now)
-    return Work(closes, {number: part for number, part in parts.items() if by_number[number].begun <= closes})
+        if closes == math.inf and promised >= target and closing.due([Said(one) for one in begun.values()], 0.0, 0.0):
+            closes = now
+    here = {number: part for number, part in parts.items() if by_number[number].begun <= closes < math.inf}
+    return Work(closes, here)
 
 
 def _local(plan: Plan, peers: Sequence[VirtualPeer], began: float) -> Work:
@@ -93,7 +97,7 @@ def _moments(
     long enough; when the window ends. Before enough have done a batch, nothing ends.
     """
     batches = sorted(max(began, peer.begun + batch_of(plan, peer) / peer.rate) for peer in peers)
-    needed = plan.spec.local.min_contributors
+    needed = plan.spec.exchange.min_contributors
     if len(batches) < needed:
         return []
     ends = {peer.number: min(done[peer.number], peer.until) for peer in peers}
