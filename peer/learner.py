@@ -54,6 +54,10 @@ class Learner(ABC):
         """How many samples it takes at once now; 0 when it has done all that it may do in this round."""
 
     @abstractmethod
+    def suffices(self, samples: int) -> bool:
+        """Whether a round needs no more samples than these of the whole swarm."""
+
+    @abstractmethod
     def learn(self, samples: Samples) -> float:
         """Train on at most `room()` samples; the sum of their losses. Raises ModelError."""
 
@@ -169,6 +173,9 @@ class GradientLearner(Learner):
 
     def room(self) -> int:
         return self.gradients.micro_batch
+
+    def suffices(self, samples: int) -> bool:
+        return samples >= self.spec.training.target_batch_size
 
     def learn(self, samples: Samples) -> float:
         return self.gradients.add(samples)

@@ -76,6 +76,10 @@ class LocalLearner(Learner):
         local = self.spec.local
         return min(self.gradients.micro_batch, local.batch_size - self._pending) if self._steps < local.steps else 0
 
+    def suffices(self, _samples: int) -> bool:
+        """Everybody does its steps."""
+        return False
+
     def learn(self, samples: Samples) -> float:
         loss = self.gradients.add(samples)
         self._pending += len(samples)

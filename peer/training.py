@@ -48,7 +48,7 @@ def _go_on(peer: Peer) -> None:
         _end_round(peer, view)
     elif peer.checks:
         _check(peer, view.members)
-    elif not room:
+    elif not room or _suffices(peer, view):
         _await_others(peer, view)
     elif batch := peer.source.take(_batch_size(peer, room)):
         _promise(peer, batch)
@@ -112,11 +112,19 @@ def _check(peer: Peer, members: int) -> None:
     peer.busy = time.monotonic()
 
 
+def _suffices(peer: Peer, view: View) -> bool:
+    """Whether the open round lacks members, not samples: more of this peer's would be for nothing."""
+    return bool(peer.work.samples) and peer.learner.suffices(view.samples)
+
+
 def _await_others(peer: Peer, view: View) -> None:
     """All that this peer may do in this round is done."""
-    done = f"samples are of {MOST} leases, as many as may go into a round" if peer.full else "steps are done"
-    lack = f": {view.why}" if view.why else ""
-    peer.tell("waiting", f"this peer's {done}; the round closes when the others' are{lack}", view.members)
+    if _suffices(peer, view):
+        why = "the round has enough samples; it closes when they are of enough members"
+    else:
+        done = f"samples are of {MOST} leases, as many as may go into a round" if peer.full else "steps are done"
+        why = f"this peer's {done}; the round closes when the others' are"
+    peer.tell("waiting", f"{why} ({view.why})" if view.why else why, view.members)
     peer.orders.stop.wait(_IDLE_SECONDS)
     peer.busy = time.monotonic()
 

@@ -88,10 +88,22 @@ def loads(text: str, origin: str = "run spec") -> RunSpec:
         raw: dict[str, Any] = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also for numbers of thousands of digits, and nesting without end
         raise syntax_error(error, origin) from error
+    _renamed(raw)
     try:
         return RunSpec.model_validate(raw)
     except ValidationError as error:
         raise spec_error(error.errors(), key_lines(text), known_keys(), origin) from None
+
+
+def _renamed(raw: dict[str, Any]) -> None:
+    """Take a key by its earlier name: runs that were begun with it hold it. In gradient mode it meant nothing."""
+    local, exchange = raw.get("local"), raw.setdefault("exchange", {})
+    if not isinstance(local, dict) or not isinstance(exchange, dict) or "min_contributors" not in local:
+        return
+    needed = local.pop("min_contributors")
+    training = raw.get("training")
+    if isinstance(training, dict) and training.get("mode") == "local":
+        exchange.setdefault("min_contributors", needed)
 
 
 def known_keys() -> dict[str, dict[str, str]]:

@@ -229,9 +229,9 @@ def main(walks: type[Walker] = Walker) -> None:
     """`walks` is the kind of walker to be."""
     settings = json.loads(sys.argv[1])
     torch.set_num_threads(1)
-    closing = SampleTarget(settings["target"], settings.get("contributors", 1))
-    clipped = settings.get("clipped", False)
-    rules = Rules(closing, settings.get("grace", 2.0), settings.get("patience", 10.0), FEWEST if clipped else 1)
+    clipped, needed = settings.get("clipped", False), settings.get("contributors", 1)
+    closing, waited = SampleTarget(settings["target"], needed), max(needed, FEWEST if clipped else 1)
+    rules = Rules(closing, settings.get("grace", 2.0), settings.get("patience", 10.0), waited)
     local = Local(codec=settings["local"], kept=settings.get("kept", KEPT)) if "local" in settings else None
     line = Line(lambda: settings.get("upload", 0.0))
     identity = Identity.from_seed(hashlib.sha256(str(settings["seed"]).encode()).digest())

@@ -116,5 +116,5 @@ def closing_of(spec: RunSpec) -> Closing:
 def rules_of(spec: RunSpec) -> Rules:
     """The run's. With clipping a round waits for a third although it could be made: of two nobody can say who lies."""
     exchange = spec.exchange
-    contributors = FEWEST if exchange.aggregation == "centered_clip" else 1
+    contributors = max(exchange.min_contributors, FEWEST if exchange.aggregation == "centered_clip" else 1)
     return Rules(closing_of(spec), exchange.grace_seconds, exchange.timeout_seconds, contributors)

@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from peer.exchange.attempt import Attempt, for_member, light_in, on_probation, outcome_message, ready_of, sane, seat
@@ -133,9 +133,10 @@ class Leader:
         return view
 
     def _look(self) -> pb.SwarmView:
-        if due := self._due():
-            return self._view(pb.CLOSING, self._why or due)
-        return self._view(pb.OPEN, self._rules.closing.lacks(self._said().values()))
+        said = self._said()
+        due = self._due(said)
+        phase, why = (pb.CLOSING, self._why or due) if due else (pb.OPEN, self._rules.closing.lacks(said.values()))
+        return self._view(phase, why, sum(word.samples for word in said.values()))
 
     @property
     def behind_of(self) -> int:
@@ -152,20 +153,15 @@ class Leader:
         if (later := self.behind_of) > self.round:
             self._dissolve(f"others are in round {later}")
 
-    @property
-    def samples(self) -> int:
-        """All samples of this round so far."""
-        return sum(word.samples for word in self._said().values())
-
     def _note(self, peer: bytes, word: Said) -> None:
         self._progress[peer] = word
         if word.done and word.samples:  # who takes none in this round hurries nobody
             self._first_done = self._first_done or self._clock()
 
-    def _due(self) -> str:
+    def _due(self, said: Mapping[bytes, Said]) -> str:
         now = self._clock()
         waited = now - self._first_done if self._first_done else 0.0
-        why = self._rules.closing.due(self._said().values(), now - self._began, waited)
+        why = self._rules.closing.due(said.values(), now - self._began, waited)
         self._closing_since = (self._closing_since or now) if why else 0.0
         return why
 
@@ -226,7 +222,7 @@ class Leader:
         self._give_way()
         if attempt.group.done():
             return
-        self._due()
+        self._due(self._said())
         expected = self._live_progress().keys() - attempt.gone
         decision = decide_group(
             expected=expected,
@@ -380,9 +376,9 @@ class Leader:
     def _waited(self, attempt: Attempt) -> float:
         return self._clock() - min(word.at for word in attempt.ready.values())
 
-    def _view(self, phase: pb.RoundPhase.ValueType, why: str) -> pb.SwarmView:
+    def _view(self, phase: pb.RoundPhase.ValueType, why: str, samples: int = 0) -> pb.SwarmView:
         members = sum(member.active for member in self._members())
-        return pb.SwarmView(phase=phase, round=self.round, samples=self.samples, members=members, why=why)
+        return pb.SwarmView(phase=phase, round=self.round, samples=samples, members=members, why=why)
 
     def _say(self, why: str) -> None:
         if why != self._why:

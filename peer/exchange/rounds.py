@@ -168,7 +168,7 @@ def decide_group(
     needed = min(limits.contributors, len(absent) + contributing)
     if contributing < needed and waited < limits.patience:
         left = limits.patience - waited
-        return Wait(f"{contributing} contributors have no majority; waiting for {needed}, at most {left:.0f} s more")
+        return Wait(f"{contributing} contributors are too few; waiting for {needed}, at most {left:.0f} s more")
     if own not in ready:
         return Wait("waiting for the round's leader to finish its own batch")
     agreed, resync = _split_by_digest(ready, own)

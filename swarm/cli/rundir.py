@@ -23,7 +23,7 @@ OWN_INVITE = "maintainer-invite"
 _NAME_ONE = "Name one, as swarm runs lists them; or its folder with --data-dir."
 _HARMLESS = (
     *("run.title", "run.description", "run.maintainer", "run.page", "checkpoint.", "trust.", "tracking.", "release."),
-    *("evaluation.prompts", "evaluation.sample_"),
+    *("evaluation.prompts", "evaluation.sample_", "exchange.min_contributors"),
 )
 
 
@@ -60,8 +60,8 @@ def check_same_run(folder: Path, spec: RunSpec) -> None:
         raise SpecError(
             f"The run {spec.run.name} in {folder} was started with another spec: {listed}.",
             "Put that back, or make it a run of its own: another run.name (or --data-dir). title, description, "
-            "maintainer, page, checkpoint, trust, tracking, release, evaluation.prompts and evaluation.sample_… may "
-            "change, training.rounds may grow.",
+            "maintainer, page, checkpoint, trust, tracking, release, evaluation.prompts, evaluation.sample_… and "
+            "exchange.min_contributors may change, training.rounds may grow.",
         )
 
 

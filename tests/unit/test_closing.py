@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from peer.exchange.closing import Said, SampleTarget, StepWindow
+import pytest
+
+from peer.exchange.closing import Said, SampleTarget, StepWindow, rules_of
 from peer.exchange.relays import relay_of
+from swarm.runspec import example
 
 WINDOW = StepWindow(window=60.0, grace=5.0, contributors=2)
 A, B, C, D = b"a", b"b", b"c", b"d"
@@ -13,6 +16,21 @@ def test_gradient_mode_closes_when_the_swarm_has_its_samples() -> None:
     assert not SampleTarget(8).due([Said(4), Said(3)], 1e9, 1e9)
     assert SampleTarget(8).due([Said(4), Said(4)], 0, 0)
     assert SampleTarget(8).lacks([Said(4), Said(3)]) == "7 of 8 samples"
+
+
+@pytest.mark.parametrize(
+    ("mode", "aggregation", "waits_for"),
+    [("gradient", "mean", 5), ("gradient", "centered_clip", 5), ("local", "mean", 5)],
+)
+def test_the_run_says_how_many_a_round_needs(mode: str, aggregation: str, waits_for: int) -> None:
+    spec = example()
+    training = spec.training.model_copy(update={"mode": mode})
+    exchange = spec.exchange.model_copy(update={"min_contributors": 5, "aggregation": aggregation})
+    rules = rules_of(spec.model_copy(update={"training": training, "exchange": exchange}))
+    four = [Said(100, done=True)] * 4
+    assert rules.closing.lacks(four) == "4 of 5 contributors"
+    assert not rules.closing.lacks([*four, Said(100)])
+    assert rules.contributors == waits_for
 
 
 def test_gradient_mode_closes_when_nobody_may_take_more() -> None:

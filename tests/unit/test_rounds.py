@@ -79,7 +79,7 @@ def test_two_that_cannot_say_who_lies_wait_for_a_third_and_not_for_ever() -> Non
     limits = Limits(grace=5.0, patience=60.0, contributors=3)
     facts = {"expected": {A, B, C}, "active_members": 3, "limits": limits}
     two = {A: ready(), B: ready()}
-    assert group(two, **facts, waited=20.0) == Wait("2 contributors have no majority; waiting for 3, at most 40 s more")
+    assert group(two, **facts, waited=20.0) == Wait("2 contributors are too few; waiting for 3, at most 40 s more")
     assert isinstance(group(two, **facts, waited=60.0), Form)
     assert isinstance(group({**two, C: ready()}, **facts, waited=0.0), Form)
     alone = {"expected": {A, B}, "active_members": 3, "limits": limits}  # the third is gone

@@ -47,6 +47,14 @@ def test_the_smallest_spec_has_the_documented_defaults() -> None:
     assert (spec.checkpoint.every_rounds, spec.checkpoint.keep) == (20, 3)
 
 
+def test_runs_that_were_begun_with_a_key_by_its_earlier_name_go_on() -> None:
+    earlier = {"local": {"min_contributors": 3}}
+    assert loads(spec_text(**earlier)).exchange.min_contributors == 1, "it meant nothing in gradient mode"
+    local = {**earlier, "training": {"mode": "local"}}
+    assert loads(spec_text(**local)).exchange.min_contributors == 3
+    assert loads(spec_text(**local, exchange={"min_contributors": 2})).exchange.min_contributors == 2
+
+
 @pytest.mark.parametrize("path", [*(ROOT / "runs").glob("*.toml"), *(ROOT / "runs").glob("*/run.toml")], ids=str)
 def test_example_runs_are_valid(path: Path) -> None:
     """Each is named by its file, or by its folder where there is more than a file."""

@@ -149,7 +149,7 @@ class Frozen(SoloExchange):
     def progress(self, round_: int, samples: int, samples_per_second: float, done: bool = False) -> View:
         self.looks -= 1
         view = super().progress(round_, samples, samples_per_second, done)
-        return view if self.looks < 0 else replace(view, phase=Phase.OPEN, why="2 of 3 contributors")
+        return view if self.looks < 0 else replace(view, phase=Phase.OPEN, why="7 of 8 samples", samples=7)
 
     def exchange(self, update: Update) -> Result:
         self.updates.append(update)
@@ -166,13 +166,27 @@ def test_a_peer_takes_no_samples_of_more_leases_than_its_update_shows(tmp_path: 
     assert alone.listener.rounds[0].work.samples == MOST  # type: ignore[attr-defined]
     why = {why for phase, why in alone.listener.phases if phase == "waiting"}  # type: ignore[attr-defined]
     assert why == {
-        "this peer's samples are of 32 leases, as many as may go into a round; the round closes when the others' are: "
-        "2 of 3 contributors"
+        "this peer's samples are of 32 leases, as many as may go into a round; the round closes when the others' are "
+        "(7 of 8 samples)"
     }
+
+
+def test_a_peer_takes_no_more_samples_than_the_round_needs_while_it_lacks_members(tmp_path: Path) -> None:
+    alone = peer(tmp_path, SoloExchange(SampleTarget(8, contributors=2)))
+    alone.orders.stop.wait = lambda _seconds: alone.orders.stop.set()  # type: ignore[assignment]
+    train(alone)
+    assert alone.work.samples == 8
+    assert alone.listener.phases[-1] == (  # type: ignore[attr-defined]
+        "waiting",
+        "the round has enough samples; it closes when they are of enough members (1 of 2 contributors)",
+    )
 
 
 def test_a_round_ends_where_all_leases_that_may_be_shown_are_short_of_its_samples(tmp_path: Path) -> None:
     alone = peer(tmp_path, SoloExchange(SampleTarget(2 * MOST)))
+    spec = alone.learner.spec
+    more = spec.training.model_copy(update={"target_batch_size": 2 * MOST})
+    alone.learner.spec = spec.model_copy(update={"training": more})
     alone.source = Scraps(96)
     stop_after(alone, 1)
     train(alone)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from peer.exchange.closing import closing_of
+from peer.exchange.closing import rules_of
 from peer.exchange.rounds import Appeal, Form, Limits, Quorum, Ready, Reopen, Wait, decide_group
 from swarm.cli.rehearsal.peers import VirtualPeer
 from swarm.cli.rehearsal.plan import Plan
@@ -69,7 +69,7 @@ class Hall:
 
     def decided(self, now: float, quorum: Quorum, makers: tuple[str, ...]) -> Decision:
         """What the leader decides then; `makers` made the state that all hold."""
-        exchange = self.plan.spec.exchange
+        rules = rules_of(self.plan.spec)
         words = {
             peer.id: Ready(self.part(peer).samples, "", False, self.part(peer).ready, "", peer.name, makers)
             for peer in self.ready(now)
@@ -79,9 +79,9 @@ class Hall:
             active_members=len(self.working),
             ready=words,
             own=self.leader.id,
-            closing=closing_of(self.plan.spec),
+            closing=rules.closing,
             waited=now - self.closes,
-            limits=Limits(exchange.grace_seconds, exchange.timeout_seconds, self._hosted()),
+            limits=Limits(rules.grace, rules.patience, self._hosted(), rules.contributors),
             quorum=quorum,
         )
 

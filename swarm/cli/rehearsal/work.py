@@ -45,10 +45,10 @@ def work(plan: Plan, peers: Sequence[VirtualPeer], began: float, done: Mapping[i
 
 def _gradient(plan: Plan, peers: Sequence[VirtualPeer], began: float, done: Mapping[int, int]) -> Work:
     """Each takes batch after batch, says before each what it begins, and hears half a round trip later that these are
-    enough.
+    enough. While only members lack, those with samples wait.
     """
     closing, late = closing_of(plan.spec), plan.swarm.latency
-    target, needed = plan.spec.training.target_batch_size, plan.spec.exchange.min_contributors
+    target = plan.spec.training.target_batch_size
     coarse = max(1, target // (_BATCHES * plan.speed.micro_batch * len(peers)))
     parts = {peer.number: Part(done.get(peer.number, 0), max(began, peer.begun)) for peer in peers}
     begun = {number: part.samples for number, part in parts.items()}
@@ -58,8 +58,10 @@ def _gradient(plan: Plan, peers: Sequence[VirtualPeer], began: float, done: Mapp
     closes = math.inf
     free = [(part.ready, number) for number, part in parts.items()]
     heapq.heapify(free)
-    while free and free[0][0] <= closes + late and (closes < math.inf or len(free) >= needed):
+    while free and free[0][0] <= closes + late:
         now, number = heapq.heappop(free)
+        if closes == math.inf and promised >= target and begun[number]:
+            continue
         peer, before = by_number[number], parts.pop(number)
         batch = coarse * batch_of(plan, peer)
         ready = now + batch / peer.rate
@@ -72,8 +74,10 @@ def _gradient(plan: Plan, peers: Sequence[VirtualPeer], began: float, done: Mapp
         heapq.heappush(free, (ready, number))
         if closes == math.inf and promised >= target and closing.due([Said(one) for one in begun.values()], 0.0, 0.0):
             closes = now
-    here = {number: part for number, part in parts.items() if by_number[number].begun <= closes < math.inf}
-    return Work(closes, here)
+    if closes == math.inf:
+        return Work(closes, {})
+    here = [peer.number for peer in peers if peer.number in parts and peer.begun <= closes < peer.until]
+    return Work(closes, {number: parts[number] for number in here})
 
 
 def _local(plan: Plan, peers: Sequence[VirtualPeer], began: float) -> Work:
