@@ -39,8 +39,10 @@ def _objection(state: State, event: e.AskRound) -> str:
     holding = min(event.round, state.round)  # of a later round nobody else speaks yet
     if not state.latest.round <= event.round <= ends or any(_is_beyond(one, event) for one in here):
         return f"the run is in round {state.round}"
+    if event.member not in event.members:
+        return "who asks has no part in it"
     part = {member.key for member in here if member.id in event.members}
-    others = {member.key for member in here if quorum.could_make(state, member, holding)} - part
+    others = {member.key for member in here if quorum.may_make(state, member, holding)} - part
     if len(others) > len(part) or (event.blind and event.round and len(others) == len(part)):
         return f"{len(others)} others hold that state, too, and may be going on"
     before = state.grants.get(event.round, frozenset()) & live
@@ -61,21 +63,22 @@ def _is_beyond(member: Member, event: e.AskRound) -> bool:
 
 
 def deferred(state: State, member: str, report: RoundReport) -> bool:
-    """Whether it cannot be said yet what a report counts: its round was granted to others, none of them reported it,
-    and one that lives may still do so. This member may have come after the grant, and made it with them.
+    """Whether it cannot be said yet what a report counts: its round was granted to others, none of them named that
+    state, and one that lives may still do so. This member may have come after the grant, and made it with them; or who
+    asked for it named others that know nothing of it.
     """
     others, number = _others(state, member, report), report.round
-    votes = state.votes.get(number, Poll()).votes
-    if any(other in votes for other in others) or report.metrics.digest in _made(state, number, others):
+    poll = state.votes.get(number, Poll())
+    if poll.agreed or report.metrics.digest in _made(state, number, others):
         return False
-    waited = (one for one in _known(state, others) if one.live and one.holds <= number)
-    return any(one.furthest <= number + quorum.AHEAD for one in waited)
+    silent = (one for one in _known(state, others) if one.live and one.holds <= number and one.id not in poll.votes)
+    return any(one.furthest <= number + quorum.AHEAD for one in silent)
 
 
 def overruled(state: State, member: str, report: RoundReport) -> str:
     """Why the round that a member reports is not the run's: it was granted to others, who made another state."""
-    others = _others(state, member, report)
-    if not others or report.metrics.digest in _made(state, report.round, others):
+    others, agreed = _others(state, member, report), state.agreed_on(report.round)
+    if not others or report.metrics.digest in {agreed, *_made(state, report.round, others)}:
         return ""
     return "another part of the swarm made this round"
 

@@ -4,7 +4,7 @@ A round is the run's when more than half of its electors name one state. Elector
 the run, as peers decide among themselves who makes the next one (dynamic voting, decision 0012): members that are here,
 or that said their word before they left. Where these are one only, or nobody, or half of them are silent, all who hold
 that state or a later one are electors; where the round or a later one was granted to a part (`coordinator.grants`),
-that part is. Peers do not miss who said goodbye, so who was away is no elector for those who stayed, even if their
+what all of that part name is the run's, too: they apply it together or not at all. Peers do not miss who said goodbye, so who was away is no elector for those who stayed, even if their
 words come later than it is back, until it holds the state again. Several seats of a key have one voice, and who is on
 probation has none beside somebody who weighs. Words on other rounds are kept until more come, so that a report's time
 decides nothing.
@@ -28,6 +28,7 @@ KEPT = 64  # rounds that are agreed on whose words stay in memory
 _LOOKS = 4  # at a crowd, while it reports a round
 _MOMENTS = 16  # at which members left in one round, the latest: so many electorates are tried
 _FETCHING = "syncing"  # the phase of a member that holds no state yet
+_SIGNS = 3  # of life since the run's newest round: who holds its state says so by then
 
 
 def voiced(state: State, member: str, report: RoundReport) -> Step:
@@ -103,9 +104,23 @@ def _named(state: State, round_: int) -> str:
 
 def _named_without(state: State, round_: int, away: frozenset[str]) -> str:
     poll = state.votes[round_]
+    if made := _by_part(state, round_, poll):
+        return made
     makers, all_, weigh = _electors(state, poll, away)
     several = len({member.key for member in makers}) > 1
     return (_by(makers, round_, poll, weigh) if several else "") or _by(all_, round_, poll, weigh)
+
+
+def _by_part(state: State, round_: int, poll: Poll) -> str:
+    """The state that all those of the part name who are here, to whom a round from this one on was granted. The member
+    that asked may have named others who know nothing of it: these have no part in what it says, and prevent nothing.
+    """
+    part, weigh = weighing(state, _granted(state, state.round))
+    here = [member for member in part if member.live or member.id in poll.votes]
+    named = {word(member, round_, poll) for member in here}
+    alone = len({member.key for member in here}) < 2  # one that weighs nothing never decides alone
+    digest = named.pop() if len(named) == 1 and (weigh or not alone) else ""
+    return digest if digest in poll.named else ""
 
 
 def _away_together(state: State) -> Iterator[frozenset[str]]:
@@ -131,14 +146,10 @@ def _by(electors: Iterable[Member], round_: int, poll: Poll, weigh: bool) -> str
 
 
 def _electors(state: State, poll: Poll, away: frozenset[str]) -> tuple[list[Member], list[Member], bool]:
-    """Who made the last round; with them all who hold its state, or spoke of this one; and whether they weigh. Where
-    this round or a later one was granted to a part, that part alone. Who was `away` counts if it holds the state.
+    """Who made the last round; with them all who hold its state, or spoke of this one; and whether they weigh. Who
+    was `away` counts if it holds the state.
     """
     round_, members = state.round, state.members
-    if part := _granted(state, round_):
-        part, weigh = weighing(state, part)
-        if here := [member for member in part if member.live or member.id in poll.votes]:
-            return [], here, weigh
     last = state.votes.get(round_ - 1, Poll())
     makers = [member for member, vote in last.votes.items() if last.agreed and vote.digest == last.agreed]
     holders = [key for key, member in members.items() if member.live and could_make(state, member, round_)]
@@ -181,6 +192,14 @@ def could_make(state: State, member: Member, round_: int) -> bool:
     pulse = member.pulse
     other = pulse.round == round_ and pulse.digest not in ("", state.agreed_on(round_ - 1) or pulse.digest)
     return member.furthest >= round_ and pulse.phase != _FETCHING and not other
+
+
+def may_make(state: State, member: Member, round_: int) -> bool:
+    """Whether it could make the round, or its word that it can may be on its way: it could make the one before, and did
+    not often say since that it still does that.
+    """
+    late = member.spoke.round == state.round and member.spoke.times >= _SIGNS
+    return could_make(state, member, round_) or (not late and could_make(state, member, round_ - 1))
 
 
 def word(member: Member, round_: int, poll: Poll) -> str:

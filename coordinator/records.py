@@ -119,6 +119,18 @@ class Pulse:
 
 
 @dataclass(frozen=True)
+class Spoke:
+    """How often a member gave a sign of life since the run is in that round."""
+
+    round: int = 0
+    times: int = 0
+
+    def again(self, round_: int) -> Spoke:
+        """After one more."""
+        return Spoke(round_, self.times + 1 if round_ == self.round else 1)
+
+
+@dataclass(frozen=True)
 class Absence:
     """A member said goodbye to the others in a round, and was away between these moments (Unix seconds)."""
 
@@ -156,6 +168,7 @@ class Member:
     since: float = 0.0  # Unix seconds, when it joined first; 0 before that was kept
     left: str = ""  # why it is gone, as far as this process of the coordinator knows
     away: Absence | None = None  # before it came back, until its present process was in a round
+    spoke: Spoke = Spoke()  # as far as this process of the coordinator knows
 
     @property
     def key(self) -> str:

@@ -209,7 +209,8 @@ def _put_out(state: State, made: list[d.Decision], whom: Callable[[Member], bool
 
 
 def _beat(state: State, member: Member, event: e.Heartbeat, now: float) -> State:
-    seen = replace(member, last_seen=now, heard=True, pulse=event.pulse, lineage=event.lineage)
+    spoke = member.spoke.again(state.round)
+    seen = replace(member, last_seen=now, heard=True, pulse=event.pulse, lineage=event.lineage, spoke=spoke)
     ledger = state.ledger.extend(member.id, member.first_lease, now + state.terms.lease_seconds)
     return replace(state.with_member(seen), ledger=ledger)
 

@@ -14,7 +14,7 @@ from coordinator import events as e
 from coordinator import trust
 from coordinator.bans import barred
 from coordinator.invariants import of_ledger, reports
-from coordinator.records import Absence, Ban, IssuedInvite, Pulse, Standing, Terms
+from coordinator.records import Absence, Ban, IssuedInvite, Pulse, Spoke, Standing, Terms
 from coordinator.state import State
 from coordinator.steering import Course, Steering
 from coordinator.store import SqlStore, open_store
@@ -56,7 +56,7 @@ def facts(state: State) -> dict[str, object]:
         "rollbacks": state.rollbacks,
         "next": ledger.next_number,
         "members": {
-            key: replace(m, last_seen=0.0, heard=True, pulse=Pulse(), lineage=0, left="")
+            key: replace(m, last_seen=0.0, heard=True, pulse=Pulse(), lineage=0, left="", spoke=Spoke())
             for key, m in state.members.items()
         },
         "votes": {key: {who: vote.digest for who, vote in cast.votes.items()} for key, cast in state.votes.items()},

@@ -106,8 +106,52 @@ def test_what_one_leader_did_in_a_round_that_others_made_does_not_count() -> Non
     assert not asked(before, 1, "a")[1]
     state, receipts = reported(before, theirs, "y")
     assert all(receipt.counted for receipt in receipts)
+    assert deferred(state, mine, "x"), "c may have made it with a"
+    state, _ = run(state, e.Report("c", (report("c", 0, (), digest="y"),)))
     state, receipts = reported(state, mine, "x")
     assert [receipt.why for receipt in receipts] == ["another part of the swarm made this round"]
+
+
+def test_who_asks_for_others_that_know_nothing_of_it_neither_stops_the_run_nor_decides() -> None:
+    """m names a, who goes on with b and c, and reports first what nobody made."""
+    state, granted, _ = asked(joined("a", "b", "c", "m"), 0, "ma")
+    assert granted
+    state, mine = lease(state, "b", 10)
+    state, _ = run(state, e.Report("m", (report("m", 0, (), digest="evil"),)))
+    assert deferred(state, mine, "x"), "a may have made the other one"
+    state, _ = run(state, e.Report("a", (report("a", 0, (), digest="x"),)))
+    state, receipts = reported(state, mine, "x")
+    assert all(receipt.counted for receipt in receipts)
+    state, _ = run(state, e.Report("c", (report("c", 0, (), digest="x"),)))
+    assert (state.round, state.agreed_on(0)) == (1, "x")
+
+
+def test_two_of_six_do_not_decide_with_one_that_they_name() -> None:
+    state, granted, _ = asked(joined(*"abcdlm"), 0, "mla")
+    assert granted
+    for liar in "ml":
+        state, _ = run(state, e.Report(liar, (report(liar, 0, (), digest="evil"),)))
+    assert state.round == 0
+    for honest in "abcd":
+        state, _ = run(state, e.Report(honest, (report(honest, 0, (), digest="x"),)))
+    assert (state.round, state.agreed_on(0)) == (1, "x")
+
+
+def test_who_asks_is_of_the_part() -> None:
+    _, made = run(joined("a", "b"), e.AskRound("a", 0, frozenset("b")))
+    assert made == [d.RoundDenied(0, "who asks has no part in it")]
+
+
+def test_a_member_whose_report_is_on_its_way_is_not_passed_over() -> None:
+    """a and m reported the round before; b made it, too, and nothing was heard of it since."""
+    state = joined("a", "b", "m")
+    for who in "am":
+        state, _ = run(state, e.Report(who, (report(who, 0, (), digest="x"),)))
+    assert state.round == 1
+    for _ in range(3):
+        assert not asked(state, 65, "m")[1]
+        state, _ = run(state, e.Heartbeat("b", Pulse(round=0)))
+    assert asked(state, 1, "m")[1], "it said three times that it still makes the round before"
 
 
 def test_who_came_after_the_grant_counts_though_it_reports_first() -> None:
