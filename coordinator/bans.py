@@ -16,7 +16,9 @@ from swarm.errors import BannedError, NotFoundError, UsageError
 from swarm.identity import key_of
 from swarm.passes import LIFETIME
 
-LIVES = LIFETIME + 120.0  # seconds from a member's last sign of life in which its pass might count: clocks differ
+# Seconds from a member's last sign of life in which its pass might count: a process that has just begun counts those
+# that were valid a pass' lifetime ago (`swarm.papers.Hearing`), and clocks differ.
+LIVES = 2 * LIFETIME + 180.0
 _SHORTEST = 4  # letters of the beginning of an id
 _SEES = "`swarm peers` shows all."
 

@@ -4,10 +4,10 @@ A round is the run's when more than half of its electors name one state. Elector
 the run, as peers decide among themselves who makes the next one (dynamic voting, decision 0012): members that are here,
 or that said their word before they left. Where these are one only, or nobody, or half of them are silent, all who hold
 that state or a later one are electors; where the round or a later one was granted to a part (`coordinator.grants`),
-what all of that part name is the run's, too: they apply it together or not at all. Peers do not miss who said goodbye, so who was away is no elector for those who stayed, even if their
-words come later than it is back, until it holds the state again. Several seats of a key have one voice, and who is on
-probation has none beside somebody who weighs. Words on other rounds are kept until more come, so that a report's time
-decides nothing.
+what all of that part name is the run's, too: they apply it together or not at all. Peers do not miss who said goodbye,
+so who was away is no elector for those who stayed, even if their words come later than it is back, until it holds the
+state again. Several seats of a key have one voice, and who is on probation has none beside somebody who weighs. Words
+on other rounds are kept until more come, so that a report's time decides nothing.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ RULES = {
     "GetHandover": Rule(Caller.INVITED, always=True),
     "Challenge": Rule(Caller.INVITED, RARE),
     "Join": Rule(Caller.INVITED, RARE),
-    "GetPass": Rule(Caller.MEMBER),
+    "GetPass": Rule(Caller.MEMBER, RARE),
     "Heartbeat": Rule(Caller.MEMBER, BUSY, 16 << 10),
     "Leave": Rule(Caller.MEMBER),
     "DialBack": Rule(Caller.INVITED, RARE),

@@ -68,6 +68,8 @@ class Hearing:
         if not 0 <= now - self._last <= _GAP:
             self._before, self._since = self._last or now - LIFETIME, now
         self._last = now
-        self.heard_at = now if now - self._since >= _SETTLE else self._before
-        self.barred = self.barred if barred is None else tuple(barred)
+        settled = now - self._since >= _SETTLE
+        self.heard_at = now if settled else self._before
+        if barred is not None:  # of whom passes of before would count, it may say no more that they are barred
+            self.barred = tuple(barred) if settled else tuple(sorted({*self.barred, *barred}))
         self.on_heard()

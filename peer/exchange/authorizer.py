@@ -15,6 +15,8 @@ guard.prepare()
 from hivemind.proto.auth_pb2 import AccessToken  # noqa: E402
 from hivemind.utils.auth import AuthorizedRequestBase, TokenAuthorizerBase  # noqa: E402
 
+_KEYS = 16  # of a request; a run has three. hivemind answers with all that is stored under each, as often as asked
+
 
 class PassAuthorizer(TokenAuthorizerBase):
     """Shows this node's pass, and asks for those of others. An honest node never sends a request twice, and clocks may
@@ -40,6 +42,8 @@ class PassAuthorizer(TokenAuthorizerBase):
     async def validate_request(self, request: AuthorizedRequestBase) -> bool:
         """Raises RefusedCallError, whose reason the caller hears."""
         token = request.auth.client_access_token
+        if len(getattr(request, "keys", ())) > _KEYS:
+            raise self._refusals.refuse(node_of(token.public_key), "DHT", f"it asks for more than {_KEYS} keys at once")
         if not await super().validate_request(request):
             why = self._objection(token) or "it is not signed by that node for now, or came before"
             raise self._refusals.refuse(node_of(token.public_key), "DHT", why)

@@ -9,6 +9,7 @@ and not here: records travel together, and who was barred a moment ago must not 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from peer.doorkeeper import ANYBODY, MEMBERS, Doorkeeper
@@ -23,11 +24,27 @@ from hivemind.dht.routing import DHTID  # noqa: E402
 from hivemind.dht.validation import DHTRecord, RecordValidatorBase  # noqa: E402
 from hivemind.utils import MSGPackSerializer, get_dht_time  # noqa: E402
 
-LARGEST = 16 << 10  # bytes of a value; the largest is a hand-over of about two thousand
+LARGEST = 16 << 10  # bytes of any value
 _SUBKEY = 128  # bytes; the subkeys of a run are peer ids
-_LONGEST = 24 * 3600.0  # seconds
 _SAID = b"garage-swarm record 1"  # what is signed can be nothing else
-_ROLES = {"members": MEMBERS, "relays": frozenset({NODE}), "handover": ANYBODY}  # who writes what
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Who writes such records, how large they are at most, and how long they live; clocks differ by a minute. All who
+    look a key up get all of its records in one answer, so that many, large and lasting ones would keep it from them.
+    """
+
+    roles: Collection[str]
+    bytes: int
+    seconds: float
+
+
+_KINDS = {
+    "members": _Kind(MEMBERS, 2 << 10, 180.0),
+    "relays": _Kind({NODE}, 2 << 10, 180.0),
+    "handover": _Kind(ANYBODY, LARGEST, 2 * 3600.0),
+}
 
 
 class Readable(RecordValidatorBase):
@@ -79,7 +96,7 @@ class Records(RecordValidatorBase):
     def __init__(self, run: str, doorkeeper: Doorkeeper, key: NodeKey) -> None:
         self._doorkeeper = doorkeeper
         self._key = key
-        self._roles = {DHTID.generate(key_of(run, kind)).to_bytes(): roles for kind, roles in _ROLES.items()}
+        self._kinds = {DHTID.generate(key_of(run, name)).to_bytes(): kind for name, kind in _KINDS.items()}
 
     def sign_value(self, record: DHTRecord) -> bytes:
         said = Said(record.value, self._doorkeeper.papers.own, self._key.public)
@@ -93,12 +110,12 @@ class Records(RecordValidatorBase):
         return data
 
     def validate(self, record: DHTRecord) -> bool:
-        roles = self._roles.get(record.key)
-        said = Said.of(record.value) if len(record.value) <= LARGEST else None
-        if roles is None or said is None or record.expiration_time > get_dht_time() + _LONGEST:
+        kind = self._kinds.get(record.key)
+        said = Said.of(record.value) if kind and len(record.value) <= kind.bytes else None
+        if kind is None or said is None or record.expiration_time > get_dht_time() + kind.seconds:
             return False
         pass_, node = self._doorkeeper.opened(said.pass_), node_of(said.public)
-        if pass_ is None or pass_.peer_id != node or pass_.role not in roles:
+        if pass_ is None or pass_.peer_id != node or pass_.role not in kind.roles:
             return False
         own = bool(record.subkey == MSGPackSerializer.dumps(node)) and _loaded(said.body) is not None
         return own and signed_by(said.public, _words(record, said), said.signature)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coordinator.bans import LIVES
 from coordinator.nodepass import NodePapers
 from peer.doorkeeper import ANYBODY, MEMBERS, Doorkeeper, admits, remembered
 from peer.renewal import Renewal
@@ -104,9 +105,23 @@ def test_after_an_absence_everybody_has_a_minute_to_renew_its_pass() -> None:
     hearing.note(back, ["m"])
     assert hearing.heard_at == NOW + 60
     assert hearing.barred == ("m",)  # that counts at once
-    for later in (30, 60):
-        hearing.note(back + later, [])
+    hearing.note(back + 30, [])
+    assert hearing.barred == ("m",), "a pass of hers from before would count"
+    hearing.note(back + 60, [])
     assert hearing.heard_at == back + 60
+    assert hearing.barred == ()
+
+
+@given(st.floats(-LIFETIME, 0.0), st.floats(0.0, 3 * LIFETIME), st.floats(0.0, 90.0))
+def test_no_pass_from_before_a_ban_counts_in_a_process_that_begins_after_it(
+    issued: float, begins: float, later: float
+) -> None:
+    """A banned member was let in again 17 to 31 minutes after its last sign of life."""
+    hers = pb.Pass(run="test", member="m", peer_id=b"p", role="volunteer", expires_at=NOW + issued + LIFETIME)
+    hearing = Hearing()
+    for now in (NOW + begins, NOW + begins + later):
+        hearing.note(now, ["m"] if now < NOW + LIVES else [])
+        assert admits(hers, b"p", now, hearing.heard_at, hearing.barred)
 
 
 def test_a_pass_that_ended_long_ago_counts_in_no_process_that_has_just_started() -> None:

@@ -111,6 +111,16 @@ REFUSED: dict[str, Callable[[DHTRecord], DHTRecord]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "seconds"), [("members", "x", 300.0), ("members", "x" * 2000, 30.0), ("handover", "x", 86400.0)]
+)
+def test_a_record_that_is_larger_or_lasts_longer_than_any_of_its_kind_is_refused(
+    kind: str, value: str, seconds: float, ada: One, bob: One
+) -> None:
+    """Three hundred of 15 kB, of one member and for a day, made every answer about the members too large to send."""
+    assert not bob.records.validate(ada.record(kind, value, seconds))
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_not_a_members_own_word_is_refused(name: str, ada: One, bob: One) -> None:
     record = ada.record()
@@ -165,11 +175,11 @@ def test_a_key_speaks_for_its_node_only(ada: One, bob: One) -> None:
     assert node_of(bytes(5000)) == b""
 
 
-def ask(caller: One, called: One, more: bytes = b"", times: int = 1) -> bool:
+def ask(caller: One, called: One, more: bytes = b"", times: int = 1, keys: int = 1) -> bool:
     """Whether a request is answered, the last time that it is sent; `more` is put in after it was signed."""
 
     async def asked() -> bool:
-        request, authorizer = dht_pb2.FindRequest(keys=[b"k"]), PassAuthorizer(called.doorkeeper, called.key)
+        request, authorizer = dht_pb2.FindRequest(keys=[b"k"] * keys), PassAuthorizer(called.doorkeeper, called.key)
         await PassAuthorizer(caller.doorkeeper, caller.key).sign_request(request, None)
         if more:
             request.keys.append(more)
@@ -183,6 +193,13 @@ def test_a_members_request_is_answered_once(ada: One, bob: One) -> None:
     assert ask(ada, bob)
     with pytest.raises(RefusedCallError, match="came before"):
         ask(ada, bob, times=2)
+
+
+def test_a_request_does_not_name_a_key_again_and_again(ada: One, bob: One) -> None:
+    """440 kB that named the members' key 20,000 times were answered with 178 MB, and 0.9 GB were taken for it."""
+    assert ask(ada, bob, keys=16)
+    with pytest.raises(RefusedCallError, match="more than 16 keys"):
+        ask(ada, bob, keys=17)
 
 
 def test_a_request_that_was_altered_or_carries_anothers_pass_is_refused(folder: Path, ada: One, bob: One) -> None:
