@@ -6,6 +6,7 @@ Meanwhile it takes part in its own rounds without samples of its own, so nobody 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ logger = log.get(__name__)
 
 _PATIENCE_SECONDS = 120.0  # for the watched member's report
 _ASK_AGAIN_SECONDS = 1.0
+_ROUNDS = 8  # in which the watched member may have no part, before the check is given up for another member's
 _OUTCOMES = {True: "passed", False: "failed", None: "given up"}
 
 
@@ -69,6 +71,7 @@ class Checker:
         self._shelf = shelf
         self._order = Order()
         self._begun = ""  # the check for which a round was kept
+        self._missed = Counter[str]()  # rounds in which nothing of the watched member was, by check
         self._watch: Watch | None = None
         self._waiting = ThreadPoolExecutor(1, "checker")
 
@@ -84,12 +87,22 @@ class Checker:
     def keep(self, learner: Learner, result: Applied) -> None:
         """Before a round's step: keep of it what a check needs, if one waits for that."""
         order = self._order
-        if not self._due(order, learner.round) or not (again := kept_of(learner, result, order.member)):
+        if not self._due(order, learner.round):
+            return
+        if not (again := kept_of(learner, result, order.member)):
+            self._miss(order, learner.round)
             return
         self._begun = order.check
         subject = self._waiting.submit(self._await_subject, order.check, learner.round)
         self._watch = Watch(order.check, learner.round, again, subject)
         logger.info("round %d of %s is kept for a spot check", learner.round, order.member)
+
+    def _miss(self, order: Order, round_: int) -> None:
+        """Who only says that it is there would keep this checker from all others."""
+        self._missed = Counter({order.check: self._missed[order.check] + 1})
+        if self._missed[order.check] >= _ROUNDS:
+            self._begun = order.check
+            self._tell(order.check, round_, Verdict(None, f"nothing of the member's was in {_ROUNDS} rounds"))
 
     @property
     def busy(self) -> bool:

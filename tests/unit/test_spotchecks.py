@@ -101,6 +101,14 @@ def test_nobody_checks_a_seat_of_its_own_key(seed: int) -> None:
 
 
 @given(st.integers(0, 1 << 32))
+def test_who_only_says_that_it_is_there_is_not_watched_in_place_of_those_who_train(seed: int) -> None:
+    state = trained(trained(swarm(join("ben"), join("zoe")), "anna"), "vera")
+    state, _ = run(state, beat("vera"), seed=seed)
+    assert (check := watching(state))
+    assert check.member == IDS["anna"]
+
+
+@given(st.integers(0, 1 << 32))
 def test_the_draw_follows_from_the_seed(seed: int) -> None:
     state = swarm(join("ben"), join("zoe"))
     assert run(state, beat("vera"), seed=seed)[0].watches == run(state, beat("vera"), seed=seed)[0].watches
