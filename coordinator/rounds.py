@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 
 from immutables import Map
 
@@ -19,7 +20,7 @@ class RoundSummary:
     samples: int
     members: int
     global_samples: int
-    loss: float  # mean over reporting members, weighted by their samples
+    loss: float  # mean over reporting members, weighted by their samples, at most twice the median
     digest: str
     agreed: bool
     compute_seconds: float
@@ -85,13 +86,14 @@ class Poll:
     def summary(self, round_: int) -> RoundSummary:
         """The round as the majority saw it; there must be a vote."""
         first, every = self.told, list(self.votes.values())
-        weight = sum(vote.own_samples for vote in every)
+        most = 2 * median(vote.own_samples for vote in every)  # as in the mean: what a member says alone moves little
+        weights = [min(vote.own_samples, most) for vote in every]
         return RoundSummary(
             round=round_,
             samples=first.swarm_samples,
             members=max(first.group_size, len(every)),
             global_samples=first.global_samples,
-            loss=sum(vote.loss * vote.own_samples for vote in every) / max(1, weight),
+            loss=sum(vote.loss * weight for vote, weight in zip(every, weights, strict=True)) / max(1, sum(weights)),
             digest=first.digest,
             agreed=len(self.named) == 1,
             compute_seconds=max(vote.compute_seconds for vote in every),

@@ -327,7 +327,7 @@ def _is_of_this_process(state: State, member: Member, report: RoundReport) -> bo
 
 def _settle(state: State, member: Member, report: RoundReport) -> tuple[Ledger, list[Entry], bool]:
     """The ledger after the report, what became of every range, and whether its round is none of the run's."""
-    lost = _in_no_state(report) or grants.overruled(state, member.id, report) or divergence.void(state, report)
+    lost = _in_no_state(state, report) or grants.overruled(state, member.id, report) or divergence.void(state, report)
     ledger, entries, void = state.ledger, list[Entry](), bool(lost)
     for claim in report.counted:
         lease = ledger.find(member.id, claim.lease)
@@ -345,5 +345,7 @@ def _settle(state: State, member: Member, report: RoundReport) -> tuple[Ledger, 
     return ledger, entries, void
 
 
-def _in_no_state(report: RoundReport) -> str:
+def _in_no_state(state: State, report: RoundReport) -> str:
+    if report.round >= (rounds := state.terms.total_rounds):
+        return f"the run ends with its {rounds} rounds"
     return "" if report.metrics.digest else "the report names no state that they are in"

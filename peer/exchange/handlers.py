@@ -24,6 +24,7 @@ from hivemind.p2p import P2P, P2PContext, ServicerBase  # noqa: E402
 
 _CALLERS = 4096  # whose calls are counted
 _FIRST_SECONDS = 10.0  # until a stream has said what it is about: a silent one is kept no longer
+_NEXT_SECONDS = 600.0  # until each of its next messages: 4 MiB on the slowest lines, and whatever it has to wait for
 _GROUP = 1024  # members of one
 _ID, _SHA256, _HEX, _SENTENCE = 64, 32, 64, 1000  # bytes or characters
 
@@ -146,20 +147,20 @@ class Handlers:
     async def _looked_at(
         self, name: str, rule: Rule, stream: AsyncIterator[Any], context: P2PContext
     ) -> AsyncIterator[Any]:
-        messages = aiter(stream)
-        try:
-            async with asyncio.timeout(_FIRST_SECONDS):
-                first = await anext(messages)
-        except StopAsyncIteration:
-            return
-        except TimeoutError as error:
-            why = f"it sent nothing for {_FIRST_SECONDS:g} s"
-            raise self._refusals.refuse(context.remote_id.to_bytes(), name, why) from error
-        self._look_at(name, rule, first, context)
-        yield first
-        async for message in messages:
+        messages, caller, seconds = aiter(stream), context.remote_id.to_bytes(), _FIRST_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout(seconds):
+                    message = await anext(messages)
+            except StopAsyncIteration:
+                return
+            except TimeoutError as error:
+                raise self._refusals.refuse(caller, name, f"it sent nothing for {seconds:g} s") from error
+            if why := await self._roll.admit(caller):  # it may have been banned since
+                raise self._refusals.refuse(caller, name, why)
             self._look_at(name, rule, message, context)
             yield message
+            seconds = _NEXT_SECONDS
 
 
 class _Guarded:

@@ -150,11 +150,16 @@ def test_who_calls_too_often_is_refused_for_a_while() -> None:
     assert carrier.given == RULES["Carrier.rpc_payload"].at_once
 
 
-def test_a_stream_that_says_nothing_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("said", [0, 1])
+def test_a_stream_that_says_nothing_is_not_kept(said: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither before its first message nor after it."""
     monkeypatch.setattr(handlers, "_FIRST_SECONDS", 0.05)
+    monkeypatch.setattr(handlers, "_NEXT_SECONDS", 0.05)
     carrier = Carrier()
 
     async def silent() -> AsyncIterator[pb.PayloadPart]:
+        for _ in range(said):
+            yield pb.PayloadPart()
         await asyncio.sleep(3600)
         yield pb.PayloadPart()
 
@@ -164,7 +169,30 @@ def test_a_stream_that_says_nothing_is_not_kept(monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises(RefusedCallError, match="it sent nothing"):
         asyncio.run(bring())
-    assert not carrier.given
+    assert carrier.given == said
+
+
+class Closing:
+    """A roll that bans the caller once its stream has begun."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def admit(self, _peer_id: bytes) -> str:
+        self.asked += 1
+        return "it was banned" if self.asked > 2 else ""
+
+
+def test_a_ban_ends_a_stream_that_has_begun() -> None:
+    carrier = Carrier()
+
+    async def bring() -> None:
+        put = await put_up(carrier, Closing())
+        await put["rpc_bring"](parts(pb.PayloadPart(), pb.PayloadPart()), CALLER)
+
+    with pytest.raises(RefusedCallError, match="it was banned"):
+        asyncio.run(bring())
+    assert carrier.given == 1
 
 
 class Closed:

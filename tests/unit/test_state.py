@@ -146,6 +146,16 @@ def test_dropped_samples_are_free_again_and_listed_with_the_peers_reason() -> No
     assert state.members["a"].rejected == 6
 
 
+def test_nothing_counts_for_a_round_that_the_run_does_not_have() -> None:
+    state, granted = lease(joined("a"), "a", 10)
+    said = report("k", state.terms.total_rounds, (Claim(granted.lease.id, granted.lease.range),))
+    state, made = run(state, e.Report("a", (said,)))
+    assert isinstance(made[0], d.ReportFiled)
+    [receipt] = made[0].receipts
+    assert not receipt.counted
+    assert receipt.why == f"the run ends with its {state.terms.total_rounds} rounds"
+
+
 def test_a_report_that_names_no_state_counts_nothing() -> None:
     state, granted = lease(joined("a"), "a", 10)
     said = report("k", 0, (Claim(granted.lease.id, Range(0, 6)),))
