@@ -100,6 +100,7 @@ def _tried(game: Game, attack: str, count: int) -> dict[str, Any]:
     try:
         return played(game, attack, count)
     except AssertionError as error:
+        print(error, file=sys.stderr, flush=True)
         return {"failed": str(error)[:200]}
 
 

@@ -7,6 +7,7 @@ attackers `attack` (see `benchmarks.attacks`), `honest` (the others' seeds) and 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,14 @@ class Learner(Walker):
     def apply(self, mean: Tensors) -> None:
         rate = self.settings["task"]["rate"] if self.settings["task"]["steps"] == 1 else 1.0
         super().apply({name: -rate * tensor for name, tensor in mean.items()})
+        self._say_learned()
+
+    def load(self, path: Path, round_: int) -> None:
+        """It may have come too late for the last round."""
+        super().load(path, round_)
+        self._say_learned()
+
+    def _say_learned(self) -> None:
         if self.round == self.settings["rounds"]:
             say("learned", loss=self._loss())
 
