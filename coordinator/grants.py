@@ -42,16 +42,24 @@ def _objection(state: State, event: e.AskRound) -> str:
     if event.member not in event.members:
         return "who asks has no part in it"
     part = {member.key for member in here if member.id in event.members}
+    if event.round > state.round and 2 * len(part) < len({member.key for member in here}):
+        return f"the run is in round {state.round}, as far as its members have said"
     others = {member.key for member in here if quorum.may_make(state, member, holding)} - part
     if len(others) > len(part) or (event.blind and event.round and len(others) == len(part)):
         return f"{len(others)} others hold that state, too, and may be going on"
-    before = state.grants.get(event.round, frozenset()) & live
+    before = state.grants.get(event.round, frozenset()) & live - _idle(state, event.round)
     if before and 2 * len(before & event.members) <= len(before):
         return "another part of the swarm makes it"
     makers = state.grants.get(event.round - 1, frozenset()) & live
     if makers and not makers & event.members:
         return "another part of the swarm made the round before"
     return ""
+
+
+def _idle(state: State, round_: int) -> set[str]:
+    """Who has not said in half an hour what came of the round: it was granted it, or named by who was, for nothing."""
+    votes = state.votes.get(round_, Poll()).votes
+    return {member.id for member in state.live if member.id not in votes and quorum.silent(state, member)}
 
 
 def _is_beyond(member: Member, event: e.AskRound) -> bool:
@@ -69,18 +77,21 @@ def deferred(state: State, member: str, report: RoundReport) -> bool:
     """
     others, number = _others(state, member, report), report.round
     poll = state.votes.get(number, Poll())
-    if poll.agreed or report.metrics.digest in _made(state, number, others):
+    over = poll.agreed or state.round > number + quorum.AHEAD
+    if over or report.metrics.digest in _made(state, number, others):
         return False
     silent = (one for one in _known(state, others) if one.live and one.holds <= number and one.id not in poll.votes)
     return any(one.furthest <= number + quorum.AHEAD for one in silent)
 
 
 def overruled(state: State, member: str, report: RoundReport) -> str:
-    """Why the round that a member reports is not the run's: it was granted to others, who made another state."""
+    """Why the round that a member reports is not the run's: it was granted to others, and the run went on from what
+    they made. That they name another state is not enough: who asked for it may be the only one of them that lies.
+    """
     others, agreed = _others(state, member, report), state.agreed_on(report.round)
     if not others or report.metrics.digest in {agreed, *_made(state, report.round, others)}:
         return ""
-    return "another part of the swarm made this round"
+    return "another part of the swarm made this round" if agreed or state.round > report.round else ""
 
 
 def _others(state: State, member: str, report: RoundReport) -> frozenset[str]:

@@ -4,10 +4,11 @@ A round is the run's when more than half of its electors name one state. Elector
 the run, as peers decide among themselves who makes the next one (dynamic voting, decision 0012): members that are here,
 or that said their word before they left. Where these are one only, or nobody, or half of them are silent, all who hold
 that state or a later one are electors; where the round or a later one was granted to a part (`coordinator.grants`),
-what all of that part name is the run's, too: they apply it together or not at all. Peers do not miss who said goodbye,
-so who was away is no elector for those who stayed, even if their words come later than it is back, until it holds the
-state again. Several seats of a key have one voice, and who is on probation has none beside somebody who weighs. Words
-on other rounds are kept until more come, so that a report's time decides nothing.
+what all of that part name is the run's, too: they apply it together or not at all. After half an hour without any
+other agreement more than half of the part are enough, if nobody of it names another. Peers do not miss who said
+goodbye, so who was away is no elector for those who stayed, even if their words come later than it is back, until it
+holds the state again. Several seats of a key have one voice, and who is on probation has none beside somebody who
+weighs. Words on other rounds are kept until more come, so that a report's time decides nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _LOOKS = 4  # at a crowd, while it reports a round
 _MOMENTS = 16  # at which members left in one round, the latest: so many electorates are tried
 _FETCHING = "syncing"  # the phase of a member that holds no state yet
 _SIGNS = 3  # of life since the run's newest round: who holds its state says so by then
+_MANY = 360  # signs of life, half an hour: who has something to say of the round has said it by then
 
 
 def voiced(state: State, member: str, report: RoundReport) -> Step:
@@ -63,6 +65,8 @@ def _is_turn(state: State, poll: Poll) -> bool:
 
 def held(state: State, member: Member) -> Step:
     """After a sign of life of a member that holds what a round made, but was not in it."""
+    if silent(state, member) and member.spoke.times % _MANY == 0:
+        return looked(state)
     poll = state.votes.get(member.pulse.round - 1)
     if poll is None or member.id in poll.votes or member.pulse.digest not in poll.named:
         return state, []
@@ -104,23 +108,27 @@ def _named(state: State, round_: int) -> str:
 
 def _named_without(state: State, round_: int, away: frozenset[str]) -> str:
     poll = state.votes[round_]
-    if made := _by_part(state, round_, poll):
-        return made
     makers, all_, weigh = _electors(state, poll, away)
     several = len({member.key for member in makers}) > 1
-    return (_by(makers, round_, poll, weigh) if several else "") or _by(all_, round_, poll, weigh)
+    told, late = _by_part(state, round_, poll)
+    return told or (_by(makers, round_, poll, weigh) if several else "") or _by(all_, round_, poll, weigh) or late
 
 
-def _by_part(state: State, round_: int, poll: Poll) -> str:
-    """The state that all those of the part name who are here, to whom a round from this one on was granted. The member
-    that asked may have named others who know nothing of it: these have no part in what it says, and prevent nothing.
+def _by_part(state: State, round_: int, poll: Poll) -> tuple[str, str]:
+    """The state that all members of the part name to whom a round from this one on was granted; and the one that more
+    than half of it name, and nobody of it another, long after the round before. The member that asked may have named
+    others who know nothing of it: these have no part in what it says, and prevent nothing.
     """
     part, weigh = weighing(state, _granted(state, state.round))
-    here = [member for member in part if member.live or member.id in poll.votes]
-    named = {word(member, round_, poll) for member in here}
-    alone = len({member.key for member in here}) < 2  # one that weighs nothing never decides alone
+    said = [member for member in part if word(member, round_, poll)]
+    named = {word(member, round_, poll) for member in said}
+    alone = len({member.key for member in said}) < 2  # one that weighs nothing never decides alone
     digest = named.pop() if len(named) == 1 and (weigh or not alone) else ""
-    return digest if digest in poll.named else ""
+    if digest not in poll.named:
+        return "", ""
+    enough = 2 * len({member.key for member in said}) > len({member.key for member in part})
+    late = enough and all(silent(state, member) for member in said)
+    return digest if len(said) == len(part) else "", digest if late else ""
 
 
 def _away_together(state: State) -> Iterator[frozenset[str]]:
@@ -196,10 +204,21 @@ def could_make(state: State, member: Member, round_: int) -> bool:
 
 def may_make(state: State, member: Member, round_: int) -> bool:
     """Whether it could make the round, or its word that it can may be on its way: it could make the one before, and did
-    not often say since that it still does that.
+    not often say since that it still does that; or it fetches the state again, having made one of the last two rounds.
     """
-    late = member.spoke.round == state.round and member.spoke.times >= _SIGNS
+    if member.pulse.phase == _FETCHING:
+        return any(member.id in state.votes.get(round_ - back, Poll()).votes for back in (1, 2))
+    late = _has_spoken(state, member, _SIGNS)
     return could_make(state, member, round_) or (not late and could_make(state, member, round_ - 1))
+
+
+def silent(state: State, member: Member) -> bool:
+    """Whether it was heard for half an hour since the run's newest round."""
+    return _has_spoken(state, member, _MANY)
+
+
+def _has_spoken(state: State, member: Member, times: int) -> bool:
+    return member.spoke.round == state.round and member.spoke.times >= times
 
 
 def word(member: Member, round_: int, poll: Poll) -> str:

@@ -169,6 +169,7 @@ class Member:
     left: str = ""  # why it is gone, as far as this process of the coordinator knows
     away: Absence | None = None  # before it came back, until its present process was in a round
     spoke: Spoke = Spoke()  # as far as this process of the coordinator knows
+    paid: int = -1  # in which round the run was when something counted for it last, as far as this process knows
 
     @property
     def key(self) -> str:

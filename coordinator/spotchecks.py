@@ -142,15 +142,9 @@ def _runs(state: State, check: SpotCheck, now: float) -> bool:
 def _drawn(state: State, checker: Member, now: float, rng: random.Random) -> SpotCheck | None:
     watched = {watch.check.member for watch in state.watches.values() if watch.check}
     others = [member for member in state.live if member.key != checker.key and member.id not in watched]
-    working = _working(state)
-    others = [member for member in others if member.id in working] or others
+    # Whoever only says that it is there is nobody to watch beside those who train.
+    others = [member for member in others if member.paid >= max(0, state.round - _LATELY)] or others
     due = [member for member in others if rng.random() < rate(trust.of(state, member.key).clean)]
     if not due:
         return None
     return SpotCheck(f"{rng.getrandbits(64):016x}", rng.choice(due).id, state.round, now + RUNS_OUT)
-
-
-def _working(state: State) -> set[str]:
-    """Of whom something was counted lately: whoever only says that it is there is nobody to watch beside them."""
-    rounds = [state.ledger.counted.get(number, {}) for number in range(state.round - _LATELY, state.reported)]
-    return {entry.member for entries in rounds for entry in entries.values()}

@@ -304,9 +304,11 @@ def _file(state: State, member: Member, report: RoundReport) -> tuple[State, d.R
     back = bool(told and member.away)
     filed = d.ReportFiled(member.id, report, tuple(entries), voted, max(member.holds, told), agreed, back)
     used = [d.LeaseUsed(key) for key in before.held.get(member.id, ()) if key not in ledger.leases]
+    counted = _counted_by(member.id, entries)
     member = replace(
         member,
-        counted=member.counted + _counted_by(member.id, entries),
+        counted=member.counted + counted,
+        paid=state.round if counted else member.paid,
         rejected=member.rejected + total(entry.range for entry in entries if entry.state == "rejected"),
         holds=filed.holds,
         away=None if back else member.away,

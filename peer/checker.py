@@ -6,7 +6,6 @@ Meanwhile it takes part in its own rounds without samples of its own, so nobody 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ logger = log.get(__name__)
 
 _PATIENCE_SECONDS = 120.0  # for the watched member's report
 _ASK_AGAIN_SECONDS = 1.0
-_ROUNDS = 8  # in which the watched member may have no part, before the check is given up for another member's
+_ROUNDS, _SECONDS = 8, 600.0  # in which the watched member may have no part, before the check is given up for others
 _OUTCOMES = {True: "passed", False: "failed", None: "given up"}
 
 
@@ -57,6 +56,15 @@ class Watch:
     steps: Steps | None = None
 
 
+@dataclass
+class Missed:
+    """In how many rounds nothing was of the member that a check is about, since when (monotonic seconds)."""
+
+    check: str = ""
+    since: float = 0.0
+    rounds: int = 0
+
+
 class Checker:
     """`ask` gives what a check is about, None before that is known; `tell` hears how it ended.
 
@@ -71,7 +79,7 @@ class Checker:
         self._shelf = shelf
         self._order = Order()
         self._begun = ""  # the check for which a round was kept
-        self._missed = Counter[str]()  # rounds in which nothing of the watched member was, by check
+        self._missed = Missed()
         self._watch: Watch | None = None
         self._waiting = ThreadPoolExecutor(1, "checker")
 
@@ -99,10 +107,14 @@ class Checker:
 
     def _miss(self, order: Order, round_: int) -> None:
         """Who only says that it is there would keep this checker from all others."""
-        self._missed = Counter({order.check: self._missed[order.check] + 1})
-        if self._missed[order.check] >= _ROUNDS:
+        if self._missed.check != order.check:
+            self._missed = Missed(order.check, time.monotonic())
+        self._missed.rounds += 1
+        if self._missed.rounds >= _ROUNDS and time.monotonic() - self._missed.since >= _SECONDS:
             self._begun = order.check
-            self._tell(order.check, round_, Verdict(None, f"nothing of the member's was in {_ROUNDS} rounds"))
+            self._tell(
+                order.check, round_, Verdict(None, f"nothing of the member's was in {self._missed.rounds} rounds")
+            )
 
     @property
     def busy(self) -> bool:

@@ -56,7 +56,7 @@ def facts(state: State) -> dict[str, object]:
         "rollbacks": state.rollbacks,
         "next": ledger.next_number,
         "members": {
-            key: replace(m, last_seen=0.0, heard=True, pulse=Pulse(), lineage=0, left="", spoke=Spoke())
+            key: replace(m, last_seen=0.0, heard=True, pulse=Pulse(), lineage=0, left="", spoke=Spoke(), paid=-1)
             for key, m in state.members.items()
         },
         "votes": {key: {who: vote.digest for who, vote in cast.votes.items()} for key, cast in state.votes.items()},

@@ -276,15 +276,19 @@ def test_a_round_from_before_the_order_is_not_kept(tmp_path: Path) -> None:
     assert len(office.answers) == 1
 
 
-def test_one_of_whom_nothing_is_in_any_round_keeps_the_checker_from_nobody(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("patience", "heard"), [(0.0, 1), (600.0, 0)])
+def test_one_of_whom_nothing_is_in_any_round_keeps_the_checker_from_others_for_minutes_only(
+    patience: float, heard: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "_SECONDS", patience)
     own, other, office = learner(tmp_path, SPARSE), learner(tmp_path, SPARSE), Office()
     one = office.checker()
     one.told("c1", "anna", 0)
-    for missed in range(20):
-        assert bool(office.heard) == (missed >= 8)
+    for rounds in range(20):
+        assert bool(office.heard) == (rounds >= 8 and heard)
         one.keep(own, applied(other, "ben"))
-    [(check, _, found)] = office.heard
-    assert (check, found) == ("c1", Verdict(None, "nothing of the member's was in 8 rounds"))
+    given_up = ("c1", 0, Verdict(None, "nothing of the member's was in 8 rounds"))
+    assert office.heard == [given_up] * heard
 
 
 def test_one_that_is_over_is_given_up(tmp_path: Path) -> None:
