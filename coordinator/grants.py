@@ -59,7 +59,7 @@ def _objection(state: State, event: e.AskRound) -> str:
 def _idle(state: State, round_: int) -> set[str]:
     """Who has not said in half an hour what came of the round: it was granted it, or named by who was, for nothing."""
     votes = state.votes.get(round_, Poll()).votes
-    return {member.id for member in state.live if member.id not in votes and quorum.silent(state, member)}
+    return {member.id for member in state.live if member.id not in votes and quorum.heard_long(state, member)}
 
 
 def _is_beyond(member: Member, event: e.AskRound) -> bool:

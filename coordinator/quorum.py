@@ -65,7 +65,7 @@ def _is_turn(state: State, poll: Poll) -> bool:
 
 def held(state: State, member: Member) -> Step:
     """After a sign of life of a member that holds what a round made, but was not in it."""
-    if silent(state, member) and member.spoke.times % _MANY == 0:
+    if heard_long(state, member) and member.spoke.times % _MANY == 0:
         return looked(state)
     poll = state.votes.get(member.pulse.round - 1)
     if poll is None or member.id in poll.votes or member.pulse.digest not in poll.named:
@@ -127,7 +127,7 @@ def _by_part(state: State, round_: int, poll: Poll) -> tuple[str, str]:
     if digest not in poll.named:
         return "", ""
     enough = 2 * len({member.key for member in said}) > len({member.key for member in part})
-    late = enough and all(silent(state, member) for member in said)
+    late = enough and all(heard_long(state, member) for member in said)
     return digest if len(said) == len(part) else "", digest if late else ""
 
 
@@ -212,7 +212,7 @@ def may_make(state: State, member: Member, round_: int) -> bool:
     return could_make(state, member, round_) or (not late and could_make(state, member, round_ - 1))
 
 
-def silent(state: State, member: Member) -> bool:
+def heard_long(state: State, member: Member) -> bool:
     """Whether it was heard for half an hour since the run's newest round."""
     return _has_spoken(state, member, _MANY)
 
