@@ -13,7 +13,7 @@ from dataclasses import replace
 from coordinator import decisions as d
 from coordinator import events as e
 from coordinator import quorum
-from coordinator.records import Member, RoundReport
+from coordinator.records import Member, RoundReport, Spoke
 from coordinator.returning import go_back
 from coordinator.rounds import Poll
 from coordinator.state import State, Step
@@ -28,6 +28,8 @@ def ask(state: State, event: e.AskRound) -> Step:
     made: list[d.Decision] = []
     if event.round < state.reported:
         state, made = go_back(state, event.round, event.members)
+    named = event.members - state.grants.get(event.round, frozenset())
+    state = state.with_members(replace(one, spoke=Spoke(state.round)) for one in _known(state, named))
     granted = {**state.grants, event.round: event.members}
     state = replace(state, grants={key: granted[key] for key in sorted(granted)[-KEPT:]})
     return state, [*made, d.RoundGranted(event.round, event.members)]
@@ -76,8 +78,10 @@ def deferred(state: State, member: str, report: RoundReport) -> bool:
     asked for it named others that know nothing of it.
     """
     others, number = _others(state, member, report), report.round
+    if not others:
+        return False
     poll = state.votes.get(number, Poll())
-    over = poll.agreed or state.round > number + quorum.AHEAD
+    over = poll.agreed or state.round > number + quorum.AHEAD or quorum.outnumbered(state, others)
     if over or report.metrics.digest in _made(state, number, others):
         return False
     silent = (one for one in _known(state, others) if one.live and one.holds <= number and one.id not in poll.votes)

@@ -116,17 +116,20 @@ def _named_without(state: State, round_: int, away: frozenset[str]) -> str:
 
 def _by_part(state: State, round_: int, poll: Poll) -> tuple[str, str]:
     """The state that all members of the part name to whom a round from this one on was granted; and the one that more
-    than half of it name, and nobody of it another, long after the round before. The member that asked may have named
-    others who know nothing of it: these have no part in what it says, and prevent nothing.
+    than half of those who are left of it name, and nobody another, long after the round before. The member that asked
+    may have named others who know nothing of it: these have no part in what it says, and prevent nothing.
     """
     part, weigh = weighing(state, _granted(state, state.round))
+    if not part or outnumbered(state, {member.id for member in part}):
+        return "", ""
     said = [member for member in part if word(member, round_, poll)]
     named = {word(member, round_, poll) for member in said}
     alone = len({member.key for member in said}) < 2  # one that weighs nothing never decides alone
     digest = named.pop() if len(named) == 1 and (weigh or not alone) else ""
     if digest not in poll.named:
         return "", ""
-    enough = 2 * len({member.key for member in said}) > len({member.key for member in part})
+    here = {member.key for member in part if member.live or member in said}
+    enough = 2 * len({member.key for member in said}) > len(here)
     late = enough and all(heard_long(state, member) for member in said)
     return digest if len(said) == len(part) else "", digest if late else ""
 
@@ -207,9 +210,20 @@ def may_make(state: State, member: Member, round_: int) -> bool:
     not often say since that it still does that; or it fetches the state again, having made one of the last two rounds.
     """
     if member.pulse.phase == _FETCHING:
-        return any(member.id in state.votes.get(round_ - back, Poll()).votes for back in (1, 2))
+        return not heard_long(state, member) and any(
+            member.id in state.votes.get(round_ - back, Poll()).votes for back in (1, 2)
+        )
     late = _has_spoken(state, member, _SIGNS)
     return could_make(state, member, round_) or (not late and could_make(state, member, round_ - 1))
+
+
+def outnumbered(state: State, part: Collection[str]) -> bool:
+    """Whether more others could make the run's next round than there are of the part to which it was granted: who came
+    since, or held that state all the time, when who asked was alone.
+    """
+    here = voters(state)
+    inside = {member.key for member in here if member.id in part}
+    return len({member.key for member in here if could_make(state, member, state.round)} - inside) > len(inside)
 
 
 def heard_long(state: State, member: Member) -> bool:

@@ -120,14 +120,17 @@ class Pulse:
 
 @dataclass(frozen=True)
 class Spoke:
-    """How often a member gave a sign of life since the run is in that round."""
+    """How often a member gave a sign of life since the run is in that round, the last time `at` (Unix seconds)."""
 
     round: int = 0
     times: int = 0
+    at: float = 0.0
 
-    def again(self, round_: int) -> Spoke:
-        """After one more."""
-        return Spoke(round_, self.times + 1 if round_ == self.round else 1)
+    def again(self, round_: int, now: float, apart: float) -> Spoke:
+        """After one more, so many seconds after the last one at least: who hurries does not say it more often."""
+        if round_ != self.round:
+            return Spoke(round_, 1, now)
+        return Spoke(round_, self.times + 1, now) if now - self.at >= apart else self
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,7 @@ def _put_out(state: State, made: list[d.Decision], whom: Callable[[Member], bool
 
 
 def _beat(state: State, member: Member, event: e.Heartbeat, now: float) -> State:
-    spoke = member.spoke.again(state.round)
+    spoke = member.spoke.again(state.round, now, state.terms.heartbeat_seconds / 2)
     seen = replace(member, last_seen=now, heard=True, pulse=event.pulse, lineage=event.lineage, spoke=spoke)
     ledger = state.ledger.extend(member.id, member.first_lease, now + state.terms.lease_seconds)
     return replace(state.with_member(seen), ledger=ledger)

@@ -22,6 +22,14 @@ def asked(state: State, round_: int, members: str, blind: bool = False) -> tuple
     return state, any(isinstance(item, d.RoundGranted) for item in made), made
 
 
+def beaten(state: State, times: int, *, since: float = 0.0, **pulses: Pulse) -> State:
+    """Each letter of a name says so often, five seconds apart, what it is given."""
+    for number in range(1, times + 1):
+        beats = [e.Heartbeat(who, pulse) for names, pulse in pulses.items() for who in names]
+        state, _ = run(state, *beats, now=since + 5.0 * number)
+    return state
+
+
 def test_who_asks_first_gets_the_round_and_may_change_in_part() -> None:
     state, first, _ = asked(joined(*NAMES), 0, "abc")
     state, other, made = asked(state, 0, "def")
@@ -148,9 +156,9 @@ def test_a_member_whose_report_is_on_its_way_is_not_passed_over() -> None:
     for who in "am":
         state, _ = run(state, e.Report(who, (report(who, 0, (), digest="x"),)))
     assert state.round == 1
-    for _ in range(3):
-        assert not asked(state, 65, "m")[1]
-        state, _ = run(state, e.Heartbeat("b", Pulse(round=0)))
+    for number in range(3):
+        assert not asked(state, 1, "m")[1]
+        state = beaten(state, 1, am=Pulse(round=1, digest="x"), b=Pulse(), since=5.0 * number)
     assert asked(state, 1, "m")[1], "it said three times that it still makes the round before"
 
 
@@ -186,18 +194,55 @@ def test_one_that_stays_silent_stops_the_others_of_its_part_for_half_an_hour_onl
     assert granted
     for who in "ab":
         state, _ = run(state, e.Report(who, (report(who, 0, (), digest="x"),)))
-    for signs in range(360):
-        assert state.round == 0, signs
-        state, _ = run(state, *(e.Heartbeat(who, Pulse(round=1, digest="x")) for who in "ab"))
+    state = beaten(state, 359, ab=Pulse(round=1, digest="x"), cdef=Pulse())
+    hurried, _ = run(state, *[e.Heartbeat(who, Pulse(round=1, digest="x")) for who in "ab"] * 400, now=5.0 * 359)
+    assert (state.round, hurried.round) == (0, 0)
+    state = beaten(state, 1, ab=Pulse(round=1, digest="x"), cdef=Pulse(), since=5.0 * 359)
     assert (state.round, state.agreed_on(0)) == (1, "x")
+
+
+def test_where_one_of_a_part_crashed_before_its_report_half_an_hour_is_enough() -> None:
+    state, _, _ = asked(joined(*"abcdef"), 0, "abc")
+    for who in "ab":
+        state, _ = run(state, e.Report(who, (report(who, 0, (), digest="x"),)))
+    state, _ = run(state, e.Leave("c", "crash"))
+    assert beaten(state, 360, ab=Pulse(round=1, digest="x"), de=Pulse(phase="syncing"), f=Pulse()).round == 1
+
+
+def test_who_asked_when_it_was_alone_does_not_decide_for_those_who_came_since() -> None:
+    state, _, _ = asked(joined("m"), 64, "m")
+    state, _ = run(state, *(e.Join(name, name.encode() * 32, name, "1") for name in "abc"))
+    state, mine = lease(state, "a", 10)
+    state, receipts = reported(state, mine, "x")
+    assert all(receipt.counted for receipt in receipts)
+    state, _ = run(state, e.Report("m", (report("m", 0, (), digest="evil"),)))
+    for who in "bc":
+        state, _ = run(state, e.Report(who, (report(who, 0, (), digest="x"),)))
+    assert (state.round, state.agreed_on(0)) == (1, "x")
+
+
+def test_a_grant_binds_also_when_the_round_is_long() -> None:
+    state = beaten(joined(*"abcd"), 360, abcd=Pulse())
+    state, first, _ = asked(state, 0, "ab")
+    assert first
+    assert not asked(state, 0, "cd")[1]
+
+
+def test_who_fetches_for_half_an_hour_holds_nobody_up() -> None:
+    state = joined("a", "b")
+    for who in "ab":
+        state, _ = run(state, e.Report(who, (report(who, 0, (), digest="x"),)))
+    states = {"a": Pulse(round=1, digest="x"), "b": Pulse(phase="syncing")}
+    state = beaten(state, 1, **states)
+    assert not asked(state, 1, "a", blind=True)[1]
+    assert asked(beaten(state, 360, **states, since=5.0), 1, "a", blind=True)[1]
 
 
 def test_who_asked_first_and_does_nothing_stops_nobody_for_ever() -> None:
     state, _, _ = asked(joined("m"), 0, "m")
     state, _ = run(state, *(e.Join(name, name.encode() * 32, name, "1") for name in "abc"))
     assert not asked(state, 0, "abc")[1]
-    state, _ = run(state, *(e.Heartbeat("m", Pulse()) for _ in range(360)))
-    assert asked(state, 0, "abc")[1]
+    assert asked(beaten(state, 360, abcm=Pulse()), 0, "abc")[1]
 
 
 def test_who_came_after_the_grant_counts_though_it_reports_first() -> None:
