@@ -36,32 +36,40 @@ def ask(state: State, event: e.AskRound) -> Step:
 
 
 def _objection(state: State, event: e.AskRound) -> str:
-    live, here = {member.id for member in state.live}, quorum.voters(state)
+    here = quorum.voters(state)
     ends = state.round + quorum.AHEAD  # reports of rounds before may still be on their way
-    holding = min(event.round, state.round)  # of a later round nobody else speaks yet
     if not state.latest.round <= event.round <= ends or any(_is_beyond(one, event) for one in here):
         return f"the run is in round {state.round}"
     if event.member not in event.members:
         return "who asks has no part in it"
+    return _too_few(state, event, here) or _given(state, event)
+
+
+def _too_few(state: State, event: e.AskRound, here: list[Member]) -> str:
+    """Why these are too few beside the others who are here."""
     part = {member.key for member in here if member.id in event.members}
     if event.round > state.round and 2 * len(part) < len({member.key for member in here}):
         return f"the run is in round {state.round}, as far as its members have said"
+    holding = min(event.round, state.round)  # of a later round nobody else speaks yet
     others = {member.key for member in here if quorum.may_make(state, member, holding)} - part
     if len(others) > len(part) or (event.blind and event.round and len(others) == len(part)):
         return f"{len(others)} others hold that state, too, and may be going on"
-    before = state.grants.get(event.round, frozenset()) & live - _idle(state, event.round)
-    if before and 2 * len(before & event.members) <= len(before):
-        return "another part of the swarm makes it"
-    makers = state.grants.get(event.round - 1, frozenset()) & live
-    if makers and not makers & event.members:
-        return "another part of the swarm made the round before"
     return ""
 
 
-def _idle(state: State, round_: int) -> set[str]:
-    """Who has not said in half an hour what came of the round: it was granted it, or named by who was, for nothing."""
-    votes = state.votes.get(round_, Poll()).votes
-    return {member.id for member in state.live if member.id not in votes and quorum.heard_long(state, member)}
+def _given(state: State, event: e.AskRound) -> str:
+    """Why it is another part's, by what was granted before. Who has not said in half an hour what came of a round was
+    granted it, or named by who was, for nothing.
+    """
+    votes = state.votes.get(event.round, Poll()).votes
+    granted = _live(state, state.grants.get(event.round, ()))
+    before = {member.id for member in granted if member.id in votes or not quorum.heard_long(state, member)}
+    if before and 2 * len(before & event.members) <= len(before):
+        return "another part of the swarm makes it"
+    makers = {member.id for member in _live(state, state.grants.get(event.round - 1, ()))}
+    if makers and not makers & event.members:
+        return "another part of the swarm made the round before"
+    return ""
 
 
 def _is_beyond(member: Member, event: e.AskRound) -> bool:
@@ -84,7 +92,7 @@ def deferred(state: State, member: str, report: RoundReport) -> bool:
     over = poll.agreed or state.round > number + quorum.AHEAD or quorum.outnumbered(state, others)
     if over or report.metrics.digest in _made(state, number, others):
         return False
-    silent = (one for one in _known(state, others) if one.live and one.holds <= number and one.id not in poll.votes)
+    silent = (one for one in _live(state, others) if one.holds <= number and one.id not in poll.votes)
     return any(one.furthest <= number + quorum.AHEAD for one in silent)
 
 
@@ -112,3 +120,7 @@ def _made(state: State, round_: int, members: Collection[str]) -> set[str]:
 
 def _known(state: State, ids: Collection[str]) -> list[Member]:
     return [state.members[key] for key in ids if key in state.members]
+
+
+def _live(state: State, ids: Collection[str]) -> list[Member]:
+    return [member for member in _known(state, ids) if member.live]

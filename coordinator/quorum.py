@@ -65,7 +65,8 @@ def _is_turn(state: State, poll: Poll) -> bool:
 
 def held(state: State, member: Member) -> Step:
     """After a sign of life of a member that holds what a round made, but was not in it."""
-    if heard_long(state, member) and member.spoke.times % _MANY == 0:
+    counted = member.spoke.at == member.last_seen  # who hurries has nothing looked at again
+    if counted and heard_long(state, member) and member.spoke.times % _MANY == 0:
         return looked(state)
     poll = state.votes.get(member.pulse.round - 1)
     if poll is None or member.id in poll.votes or member.pulse.digest not in poll.named:
@@ -102,19 +103,19 @@ def _agreed(state: State, round_: int, digest: str) -> Step:
 
 def _named(state: State, round_: int) -> str:
     """The state that more than half of the round's electors name; empty without one."""
+    told, late = _by_part(state, round_)
     named = (_named_without(state, round_, away) for away in (frozenset[str](), *_away_together(state)))
-    return next(filter(None, named), "")
+    return told or next(filter(None, named), "") or late
 
 
 def _named_without(state: State, round_: int, away: frozenset[str]) -> str:
     poll = state.votes[round_]
     makers, all_, weigh = _electors(state, poll, away)
     several = len({member.key for member in makers}) > 1
-    told, late = _by_part(state, round_, poll)
-    return told or (_by(makers, round_, poll, weigh) if several else "") or _by(all_, round_, poll, weigh) or late
+    return (_by(makers, round_, poll, weigh) if several else "") or _by(all_, round_, poll, weigh)
 
 
-def _by_part(state: State, round_: int, poll: Poll) -> tuple[str, str]:
+def _by_part(state: State, round_: int) -> tuple[str, str]:
     """The state that all members of the part name to whom a round from this one on was granted; and the one that more
     than half of those who are left of it name, and nobody another, long after the round before. The member that asked
     may have named others who know nothing of it: these have no part in what it says, and prevent nothing.
@@ -122,15 +123,15 @@ def _by_part(state: State, round_: int, poll: Poll) -> tuple[str, str]:
     part, weigh = weighing(state, _granted(state, state.round))
     if not part or outnumbered(state, {member.id for member in part}):
         return "", ""
-    said = [member for member in part if word(member, round_, poll)]
-    named = {word(member, round_, poll) for member in said}
-    alone = len({member.key for member in said}) < 2  # one that weighs nothing never decides alone
-    digest = named.pop() if len(named) == 1 and (weigh or not alone) else ""
+    poll = state.votes[round_]
+    words = {member.id: word(member, round_, poll) for member in part}
+    said = [member for member in part if words[member.id]]
+    named, keys = set(words.values()) - {""}, {member.key for member in said}
+    digest = named.pop() if len(named) == 1 and (weigh or len(keys) > 1) else ""  # as in `_by`
     if digest not in poll.named:
         return "", ""
-    here = {member.key for member in part if member.live or member in said}
-    enough = 2 * len({member.key for member in said}) > len(here)
-    late = enough and all(heard_long(state, member) for member in said)
+    here = {member.key for member in part if member.live or words[member.id]}
+    late = 2 * len(keys) > len(here) and all(heard_long(state, member) for member in said)
     return digest if len(said) == len(part) else "", digest if late else ""
 
 

@@ -97,12 +97,11 @@ def loads(text: str, origin: str = "run spec") -> RunSpec:
 
 def _renamed(raw: dict[str, Any]) -> None:
     """Take a key by its earlier name: runs that were begun with it hold it. In gradient mode it meant nothing."""
-    local, exchange = raw.get("local"), raw.setdefault("exchange", {})
-    if not isinstance(local, dict) or not isinstance(exchange, dict) or "min_contributors" not in local:
+    local, training = raw.get("local"), raw.get("training")
+    if not isinstance(local, dict) or "min_contributors" not in local:
         return
-    needed = local.pop("min_contributors")
-    training = raw.get("training")
-    if isinstance(training, dict) and training.get("mode") == "local":
+    needed, exchange = local.pop("min_contributors"), raw.setdefault("exchange", {})
+    if isinstance(training, dict) and training.get("mode") == "local" and isinstance(exchange, dict):
         exchange.setdefault("min_contributors", needed)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator import decisions as d
 from coordinator import events as e
+from coordinator import quorum
 from coordinator.ledger import Claim
 from coordinator.records import Pulse, Receipt
 from coordinator.rounds import ReportDeferred
@@ -20,6 +22,13 @@ NAMES = "abcdef"
 def asked(state: State, round_: int, members: str, blind: bool = False) -> tuple[State, bool, list[d.Decision]]:
     state, made = run(state, e.AskRound(members[0], round_, frozenset(members), blind=blind))
     return state, any(isinstance(item, d.RoundGranted) for item in made), made
+
+
+def named(state: State, members: str, digest: str) -> State:
+    """Each of them reports that round 0 ended in that state."""
+    for who in members:
+        state, _ = run(state, e.Report(who, (report(who, 0, (), digest=digest),)))
+    return state
 
 
 def beaten(state: State, times: int, *, since: float = 0.0, **pulses: Pulse) -> State:
@@ -115,7 +124,7 @@ def test_what_one_leader_did_in_a_round_that_others_made_does_not_count() -> Non
     state, receipts = reported(before, theirs, "y")
     assert all(receipt.counted for receipt in receipts)
     assert deferred(state, mine, "x"), "c may have made it with a"
-    state, _ = run(state, e.Report("c", (report("c", 0, (), digest="y"),)))
+    state = named(state, "c", "y")
     state, receipts = reported(state, mine, "x")
     assert [receipt.why for receipt in receipts] == ["another part of the swarm made this round"]
 
@@ -125,23 +134,21 @@ def test_who_asks_for_others_that_know_nothing_of_it_neither_stops_the_run_nor_d
     state, granted, _ = asked(joined("a", "b", "c", "m"), 0, "ma")
     assert granted
     state, mine = lease(state, "b", 10)
-    state, _ = run(state, e.Report("m", (report("m", 0, (), digest="evil"),)))
+    state = named(state, "m", "evil")
     assert deferred(state, mine, "x"), "a may have made the other one"
-    state, _ = run(state, e.Report("a", (report("a", 0, (), digest="x"),)))
+    state = named(state, "a", "x")
     state, receipts = reported(state, mine, "x")
     assert all(receipt.counted for receipt in receipts)
-    state, _ = run(state, e.Report("c", (report("c", 0, (), digest="x"),)))
+    state = named(state, "c", "x")
     assert (state.round, state.agreed_on(0)) == (1, "x")
 
 
 def test_two_of_six_do_not_decide_with_one_that_they_name() -> None:
     state, granted, _ = asked(joined(*"abcdlm"), 0, "mla")
     assert granted
-    for liar in "ml":
-        state, _ = run(state, e.Report(liar, (report(liar, 0, (), digest="evil"),)))
+    state = named(state, "ml", "evil")
     assert state.round == 0
-    for honest in "abcd":
-        state, _ = run(state, e.Report(honest, (report(honest, 0, (), digest="x"),)))
+    state = named(state, "abcd", "x")
     assert (state.round, state.agreed_on(0)) == (1, "x")
 
 
@@ -153,8 +160,7 @@ def test_who_asks_is_of_the_part() -> None:
 def test_a_member_whose_report_is_on_its_way_is_not_passed_over() -> None:
     """a and m reported the round before; b made it, too, and nothing was heard of it since."""
     state = joined("a", "b", "m")
-    for who in "am":
-        state, _ = run(state, e.Report(who, (report(who, 0, (), digest="x"),)))
+    state = named(state, "am", "x")
     assert state.round == 1
     for number in range(3):
         assert not asked(state, 1, "m")[1]
@@ -164,8 +170,7 @@ def test_a_member_whose_report_is_on_its_way_is_not_passed_over() -> None:
 
 def test_who_fetches_the_state_that_it_helped_to_make_is_not_passed_over() -> None:
     state = joined("a", "b", "m")
-    for who in "abm":
-        state, _ = run(state, e.Report(who, (report(who, 0, (), digest="x"),)))
+    state = named(state, "abm", "x")
     state, _ = run(state, e.Heartbeat("b", Pulse(phase="syncing")))
     assert not asked(state, 1, "m")[1]
     assert not asked(state, 65, "m")[1]
@@ -184,7 +189,7 @@ def test_who_is_left_of_a_part_does_not_decide_for_the_others() -> None:
     state, mine = lease(state, "b", 10)
     state, receipts = reported(state, mine, "x")
     assert all(receipt.counted for receipt in receipts)
-    state, _ = run(state, e.Report("c", (report("c", 0, (), digest="x"),)))
+    state = named(state, "c", "x")
     assert (state.round, state.agreed_on(0)) == (1, "x")
 
 
@@ -192,8 +197,7 @@ def test_one_that_stays_silent_stops_the_others_of_its_part_for_half_an_hour_onl
     """c did not hear what a and b made with it, while they were cut off from the others."""
     state, granted, _ = asked(joined(*"abcdef"), 0, "abc")
     assert granted
-    for who in "ab":
-        state, _ = run(state, e.Report(who, (report(who, 0, (), digest="x"),)))
+    state = named(state, "ab", "x")
     state = beaten(state, 359, ab=Pulse(round=1, digest="x"), cdef=Pulse())
     hurried, _ = run(state, *[e.Heartbeat(who, Pulse(round=1, digest="x")) for who in "ab"] * 400, now=5.0 * 359)
     assert (state.round, hurried.round) == (0, 0)
@@ -203,8 +207,7 @@ def test_one_that_stays_silent_stops_the_others_of_its_part_for_half_an_hour_onl
 
 def test_where_one_of_a_part_crashed_before_its_report_half_an_hour_is_enough() -> None:
     state, _, _ = asked(joined(*"abcdef"), 0, "abc")
-    for who in "ab":
-        state, _ = run(state, e.Report(who, (report(who, 0, (), digest="x"),)))
+    state = named(state, "ab", "x")
     state, _ = run(state, e.Leave("c", "crash"))
     assert beaten(state, 360, ab=Pulse(round=1, digest="x"), de=Pulse(phase="syncing"), f=Pulse()).round == 1
 
@@ -215,9 +218,8 @@ def test_who_asked_when_it_was_alone_does_not_decide_for_those_who_came_since() 
     state, mine = lease(state, "a", 10)
     state, receipts = reported(state, mine, "x")
     assert all(receipt.counted for receipt in receipts)
-    state, _ = run(state, e.Report("m", (report("m", 0, (), digest="evil"),)))
-    for who in "bc":
-        state, _ = run(state, e.Report(who, (report(who, 0, (), digest="x"),)))
+    state = named(state, "m", "evil")
+    state = named(state, "bc", "x")
     assert (state.round, state.agreed_on(0)) == (1, "x")
 
 
@@ -230,8 +232,7 @@ def test_a_grant_binds_also_when_the_round_is_long() -> None:
 
 def test_who_fetches_for_half_an_hour_holds_nobody_up() -> None:
     state = joined("a", "b")
-    for who in "ab":
-        state, _ = run(state, e.Report(who, (report(who, 0, (), digest="x"),)))
+    state = named(state, "ab", "x")
     states = {"a": Pulse(round=1, digest="x"), "b": Pulse(phase="syncing")}
     state = beaten(state, 1, **states)
     assert not asked(state, 1, "a", blind=True)[1]
@@ -250,7 +251,7 @@ def test_who_came_after_the_grant_counts_though_it_reports_first() -> None:
     state, mine = lease(joined("a", "b"), "a", 10)
     state, _, _ = asked(state, 0, "b")
     assert deferred(state, mine, "x")
-    state, _ = run(state, e.Report("b", (report("b", 0, (), digest="x"),)))
+    state = named(state, "b", "x")
     assert all(receipt.counted for receipt in reported(state, mine, "x")[1])
 
 
@@ -291,8 +292,15 @@ def test_who_holds_another_state_of_the_round_is_not_waited_for() -> None:
     that it has to take the run's state, so b must be able to go on alone until then.
     """
     state, _, _ = asked(joined("a", "b"), 0, "b")
-    state, _ = run(state, e.Report("b", (report("b0", 0, (), digest="y"),)))
+    state = named(state, "b", "y")
     state, _ = run(state, e.Heartbeat("a", Pulse(round=1, digest="x")))
     assert not asked(state, 1, "a")[1]
     state, _ = run(state, e.Report("b", (report("b1", 1, (), digest="z"),)))
     assert state.round == 2
+
+
+def test_who_hurries_has_nothing_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, looks = beaten(joined("a"), 360, a=Pulse()), list[State]()
+    monkeypatch.setattr(quorum, "looked", lambda state: (looks.append(state) or state, []))
+    run(state, *[e.Heartbeat("a", Pulse())] * 50, now=5.0 * 360 + 0.1)
+    assert not looks

@@ -51,29 +51,28 @@ def _gradient(plan: Plan, peers: Sequence[VirtualPeer], began: float, done: Mapp
     target = plan.spec.training.target_batch_size
     coarse = max(1, target // (_BATCHES * plan.speed.micro_batch * len(peers)))
     parts = {peer.number: Part(done.get(peer.number, 0), max(began, peer.begun)) for peer in peers}
-    begun = {number: part.samples for number, part in parts.items()}
-    promised, by_number = sum(begun.values()), {peer.number: peer for peer in peers}
-    if closing.due([Said(samples) for samples in begun.values()], 0.0, 0.0):
+    promised, by_number = sum(part.samples for part in parts.values()), {peer.number: peer for peer in peers}
+    if closing.due([Said(part.samples) for part in parts.values()], 0.0, 0.0):
         return Work(began, parts)
     closes = math.inf
     free = [(part.ready, number) for number, part in parts.items()]
     heapq.heapify(free)
     while free and free[0][0] <= closes + late:
         now, number = heapq.heappop(free)
-        if closes == math.inf and promised >= target and begun[number]:
+        peer, before = by_number[number], parts[number]
+        if closes == math.inf and promised >= target and before.samples:
             continue
-        peer, before = by_number[number], parts.pop(number)
         batch = coarse * batch_of(plan, peer)
         ready = now + batch / peer.rate
         if ready >= peer.until:  # it goes, and what it did is lost
-            promised -= begun.pop(number)
+            promised -= parts.pop(number).samples
             continue
-        begun[number] += batch
         promised += batch
         parts[number] = Part(before.samples + batch, ready)
         heapq.heappush(free, (ready, number))
-        if closes == math.inf and promised >= target and closing.due([Said(one) for one in begun.values()], 0.0, 0.0):
-            closes = now
+        if closes == math.inf and promised >= target:
+            said = [Said(part.samples) for part in parts.values()]
+            closes = now if closing.due(said, now - began, 0.0) else math.inf
     if closes == math.inf:
         return Work(closes, {})
     here = [peer.number for peer in peers if peer.number in parts and peer.begun <= closes < peer.until]
