@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from importlib.metadata import PackageNotFoundError, version
 
-PROTOCOL_VERSION = 5  # sent with every call as `swarm-protocol`; two sides must agree on it
+PROTOCOL_VERSION = 6  # sent with every call as `swarm-protocol`; two sides must agree on it
 
 
 def _installed() -> str:

@@ -180,6 +180,11 @@ def exchange_peers(program: str = "tests.exchange_peer", **common: Any) -> Itera
         peers.clean_up()
 
 
+def disputed(held: Mapping[int, set[str]]) -> dict[int, set[str]]:
+    """The rounds after which not all held the same state, with the digests that they held."""
+    return {round_: kinds for round_, kinds in held.items() if len(kinds) != 1}
+
+
 def digests(peers: list[Program]) -> dict[int, set[str]]:
     """Every digest that any peer held after each round."""
     found: dict[int, set[str]] = {}

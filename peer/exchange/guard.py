@@ -37,11 +37,7 @@ _RELAY = {
 }
 
 _DEEPEST = 8  # tuples and dictionaries within each other, in what others packed
-
-
 LONGEST_ID = 64  # bytes of a peer id; a hash of a public key has 34, the longest key that stands for itself 44
-LARGEST = 8 << 20  # bytes of a message in a stream; ours have up to 4 MiB
-_SIZE = 8  # bytes, in which a message says its own
 
 
 @cache
@@ -50,7 +46,8 @@ def prepare() -> None:
 
     Its sockets go to the temporary folder of this process (whoever set TMPDIR removes it), shared memory leaves no
     files, its log lines go to our handlers, its children die with us, what it unpacks cannot overflow the stack, an
-    answer that nobody waits for any more does not make it deaf, and no stranger's peer id keeps it busy.
+    answer that nobody waits for any more does not make it deaf, no stranger's peer id keeps it busy, and no stream
+    loses its last messages.
     """
     os.environ.setdefault("HIVEMIND_LOGLEVEL", "ERROR")
     os.environ.setdefault("HIVEMIND_MEMORY_SHARING_STRATEGY", "file_descriptor")
@@ -59,11 +56,14 @@ def prepare() -> None:
     from hivemind.p2p.p2p_daemon_bindings.control import ControlClient
     from hivemind.utils.serializer import MSGPackSerializer
 
+    from peer.exchange import streams
+
     ControlClient.__init__ = _with_calls(ControlClient.__init__)
     PeerID.__init__ = _short(PeerID.__init__)
     MSGPackSerializer._decode_ext_types = _bounded(MSGPackSerializer._decode_ext_types)
     P2P._UNIX_SOCKET_PREFIX = f"/unix{tempfile.gettempdir()}/"
-    P2P.receive_raw_data = staticmethod(_received)
+    P2P.receive_protobuf = staticmethod(streams.received)
+    P2P.add_binary_stream_handler = streams.lasting(P2P.add_binary_stream_handler)
     P2P.FORCE_REACHABILITY_MAPPING = {**P2P.FORCE_REACHABILITY_MAPPING, "relay": _RELAY}
     logging.getLogger("hivemind").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", message="torch.quantize_per_tensor")  # of the 8-bit codec, for users of torch
@@ -97,16 +97,6 @@ def _with_calls(init: Callable[..., None]) -> Callable[..., None]:
         self._pending_calls = _Calls()
 
     return made
-
-
-async def _received(reader: asyncio.StreamReader) -> bytes:
-    """A message of a stream, in place of hivemind's own, which waits for as much as the sender says that there is; that
-    comes before anybody looks at who it is. Raises ValueError. (Calls without streams are bounded by p2pd.)
-    """
-    size = int.from_bytes(await reader.readexactly(_SIZE), "big")
-    if size > LARGEST:
-        raise ValueError(f"a message of {size} bytes; {LARGEST} are the most")
-    return await reader.readexactly(size)
 
 
 def _bounded(decode: Callable[[int, bytes], Any]) -> Callable[[int, bytes], Any]:

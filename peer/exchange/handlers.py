@@ -21,6 +21,7 @@ from swarm.excess import excess
 guard.prepare()
 
 from hivemind.p2p import P2P, P2PContext, ServicerBase  # noqa: E402
+from hivemind.utils.asyncio import asingle  # noqa: E402
 
 _CALLERS = 4096  # whose calls are counted
 _FIRST_SECONDS = 10.0  # until a stream has said what it is about: a silent one is kept no longer
@@ -110,8 +111,10 @@ class Handlers:
     async def put_up(self, servicer: ServicerBase, p2p: P2P, run: str) -> None:
         """From now on its handlers answer. Raises KeyError for one without a rule."""
         servicer._collect_rpc_handlers()
-        guarded = {found.method_name: self._guarded(servicer, found) for found in servicer._rpc_handlers}
-        await servicer.add_p2p_handlers(p2p, _Guarded(guarded), namespace=run)
+        for found in servicer._rpc_handlers:
+            name = servicer._get_handle_name(run, found.method_name)
+            streams = {"stream_input": _streams(found), "stream_output": found.stream_output}
+            await p2p.add_protobuf_handler(name, self._guarded(servicer, found), found.request_type, **streams)
 
     def _guarded(self, servicer: ServicerBase, found: Any) -> Callable[..., Any]:
         name = f"{type(servicer).__name__}.{found.method_name}"
@@ -120,8 +123,9 @@ class Handlers:
         async def admit(said: Any, context: P2PContext) -> Any:
             """What was said, once the caller may say it; a stream is looked at as it comes."""
             await self._admit(name, rule, context.remote_id.to_bytes())
-            if found.stream_input:
-                return self._looked_at(name, rule, said, context)
+            if _streams(found):
+                stream = self._looked_at(name, rule, said, context)
+                return stream if found.stream_input else await asingle(stream)
             self._look_at(name, rule, said, context)
             return said
 
@@ -163,11 +167,11 @@ class Handlers:
             seconds = _NEXT_SECONDS
 
 
-class _Guarded:
-    """What hivemind takes a servicer's methods from."""
-
-    def __init__(self, methods: Mapping[str, Callable[..., Any]]) -> None:
-        self.__dict__.update(methods)
+def _streams(found: Any) -> bool:
+    """Whether a call comes as a stream, also with one message only: hivemind would wait for that before it asks us, as
+    long as it takes, whoever calls.
+    """
+    return bool(found.stream_input or found.stream_output)
 
 
 Admit = Callable[[Any, P2PContext], Awaitable[Any]]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.accounts import counted
-from tests.harness import Event, Program
+from tests.harness import Event, Program, disputed
 from tests.lab import Link, lab
 from tests.lab.swarm import LabRun, lab_run
 from tests.swarm_run import digests, rounds, together
@@ -69,7 +69,7 @@ def assert_all_agree(run: LabRun, peers: dict[str, Program]) -> None:
         assert peers[name].finish(60) == 0, peers[name].stderr
         assert peers[name].stderr == ""
     held = digests(list(peers.values()))
-    assert all(len(kinds) == 1 for kinds in held.values()), held
+    assert not disputed(held)
     assert set(held) == set(range(max(held) + 1)), "a round is missing"
     assert run.net.processes("killed") == []
     assert counted(run)

@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from peer.exchange import groups, guard
 from peer.exchange.groups import Groups
+from swarm.proto import exchange_pb2 as pb
 
 guard.prepare()
 
 from hivemind.p2p import P2P  # noqa: E402
+from hivemind.proto.p2pd_pb2 import RPCError  # noqa: E402
 
 
-def received(data: bytes) -> bytes:
-    async def read() -> bytes:
+def received(data: bytes) -> Any:
+    async def read() -> Any:
         reader = asyncio.StreamReader()
         reader.feed_data(data)
-        return bytes(await asyncio.wait_for(P2P.receive_raw_data(reader), 1.0))
+        return await asyncio.wait_for(P2P.receive_protobuf(pb.ChunkPart, reader), 1.0)
 
     return asyncio.run(read())
 
 
+def marked(mark: bytes, size: int, data: bytes) -> bytes:
+    return mark + size.to_bytes(8, "big") + data
+
+
+def test_messages_and_errors_are_told_apart() -> None:
+    said, failed = pb.ChunkPart(data=b"hello"), RPCError(message="why")
+    assert received(marked(b"\0", said.ByteSize(), said.SerializeToString())) == (said, None)
+    assert received(marked(b"\1", failed.ByteSize(), failed.SerializeToString())) == (None, failed)
+    with pytest.raises(ValueError, match="neither"):
+        received(marked(b"\3", 5, b"hello"))
+    with pytest.raises(asyncio.IncompleteReadError):
+        received(b"\2")
+
+
 def test_a_message_that_says_it_is_huge_is_refused_before_it_comes() -> None:
     """hivemind waits for it, whoever sends it, and keeps what has come."""
-    assert received((5).to_bytes(8, "big") + b"hello") == b"hello"
     with pytest.raises(ValueError, match="are the most"):
-        received((1 << 40).to_bytes(8, "big") + b"x")
+        received(marked(b"\0", 1 << 40, b"x"))
 
 
 def test_asking_for_groups_that_there_are_not_takes_no_groups_place(monkeypatch: pytest.MonkeyPatch) -> None:

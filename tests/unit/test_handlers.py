@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from types import SimpleNamespace
 from typing import Any, AsyncIterator  # noqa: UP035 - hivemind knows a stream by typing's alias only
 
@@ -28,7 +29,8 @@ def test_every_handler_has_a_rule_and_every_rule_a_handler() -> None:
 
 
 def test_handlers_are_put_up_in_one_place_only() -> None:
-    found = {path.name for path in (ROOT / "peer").rglob("*.py") if ".add_p2p_handlers(" in path.read_text()}
+    adding = re.compile(r"\.add_(p2p|protobuf|binary_stream)_handlers?\(")
+    found = {path.name for path in (ROOT / "peer").rglob("*.py") if adding.search(path.read_text())}
     assert found == {"handlers.py"}
 
 
@@ -41,7 +43,7 @@ class Servicer(ServicerBase):
 
 def test_a_handler_without_a_rule_is_not_put_up() -> None:
     with pytest.raises(KeyError, match="rpc_more"):
-        asyncio.run(Handlers(Roll()).put_up(Servicer(), None, "test"))
+        asyncio.run(Handlers(Roll()).put_up(Servicer(), P2P(), "test"))
 
 
 @given(st.lists(st.floats(0, 3), max_size=60), st.integers(1, 5), st.integers(1, 10))
@@ -119,7 +121,7 @@ async def put_up(carrier: Carrier, roll: Any) -> dict[str, Any]:
     return p2p.handlers
 
 
-async def parts(*given: pb.PayloadPart) -> AsyncIterator[pb.PayloadPart]:
+async def parts(*given: Any) -> AsyncIterator[Any]:
     for part in given:
         yield part
 
@@ -142,7 +144,7 @@ def test_who_calls_too_often_is_refused_for_a_while() -> None:
     async def flood() -> None:
         put = await put_up(carrier, Roll())
         for _ in range(1000):
-            async for _ in put["rpc_payload"](pb.PayloadRequest(), CALLER):
+            async for _ in put["rpc_payload"](parts(pb.PayloadRequest()), CALLER):
                 pass
 
     with pytest.raises(RefusedCallError, match="too often"):
@@ -170,6 +172,29 @@ def test_a_stream_that_says_nothing_is_not_kept(said: int, monkeypatch: pytest.M
     with pytest.raises(RefusedCallError, match="it sent nothing"):
         asyncio.run(bring())
     assert carrier.given == said
+
+
+@pytest.mark.parametrize("said", [0, 1])
+def test_a_call_whose_one_message_does_not_come_or_end_is_not_kept(said: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """hivemind would wait for it, whoever calls."""
+    monkeypatch.setattr(handlers, "_FIRST_SECONDS", 0.05)
+    monkeypatch.setattr(handlers, "_NEXT_SECONDS", 0.05)
+    carrier = Carrier()
+
+    async def silent() -> AsyncIterator[pb.PayloadRequest]:
+        for _ in range(said):
+            yield pb.PayloadRequest()
+        await asyncio.sleep(3600)
+
+    async def payload() -> None:
+        put = await put_up(carrier, Roll())
+        async with asyncio.timeout(5.0):
+            async for _ in put["rpc_payload"](silent(), CALLER):
+                pass
+
+    with pytest.raises(RefusedCallError, match="it sent nothing"):
+        asyncio.run(payload())
+    assert carrier.given == 0
 
 
 class Closing:
