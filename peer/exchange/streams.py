@@ -12,6 +12,7 @@ Imported by `guard.prepare` only, which must come before hivemind.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from typing import Any
@@ -22,7 +23,9 @@ from hivemind.proto.p2pd_pb2 import RPCError
 LARGEST = 8 << 20  # bytes of a message; ours have up to 4 MiB
 _SIZE = 8  # bytes, in which a message says its own
 _THAT_WAS_ALL = b"\2"  # stands where a message has hivemind's mark, 0 or 1
-_CLOSING_SECONDS = 60.0  # until a caller has read what is still on its way: a few MiB
+_READING_SECONDS = 600.0  # until a caller has taken a message of 4 MiB, on the slowest lines
+_CLOSING_SECONDS = 60.0  # until it has read what is still on its way after the last
+_OPEN = 64  # streams of one caller at a time: each may keep a message in our memory
 
 Handler = Callable[[Any, asyncio.StreamReader, Any], Awaitable[None]]
 
@@ -49,26 +52,46 @@ async def _sized(reader: asyncio.StreamReader) -> bytes:
 
 
 def lasting(add: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """How handlers of streams are added: so that a caller has time to close. Who was refused has none: strangers could
-    fill all our sockets.
-    """
+    """How handlers of streams are added: so that a caller has time to close, and has no more of them than `_OPEN`."""
+    open_ = Counter[Any]()
 
     async def added(p2p: P2P, name: str, handler: Handler, balanced: bool = False) -> None:
-        await add(p2p, name, _until_closed(handler), balanced)
+        await add(p2p, name, _counted(open_, _until_closed(handler)), balanced)
 
     return added
 
 
-def _until_closed(handler: Handler) -> Handler:
-
+def _counted(open_: Counter[Any], handler: Handler) -> Handler:
     async def handled(info: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        caller = info.peer_id
+        open_[caller] += 1
+        try:
+            await (handler if open_[caller] <= _OPEN else _refused)(info, reader, writer)
+        finally:
+            open_[caller] -= 1
+            if not open_[caller]:
+                del open_[caller]
+
+    return handled
+
+
+async def _refused(_info: Any, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with closing(writer), suppress(OSError):
+        await P2P.send_protobuf(RPCError(message=f"refused: it has {_OPEN} streams open already"), writer)
+
+
+def _until_closed(handler: Handler) -> Handler:
+    async def handled(info: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        kept = _Kept(writer)
         with closing(writer):
-            kept = _Kept(writer)
             await handler(info, reader, kept)
-            if not kept.refused:
-                with suppress(OSError, TimeoutError):
-                    async with asyncio.timeout(_CLOSING_SECONDS):
-                        await _parted(reader, writer)
+            if kept.refused:  # strangers could fill all our sockets
+                return
+            try:
+                async with asyncio.timeout(_CLOSING_SECONDS):
+                    await _parted(reader, writer)
+            except (OSError, TimeoutError):
+                writer.transport.abort()  # what it does not read would be kept for it
 
     return handled
 
@@ -93,7 +116,9 @@ class _Kept:
         self._writer.write(data)
 
     async def drain(self) -> None:
-        await self._writer.drain()
+        """Raises TimeoutError: hivemind ends the handler then."""
+        async with asyncio.timeout(_READING_SECONDS):
+            await self._writer.drain()
 
     def close(self) -> None:
         """Not yet."""

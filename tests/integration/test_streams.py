@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -91,7 +91,7 @@ def test_who_does_not_close_is_not_waited_for_long(monkeypatch: pytest.MonkeyPat
         await put_up(asked, three_parts)
         _, reader, writer = await asks.call_binary_stream_handler(asked.peer_id, "parts")
         with closing(writer):
-            return await reader.read()
+            return bytes(await reader.read())
 
     assert between_two(play).endswith(b"\2")
 
@@ -103,6 +103,48 @@ def test_who_is_refused_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
         await put_up(asked, refusal)
         _, reader, writer = await asks.call_binary_stream_handler(asked.peer_id, "parts")
         with closing(writer):
-            return await reader.read()
+            return bytes(await reader.read())
 
     assert between_two(play).endswith(b"it has no pass")
+
+
+def test_who_keeps_many_streams_open_gets_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_OPEN", 2)
+
+    async def play(asked: P2P, asks: P2P) -> list[bytes]:
+        await put_up(asked, three_parts)
+        found = []
+        with ExitStack() as kept:
+            for _ in range(3):
+                _, reader, writer = await asks.call_binary_stream_handler(asked.peer_id, "parts")
+                kept.enter_context(closing(writer))
+                found.append(await reader.readexactly(1))
+        await asyncio.sleep(0.5)  # they have closed
+        _, reader, writer = await asks.call_binary_stream_handler(asked.peer_id, "parts")
+        with closing(writer):
+            return [*found, await reader.readexactly(1)]
+
+    assert between_two(play) == [P2P.MESSAGE_MARKER, P2P.MESSAGE_MARKER, P2P.ERROR_MARKER, P2P.MESSAGE_MARKER]
+
+
+def test_who_reads_nothing_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_READING_SECONDS", 0.2)
+    monkeypatch.setattr(streams, "_CLOSING_SECONDS", 0.2)
+    ended = []
+
+    async def without_end(_requests: AsyncIterator[Any], _context: P2PContext) -> AsyncIterator[pb.ChunkPart]:
+        try:
+            while True:
+                yield PART
+        finally:
+            ended.append(True)
+
+    async def play(asked: P2P, asks: P2P) -> None:
+        await put_up(asked, without_end)
+        _, _reader, writer = await asks.call_binary_stream_handler(asked.peer_id, "parts")
+        with closing(writer):
+            while not ended:
+                await asyncio.sleep(0.05)
+
+    between_two(play)
+    assert ended
