@@ -33,6 +33,7 @@ logger = log.get(__name__)
 
 _AGAIN_SECONDS = 0.2
 _BRING_TRIES = 3  # to a relay; who can be dialled then gives its payload to those who ask
+_AT_ONCE = 32  # payloads that are fetched; a node answers 64 streams of another at a time
 _CALLS = 10  # in a row that nobody takes, before its sender counts as gone
 
 
@@ -44,6 +45,7 @@ class Trip:
     payloads: Payloads
     meter: Meter
     complaints: Complaints = field(default_factory=Complaints)
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
 
 class Gather:
@@ -116,7 +118,8 @@ class Gather:
         elif trip.payloads.is_whole(member.payload):
             return  # another sent the same
         elif holders[0] != self._node.id:
-            await self._fetch(trip, holders, member)
+            async with trip.places:
+                await self._fetch(trip, holders, member)
         else:
             await trip.payloads.whole(member.payload)
 
@@ -152,7 +155,7 @@ class Gather:
         while there < trip.payloads.size and (member.client_mode or tries < _BRING_TRIES):
             try:
                 there = (await stub.rpc_bring(_parts(trip, member.payload, there))).size
-            except NETWORK_ERRORS as error:
+            except (*NETWORK_ERRORS, ValueError) as error:  # hivemind's for an answer that does not come
                 logger.info("bringing the payload broke off: %r", error)
             if there < trip.payloads.size:
                 tries += 1

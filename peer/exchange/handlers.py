@@ -24,7 +24,7 @@ from hivemind.p2p import P2P, P2PContext, ServicerBase  # noqa: E402
 from hivemind.utils.asyncio import asingle  # noqa: E402
 
 _CALLERS = 4096  # whose calls are counted
-_FIRST_SECONDS = 10.0  # until a stream has said what it is about: a silent one is kept no longer
+_FIRST_SECONDS = 10.0  # until a caller has said what it wants: a silent one is kept no longer
 _NEXT_SECONDS = 600.0  # until each of its next messages: 4 MiB on the slowest lines, and whatever it has to wait for
 _GROUP = 1024  # members of one
 _ID, _SHA256, _HEX, _SENTENCE = 64, 32, 64, 1000  # bytes or characters
@@ -113,7 +113,8 @@ class Handlers:
         servicer._collect_rpc_handlers()
         for found in servicer._rpc_handlers:
             name = servicer._get_handle_name(run, found.method_name)
-            streams = {"stream_input": _streams(found), "stream_output": found.stream_output}
+            # hivemind would wait for the one message of a call that it answers by a stream before it asks us.
+            streams = {"stream_input": found.stream_input or found.stream_output, "stream_output": found.stream_output}
             await p2p.add_protobuf_handler(name, self._guarded(servicer, found), found.request_type, **streams)
 
     def _guarded(self, servicer: ServicerBase, found: Any) -> Callable[..., Any]:
@@ -123,9 +124,10 @@ class Handlers:
         async def admit(said: Any, context: P2PContext) -> Any:
             """What was said, once the caller may say it; a stream is looked at as it comes."""
             await self._admit(name, rule, context.remote_id.to_bytes())
-            if _streams(found):
-                stream = self._looked_at(name, rule, said, context)
-                return stream if found.stream_input else await asingle(stream)
+            if found.stream_input:
+                return self._looked_at(name, rule, said, context, _NEXT_SECONDS)
+            if found.stream_output:
+                return await asingle(self._looked_at(name, rule, said, context, _FIRST_SECONDS))
             self._look_at(name, rule, said, context)
             return said
 
@@ -149,8 +151,9 @@ class Handlers:
             raise self._refusals.refuse(context.remote_id.to_bytes(), name, why)
 
     async def _looked_at(
-        self, name: str, rule: Rule, stream: AsyncIterator[Any], context: P2PContext
+        self, name: str, rule: Rule, stream: AsyncIterator[Any], context: P2PContext, next_: float
     ) -> AsyncIterator[Any]:
+        """What comes is waited for; `next_` seconds for each but the first."""
         messages, caller, seconds = aiter(stream), context.remote_id.to_bytes(), _FIRST_SECONDS
         while True:
             try:
@@ -164,14 +167,7 @@ class Handlers:
                 raise self._refusals.refuse(caller, name, why)
             self._look_at(name, rule, message, context)
             yield message
-            seconds = _NEXT_SECONDS
-
-
-def _streams(found: Any) -> bool:
-    """Whether a call comes as a stream, also with one message only: hivemind would wait for that before it asks us, as
-    long as it takes, whoever calls.
-    """
-    return bool(found.stream_input or found.stream_output)
+            seconds = next_
 
 
 Admit = Callable[[Any, P2PContext], Awaitable[Any]]

@@ -1,10 +1,11 @@
-"""How a stream between two nodes ends, and how large its messages may be; in place of hivemind's own.
+"""Calls between two nodes that go through streams; in place of hivemind's own.
 
 Who answers must not close first. p2pd passes on what comes from libp2p and what comes from us in two threads: once we
 close, one of them closes the libp2p stream both ways, the other can read it no longer and *resets* it, and on a reset
 the caller's p2pd throws away what it has not passed on yet (go-libp2p-daemon v0.5, stream.go, `doStreamPipe`). The last
-answers are missing then, and nobody is told: under load this happened to one stream in a thousand, and it happens to
-each whose caller reads slowly. So who has answered says that this was all, and closes once the caller has.
+answers are missing then, and nobody is told: under load this happened to one stream in a thousand, and it happens
+always where something of the caller's comes after we closed. So who has answered says that this was all, and closes
+once the caller has.
 
 Imported by `guard.prepare` only, which must come before hivemind.
 """
@@ -13,112 +14,189 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import closing, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, closing, suppress
 from typing import Any
 
-from hivemind.p2p import P2P
+from google.protobuf.message import DecodeError
+from hivemind.p2p import P2P, P2PContext, PeerID
+from hivemind.p2p.p2p_daemon_bindings.utils import P2PHandlerError
 from hivemind.proto.p2pd_pb2 import RPCError
+
+from peer.exchange.refusals import RefusedCallError
 
 LARGEST = 8 << 20  # bytes of a message; ours have up to 4 MiB
 _SIZE = 8  # bytes, in which a message says its own
-_THAT_WAS_ALL = b"\2"  # stands where a message has hivemind's mark, 0 or 1
-_READING_SECONDS = 600.0  # until a caller has taken a message of 4 MiB, on the slowest lines
-_CLOSING_SECONDS = 60.0  # until it has read what is still on its way after the last
-_OPEN = 64  # streams of one caller at a time: each may keep a message in our memory
+_THAT_WAS_ALL = b"\2"  # stands where a message has its mark
+_AHEAD = 2  # messages that are read before they are wanted, to see that a caller has gone
+_OPEN = 64  # streams of one caller at a time: each may keep messages in our memory
+_READING_SECONDS = 600.0  # until the other has taken 4 MiB, on the slowest lines
+_REFUSED_SECONDS = 1.0  # until it has taken an error: strangers could fill all our sockets
 
-Handler = Callable[[Any, asyncio.StreamReader, Any], Awaitable[None]]
+Answers = Callable[[AsyncIterator[Any], P2PContext], AsyncGenerator[Any, None]]
+Kinds = Mapping[bytes, type[Any]]
 
 
-async def received(kind: type[Any], reader: asyncio.StreamReader) -> tuple[Any, Any]:
-    """A message, or an error. Hivemind's own waits for as much as the sender says that there is; that comes before
-    anybody looks at who it is. (Calls without streams are bounded by p2pd.) Raises ValueError, and IncompleteReadError
-    where the stream has ended.
+async def received(reader: asyncio.StreamReader, kinds: Kinds) -> Any:
+    """A message, of the kind that its mark says; None when that was all. Raises IncompleteReadError where the stream
+    ends, and before memory is taken ValueError; DecodeError.
     """
     mark = await reader.readexactly(1)
     if mark == _THAT_WAS_ALL:
-        raise asyncio.IncompleteReadError(b"", None)
-    if mark not in (P2P.MESSAGE_MARKER, P2P.ERROR_MARKER):
-        raise ValueError("neither a message nor an error")
-    data = await _sized(reader)
-    return (kind.FromString(data), None) if mark == P2P.MESSAGE_MARKER else (None, RPCError.FromString(data))
-
-
-async def _sized(reader: asyncio.StreamReader) -> bytes:
+        return None
+    if mark not in kinds:
+        raise ValueError(f"the mark {mark!r}, which no message has")
     size = int.from_bytes(await reader.readexactly(_SIZE), "big")
     if size > LARGEST:
         raise ValueError(f"a message of {size} bytes; {LARGEST} are the most")
-    return await reader.readexactly(size)
+    return kinds[mark].FromString(await reader.readexactly(size))
 
 
-def lasting(add: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """How handlers of streams are added: so that a caller has time to close, and has no more of them than `_OPEN`."""
-    open_ = Counter[Any]()
-
-    async def added(p2p: P2P, name: str, handler: Handler, balanced: bool = False) -> None:
-        await add(p2p, name, _counted(open_, _until_closed(handler)), balanced)
-
-    return added
+# ── who asks ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _counted(open_: Counter[Any], handler: Handler) -> Handler:
-    async def handled(info: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        caller = info.peer_id
-        open_[caller] += 1
-        try:
-            await (handler if open_[caller] <= _OPEN else _refused)(info, reader, writer)
-        finally:
-            open_[caller] -= 1
-            if not open_[caller]:
-                del open_[caller]
-
-    return handled
+async def ask(p2p: P2P, peer: PeerID, name: str, requests: AsyncIterable[Any], kind: type[Any]) -> AsyncIterator[Any]:
+    """In place of `P2P._iterate_protobuf_stream_handler`: the answers, while the requests are sent."""
+    _, reader, writer = await p2p.call_binary_stream_handler(peer, name)
+    return _answers(reader, writer, asyncio.ensure_future(_sent(requests, writer)), kind)
 
 
-async def _refused(_info: Any, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with closing(writer), suppress(OSError):
-        await P2P.send_protobuf(RPCError(message=f"refused: it has {_OPEN} streams open already"), writer)
-
-
-def _until_closed(handler: Handler) -> Handler:
-    async def handled(info: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        kept = _Kept(writer)
-        with closing(writer):
-            await handler(info, reader, kept)
-            if kept.refused:  # strangers could fill all our sockets
-                return
-            try:
-                async with asyncio.timeout(_CLOSING_SECONDS):
-                    await _parted(reader, writer)
-            except (OSError, TimeoutError):
-                writer.transport.abort()  # what it does not read would be kept for it
-
-    return handled
-
-
-async def _parted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _sent(requests: AsyncIterable[Any], writer: asyncio.StreamWriter) -> None:
+    async for request in requests:
+        await P2P.send_protobuf(request, writer)
     writer.write(_THAT_WAS_ALL)
     await writer.drain()
-    await asyncio.sleep(0)  # hivemind has just cancelled its own reading, which ends only now
-    while await reader.read(LARGEST):
-        pass
 
 
-class _Kept:
-    """What a handler writes to, and cannot close."""
+async def _answers(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sending: asyncio.Future[None], kind: type[Any]
+) -> AsyncIterator[Any]:
+    """What is still to be sent when the other has answered all is wanted no more."""
+    kinds = {P2P.MESSAGE_MARKER: kind, P2P.ERROR_MARKER: RPCError}
+    with closing(writer):
+        try:
+            while (answer := await _answer(reader, kinds)) is not None:
+                if isinstance(answer, RPCError):
+                    raise P2PHandlerError(f"the other says: {answer.message}")
+                yield answer
+            if sending.done():
+                await sending
+        finally:
+            await _ended(sending)
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
-        self.refused = False
 
-    def write(self, data: bytes) -> None:
-        self.refused |= data is P2P.ERROR_MARKER
-        self._writer.write(data)
+async def _answer(reader: asyncio.StreamReader, kinds: Kinds) -> Any:
+    """None also where the stream just ends: whoever counts on more counts. Raises OSError."""
+    try:
+        return await received(reader, kinds)
+    except asyncio.IncompleteReadError:
+        return None
+    except (ValueError, DecodeError) as error:
+        raise ConnectionAbortedError(f"what the other said cannot be read: {error}") from error
 
-    async def drain(self) -> None:
-        """Raises TimeoutError: hivemind ends the handler then."""
+
+# ── who answers ──────────────────────────────────────────────────────────────────────────────────
+
+
+def adds(open_: Counter[PeerID]) -> Callable[..., Awaitable[None]]:
+    """What takes the place of `P2P._add_protobuf_stream_handler`; `open_` counts the streams of each caller."""
+
+    async def add(p2p: P2P, name: str, answers: Answers, kind: type[Any], *, balanced: bool = False) -> None:
+        async def handled(info: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            caller = info.peer_id
+            open_[caller] += 1
+            try:
+                context = P2PContext(handle_name=name, local_id=p2p.peer_id, remote_id=caller)
+                await _handle(answers if open_[caller] <= _OPEN else _too_many, context, Heard(reader, kind), writer)
+            finally:
+                open_[caller] -= 1
+                if not open_[caller]:
+                    del open_[caller]
+
+        await p2p.add_binary_stream_handler(name, handled, balanced)
+
+    return add
+
+
+async def _too_many(_requests: AsyncIterator[Any], _context: P2PContext) -> AsyncGenerator[Any, None]:
+    raise RefusedCallError(f"refused: {_OPEN} streams are open already")
+    yield  # makes it a generator, as all handlers of streams are
+
+
+async def _handle(answers: Answers, context: P2PContext, heard: Heard, writer: asyncio.StreamWriter) -> None:
+    """Answer one caller, until it has gone."""
+    answering = asyncio.ensure_future(_say_all(answers(heard.messages(), context), writer))
+    reading = asyncio.ensure_future(heard.read())
+    try:
+        await asyncio.wait({answering, reading}, return_when=asyncio.FIRST_COMPLETED)
+        await _ended(reading)
+        if answering.done() and (seconds := answering.result()):
+            await _part(heard, writer, seconds)
+    finally:
+        writer.close()
+        await _ended(answering)
+
+
+async def _ended(task: asyncio.Future[Any]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _say_all(answers: AsyncGenerator[Any, None], writer: asyncio.StreamWriter) -> float:
+    """How many seconds the caller has to take what was said; none when it takes nothing."""
+    try:
+        async with aclosing(answers):
+            async for answer in answers:
+                if not await _said(answer, writer):
+                    return 0.0
+    except Exception as error:
+        return _REFUSED_SECONDS if await _said(RPCError(message=str(error)), writer) else 0.0
+    return _READING_SECONDS
+
+
+async def _said(message: Any, writer: asyncio.StreamWriter) -> bool:
+    """Whether it was taken."""
+    try:
         async with asyncio.timeout(_READING_SECONDS):
-            await self._writer.drain()
+            await P2P.send_protobuf(message, writer)
+    except (OSError, TimeoutError):
+        writer.transport.abort()  # it would be kept in memory
+        return False
+    return True
 
-    def close(self) -> None:
-        """Not yet."""
+
+async def _part(heard: Heard, writer: asyncio.StreamWriter, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            writer.write(_THAT_WAS_ALL)
+            await writer.drain()
+            await heard.closed()
+    except (OSError, TimeoutError):
+        writer.transport.abort()
+
+
+class Heard:
+    """What a caller says. Nothing is read before it is wanted: it may be a stranger."""
+
+    def __init__(self, reader: asyncio.StreamReader, kind: type[Any]) -> None:
+        self._reader = reader
+        self._kinds = {P2P.MESSAGE_MARKER: kind}
+        self._messages = asyncio.Queue[Any](_AHEAD)
+        self._wanted = asyncio.Event()
+
+    async def messages(self) -> AsyncIterator[Any]:
+        self._wanted.set()
+        while (message := await self._messages.get()) is not None:
+            yield message
+
+    async def read(self) -> None:
+        """Returns when the caller has gone, or says what is no message."""
+        await self._wanted.wait()
+        with suppress(EOFError, OSError, ValueError, DecodeError):
+            while True:
+                await self._messages.put(await received(self._reader, self._kinds))
+
+    async def closed(self) -> None:
+        """Returns when the caller has closed; what it still says is thrown away."""
+        while await self._reader.read(LARGEST):
+            pass

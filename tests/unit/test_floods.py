@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from google.protobuf.message import DecodeError
 
 from peer.exchange import groups, guard
 from peer.exchange.groups import Groups
@@ -13,15 +14,18 @@ from swarm.proto import exchange_pb2 as pb
 
 guard.prepare()
 
-from hivemind.p2p import P2P  # noqa: E402
 from hivemind.proto.p2pd_pb2 import RPCError  # noqa: E402
+
+from peer.exchange import streams  # noqa: E402
+
+KINDS = {b"\0": pb.ChunkPart, b"\1": RPCError}
 
 
 def received(data: bytes) -> Any:
     async def read() -> Any:
         reader = asyncio.StreamReader()
         reader.feed_data(data)
-        return await asyncio.wait_for(P2P.receive_protobuf(pb.ChunkPart, reader), 1.0)
+        return await asyncio.wait_for(streams.received(reader, KINDS), 1.0)
 
     return asyncio.run(read())
 
@@ -32,12 +36,13 @@ def marked(mark: bytes, size: int, data: bytes) -> bytes:
 
 def test_messages_and_errors_are_told_apart() -> None:
     said, failed = pb.ChunkPart(data=b"hello"), RPCError(message="why")
-    assert received(marked(b"\0", said.ByteSize(), said.SerializeToString())) == (said, None)
-    assert received(marked(b"\1", failed.ByteSize(), failed.SerializeToString())) == (None, failed)
-    with pytest.raises(ValueError, match="neither"):
+    assert received(marked(b"\0", said.ByteSize(), said.SerializeToString())) == said
+    assert received(marked(b"\1", failed.ByteSize(), failed.SerializeToString())) == failed
+    assert received(b"\2") is None
+    with pytest.raises(ValueError, match="no message"):
         received(marked(b"\3", 5, b"hello"))
-    with pytest.raises(asyncio.IncompleteReadError):
-        received(b"\2")
+    with pytest.raises(DecodeError):
+        received(marked(b"\0", 5, b"hello"))
 
 
 def test_a_message_that_says_it_is_huge_is_refused_before_it_comes() -> None:

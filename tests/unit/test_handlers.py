@@ -29,7 +29,7 @@ def test_every_handler_has_a_rule_and_every_rule_a_handler() -> None:
 
 
 def test_handlers_are_put_up_in_one_place_only() -> None:
-    adding = re.compile(r"\.add_(p2p|protobuf|binary_stream)_handlers?\(")
+    adding = re.compile(r"\.add_(p2p|protobuf)_handlers?\(")
     found = {path.name for path in (ROOT / "peer").rglob("*.py") if adding.search(path.read_text())}
     assert found == {"handlers.py"}
 
