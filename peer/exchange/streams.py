@@ -52,6 +52,13 @@ async def received(reader: asyncio.StreamReader, kinds: Kinds) -> Any:
     return kinds[mark].FromString(await reader.readexactly(size))
 
 
+async def send(writer: asyncio.StreamWriter, message: Any, mark: bytes = P2P.MESSAGE_MARKER) -> None:
+    """The inverse of `received`. Raises OSError. (In one piece: asyncio logs each piece for which nobody is there.)"""
+    data = message.SerializeToString()
+    writer.writelines([mark, len(data).to_bytes(_SIZE, "big"), data])
+    await writer.drain()
+
+
 # ── who asks ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -63,7 +70,7 @@ async def ask(p2p: P2P, peer: PeerID, name: str, requests: AsyncIterable[Any], k
 
 async def _sent(requests: AsyncIterable[Any], writer: asyncio.StreamWriter) -> None:
     async for request in requests:
-        await P2P.send_protobuf(request, writer)
+        await send(writer, request)
     writer.write(_THAT_WAS_ALL)
     await writer.drain()
 
@@ -147,18 +154,19 @@ async def _say_all(answers: AsyncGenerator[Any, None], writer: asyncio.StreamWri
     try:
         async with aclosing(answers):
             async for answer in answers:
-                if not await _said(answer, writer):
+                if not await _said(writer, answer, P2P.MESSAGE_MARKER):
                     return 0.0
     except Exception as error:
-        return _REFUSED_SECONDS if await _said(RPCError(message=str(error)), writer) else 0.0
+        said = await _said(writer, RPCError(message=str(error)), P2P.ERROR_MARKER)
+        return _REFUSED_SECONDS if said else 0.0
     return _READING_SECONDS
 
 
-async def _said(message: Any, writer: asyncio.StreamWriter) -> bool:
+async def _said(writer: asyncio.StreamWriter, message: Any, mark: bytes) -> bool:
     """Whether it was taken."""
     try:
         async with asyncio.timeout(_READING_SECONDS):
-            await P2P.send_protobuf(message, writer)
+            await send(writer, message, mark)
     except (OSError, TimeoutError):
         writer.transport.abort()  # it would be kept in memory
         return False
