@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from google.protobuf.message import DecodeError
 
 from peer.chunks import from_bits, to_bits
 from peer.codecs import codec_of, encode
@@ -35,6 +36,8 @@ from tests.strangers import DIGEST, Stranger
 from hivemind.compression import CompressionInfo  # isort: skip
 from hivemind.p2p import PeerID  # isort: skip
 from hivemind.proto import runtime_pb2  # isort: skip
+from hivemind.proto.p2pd_pb2 import RPCError  # isort: skip
+from peer.exchange import streams  # isort: skip
 from tests.fuzz.peers import (
     COUNT,
     GROUP,
@@ -329,6 +332,26 @@ def _ways() -> list[Decoder]:
     ]
 
 
+def _stream() -> Decoder:
+    """What tells the messages of a stream apart, for who asks and for who answers."""
+    kinds = {b"\0": pb.PayloadPart, b"\1": RPCError}
+
+    async def read(data: bytes) -> None:
+        reader = asyncio.StreamReader()
+        reader.feed_data(data)
+        reader.feed_eof()
+        while await streams.received(reader, kinds) is not None:
+            pass
+
+    def framed(mark: bytes, message: Any) -> bytes:
+        return bytes(mark + message.ByteSize().to_bytes(8, "big") + message.SerializeToString())
+
+    part, error = framed(b"\0", pb.PayloadPart(group_id=GROUP, data=b"data")), framed(b"\1", RPCError(message="why"))
+    seeds = (part + part + b"\2", part + error + b"\2")
+    errors = (EOFError, ValueError, DecodeError)
+    return Decoder("stream", lambda data: loop().run_until_complete(read(data)), seeds, SMALL, streams.LARGEST, errors)
+
+
 def decoders() -> list[Decoder]:
     values = [*map(_update, ("sparse", "int8", "fp16", "none")), *map(_part, CODECS), *map(_averaged, CODECS)]
-    return [*_ways(), *values, _hop()]
+    return [*_ways(), *values, _hop(), _stream()]
