@@ -53,9 +53,10 @@ async def received(reader: asyncio.StreamReader, kinds: Kinds) -> Any:
 
 
 async def send(writer: asyncio.StreamWriter, message: Any, mark: bytes = P2P.MESSAGE_MARKER) -> None:
-    """The inverse of `received`. Raises OSError. (In one piece: asyncio logs each piece for which nobody is there.)"""
+    """The inverse of `received`. Raises OSError. (Not in many pieces: asyncio logs each for which nobody is there.)"""
     data = message.SerializeToString()
-    writer.writelines([mark, len(data).to_bytes(_SIZE, "big"), data])
+    writer.write(mark + len(data).to_bytes(_SIZE, "big"))
+    writer.write(data)
     await writer.drain()
 
 
