@@ -3,9 +3,9 @@
 Who answers must not close first. p2pd passes on what comes from libp2p and what comes from us in two threads: once we
 close, one of them closes the libp2p stream both ways, the other can read it no longer and *resets* it, and on a reset
 the caller's p2pd throws away what it has not passed on yet (go-libp2p-daemon v0.5, stream.go, `doStreamPipe`). The last
-answers are missing then, and nobody is told: under load this happened to one stream in a thousand, and it happens
-always where something of the caller's comes after we closed. So who has answered says that this was all, and closes
-once the caller has.
+answers are missing then, and nobody is told. It happened to one in a hundred of large streams (docs/results.md), and
+it happens always where something of the caller's comes after we closed. So who has answered says that this was all, and
+closes once the caller has (docs/decisions/0035-ends-of-streams.md).
 
 Imported by `guard.prepare` only, which must come before hivemind.
 """
