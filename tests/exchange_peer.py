@@ -99,13 +99,17 @@ class Lender:
     def uses(self, round_: int, samples: int) -> tuple[Use, ...]:
         if "authority" not in self.settings or not samples:
             return ()
-        self.first = self.first or min(samples, 4)  # at first there are 4 at least
+        self.first = self.first or samples
         kind = self.settings.get("lends", "enough")
         size = {"enough": samples, "half": samples // 2, "once": self.first}[kind]
         lease = f"{self.member}-once" if kind == "once" else f"{self.member}-{round_}-{samples}"
         share = self.settings.get("share", 1.0)
         word = word_on(Path(self.settings["authority"]), self.member, lease, size, share=share)
-        return (Use(word, min(samples, size) if kind == "once" else samples),)
+        return (Use(word, self.claims(samples)),)
+
+    def claims(self, samples: int) -> int:
+        """Of how many an update is said to be: who shows the same word again says no more than that bears."""
+        return min(samples, self.first) if self.settings.get("lends") == "once" else samples
 
 
 class Walker:
@@ -130,7 +134,7 @@ class Walker:
 
     def claimed(self, samples: int) -> int:
         """Of how many it says that its update is."""
-        return samples
+        return self.lender.claims(samples)
 
     def apply(self, mean: Tensors) -> None:
         with self.lock:

@@ -115,8 +115,8 @@ def replayer(way: Clipped) -> None:
     """Every request of it carries the seal of the first."""
     notary, honest, first = way._notary, way._notary.seal, list[bytes]()
 
-    def seal(claim: Any) -> bytes:
-        first.append(honest(claim))
+    def seal(claim: Any, uses: Any) -> bytes:
+        first.append(honest(claim, uses))
         return first[0]
 
     notary.seal = seal  # type: ignore[method-assign]
