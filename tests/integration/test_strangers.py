@@ -43,7 +43,7 @@ def swarm(liars: list[dict[str, Any]], **settings: Any) -> list[Program]:
         lying = [peers.start(**liar) for liar in liars]
         honest += [peers.start() for _ in range(4 - len(liars))]
         for one in honest:
-            one.wait_for(lambda event: event["event"] == "applied" and event["round"] == ROUNDS, 90)
+            one.wait_for(has_come, 90)
         found = digests(honest)
         assert sorted(found) == list(range(1, ROUNDS + 1))
         assert not disputed(found)
@@ -54,6 +54,11 @@ def swarm(liars: list[dict[str, Any]], **settings: Any) -> list[Program]:
                 one.wait_for(lambda event: event["event"] == "applied" and event["round"] == ROUNDS, 15)
                 assert not disputed(digests([*honest, one]))
         return honest
+
+
+def has_come(event: Event) -> bool:
+    """To the last round. One word against another costs an honest member a round, too; then it fetches the state."""
+    return event["event"] in ("applied", "synced") and event["round"] == ROUNDS
 
 
 def was_refused(event: Event) -> bool:
@@ -170,10 +175,10 @@ def test_a_crowd_on_probation_neither_leads_nor_says_which_state_is_the_majority
         for one in others:
             one.wait_for(lambda event: event["event"] == "applied" and event["round"] == ROUNDS, 60)
         assert not [event for one in others for event in one.every("synced")]
-        found = digests(others)
+        found = digests(others) | {0: {one.every("serves")[0]["digest"] for one in others}}
         assert not disputed(found)
         for one in crowd:
-            told = one.wait_for(lambda event: event["event"] == "synced" and event["round"] > 0, 20)
+            told = one.wait_for(lambda event: event["event"] == "synced", 20)
             assert {told["digest"]} == found[told["round"]]
 
 
