@@ -88,9 +88,9 @@ class Reducer:
             full.set()
 
     def missing(self) -> set[bytes]:
-        """Who has not sent everything yet."""
-        senders = {member.peer_id for member in self._work.senders}
-        return {one for one in senders - self._gone if any(one not in parts for parts in self._parts.values())}
+        """Who has not sent everything yet. Nobody once one is lost: there will be no mean, and who hears that stops."""
+        senders = {member.peer_id for member in self._work.senders} if not self._gone else set()
+        return {one for one in senders if any(one not in parts for parts in self._parts.values())}
 
     async def mean(self, index: int) -> bytes:
         """The mean of a part, encoded once for all; waits for all senders. Raises LostSenderError."""

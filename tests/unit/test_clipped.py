@@ -146,6 +146,17 @@ def test_a_liar_costs_one_attempt_and_the_others_go_on_without_it(kind: str) -> 
     run(story())
 
 
+def test_a_reducer_that_lost_one_waits_for_nobody_and_accuses_nobody_else() -> None:
+    """Others stop sending when they hear of it: it waited for them, and what it said of the liar came too late."""
+    five = table(5)
+    group = five.group()
+    reducer = five.strangers[3].way._meeting(group).reducer
+    assert reducer is not None
+    assert reducer.missing() == {one.node.id for one in five.strangers}
+    reducer.lose(five.strangers[2].node.id)
+    assert not reducer.missing()
+
+
 def test_one_word_against_another_costs_both_the_round() -> None:
     async def story() -> None:
         five = table(5)
