@@ -29,17 +29,15 @@ from hivemind.p2p import P2P, P2PContext  # before ours takes the place of its l
 LOOPS = {"hivemind": (P2P._iterate_protobuf_stream_handler, P2P._add_protobuf_stream_handler)}
 
 from benchmarks.results import record  # noqa: E402
-from peer.exchange import guard  # noqa: E402
 from swarm.proto import exchange_pb2 as pb  # noqa: E402
+from tests.two_nodes import two_nodes  # noqa: E402
 
-guard.prepare()
 LOOPS["ours"] = (P2P._iterate_protobuf_stream_handler, P2P._add_protobuf_stream_handler)
 
-_LOOPBACK = ["/ip4/127.0.0.1/tcp/0"]
 _TURNS = 4
 
 
-@dataclass
+@dataclass(frozen=True)
 class Kind:
     """Streams of so many messages, of so many bytes each."""
 
@@ -76,16 +74,11 @@ async def answers(requests: AsyncIterator[pb.Part], _context: P2PContext) -> Asy
 async def played(loops: str, kind: Kind, streams: int) -> tuple[int, float]:
     """How many streams came short, and the seconds of all."""
     P2P._iterate_protobuf_stream_handler, P2P._add_protobuf_stream_handler = LOOPS[loops]
-    asked = await P2P.create(host_maddrs=_LOOPBACK)
-    addresses = [str(maddr) for maddr in await asked.get_visible_maddrs()]
-    asks = await P2P.create(host_maddrs=_LOOPBACK, initial_peers=addresses)
-    await asked.add_protobuf_handler("parts", answers, pb.Part, stream_input=True, stream_output=True)
-    began = time.monotonic()
-    short = sum([await one_stream(asks, asked, kind) < kind.messages for _ in range(streams)])
-    seconds = time.monotonic() - began
-    await asks.shutdown()
-    await asked.shutdown()
-    return short, seconds
+    async with two_nodes() as (asked, asks):
+        await asked.add_protobuf_handler("parts", answers, pb.Part, stream_input=True, stream_output=True)
+        began = time.monotonic()
+        short = sum([await one_stream(asks, asked, kind) < kind.messages for _ in range(streams)])
+        return short, time.monotonic() - began
 
 
 async def one_stream(asks: P2P, asked: P2P, kind: Kind) -> int:

@@ -16,7 +16,6 @@ import signal
 import tempfile
 import threading
 import warnings
-from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -64,7 +63,7 @@ def prepare() -> None:
     MSGPackSerializer._decode_ext_types = _bounded(MSGPackSerializer._decode_ext_types)
     P2P._UNIX_SOCKET_PREFIX = f"/unix{tempfile.gettempdir()}/"
     P2P._iterate_protobuf_stream_handler = streams.ask
-    P2P._add_protobuf_stream_handler = streams.adds(Counter())
+    P2P._add_protobuf_stream_handler = streams.add
     P2P.FORCE_REACHABILITY_MAPPING = {**P2P.FORCE_REACHABILITY_MAPPING, "relay": _RELAY}
     logging.getLogger("hivemind").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", message="torch.quantize_per_tensor")  # of the 8-bit codec, for users of torch

@@ -60,6 +60,11 @@ async def send(writer: asyncio.StreamWriter, message: Any, mark: bytes = P2P.MES
     await writer.drain()
 
 
+async def _end(writer: asyncio.StreamWriter) -> None:
+    writer.write(_THAT_WAS_ALL)
+    await writer.drain()
+
+
 # ── who asks ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -72,8 +77,7 @@ async def ask(p2p: P2P, peer: PeerID, name: str, requests: AsyncIterable[Any], k
 async def _sent(requests: AsyncIterable[Any], writer: asyncio.StreamWriter) -> None:
     async for request in requests:
         await send(writer, request)
-    writer.write(_THAT_WAS_ALL)
-    await writer.drain()
+    await _end(writer)
 
 
 async def _answers(
@@ -106,24 +110,24 @@ async def _answer(reader: asyncio.StreamReader, kinds: Kinds) -> Any:
 # ── who answers ──────────────────────────────────────────────────────────────────────────────────
 
 
-def adds(open_: Counter[PeerID]) -> Callable[..., Awaitable[None]]:
-    """What takes the place of `P2P._add_protobuf_stream_handler`; `open_` counts the streams of each caller."""
+_held = Counter[PeerID]()  # how many streams each caller has, at all nodes of this process
 
-    async def add(p2p: P2P, name: str, answers: Answers, kind: type[Any], *, balanced: bool = False) -> None:
-        async def handled(info: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            caller = info.peer_id
-            open_[caller] += 1
-            try:
-                context = P2PContext(handle_name=name, local_id=p2p.peer_id, remote_id=caller)
-                await _handle(answers if open_[caller] <= _OPEN else _too_many, context, Heard(reader, kind), writer)
-            finally:
-                open_[caller] -= 1
-                if not open_[caller]:
-                    del open_[caller]
 
-        await p2p.add_binary_stream_handler(name, handled, balanced)
+async def add(p2p: P2P, name: str, answers: Answers, kind: type[Any], *, balanced: bool = False) -> None:
+    """In place of `P2P._add_protobuf_stream_handler`: from now on `answers` says what is answered to requests."""
 
-    return add
+    async def handled(info: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        caller = info.peer_id
+        context = P2PContext(handle_name=name, local_id=p2p.peer_id, remote_id=caller)
+        _held[caller] += 1
+        try:
+            await _handle(answers if _held[caller] <= _OPEN else _too_many, context, Heard(reader, kind), writer)
+        finally:
+            _held[caller] -= 1
+            if not _held[caller]:
+                del _held[caller]
+
+    await p2p.add_binary_stream_handler(name, handled, balanced)
 
 
 async def _too_many(_requests: AsyncIterator[Any], _context: P2PContext) -> AsyncGenerator[Any, None]:
@@ -139,7 +143,7 @@ async def _handle(answers: Answers, context: P2PContext, heard: Heard, writer: a
         await asyncio.wait({answering, reading}, return_when=asyncio.FIRST_COMPLETED)
         await _ended(reading)
         if answering.done() and (seconds := answering.result()):
-            await _part(heard, writer, seconds)
+            await _taken(_part(heard, writer), writer, seconds)
     finally:
         writer.close()
         await _ended(answering)
@@ -155,33 +159,28 @@ async def _say_all(answers: AsyncGenerator[Any, None], writer: asyncio.StreamWri
     try:
         async with aclosing(answers):
             async for answer in answers:
-                if not await _said(writer, answer, P2P.MESSAGE_MARKER):
+                if not await _taken(send(writer, answer), writer, _READING_SECONDS):
                     return 0.0
     except Exception as error:
-        said = await _said(writer, RPCError(message=str(error)), P2P.ERROR_MARKER)
-        return _REFUSED_SECONDS if said else 0.0
+        refusal = send(writer, RPCError(message=str(error)), P2P.ERROR_MARKER)
+        return _REFUSED_SECONDS if await _taken(refusal, writer, _READING_SECONDS) else 0.0
     return _READING_SECONDS
 
 
-async def _said(writer: asyncio.StreamWriter, message: Any, mark: bytes) -> bool:
-    """Whether it was taken."""
-    try:
-        async with asyncio.timeout(_READING_SECONDS):
-            await send(writer, message, mark)
-    except (OSError, TimeoutError):
-        writer.transport.abort()  # it would be kept in memory
-        return False
-    return True
+async def _part(heard: Heard, writer: asyncio.StreamWriter) -> None:
+    await _end(writer)
+    await heard.closed()
 
 
-async def _part(heard: Heard, writer: asyncio.StreamWriter, seconds: float) -> None:
+async def _taken(saying: Awaitable[None], writer: asyncio.StreamWriter, seconds: float) -> bool:
+    """Whether the caller takes it in time. What it does not take would be kept in memory, so its stream is cut."""
     try:
         async with asyncio.timeout(seconds):
-            writer.write(_THAT_WAS_ALL)
-            await writer.drain()
-            await heard.closed()
+            await saying
     except (OSError, TimeoutError):
         writer.transport.abort()
+        return False
+    return True
 
 
 class Heard:

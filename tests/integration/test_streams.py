@@ -9,19 +9,15 @@ from typing import Any
 
 import pytest
 
-from peer.exchange import guard
 from swarm.proto import exchange_pb2 as pb
+from tests.two_nodes import two_nodes
 
-guard.prepare()
-
-from hivemind.p2p import P2P, P2PContext  # noqa: E402
-from hivemind.p2p.p2p_daemon_bindings.utils import P2PHandlerError  # noqa: E402
-
-from peer.exchange import streams  # noqa: E402
+from hivemind.p2p import P2P, P2PContext  # isort: skip - after the two nodes
+from hivemind.p2p.p2p_daemon_bindings.utils import P2PHandlerError  # isort: skip
+from peer.exchange import streams  # isort: skip
 
 pytestmark = pytest.mark.processes
 
-LOOPBACK = ["/ip4/127.0.0.1/tcp/0"]
 PART = pb.ChunkPart(data=bytes(100_000))
 
 Play = Callable[[P2P, P2P], Coroutine[Any, Any, Any]]
@@ -31,15 +27,8 @@ def between_two(play: Play) -> Any:
     """What is seen when the second node calls the first."""
 
     async def played() -> Any:
-        asked = await P2P.create(host_maddrs=LOOPBACK)
-        asks = await P2P.create(
-            host_maddrs=LOOPBACK, initial_peers=[str(maddr) for maddr in await asked.get_visible_maddrs()]
-        )
-        try:
-            return await asyncio.wait_for(play(asked, asks), 60)
-        finally:
-            await asks.shutdown()
-            await asked.shutdown()
+        async with two_nodes() as nodes:
+            return await asyncio.wait_for(play(*nodes), 60)
 
     return asyncio.run(played())
 
@@ -129,13 +118,18 @@ def test_a_refusal_reaches_who_sends_much() -> None:
     assert between_two(play) == {"the other says: it has no pass"}
 
 
+async def all_that_comes(asked: P2P, asks: P2P) -> bytes:
+    """Of a stream whose caller never closes."""
+    async with opened(asked, asks) as reader:
+        return bytes(await reader.read())
+
+
 def test_who_answered_waits_for_its_caller_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "_READING_SECONDS", 0.2)
 
     async def play(asked: P2P, asks: P2P) -> bytes:
         await put_up(asked, three_parts)
-        async with opened(asked, asks) as reader:
-            return bytes(await reader.read())
+        return await all_that_comes(asked, asks)
 
     assert between_two(play).endswith(b"\2")
 
@@ -145,8 +139,7 @@ def test_who_is_refused_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) 
 
     async def play(asked: P2P, asks: P2P) -> bytes:
         await put_up(asked, refusal)
-        async with opened(asked, asks) as reader:
-            return bytes(await reader.read())
+        return await all_that_comes(asked, asks)
 
     assert b"it has no pass" in between_two(play)
 

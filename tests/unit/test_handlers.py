@@ -152,44 +152,44 @@ def test_who_calls_too_often_is_refused_for_a_while() -> None:
     assert carrier.given == RULES["Carrier.rpc_payload"].at_once
 
 
-@pytest.mark.parametrize("said", [0, 1])
-def test_a_stream_that_says_nothing_is_not_kept(said: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither before its first message nor after it."""
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handlers, "_FIRST_SECONDS", 0.05)
     monkeypatch.setattr(handlers, "_NEXT_SECONDS", 0.05)
-    carrier = Carrier()
 
-    async def silent() -> AsyncIterator[pb.PayloadPart]:
-        for _ in range(said):
-            yield pb.PayloadPart()
-        await asyncio.sleep(3600)
-        yield pb.PayloadPart()
+
+async def silent_after(*said: Any) -> AsyncIterator[Any]:
+    """Who says that, and nothing more, nor that it was all."""
+    for message in said:
+        yield message
+    await asyncio.sleep(3600)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("said", [0, 1])
+def test_a_stream_that_says_nothing_is_not_kept(said: int) -> None:
+    """Neither before its first message nor after it."""
+    carrier = Carrier()
 
     async def bring() -> None:
         put = await put_up(carrier, Roll())
-        await asyncio.wait_for(put["rpc_bring"](silent(), CALLER), 5.0)
+        await asyncio.wait_for(put["rpc_bring"](silent_after(*[pb.PayloadPart()] * said), CALLER), 5.0)
 
     with pytest.raises(RefusedCallError, match="it sent nothing"):
         asyncio.run(bring())
     assert carrier.given == said
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("said", [0, 1])
-def test_a_call_whose_one_message_does_not_come_or_end_is_not_kept(said: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_whose_one_message_does_not_come_or_end_is_not_kept(said: int) -> None:
     """hivemind would wait for it, whoever calls."""
-    monkeypatch.setattr(handlers, "_FIRST_SECONDS", 0.05)
-    monkeypatch.setattr(handlers, "_NEXT_SECONDS", 0.05)
     carrier = Carrier()
-
-    async def silent() -> AsyncIterator[pb.PayloadRequest]:
-        for _ in range(said):
-            yield pb.PayloadRequest()
-        await asyncio.sleep(3600)
 
     async def payload() -> None:
         put = await put_up(carrier, Roll())
         async with asyncio.timeout(5.0):
-            async for _ in put["rpc_payload"](silent(), CALLER):
+            async for _ in put["rpc_payload"](silent_after(*[pb.PayloadRequest()] * said), CALLER):
                 pass
 
     with pytest.raises(RefusedCallError, match="it sent nothing"):
